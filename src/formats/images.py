@@ -1,0 +1,65 @@
+"""Image bytes to RGB pixels: one rule for mining, training, evaluation and display, and a reason when it cannot be done."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 64_000_000
+"""Larger images are refused from their header, before any decoding (a 600 kB PNG can hold 200 megapixels)."""
+
+
+class BadImage(ValueError):
+    """An image that cannot be used; its text is the reason: ``empty_image``, ``not_an_image``, ``truncated_image``, ``too_many_pixels``."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decodes image bytes to an RGB image.
+
+    The first frame, turned upright by its EXIF orientation, transparency over white; metadata is dropped.
+
+    Raises:
+        BadImage: with the reason as its text.
+    """
+    if not data:
+        raise BadImage("empty_image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # broken metadata is no matter; too many pixels are checked below
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Image.DecompressionBombError:
+            raise BadImage("too_many_pixels") from None
+        except Exception:
+            raise BadImage("not_an_image") from None
+        if image.width * image.height > MAX_PIXELS:
+            raise BadImage("too_many_pixels")
+        try:
+            image.load()
+        except Exception:
+            raise BadImage("truncated_image") from None
+        return _to_rgb(_upright(image))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I") or image.mode == "F":  # 16-bit and wider: scale to 8 bits, convert() would clip
+        high = float(np.asarray(image.convert("F")).max())
+        image = image.convert("F").point(lambda value: value / 257 if high > 255 else value).convert("L")
+        return image.convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

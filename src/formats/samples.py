@@ -1,0 +1,283 @@
+"""One view of samples by row number, whatever holds them: OpenCLIP CSV or TSV, img2dataset shards, MiniCLIP's captions.json.
+
+Row numbers count every source row in order, rejected ones included, so that all stages mean the same pair by the same number.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from formats.errors import bad_input, usage
+from formats.manifest import dataset_fingerprint, stable_ids
+from formats.shards import ShardIndex, expand_shards
+from formats.strings import PackedStrings
+
+SEPARATORS = {"\t": "tab", ",": ",", ";": ";", "|": "|"}
+MAX_OPEN_TARS = 256
+
+
+class Samples:
+    """Rows of a dataset by number. Made by ``open_samples``.
+
+    Attributes:
+        keys, captions: texts by row; shape (N,).
+        shards: name of each row's shard ("" without shards).
+        groups: int64, shape (N,): rows with equal group show the same thing (the ``group`` column; without one, the same image).
+        rejected: reason by row number, of rows that no stage may use (``empty_caption``, ``missing_image``...).
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        keys: PackedStrings,
+        captions: PackedStrings,
+        shards: PackedStrings,
+        groups: Iterable[str],
+        images: _Images,
+        missing: Iterable[bool],
+    ) -> None:
+        self.source = source
+        self.keys, self.captions, self.shards = keys, captions, shards
+        self._images = images
+        self.groups = stable_ids(groups)
+        reasons = (
+            ("empty_caption" if not caption else "missing_image" if gone else "") for caption, gone in zip(captions, missing, strict=True)
+        )
+        self.rejected = {row: reason for row, reason in enumerate(reasons) if reason}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def caption(self, i: int) -> str:
+        return self.captions[i]
+
+    def group(self, i: int) -> int:
+        return int(self.groups[i])
+
+    def image_bytes(self, i: int) -> bytes:
+        """The encoded image of row i. Safe in many threads and forked workers.
+
+        Raises:
+            OSError: the file is missing or unreadable.
+        """
+        return self._images.read(i)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the dataset: sha256 of its ordered (shard, key, caption) list."""
+        return dataset_fingerprint(zip(self.shards, self.keys, self.captions, strict=True))
+
+    @cached_property
+    def positives(self) -> np.ndarray:
+        """Shape (N, 2), int64: group and caption ids. Two rows are known positives when either is equal (not transitive)."""
+        return np.stack([self.groups, stable_ids(self.captions)], axis=1)
+
+
+class _Images:
+    """Where image bytes come from: per row a file path, or a tar with offset and size."""
+
+    def __init__(self, paths: list[str], path_of_row: np.ndarray, offset: np.ndarray, size: np.ndarray) -> None:
+        self.paths, self.path_of_row, self.offset, self.size = paths, path_of_row, offset, size
+        self._open: dict[tuple[int, int], int] = {}
+
+    def read(self, i: int) -> bytes:
+        path = self.path_of_row[i]
+        if self.offset[i] < 0:
+            return Path(self.paths[path]).read_bytes()
+        data = os.pread(self._handle(int(path)), int(self.size[i]), int(self.offset[i]))
+        if len(data) != self.size[i]:
+            raise OSError(f"{self.paths[path]} ends before byte {self.offset[i] + self.size[i]}")
+        return data
+
+    def _handle(self, path: int) -> int:
+        key = (os.getpid(), path)  # a forked worker opens its own
+        if key not in self._open:
+            if len(self._open) >= MAX_OPEN_TARS:
+                oldest = next(iter(self._open))
+                handle = self._open.pop(oldest)
+                if oldest[0] == os.getpid():
+                    os.close(handle)
+            self._open[key] = os.open(self.paths[path], os.O_RDONLY)
+        return self._open[key]
+
+    def __getstate__(self):  # spawned workers get no file handles
+        return {**self.__dict__, "_open": {}}
+
+
+def open_samples(
+    source: str | os.PathLike[str] | list[str],
+    *,
+    separator: str | None = None,
+    image_key: str = "filepath",
+    caption_key: str = "title",
+    group_key: str = "group",
+    image_root: str | os.PathLike[str] | None = None,
+) -> Samples:
+    """Opens a dataset by what its name says: ``.csv``/``.tsv``/``.txt`` table, ``.json`` captions, else webdataset shards.
+
+    Args:
+        source: table, captions.json, or shards as in ``expand_shards``.
+        separator: of a table; ``None`` finds it from the header line.
+        image_key, caption_key, group_key: column names of a table; the group column may be absent.
+        image_root: folder of a captions.json's images (default: ``images`` beside it, or its own folder).
+
+    Raises:
+        UserError: exit 2 for a path that is not there, exit 3 for bad content.
+    """
+    name = str(source)
+    if isinstance(source, list) or not name.lower().endswith((".csv", ".tsv", ".txt", ".json")):
+        return _from_shards(source)
+    if not os.path.isfile(name):
+        raise usage("no such file", where=name, fix="check the path")
+    if name.lower().endswith(".json"):
+        return _from_captions_json(Path(name), image_root)
+    return _from_table(name, separator, image_key, caption_key, group_key)
+
+
+def _from_shards(source: str | os.PathLike[str] | list[str]) -> Samples:
+    paths = expand_shards(source)
+    indexes = [ShardIndex.open(path) for path in paths]
+    counts = [len(index) for index in indexes]
+    names = PackedStrings.pack(path.stem for path, count in zip(paths, counts, strict=True) for _ in range(count))
+    keys = PackedStrings.concatenate([index.keys for index in indexes])
+    size = np.concatenate([index.image_size for index in indexes])
+    images = _Images(
+        [str(path) for path in paths],
+        np.repeat(np.arange(len(paths), dtype=np.int32), counts),
+        np.concatenate([index.image_offset for index in indexes]),
+        size,
+    )
+    groups = (
+        group or f"{shard}/{key}" for shard, key, group in zip(names, keys, (g for index in indexes for g in index.groups), strict=True)
+    )
+    captions = PackedStrings.concatenate([index.captions for index in indexes])
+    if not len(keys):
+        raise bad_input("the shards hold no sample", where=str(source))
+    return Samples(str(source), keys=keys, captions=captions, shards=names, groups=groups, images=images, missing=size < 0)
+
+
+def _from_table(name: str, separator: str | None, image_key: str, caption_key: str, group_key: str) -> Samples:
+    asked_for = () if group_key == "group" else (group_key,)  # the default name may be absent
+    columns = read_table(name, separator, required=(image_key, caption_key, *asked_for))
+    images = columns[image_key]
+    if not images:
+        raise bad_input("the table has a header and no rows", where=name)
+    shards = columns.get("shard", [""] * len(images))
+    keys = columns.get("key", images)
+    return Samples(
+        name,
+        keys=PackedStrings.pack(keys),
+        captions=PackedStrings.pack(caption.strip() for caption in columns[caption_key]),
+        shards=PackedStrings.pack(shards),
+        groups=columns.get(group_key, images),
+        images=_table_images(images),
+        missing=[not image for image in images],
+    )
+
+
+def read_table(name: str, separator: str | None, *, required: tuple[str, ...]) -> dict[str, list[str]]:
+    """Columns of a CSV or TSV as plain text: no value is turned into a number or NaN.
+
+    Raises:
+        UserError: exit 3, naming the columns found and the separator to give, or the first bad line.
+    """
+    if separator is not None and len(separator) != 1:
+        raise usage(f"a separator is one character, not {separator!r}", fix="--csv-separator ,")
+    csv.field_size_limit(1 << 24)
+    try:
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            header_line = file.readline()
+            separator = separator or _sniff(header_line, required)
+            file.seek(0)
+            rows = csv.reader(file, delimiter=separator)
+            header = next(rows, [])
+            _check_header(name, header, header_line, separator, required)
+            table = list(_check_rows(name, rows, len(header)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise bad_input(f"not a readable table: {error}", where=name, fix="save it as UTF-8 text") from None
+    return {column: [row[i] for row in table] for i, column in enumerate(header)}
+
+
+def _sniff(header_line: str, required: tuple[str, ...]) -> str:
+    """The separator under which the header has the required columns; the most frequent one when none has."""
+    for candidate in SEPARATORS:
+        if set(required) <= set(next(csv.reader([header_line], delimiter=candidate), [])):
+            return candidate
+    return max(SEPARATORS, key=header_line.count)
+
+
+def _check_header(name: str, header: list[str], header_line: str, separator: str, required: tuple[str, ...]) -> None:
+    absent = [column for column in required if column not in header]
+    if not absent:
+        return
+    better = _sniff(header_line, required)
+    if set(required) <= set(next(csv.reader([header_line], delimiter=better), [])):
+        fix = f"--csv-separator {SEPARATORS[better]!r}" if better != "\t" else "--csv-separator $'\\t'"
+    else:
+        fix = "name the columns with --csv-img-key and --csv-caption-key"
+    raise bad_input(
+        f"no column {' or '.join(map(repr, absent))}; columns found: {', '.join(map(repr, header)) or 'none'}",
+        where=f"{name}, line 1",
+        fix=fix,
+    )
+
+
+def _check_rows(name: str, rows: Iterable[list[str]], width: int) -> Iterable[list[str]]:
+    for line, row in enumerate(rows, start=2):
+        if not row:
+            continue  # an empty line
+        if len(row) != width:
+            raise bad_input(
+                f"{len(row)} values where the header has {width}",
+                where=f"{name}, about line {line}",
+                fix="quote values that hold the separator",
+            )
+        yield row
+
+
+def _table_images(images: list[str]) -> _Images:
+    """Image places of a table's paths; ``.../00000.tar/000000012.jpg`` is a member of a shard."""
+    tars: dict[str, dict[str, tuple[int, int]]] = {}
+    paths: dict[str, int] = {}
+    place = np.empty(len(images), np.int32)
+    offset, size = np.full(len(images), -1, np.int64), np.full(len(images), -1, np.int64)
+    for row, image in enumerate(images):
+        tar, separator, member = image.rpartition(".tar/")
+        if separator and os.path.isfile(tar + ".tar"):
+            path = tar + ".tar"
+            if path not in tars:
+                index = ShardIndex.open(Path(path))
+                tars[path] = {key: (o, s) for key, o, s in zip(index.keys, index.image_offset, index.image_size, strict=True) if s >= 0}
+            offset[row], size[row] = tars[path].get(member.partition(".")[0], (0, -1))
+        else:
+            path = image
+        place[row] = paths.setdefault(path, len(paths))
+    return _Images(list(paths), place, offset, size)
+
+
+def _from_captions_json(path: Path, image_root: str | os.PathLike[str] | None) -> Samples:
+    """MiniCLIP's list of {"file_name", "caption"}: one row per caption, images shared by name."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        names = [str(entry["file_name"]) for entry in entries]
+        captions = [str(entry["caption"] or "").strip() for entry in entries]
+    except (ValueError, KeyError, TypeError) as error:
+        raise bad_input(f"not a list of {{file_name, caption}}: {error!r}", where=str(path)) from None
+    root = Path(image_root) if image_root else next(p for p in (path.parent / "images", path.parent) if p.is_dir())
+    unsafe = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
+    if unsafe:
+        raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")
+    empty = PackedStrings.pack("" for _ in names)
+    keys = PackedStrings.pack(f"{name}#{i}" for i, name in enumerate(names))
+    images = _table_images([str(root / name) for name in names])
+    return Samples(
+        str(path), keys=keys, captions=PackedStrings.pack(captions), shards=empty, groups=names, images=images, missing=[False] * len(names)
+    )

@@ -1,0 +1,218 @@
+"""Random access into webdataset tars: an index of byte offsets per shard, and nothing is extracted.
+
+The index is a sidecar (``00000.tar`` -> ``00000.index.npz``), built once by one pass over the headers and captions; size and time
+of the tar are checked when it is opened. A folder that cannot be written to gets no sidecar, and the index is built at each start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import tarfile
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from braceexpand import braceexpand
+
+from formats.atomic import atomic_open
+from formats.errors import bad_input, usage
+from formats.strings import PackedStrings
+
+IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
+TEXT_EXTENSION = "txt"
+INDEX_VERSION = 1
+MAX_CAPTION_BYTES = 65_536
+
+
+def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[Path]:
+    """Shard paths named by a brace text, a glob, a folder, ``::``-joined parts of these, or a list of them.
+
+    Raises:
+        UserError: exit 2 when nothing matches or a part is no file path (``pipe:``...), exit 3 naming all missing files.
+    """
+    parts = spec if isinstance(spec, list) else str(spec).split("::")
+    paths = [path for part in parts for path in _expand_part(str(part))]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise bad_input(
+            f"{len(missing)} of {len(paths)} shards are missing", where=", ".join(missing[:10]), fix="check the path and the range"
+        )
+    if not paths:
+        raise usage(
+            "no shard matches",
+            where=str(spec),
+            fix="give a folder of .tar files, a glob, or a brace range such as 'data/{00000..00331}.tar'",
+        )
+    twice = sorted({str(path) for path in paths if paths.count(path) > 1})
+    if twice:
+        raise usage("a shard is named twice", where=", ".join(twice[:5]))
+    return paths
+
+
+def _expand_part(part: str) -> list[Path]:
+    if part.startswith("pipe:") or "://" in part:
+        raise usage(
+            "only local files are read here", where=part, why="a 'pipe:' name would run a command", fix="download or mount the shards first"
+        )
+    if os.path.isdir(part):
+        return sorted(Path(part).glob("*.tar"))
+    found: list[Path] = []
+    for expanded in braceexpand(part):
+        found += sorted(map(Path, glob.glob(expanded))) if glob.has_magic(expanded) else [Path(expanded)]
+    return found
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Where the samples of one tar lie: one entry per key, in the order of their first members.
+
+    Attributes:
+        keys, captions, groups, urls: texts by sample; a missing one is empty.
+        image_offset, image_size: int64 byte positions in the tar; size -1 where the sample has no image.
+        has_caption: bool, whether a ``.txt`` member exists.
+    """
+
+    keys: PackedStrings
+    captions: PackedStrings
+    groups: PackedStrings
+    urls: PackedStrings
+    image_offset: np.ndarray
+    image_size: np.ndarray
+    has_caption: np.ndarray
+
+    @classmethod
+    def open(cls, path: Path) -> ShardIndex:
+        """Reads the sidecar, or builds and (where possible) writes it.
+
+        Raises:
+            UserError: exit 3 when the tar is cut or is none.
+        """
+        stat = path.stat()
+        stamp = np.array([INDEX_VERSION, stat.st_size, stat.st_mtime_ns], dtype=np.int64)
+        sidecar = path.with_suffix(".index.npz")
+        index = cls._read_sidecar(sidecar, stamp)
+        if index is None:
+            index = build_index(path)
+            with contextlib.suppress(OSError):  # a read-only folder: the index is built at each start
+                index._write_sidecar(sidecar, stamp)
+        return index
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def _read_sidecar(cls, sidecar: Path, stamp: np.ndarray) -> ShardIndex | None:
+        try:
+            with np.load(sidecar, allow_pickle=False) as arrays:
+                if not np.array_equal(arrays["stamp"], stamp):
+                    return None
+                return cls(*(_read_field(arrays, field.name) for field in fields(cls)))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def _write_sidecar(self, sidecar: Path, stamp: np.ndarray) -> None:
+        arrays = {"stamp": stamp}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, PackedStrings):
+                arrays[f"{field.name}_data"], arrays[f"{field.name}_offsets"] = value.data, value.offsets
+            else:
+                arrays[field.name] = value
+        with atomic_open(sidecar) as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+
+def _read_field(arrays: Any, name: str) -> Any:
+    return arrays[name] if name in arrays else PackedStrings(arrays[f"{name}_data"], arrays[f"{name}_offsets"])
+
+
+def build_index(path: Path) -> ShardIndex:
+    """One pass over a tar's headers (long names and pax included) and its small text members."""
+    samples: dict[str, dict[str, tuple[int, int]]] = {}
+    end = 0
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                end = member.offset_data + member.size
+                if member.isreg() and not member.issparse():
+                    key, _, extension = _split_name(member.name)
+                    samples.setdefault(key, {}).setdefault(extension, (member.offset_data, member.size))  # the first of a name wins
+    except (tarfile.TarError, OSError) as error:
+        raise bad_input(f"not a readable tar: {error}", where=str(path), fix="download this shard again") from None
+    _check_complete(path, end)
+    return _index_from_members(path, samples)
+
+
+def _split_name(name: str) -> tuple[str, str, str]:
+    """webdataset's rule: the key is the path up to the first dot of the file name, the rest is the extension."""
+    folder, _, base = name.rpartition("/")
+    stem, dot, extension = base.partition(".")
+    return (f"{folder}/{stem}" if folder else stem), dot, extension.lower()
+
+
+def _check_complete(path: Path, end: int) -> None:
+    """A whole tar closes with zero blocks after its last member; ``tarfile`` itself accepts a cut one in silence."""
+    size = path.stat().st_size
+    padded = -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    with open(path, "rb") as file:
+        file.seek(padded)
+        closing = file.read(2 * tarfile.BLOCKSIZE)
+    if size < padded + tarfile.BLOCKSIZE or closing.strip(b"\0"):
+        raise bad_input(
+            "the shard is cut short",
+            where=f"{path}, after byte {min(size, end)}",
+            why="samples would be lost in silence",
+            fix="download this shard again",
+        )
+
+
+def _index_from_members(path: Path, samples: dict[str, dict[str, tuple[int, int]]]) -> ShardIndex:
+    count = len(samples)
+    image_offset, image_size = np.zeros(count, np.int64), np.full(count, -1, np.int64)
+    has_caption = np.zeros(count, bool)
+    captions, groups, urls = [], [], []
+    with open(path, "rb") as file:
+        for i, members in enumerate(samples.values()):
+            for extension in IMAGE_EXTENSIONS:
+                if extension in members:
+                    image_offset[i], image_size[i] = members[extension]
+                    break
+            caption = _read_text(file, members.get(TEXT_EXTENSION))
+            has_caption[i] = caption is not None
+            captions.append(caption or "")
+            meta = _read_json(file, members.get("json"))
+            groups.append(_text(meta.get("group")))
+            urls.append(_text(meta.get("url")))
+    keys, *texts = (PackedStrings.pack(column) for column in (samples, captions, groups, urls))
+    return ShardIndex(keys, texts[0], texts[1], texts[2], image_offset, image_size, has_caption)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _read_text(file, place: tuple[int, int] | None) -> str | None:
+    """A caption member's text; ``None`` (no usable caption) when absent, over 64 KiB or not UTF-8."""
+    if place is None or place[1] > MAX_CAPTION_BYTES:
+        return None
+    file.seek(place[0])
+    try:
+        return file.read(place[1]).decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return None
+
+
+def _read_json(file, place: tuple[int, int] | None) -> dict:
+    if place is None or place[1] > 1 << 20:
+        return {}
+    file.seek(place[0])
+    try:
+        value = json.loads(file.read(place[1]))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

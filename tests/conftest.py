@@ -1,0 +1,52 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from formats.hard_pairs import table_folder, write_helip, write_table
+from formats.samples import open_samples
+from tests.helpers import picture, ragged_table, sample, write_tar
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Three tars of 7, 5 and 8 samples; sample 3 has no caption, sample 9 no image."""
+    folder, number = tmp_path / "shards", 0
+    for shard, count in enumerate((7, 5, 8)):
+        samples = {}
+        for i in range(count):
+            members = sample(number, "" if number == 3 else None)
+            if number == 9:
+                del members["jpg"]
+            samples[f"{shard:05d}{i:04d}"] = members
+            number += 1
+        write_tar(folder / f"{shard:05d}.tar", samples)
+    return folder
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A comma-separated OpenCLIP CSV of 40 pictures."""
+    (tmp_path / "images").mkdir()
+    path = tmp_path / "pairs.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filepath", "title"])
+        for i in range(40):
+            (tmp_path / f"images/{i}.jpg").write_bytes(picture(i))
+            writer.writerow([tmp_path / f"images/{i}.jpg", f"picture number {i}"])
+    return path
+
+
+@pytest.fixture
+def hard_pairs(table: Path, tmp_path: Path) -> Path:
+    """Six hard pairs for each row of ``table``, as HELIP's CSV beside our table."""
+    indices, scores = ragged_table(40, 6, fullest=True)
+    fingerprint = open_samples(table).fingerprint
+    written = write_table(table_folder(tmp_path, "pairs"), indices, scores, {"dataset_fingerprint": fingerprint})
+    write_helip(tmp_path, "pairs", written)
+    return tmp_path / "pairs_hard_sample.csv"

@@ -1,0 +1,66 @@
+"""Every way an image can be wrong has a reason; every mode becomes the same RGB."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from formats.images import BadImage, decode
+from tests.helpers import picture
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_no_cut_of_a_jpeg_is_taken_for_a_picture():
+    whole = picture(0)
+    pixels = np.asarray(decode(whole))
+    for cut in range(0, len(whole) - 2, 7):
+        try:
+            assert (np.asarray(decode(whole[:cut])) == pixels).all()  # only the end marker may be missing
+        except BadImage as error:
+            assert str(error) in ("empty_image", "not_an_image", "truncated_image")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "empty_image"), (b"<html>404</html>", "not_an_image"), (b"\xff\xd8\xff", "not_an_image")]
+)
+def test_reasons(data, reason):
+    with pytest.raises(BadImage, match=reason):
+        decode(data)
+
+
+def test_huge_images_are_refused_by_their_header():
+    with pytest.raises(BadImage, match="too_many_pixels"):
+        decode(encoded(Image.new("1", (12_000, 12_000))))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"])
+def test_modes_become_rgb(mode):
+    image = Image.new(mode, (4, 4)) if mode == "I;16" else Image.new("RGBA", (4, 4), (200, 200, 200, 255)).convert(mode)
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    if mode == "PA":
+        pytest.skip("no format of ours stores PA")
+    assert decode(encoded(image, kind)).mode == "RGB"
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    image = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
+    assert np.asarray(decode(encoded(image)))[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_transparency_is_white():
+    assert decode(encoded(Image.new("RGBA", (2, 2), (255, 0, 0, 0)))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_orientation_is_applied():
+    upright = np.zeros((8, 4, 3), np.uint8)
+    upright[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned left; shown turned right
+    data = encoded(Image.fromarray(np.rot90(upright).copy()), "PNG", exif=exif)
+    assert (np.asarray(decode(data)) == upright).all()

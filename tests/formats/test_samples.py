@@ -1,0 +1,92 @@
+"""One numbering for all containers; errors that say what to type."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from formats.errors import UserError
+from formats.manifest import dataset_fingerprint
+from formats.samples import open_samples
+from formats.strings import PackedStrings
+from tests.helpers import picture, run
+
+
+def test_shards_and_their_csv_are_the_same_dataset(shards, tmp_path):
+    done = run("python", "-m", "tools.wds_to_csv", "--shards", str(shards), "--out", str(tmp_path / "a.csv"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rejected"] == {"empty_caption": 1, "missing_image": 1}
+    tars, table = open_samples(shards), open_samples(tmp_path / "a.csv")
+    assert tars.fingerprint == table.fingerprint and len(tars) == len(table) == 20
+    assert tars.rejected == table.rejected == {3: "empty_caption", 9: "missing_image"}
+    assert (tars.positives == table.positives).all()
+    assert tars.image_bytes(19) == table.image_bytes(19) == picture(19)
+
+
+def test_extracted_images_are_the_same_bytes(shards, tmp_path):
+    done = run(
+        "python", "-m", "tools.wds_to_csv", "--shards", str(shards), "--out", str(tmp_path / "a.csv"), "--extract", str(tmp_path / "out")
+    )
+    assert done.returncode == 0, done.stderr
+    table = open_samples(tmp_path / "a.csv")
+    assert table.image_bytes(12) == picture(12) and table.fingerprint == open_samples(shards).fingerprint
+
+
+def test_words_that_look_like_missing_values_stay_words(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("filepath\ttitle\na.jpg\tnull\nb.jpg\tNA\nc.jpg\tnan\nd.jpg\t\n")
+    samples = open_samples(path)
+    assert list(samples.captions) == ["null", "NA", "nan", ""] and samples.rejected == {3: "empty_caption"}
+
+
+@pytest.mark.parametrize(
+    ("header", "separator", "says"),
+    [
+        ("filepath,title", "\t", "--csv-separator ','"),
+        ("filepath\ttitle", ",", "--csv-separator $'\\t'"),
+        ("image,text", None, "columns found: 'image', 'text'"),
+        ("", None, "columns found: none"),
+    ],
+)
+def test_wrong_columns_name_those_found_and_the_remedy(tmp_path, header, separator, says):
+    path = tmp_path / "a.csv"
+    path.write_text(header + "\n")
+    with pytest.raises(UserError) as error:
+        open_samples(path, separator=separator)
+    assert error.value.code == 3 and says in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "code"), [("filepath,title\n", 3), ("filepath,title\na.jpg,x,y\n", 3), (None, 2)])
+def test_empty_ragged_and_absent_tables(tmp_path, text, code):
+    path = tmp_path / "a.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError) as error:
+        open_samples(path)
+    assert error.value.code == code
+
+
+def test_captions_json_shares_groups_by_image(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(picture(1))
+    (tmp_path / "captions.json").write_text(
+        json.dumps([{"file_name": "a.jpg", "caption": "one"}, {"file_name": "a.jpg", "caption": "two"}])
+    )
+    samples = open_samples(tmp_path / "captions.json")
+    assert samples.group(0) == samples.group(1) and samples.image_bytes(1) == picture(1)
+    (tmp_path / "captions.json").write_text(json.dumps([{"file_name": "../x.jpg", "caption": "one"}]))
+    with pytest.raises(UserError, match="leaves the image folder"):
+        open_samples(tmp_path / "captions.json")
+
+
+@given(st.lists(st.text()))
+@settings(max_examples=50, deadline=None)
+def test_packed_strings_are_the_strings(texts):
+    packed = PackedStrings.pack(texts)
+    assert list(packed) == texts
+    assert list(PackedStrings.concatenate([packed, PackedStrings.pack(["end"]), packed])) == [*texts, "end", *texts]
+
+
+def test_fingerprint_keeps_field_borders():
+    assert dataset_fingerprint([("", "ab", "c")]) != dataset_fingerprint([("", "a", "bc")])
