@@ -1,0 +1,166 @@
+"""Opens a model by name and weights, with the transform and the tokenizer it was trained with."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import nn
+
+from formats.errors import UserError, bad_input, mismatch, usage
+from formats.manifest import sha256_file
+from towers.words import WordTokenizer
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model ready to embed.
+
+    Attributes:
+        model: in eval mode; ``encode_image`` and ``encode_text`` as in OpenCLIP.
+        transform: RGB image to (3, H, W) float tensor.
+        tokenizer: texts to (T, L) token ids.
+        description: what identifies it in a manifest: model, weights (sha256), preprocess.
+    """
+
+    model: nn.Module
+    transform: Callable
+    tokenizer: Tokenizer
+    description: dict[str, Any]
+
+
+@cache
+def register_configs() -> None:
+    """Makes our model configs known to OpenCLIP by name (``hardpairs-*``)."""
+    open_clip.add_model_config(Path(__file__).parent / "configs")
+
+
+def uses_words(model_name: str) -> bool:
+    """Whether a model's text tower reads our word tokenizer (``"tokenizer_mode": "words"`` in its config)."""
+    return _text_config(model_name).get("tokenizer_mode") == "words"
+
+
+def max_vocabulary(model_name: str) -> int:
+    """Rows of the model's token table, special tokens included."""
+    return int(_text_config(model_name)["vocab_size"])
+
+
+def _text_config(model_name: str) -> dict[str, Any]:
+    register_configs()
+    config = open_clip.get_model_config(model_name) if ":" not in model_name else None
+    return (config or {}).get("text_cfg", {})
+
+
+def make_tokenizer(
+    model_name: str, vocabulary: list[str] | None = None, *, context_length: int | None = None, cache_dir: str | None = None
+) -> Tokenizer:
+    """The tokenizer of a model: our word tokenizer over ``vocabulary`` where its config says so, else OpenCLIP's."""
+    if not uses_words(model_name):
+        return open_clip.get_tokenizer(model_name, cache_dir=cache_dir, context_length=context_length)
+    if vocabulary is None:
+        raise usage(
+            f"{model_name} reads words and needs a vocabulary",
+            fix="give a checkpoint of ours (it holds one), or training data to build it from",
+        )
+    return WordTokenizer(vocabulary, context_length or _text_config(model_name)["context_length"])
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint's content, read without running any code of it.
+
+    Raises:
+        UserError: exit 2 when there is no such file, exit 4 when it is torn or holds code.
+    """
+    if not os.path.isfile(path):
+        raise usage("no such checkpoint", where=str(path), fix="check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        first_line = str(error).split("\n")[0][:200]
+        raise mismatch(f"not a whole, safe checkpoint: {first_line}", where=str(path), fix="give another checkpoint") from None
+    if not isinstance(content, dict):
+        raise mismatch("not a checkpoint: it holds no weights by name", where=str(path), fix="give another checkpoint")
+    return content
+
+
+def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:
+    """The word list a checkpoint of ours carries; ``None`` for any other."""
+    return load_checkpoint(path).get("vocabulary")
+
+
+def load_encoder(model_name: str, pretrained: str | None, *, device: str = "cpu", seed: int = 0, cache_dir: str | None = None) -> Encoder:
+    """Opens a model for embedding.
+
+    Args:
+        model_name: an OpenCLIP name, or one of ours (``hardpairs-*``).
+        pretrained: a checkpoint file, an OpenCLIP tag, or ``None`` for seeded random weights (tests).
+
+    Raises:
+        UserError: exit 2 for unknown names, exit 3 when the weights cannot be had, exit 4 for a torn or foreign checkpoint.
+    """
+    register_configs()
+    if open_clip.get_model_config(model_name) is None and ":" not in model_name:
+        raise usage(f"unknown model {model_name!r}", fix="python -c 'import open_clip; print(open_clip.list_models())'")
+    check_device(device)
+    is_file = pretrained is not None and os.path.isfile(pretrained)
+    vocabulary = checkpoint_vocabulary(pretrained) if is_file else None
+    if pretrained is not None and not is_file and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
+        raise usage(f"no such checkpoint file, and no pretrained tag of {model_name}", where=pretrained, fix="check the path")
+    torch.manual_seed(seed)
+    model, transform = _create(model_name, pretrained, device, cache_dir)
+    return Encoder(
+        model.eval(), transform, make_tokenizer(model_name, vocabulary, cache_dir=cache_dir), _describe(model_name, pretrained, model, seed)
+    )
+
+
+def check_device(device: str) -> None:
+    """Refuses (exit 2) a device that torch does not know or this machine does not have."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise usage(f"no such device: {device}", why=str(error).splitlines()[0], fix="--device cpu") from None
+
+
+WEIGHTS_ERRORS = (RuntimeError, AssertionError, KeyError)
+"""What OpenCLIP raises for an unknown model and for weights of another shape."""
+
+
+def weights_error(error: Exception, model_name: str, pretrained: str | None) -> UserError:
+    """OpenCLIP's error on creating a model, in our words."""
+    reason = str(error).splitlines()[-1].strip()
+    if ":" not in model_name and open_clip.get_model_config(model_name) is None:
+        return usage(f"unknown model {model_name!r}", fix="python -c 'import open_clip; print(open_clip.list_models())'")
+    if pretrained and os.path.isfile(pretrained):
+        return mismatch(f"the checkpoint is not of {model_name}: {reason}", where=pretrained, fix="give its own --model")
+    return bad_input(f"the model cannot be made: {reason}", where=str(pretrained))
+
+
+def _create(model_name: str, pretrained: str | None, device: str, cache_dir: str | None) -> tuple[nn.Module, Callable]:
+    try:
+        model, _, transform = open_clip.create_model_and_transforms(model_name, pretrained, device=device, cache_dir=cache_dir)
+    except WEIGHTS_ERRORS as error:
+        raise weights_error(error, model_name, pretrained) from None
+    return model, transform
+
+
+def _describe(model_name: str, pretrained: str | None, model: nn.Module, seed: int) -> dict[str, Any]:
+    if pretrained is None:
+        weights = f"random, seed {seed}"
+    else:
+        weights = f"sha256:{sha256_file(pretrained)}" if os.path.isfile(pretrained) else f"tag:{pretrained}"
+    preprocess = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in open_clip.get_model_preprocess_cfg(model).items()
+    }
+    return {"model": model_name, "weights": weights, "preprocess": preprocess}
