@@ -1,0 +1,1 @@
+"""How the patch series is read, laid over OpenCLIP's files, and put in place in one step; ``tools.apply_patches`` is the command."""
