@@ -1,0 +1,238 @@
+"""Batches for the trainer: rows chosen by a sampler, read by number from a CSV or from tars, with what the losses need to know of them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from formats.errors import UserError, bad_input, usage
+from formats.hard_pairs import HardPairTable, open_hard_pairs
+from formats.images import BadImage, decode
+from formats.manifest import check_same_dataset
+from formats.samples import Samples, open_samples
+from training.samplers import ANCHOR, MINED, RANDOM, RESERVE, BatchPlan, BatchSampler, HardPairBatchSampler, RandomBatchSampler
+
+
+class Batch(NamedTuple):
+    """One rank's micro-batch.
+
+    images (B, 3, H, W) float; texts (B, L) int64; rows (B,) int64 row numbers; roles (B,) uint8 (``training.samplers``); positives
+    (B, 2) int64 ids, equal in a column for known positives; unreadable: (row, reason) of rows that a reserve replaced.
+    """
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    rows: torch.Tensor
+    roles: torch.Tensor
+    positives: torch.Tensor
+    unreadable: list[tuple[int, str]]
+
+
+class PlannedDataset(Dataset):
+    """Loads whole batches by plan, in a DataLoader worker."""
+
+    def __init__(self, samples: Samples, transform: Callable, tokenizer: Callable) -> None:
+        self.samples, self.transform, self.tokenizer = samples, transform, tokenizer
+        self.positives = samples.positives
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitems__(self, plan: BatchPlan) -> Batch | UserError:
+        """Returns an error instead of raising it, since a DataLoader loses an exception's fields on the way from a worker."""
+        try:
+            return self._load(plan)
+        except UserError as error:
+            return error
+
+    def _load(self, plan: BatchPlan) -> Batch:
+        rows, roles = plan.rows.copy(), plan.roles.copy()
+        reserves = iter(plan.reserves)
+        images, unreadable = [], []
+        for place in range(len(rows)):
+            while (image := self._image(rows[place], unreadable)) is None:
+                roles[place] = RESERVE
+                rows[place] = next(reserves, -1)
+                if rows[place] < 0:
+                    raise bad_input(
+                        f"{len(unreadable)} images of one batch cannot be read, more than it has stand-ins",
+                        where=f"{self.samples.source}, rows {[row for row, _ in unreadable[:10]]} ({unreadable[0][1]})",
+                        fix="check the paths, or download the images again",
+                    )
+            images.append(image)
+        texts = self.tokenizer([self.samples.caption(row) for row in rows])
+        return Batch(
+            torch.stack(images),
+            texts,
+            torch.from_numpy(rows),
+            torch.from_numpy(_orphaned(roles)),
+            torch.from_numpy(self.positives[rows]),
+            unreadable,
+        )
+
+    def _image(self, row: int, unreadable: list[tuple[int, str]]) -> torch.Tensor | None:
+        try:
+            return self.transform(decode(self.samples.image_bytes(row)))
+        except (BadImage, OSError) as error:
+            unreadable.append((int(row), str(error) if isinstance(error, BadImage) else "missing_file"))
+            return None
+
+
+def _orphaned(roles: np.ndarray) -> np.ndarray:
+    """Partners whose target was replaced by a reserve are not hard for it: MINED becomes RANDOM."""
+    planned_anchor = np.maximum.accumulate(np.where(roles == ANCHOR, np.arange(len(roles)), -1))
+    replaced = np.maximum.accumulate(np.where(roles == RESERVE, np.arange(len(roles)), -1))
+    return np.where((roles == MINED) & (replaced > planned_anchor), RANDOM, roles).astype(np.uint8)
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+class RunBatches:
+    """The plans of one OpenCLIP epoch, as a DataLoader's batch sampler.
+
+    A run is one line of micro-batches, sampler epoch after sampler epoch; an OpenCLIP epoch is the next ``num_batches`` of them. The
+    two are the same, unless ``--max-steps`` cuts the run into other parts.
+    """
+
+    def __init__(self, sampler: BatchSampler, num_batches: int) -> None:
+        self.sampler, self.num_batches, self.epoch = sampler, num_batches, 0
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        for place in range(self.epoch * self.num_batches, (self.epoch + 1) * self.num_batches):
+            epoch, number = divmod(place, len(self.sampler))
+            yield self.sampler.plan(number, epoch)
+
+
+@dataclass
+class TrainData:
+    """What OpenCLIP's trainer asks of ``data["train"]``: a ``dataloader`` with ``num_batches`` and ``num_samples``, and ``set_epoch``."""
+
+    dataloader: DataLoader
+    batches: RunBatches
+    samples: Samples
+    table: HardPairTable | None
+
+    def set_epoch(self, epoch: int) -> None:
+        self.batches.epoch = epoch
+
+
+def open_training_samples(args: argparse.Namespace) -> Samples:
+    """The samples that ``--train-data`` and the ``--csv-*`` flags name; opened once per process."""
+    return _open_samples(args.train_data, args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key)
+
+
+@lru_cache(maxsize=4)
+def _open_samples(source: str, separator: str, image_key: str, caption_key: str, group_key: str) -> Samples:
+    return open_samples(source, separator=separator, image_key=image_key, caption_key=caption_key, group_key=group_key)
+
+
+def make_sampler(args: argparse.Namespace, samples: Samples, *, rank: int, world_size: int, verify: bool = False) -> BatchSampler:
+    """The batch maker that the flags name, checked against the data.
+
+    Raises:
+        UserError: exit 2 for sizes that do not fit, exit 4 for a table of other data.
+    """
+    rejected = set(samples.rejected)
+    common = {"batch_size": args.batch_size, "seed": args.seed, "rank": rank, "world_size": world_size, "accumulate": args.accum_freq}
+    if args.batching == "random":
+        return RandomBatchSampler(len(samples), exclude=_rows(rejected), **common)
+    table = open_hard_pairs(args.hard_dict_dir, num_samples=len(samples), verify=verify)
+    if table.fingerprint is None:
+        logging.warning(
+            f"Nothing ties {args.hard_dict_dir} to {args.train_data}: it has no fingerprint. Rows are taken as they are numbered."
+        )
+    check_same_dataset(samples.fingerprint, table.fingerprint, ours_name=str(args.train_data), theirs_name=str(args.hard_dict_dir))
+    return HardPairBatchSampler(
+        len(samples),
+        table,
+        hard_per_target=args.hard_per_target,
+        hard_topk=args.hard_topk,
+        empty_rows=args.empty_rows,
+        exclude=_rows(rejected | set(table.rejected)),
+        **common,
+    )
+
+
+def _rows(rejected: set[int]) -> np.ndarray:
+    return np.array(sorted(rejected), np.int64)
+
+
+def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> TrainData:
+    """The training data of this rank."""
+    samples = open_training_samples(args)
+    sampler = make_sampler(args, samples, rank=args.rank, world_size=args.world_size)
+    num_batches = len(sampler)
+    if args.max_steps is not None:
+        if args.max_steps % args.epochs:
+            raise usage(f"--max-steps {args.max_steps} cannot be cut into --epochs {args.epochs} equal parts")
+        num_batches = args.max_steps // args.epochs * args.accum_freq
+    batches = RunBatches(sampler, num_batches)
+    loader = DataLoader(
+        PlannedDataset(samples, transform, tokenizer),
+        batch_sampler=batches,
+        num_workers=args.workers,
+        collate_fn=_same,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=args.workers > 0,
+    )
+    loader.num_batches = num_batches
+    loader.num_samples = num_batches * args.batch_size * args.world_size
+    _announce(args, samples, sampler, num_batches)
+    return TrainData(loader, batches, samples, getattr(sampler, "table", None))
+
+
+def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler, num_batches: int) -> None:
+    if args.rank:
+        return
+    groups = sampler.global_batch_size // sampler.group_size
+    top_up = len(sampler) // args.accum_freq * groups - len(sampler.targets_allowed())
+    logging.info(
+        f"Batches: {args.batching}; {len(samples)} rows, {len(sampler.targets_allowed())} targets, {len(samples) - len(sampler.allowed)} left out; "
+        f"a global batch of {sampler.global_batch_size} holds {groups} targets with {sampler.group_size - 1} partners each; "
+        f"{len(sampler)} batches in a pass over the data ({top_up} targets repeated to fill the last), {num_batches} in an epoch."
+    )
+    if args.train_num_samples and args.train_num_samples != len(samples):
+        logging.info(f"--train-num-samples {args.train_num_samples} is not needed here; the data has {len(samples)} rows.")
+
+
+class _Pairs(Dataset):
+    """(image, tokens) of each usable row, for OpenCLIP's own evaluation."""
+
+    def __init__(self, samples: Samples, transform: Callable, tokenizer: Callable) -> None:
+        self.samples, self.transform, self.tokenizer = samples, transform, tokenizer
+        self.rows = [row for row in range(len(samples)) if row not in samples.rejected]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        row = self.rows[i]
+        return self.transform(decode(self.samples.image_bytes(row))), self.tokenizer([self.samples.caption(row)])[0]
+
+
+@dataclass
+class EvalData:
+    """What OpenCLIP's trainer asks of ``data["val"]``."""
+
+    dataloader: DataLoader
+
+
+def val_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> EvalData:
+    """``--val-data`` through the same reader as the training data, so that shards' members and tables are found alike."""
+    samples = _open_samples(args.val_data, args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key)
+    loader = DataLoader(_Pairs(samples, transform, tokenizer), batch_size=args.batch_size, num_workers=args.workers)
+    loader.num_batches, loader.num_samples = len(loader), len(samples) - len(samples.rejected)
+    return EvalData(loader)

@@ -1,0 +1,190 @@
+"""Our flags, added to OpenCLIP's, and the checks that stop a wrong combination before any model is built."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from formats.errors import usage
+from training.losses import LOSSES
+
+BATCHING = ("random", "hard-pairs")
+
+
+def _add(group: argparse._ArgumentGroup, name: str, **options: Any) -> None:
+    """Adds a flag with its underscore spelling, which the users of CLIPSE and MiniCLIP know."""
+    underscores = "--" + name.removeprefix("--").replace("-", "_")
+    group.add_argument(*dict.fromkeys((name, underscores)), **options)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
+    batches = parser.add_argument_group("hard pairs and batches")
+    _add(batches, "--use-hard", action="store_true", help="hard-pair batches (HELIP's flag; same as --batching hard-pairs)")
+    _add(batches, "--hard-dict-dir", help="hard pairs: CSV or JSON (HELIP's, or the one mining wrote), or the table's folder")
+    _add(
+        batches,
+        "--batching",
+        choices=BATCHING,
+        help="who makes the batches; default: OpenCLIP, or random when another flag of ours needs it",
+    )
+    _add(batches, "--hard-per-target", type=int, default=1, help="p: partners of each target in a batch")
+    _add(batches, "--hard-topk", type=int, default=50, help="K: how deep into a target's list partners are drawn")
+    _add(
+        batches,
+        "--empty-rows",
+        choices=("random", "skip"),
+        default="random",
+        help="targets without hard pairs: a random partner, or left out",
+    )
+    _add(batches, "--max-steps", type=int, help="optimizer steps in all, cut into --epochs equal parts (default then 1)")
+    _add(batches, "--max-bad-fraction", type=float, default=0.01, help="stop when more than this share of images cannot be read")
+    _add(batches, "--csv-group-key", default="group", help="column of a CSV whose equal values are known positives (may be absent)")
+    _add(
+        batches,
+        "--freeze-bn-stats",
+        action="store_true",
+        help="batch norms keep the start model's statistics: those of a hard-pair batch are not the data's",
+    )
+    loss = parser.add_argument_group("loss")
+    _add(loss, "--loss-fn", default="clip_ce", type=_loss_name, metavar="{" + ",".join(LOSSES) + "}", help="default: clip_ce")
+    _add(
+        loss,
+        "--false-negative-mask",
+        action=argparse.BooleanOptionalAction,
+        help="pairs of one group or caption are not each other's negatives; on with any of our flags",
+    )
+    _add(loss, "--margin-weight", type=float, help="weight of HELIP's margin (default: 0; 0.3 with --loss-fn helip)")
+    _add(loss, "--margin-similarity", choices=("logits", "cosine"), default="logits")
+    _add(loss, "--margin-direction", choices=("i2t", "both"), default="i2t")
+    sanw = parser.add_argument_group("similarity-aware negative weights (SANW)")
+    _add(sanw, "--sanw-debias", choices=("exp", "sigmoid"), default="exp", help="form of sanw_debias")
+    _add(sanw, "--sanw-alpha", type=float, default=0.5, help="share of text similarity")
+    _add(sanw, "--sanw-delta", type=float, default=0.6, help="debias: similarity from which a negative loses weight")
+    _add(sanw, "--sanw-lambda", type=float, default=4.0, help="debias: how fast")
+    _add(sanw, "--sanw-m1", type=float, default=0.3, help="bandpass: lower edge")
+    _add(sanw, "--sanw-m2", type=float, default=0.8, help="bandpass: upper edge")
+    _add(sanw, "--sanw-gamma", type=float, default=0.05, help="bandpass: softness of the edges")
+    _add(sanw, "--sanw-beta", type=float, default=1.0, help="strength, 0 (CLIP) to 1")
+    _add(
+        sanw,
+        "--sanw-normalize",
+        action=argparse.BooleanOptionalAction,
+        help="rows of weights have mean 1; default on for bandpass and sigmoid",
+    )
+    _add(sanw, "--sanw-max-weight", type=float, default=10.0, help="no weight above it")
+
+
+def _loss_name(name: str) -> str:
+    name = {"baseline": "clip_ce"}.get(name, name).replace("-", "_")  # CLIPSE's code says baseline, its README clip_ce
+    if name not in LOSSES:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(LOSSES)}, not {name!r}")
+    return name
+
+
+def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
+    """Fills in what follows from the flags, refuses what cannot work, and opens the data once before a model is built.
+
+    Raises:
+        UserError: exit 2 for flags that do not go together; 3 or 4 for data that cannot be used.
+    """
+    if args.use_hard:
+        if args.batching not in (None, "hard-pairs"):
+            raise usage(f"--use-hard and --batching {args.batching} contradict each other")
+        args.batching = "hard-pairs"
+    ours = args.loss_fn != "clip_ce" or args.margin_weight or args.max_steps is not None or args.false_negative_mask
+    if ours and args.batching is None:
+        args.batching = "random"
+    if args.false_negative_mask is None:
+        args.false_negative_mask = args.batching is not None
+    if args.margin_weight is None:
+        args.margin_weight = 0.3 if args.loss_fn == "helip" else 0.0
+    if args.hard_dict_dir and args.batching != "hard-pairs":
+        raise usage("--hard-dict-dir is given, but nothing uses it", fix="--use-hard")
+    if args.batching is None:
+        return args
+    _check_numbers(args)
+    _check_batches(args)
+    _check_loss(parser, args)
+    args.epochs = args.epochs if args.max_steps is None or args.epochs != parser.get_default("epochs") else 1
+    args.local_loss = args.gather_with_grad = True  # right on any number of ranks; OpenCLIP leaves both off
+    _check_data(args)
+    return args
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    whole = {"batch_size": 1, "epochs": 1, "accum_freq": 1, "workers": 0, "seed": 0, "warmup": 0, "log_every_n_steps": 1}
+    for name, least in whole.items():
+        if getattr(args, name, least) < least:
+            raise usage(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(args, name)}")
+    if not 0 <= args.max_bad_fraction <= 1:
+        raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")
+    learning_rate = getattr(args, "lr", None)
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise usage(f"--lr must be a positive number, not {learning_rate}")
+
+
+def _check_batches(args: argparse.Namespace) -> None:
+    if args.batching == "hard-pairs" and not args.hard_dict_dir:
+        raise usage("--use-hard needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file")
+    if args.max_steps is not None and args.max_steps < 1:
+        raise usage(f"--max-steps must be at least 1, not {args.max_steps}")
+    if not args.train_data:
+        raise usage("our flags need --train-data")
+    for flag in ("horovod", "siglip", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
+        if getattr(args, flag):
+            raise usage(f"--{flag.replace('_', '-')} does not work together with --batching, --use-hard or our losses")
+    if "coca" in args.model.lower():
+        raise usage("CoCa's captioning loss does not work together with --batching, --use-hard or our losses")
+
+
+def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.margin_weight and args.batching != "hard-pairs":
+        raise usage(
+            "HELIP's margin compares with mined partners, which only hard-pair batches have",
+            fix="--use-hard --hard-dict-dir FILE, or --margin-weight 0",
+        )
+    if args.margin_weight < 0 or not math.isfinite(args.margin_weight):
+        raise usage(f"--margin-weight must be a number from 0, not {args.margin_weight}")
+    given = [name for name in vars(args) if name.startswith("sanw_") and getattr(args, name) != parser.get_default(name)]
+    if given and not args.loss_fn.startswith("sanw"):
+        raise usage(
+            f"--{given[0].replace('_', '-')} has no effect with --loss-fn {args.loss_fn}", fix="--loss-fn sanw_debias or sanw_bandpass"
+        )
+    if args.loss_fn.startswith("sanw"):
+        _check_sanw(args)
+
+
+def _check_sanw(args: argparse.Namespace) -> None:
+    numbers = {name: getattr(args, name) for name in vars(args) if name.startswith("sanw_")}
+    for name, value in numbers.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise usage(f"--{name.replace('_', '-')} must be a finite number, not {value}")
+    ranges = {
+        "--sanw-alpha must lie in [0, 1]": 0 <= args.sanw_alpha <= 1,
+        "--sanw-beta must lie in [0, 1]": 0 <= args.sanw_beta <= 1,
+        "--sanw-lambda must not be negative": args.sanw_lambda >= 0,
+        "--sanw-m1 must be below --sanw-m2": args.sanw_m1 < args.sanw_m2,
+        "--sanw-gamma must be positive": args.sanw_gamma > 0,
+        "--sanw-max-weight must be positive": args.sanw_max_weight > 0,
+    }
+    for rule, holds in ranges.items():
+        if not holds:
+            raise usage(rule)
+
+
+def _check_data(args: argparse.Namespace) -> None:
+    from training.data import make_sampler, open_training_samples
+    from training.upstream import world_info
+
+    rank, world_size = world_info()
+    log = Path(getattr(args, "logs", None) or ".") / (getattr(args, "name", None) or "") / "out.log"
+    if rank == 0 and getattr(args, "name", None) and log.exists() and args.resume != "latest":
+        raise usage(
+            "a run of this name exists",
+            where=str(log.parent),
+            fix="--resume latest goes on with its last checkpoint; or choose another --name",
+        )
+    make_sampler(args, open_training_samples(args), rank=rank, world_size=world_size, verify=rank == 0)

@@ -1,0 +1,185 @@
+"""What the patched trainer calls. Each function is the target of one hunk in ``patches/``, and does OpenCLIP's own when no flag of ours is given."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import nn
+
+from formats.errors import bad_input, non_finite, usage
+from towers.load import (
+    WEIGHTS_ERRORS,
+    checkpoint_vocabulary,
+    load_checkpoint,
+    make_tokenizer,
+    max_vocabulary,
+    register_configs,
+    uses_words,
+    weights_error,
+)
+from towers.words import build_vocabulary
+from training import data as our_data
+from training import losses, upstream
+from training.samplers import ANCHOR, MINED, RANDOM, RESERVE
+
+STEP_COLUMNS = [
+    "epoch",
+    "step",
+    "loss",
+    "contrastive_loss",
+    "margin_loss",
+    "temp",
+    "lr",
+    "w_mean",
+    "w_low_pct",
+    "w_high_pct",
+    "band_coverage_pct",
+    "samples_per_second",
+    "data_time",
+    "batch_time",
+    "targets",
+    "mined",
+    "random",
+    "reserves",
+    "unreadable",
+]
+"""Columns of metrics.csv; CLIPSE's names where it has them (``temp`` is the exponentiated logit scale)."""
+
+
+def create_model_and_transforms(model_name: str, pretrained: str | None = None, **options: Any):
+    """OpenCLIP's, with our model configs known and a readable error for weights that are not there."""
+    register_configs()
+    if (
+        pretrained
+        and not os.path.isfile(pretrained)
+        and ":" not in model_name
+        and pretrained not in open_clip.list_pretrained_tags_by_model(model_name)
+    ):
+        raise usage(f"--pretrained is no file, and no tag of {model_name}", where=pretrained, fix="check the path")
+    if pretrained and os.path.isfile(pretrained):
+        load_checkpoint(pretrained)  # a torn one is told as such
+    try:
+        return open_clip.create_model_and_transforms(model_name, pretrained, **options)
+    except WEIGHTS_ERRORS as error:
+        raise weights_error(error, model_name, pretrained) from None
+
+
+def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
+    """Changes to the model before it is wrapped for several processes: ``--freeze-bn-stats``."""
+    return open_clip.utils.freeze_batch_norm_2d(model) if args.freeze_bn_stats else model
+
+
+def get_tokenizer(args: argparse.Namespace) -> Callable:
+    """The model's tokenizer. A word vocabulary comes from the checkpoint the run starts from, else from the training captions."""
+    context_length = getattr(args, "force_context_length", None)  # OpenCLIP 2.32 has no such flag
+    if not uses_words(args.model):
+        return open_clip.get_tokenizer(args.model, cache_dir=args.cache_dir, context_length=context_length)
+    start = args.resume or (args.pretrained if args.pretrained and os.path.isfile(args.pretrained) else None)
+    vocabulary = checkpoint_vocabulary(start) if start else None
+    if vocabulary is None and args.train_data:
+        vocabulary = build_vocabulary(our_data.open_training_samples(args).captions, max_vocabulary(args.model))
+    return make_tokenizer(args.model, vocabulary, context_length=context_length)
+
+
+def get_data(
+    args: argparse.Namespace, preprocess_fns: tuple[Callable, Callable], epoch: int = 0, tokenizer: Callable | None = None
+) -> dict[str, Any]:
+    """OpenCLIP's data, or with ``--batching`` ours for training and validation."""
+    theirs = upstream.patched("data").get_data
+    if args.batching is None:
+        return theirs(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
+    preprocess_train, preprocess_val = preprocess_fns
+    data = {"train": our_data.train_data(args, preprocess_train, tokenizer)}
+    if args.val_data:
+        data["val"] = our_data.val_data(args, preprocess_val, tokenizer)
+    rest = copy.copy(args)
+    rest.train_data = rest.val_data = None
+    rest.dataset_type = "auto"
+    return {**data, **theirs(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer)}
+
+
+def create_loss(args: argparse.Namespace) -> nn.Module:
+    """OpenCLIP's loss, or with ``--batching`` ours."""
+    return open_clip.create_loss(args) if args.batching is None else RunLoss(args)
+
+
+class RunLoss(nn.Module):
+    """Our loss together with the run's counts of what was seen."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__()
+        self.loss = losses.build_loss(args)
+        self.max_bad_fraction = args.max_bad_fraction
+        self.world_size = args.world_size
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    def take(self, batch: our_data.Batch) -> None:
+        """Notes a batch; stops the run when too many images could not be read."""
+        self.loss.take(batch.positives, batch.roles == MINED)
+        for name, role in (("targets", ANCHOR), ("mined", MINED), ("random", RANDOM), ("reserves", RESERVE)):
+            self.counts[name] += int((batch.roles == role).sum())
+        self.counts["unreadable"] += len(batch.unreadable)
+        self.reasons.update(reason for _, reason in batch.unreadable)
+        seen = sum(self.counts[name] for name in ("targets", "mined", "random"))
+        if batch.unreadable and self.counts["unreadable"] > max(self.max_bad_fraction * seen, len(batch.rows) // 16):
+            raise bad_input(
+                f"{self.counts['unreadable']} of {seen} images could not be read: {dict(self.reasons)}",
+                where=f"rows {[row for row, _ in batch.unreadable[:10]]}",
+                fix="check the data, or allow more with --max-bad-fraction",
+            )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        losses = self.loss(*args, **kwargs)
+        if not all(torch.isfinite(part).all() for part in losses.values()):
+            raise non_finite(
+                "the loss is not finite; nothing was updated or saved with it",
+                fix="a lower --lr, --grad-clip-norm 1, or other start weights",
+            )
+        return losses
+
+
+def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """(images, texts) of a batch; what ours says of its rows goes to the loss."""
+    if isinstance(batch, Exception):
+        raise batch
+    if isinstance(batch, our_data.Batch):
+        loss.take(batch)
+    return batch[0], batch[1]
+
+
+def log_step(args: argparse.Namespace, loss: nn.Module, epoch: int, step: int, log_data: dict[str, Any]) -> None:
+    """Adds our statistics to what OpenCLIP reports, and a line to ``metrics.csv`` of the run folder (rank 0, each logged step)."""
+    if not isinstance(loss, RunLoss):
+        return
+    log_data.update(loss.loss.statistics)
+    counts = {name: count * args.world_size for name, count in loss.counts.items()}  # ranks have equal shares
+    row = {**log_data, "epoch": epoch, "step": step, "temp": log_data["scale"], **counts}
+    path = Path(args.logs) / args.name / "metrics.csv"
+    is_new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, STEP_COLUMNS, restval="", extrasaction="ignore")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def extra_state(args: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint of ours carries besides OpenCLIP's entries: the word list, and which data and hard pairs it was trained on."""
+    state: dict[str, Any] = {}
+    if uses_words(args.model):
+        state["vocabulary"] = get_tokenizer(args).vocabulary
+    train = data.get("train")
+    if isinstance(train, our_data.TrainData):
+        table = train.table.manifest["sha256"] if train.table is not None else None
+        state["hardpairs"] = {"dataset_fingerprint": train.samples.fingerprint, "hard_pairs_sha256": table}
+    return state

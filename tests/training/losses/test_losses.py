@@ -1,0 +1,191 @@
+"""Each loss against a double loop written from its formula, closed forms, and equalities between losses."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip.loss import ClipLoss
+
+from training.losses import ContrastiveLoss, HardNegativeMarginLoss, SANWLoss
+from training.losses.clip import cross_entropy_both_ways
+
+SCALE = torch.tensor(20.0, dtype=torch.float64)
+
+
+def features(count=12, width=6, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(F.normalize(torch.randn(count, width, generator=generator, dtype=torch.float64), dim=1).to(dtype) for _ in range(2))
+
+
+def naive(x, y, scale, weight, positives=None):
+    """(mean over rows and both directions) of -log(e^l_ii / sum_j w_ij e^l_ij), w_ii = 1."""
+    total, count = 0.0, len(x)
+    for queries, gallery in ((x, y), (y, x)):
+        for i in range(count):
+            denominator = 0.0
+            for j in range(count):
+                w = 1.0 if i == j else weight(float(x[i] @ x[j]), float(y[i] @ y[j]))
+                if positives is not None and i != j and bool((positives[i] == positives[j]).any()):
+                    w = 0.0
+                denominator += w * math.exp(float(scale * (queries[i] @ gallery[j])))
+            total -= float(scale * (queries[i] @ gallery[i])) - math.log(denominator)
+    return total / (2 * count)
+
+
+WEIGHTS = {
+    "exp": lambda a: math.exp(-4 * max(a - 0.1, 0)),
+    "sigmoid": lambda a: 1 - 1 / (1 + math.exp(-4 * (a - 0.1))),
+    "bandpass": lambda a: max(1e-3, 1 / (1 + math.exp(-(a + 0.3) / 0.05)) * (1 - 1 / (1 + math.exp(-(a - 0.5) / 0.05)))),
+}
+
+
+@pytest.mark.parametrize("weighting", WEIGHTS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_sanw_is_its_formula(weighting, masked):
+    x, y = features()
+    positives = torch.randint(0, 8, (12, 2), generator=torch.Generator().manual_seed(1)) + torch.tensor([0, 100]) if masked else None
+    loss = SANWLoss(weighting, alpha=0.3, delta=0.1, m1=-0.3, m2=0.5, normalize=False)(x, y, SCALE, positives=positives)
+    expected = naive(x, y, SCALE, lambda image, text: WEIGHTS[weighting](0.3 * text + 0.7 * image), positives)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_worked_example():
+    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
+    half = torch.tensor([[1.0, 0.5], [0.5, 1.0]]).log()
+    assert cross_entropy_both_ways(logits, logits.T, half, 0).item() == pytest.approx(0.0810973, abs=1e-7)
+    assert cross_entropy_both_ways(logits, logits.T, None, 0).item() == pytest.approx(0.1539263, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "options", [{"beta": 0.0}, {"lam": 0.0}, {"delta": 1.01}, {"weighting": "bandpass", "beta": 0.0}, {"weighting": "sigmoid", "lam": 0.0}]
+)
+def test_no_weight_is_clip(options):
+    x, y = features(dtype=torch.float32)
+    assert SANWLoss(**options)(x, y, SCALE.float()).item() == pytest.approx(ClipLoss()(x, y, SCALE.float()).item(), rel=1e-6)
+    assert ContrastiveLoss()(x, y, SCALE.float()).item() == pytest.approx(ClipLoss()(x, y, SCALE.float()).item(), rel=1e-6)
+
+
+def test_normalised_rows_have_mean_one_and_stay_below_the_cap():
+    x, y = features()
+    loss = SANWLoss("sigmoid", max_weight=1.5)
+    uncapped = SANWLoss("sigmoid").log_weights(x, y, x, y, None, 0).exp()
+    assert ((uncapped.sum(1) - 1) / 11).numpy() == pytest.approx(1)
+    assert loss.log_weights(x, y, x, y, None, 0).exp().max() <= 1.5 + 1e-12
+
+
+def test_masked_pairs_are_out_of_the_mean_and_of_the_loss():
+    x, y = features(6)
+    positives = torch.tensor([[0], [0], [1], [2], [3], [4]])
+    mask = positives == positives.T
+    mask.fill_diagonal_(False)
+    weights = SANWLoss("sigmoid").log_weights(x, y, x, y, mask, 0).exp()
+    assert weights[0, 1] == weights[1, 0] == 0
+    assert weights[0, 2:].mean().item() == pytest.approx(1)
+    everything = torch.zeros(6, 1, dtype=torch.int64)
+    assert SANWLoss()(x, y, SCALE, positives=everything).item() == 0
+
+
+def test_swapping_image_and_text_swaps_alpha_and_order_does_not_matter():
+    x, y = features()
+    loss = SANWLoss(alpha=0.2, delta=0.0)(x, y, SCALE)
+    assert SANWLoss(alpha=0.8, delta=0.0)(y, x, SCALE).item() == pytest.approx(loss.item(), rel=1e-12)
+    order = torch.randperm(12)
+    assert SANWLoss(alpha=0.2, delta=0.0)(x[order], y[order], SCALE).item() == pytest.approx(loss.item(), rel=1e-12)
+
+
+def test_less_weight_is_less_loss_and_never_below_zero():
+    x, y = features()
+    losses = [SANWLoss(lam=lam, delta=-1.0)(x, y, SCALE).item() for lam in (0, 1, 4, 50)]
+    assert losses == sorted(losses, reverse=True) and losses[-1] >= 0
+
+
+@pytest.mark.parametrize("make", [ContrastiveLoss, lambda: SANWLoss("exp", delta=0.0), HardNegativeMarginLoss])
+def test_gradients(make):
+    x, y = features(6)
+    x.requires_grad_(), y.requires_grad_()
+    loss = make()
+    if isinstance(loss, SANWLoss):  # its weights carry no gradient, so finite differences need them fixed
+        fixed = loss.log_weights(x.detach(), y.detach(), x.detach(), y.detach(), None, 0)
+        loss.log_weights = lambda *_: fixed
+    assert torch.autograd.gradcheck(lambda a, b: loss(a, b, SCALE), (x, y))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_stays_finite_at_full_scale(dtype):
+    x, y = features(64, 32, dtype=torch.float32)
+    exact = SANWLoss(delta=0.1)(x, y, torch.tensor(100.0)).item()
+    low = SANWLoss(delta=0.1)(x.to(dtype), y.to(dtype), torch.tensor(100.0, dtype=dtype)).item()
+    assert low == pytest.approx(exact, rel=0.05)
+
+
+def test_one_pair_has_no_negative():
+    x, y = features(1)
+    with pytest.raises(ValueError, match="two pairs"):
+        ContrastiveLoss()(x, y, SCALE)
+
+
+@pytest.mark.parametrize(
+    "options", [{"alpha": 2}, {"beta": -1}, {"lam": -1}, {"m1": 0.9, "m2": 0.1}, {"gamma": 0}, {"floor": 0}, {"weighting": "high"}]
+)
+def test_impossible_values(options):
+    with pytest.raises(ValueError):
+        SANWLoss(**options)
+
+
+def test_statistics_are_off_diagonal():
+    x = y = torch.eye(4)
+    loss = SANWLoss(lam=4.0, delta=0.6)
+    loss(x, y, SCALE.float())
+    assert {name: value.item() for name, value in loss.statistics.items()} == {
+        "w_mean": 1,
+        "w_low_pct": 0,
+        "w_high_pct": 100,
+        "band_coverage_pct": 100,
+    }
+
+
+def naive_margin(similarity, group_size, mined=None, positives=None):
+    count, terms = len(similarity), []
+    for i in range(0, count, group_size):
+        partners = [j for j in range(i + 1, i + group_size) if mined is None or mined[j]]
+        if not partners:
+            continue
+        bound = min(float(similarity[i, h]) for h in partners)
+        total = 0.0
+        for j in range(count):
+            if j == i or j in partners or (positives is not None and bool((positives[i] == positives[j]).any())):
+                continue
+            total += max(0.0, float(similarity[i, j]) - bound)
+        terms.append(total / count)
+    return sum(terms) / len(terms) if terms else 0.0
+
+
+def test_margin_worked_example():
+    similarity = torch.tensor([[0.9, 0.2, 0.5, 0.6], [0.1, 0.8, 0.3, 0.4], [0.0, 0, 0, 0], [0.0, 0, 0, 0]])
+    order = [0, 2, 1, 3]  # target 0, its partner 2, target 1, its partner 3
+    rows = similarity[order][:, order]
+    assert HardNegativeMarginLoss(similarity="cosine")(rows, torch.eye(4), torch.tensor(1.0)).item() == pytest.approx(0.0125)
+
+
+@pytest.mark.parametrize("per_target", [1, 2, 3])
+@pytest.mark.parametrize("direction", ["i2t", "both"])
+def test_margin_is_its_formula(per_target, direction):
+    x, y = features(12)
+    mined = torch.rand(12, generator=torch.Generator().manual_seed(3)) > 0.4
+    positives = torch.randint(0, 9, (12, 1), generator=torch.Generator().manual_seed(4))
+    loss = HardNegativeMarginLoss(per_target, direction=direction)(x, y, SCALE, mined=mined, positives=positives)
+    ways = [x @ y.T, y @ x.T][: 1 if direction == "i2t" else 2]
+    expected = sum(naive_margin(SCALE * way, 1 + per_target, mined, positives) for way in ways) / len(ways)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_margin_without_partners_is_zero_in_half_precision_too():
+    x, y = features(8, dtype=torch.float16)
+    assert HardNegativeMarginLoss()(x, y, SCALE.half(), mined=torch.zeros(8, dtype=torch.bool)).item() == 0
+
+
+def test_margin_needs_whole_groups():
+    x, y = features(5)
+    with pytest.raises(ValueError, match="do not divide"):
+        HardNegativeMarginLoss()(x, y, SCALE)

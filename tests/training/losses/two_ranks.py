@@ -1,0 +1,50 @@
+"""Run by torchrun: every loss on two ranks; rank 0 writes mean losses and parameter gradients for the test to compare."""
+
+import sys
+from itertools import product
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from training.losses import ContrastiveLoss, HardNegativeMarginLoss, SANWLoss, World
+
+CASES = {
+    "clip": lambda **world: ContrastiveLoss(world=World(**world)),
+    "exp": lambda **world: SANWLoss("exp", delta=0.0, **world),
+    "bandpass": lambda **world: SANWLoss("bandpass", m1=-0.2, **world),
+    "margin": lambda **world: HardNegativeMarginLoss(1, direction="both", **world),
+}
+
+
+def setup():
+    """16 pairs, ids and mined flags of the joined batch, and a linear layer as the model."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 16, 10, generator=generator, dtype=torch.float64)
+    positives = torch.randint(0, 12, (16, 2), generator=generator) + torch.tensor([0, 100])
+    mined = (torch.arange(16) % 2 == 1) & (torch.rand(16, generator=generator) > 0.4)
+    torch.manual_seed(0)
+    return inputs, positives, mined, torch.nn.Linear(10, 6, bias=False).double()
+
+
+def compute(case, rows, **world):
+    inputs, positives, mined, layer = setup()
+    image, text = (F.normalize(layer(side[rows]), dim=1) for side in inputs)
+    more = {"mined": mined[rows]} if case == "margin" else {}
+    loss = CASES[case](**world)(image, text, torch.tensor(20.0).double(), positives=positives[rows], **more)
+    loss.backward()
+    return loss.detach(), layer.weight.grad
+
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    rank, results = dist.get_rank(), {}
+    for case, local_loss, with_grad in product(CASES, (True, False), (True, False)):
+        rows = slice(rank * 8, rank * 8 + 8)
+        loss, gradient = compute(case, rows, rank=rank, world_size=2, local_loss=local_loss, gather_with_grad=with_grad)
+        for tensor in (loss, gradient):
+            dist.all_reduce(tensor)
+            tensor /= 2  # as DistributedDataParallel averages
+        results[case, local_loss, with_grad] = (loss, gradient)
+    if rank == 0:
+        torch.save(results, sys.argv[1])

@@ -1,0 +1,134 @@
+"""Every flag of ours reaches what it names, nothing is read that is not a flag, and OpenCLIP's help shows ours in groups."""
+
+import argparse
+import re
+
+import pytest
+
+from formats.errors import UserError
+from tests.helpers import ROOT
+from training import losses
+from training.data import RunBatches, make_sampler, open_training_samples
+from training.flags import add_arguments, check_arguments
+
+OPENCLIP_DEFAULTS = {
+    "train_data": None,
+    "csv_separator": ",",
+    "csv_img_key": "filepath",
+    "csv_caption_key": "title",
+    "batch_size": 8,
+    "accum_freq": 1,
+    "seed": 0,
+    "epochs": 32,
+    "model": "hardpairs-test",
+    "horovod": False,
+    "siglip": False,
+    "distill_model": None,
+    "dataset_resampled": False,
+    "train_data_upsampling_factors": None,
+    "rank": 0,
+    "world_size": 1,
+}
+
+
+def parse(*flags, **values):
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(**{**OPENCLIP_DEFAULTS, **{name: str(value) for name, value in values.items()}})
+    add_arguments(parser)
+    return check_arguments(parser, parser.parse_args(flags))
+
+
+def our_actions():
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return parser._actions
+
+
+def test_no_flag_is_unread():
+    source = "\n".join(path.read_text() for path in (ROOT / "src/training").rglob("*.py"))
+    checks = source.replace((ROOT / "src/training/flags.py").read_text(), "")
+    for action in our_actions():
+        read_in_checks_only = action.dest in ("use_hard", "hard_dict_dir")
+        assert re.search(rf"args\.{action.dest}\b", source if read_in_checks_only else checks), action.dest
+
+
+def test_every_flag_has_its_underscore_spelling_and_a_help():
+    for action in our_actions():
+        long = {option for option in action.option_strings if option.startswith("--") and not option.startswith("--no-")}
+        assert {option.replace("-", "_").replace("__", "--", 1) for option in long} <= long
+        assert action.help or action.choices
+
+
+def test_no_flags_change_nothing():
+    args = parse()
+    assert args.batching is None and args.false_negative_mask is False and args.margin_weight == 0 and args.epochs == 32
+    assert not hasattr(args, "local_loss")
+
+
+@pytest.mark.parametrize(
+    ("flags", "attribute", "value"),
+    [
+        (("--sanw-alpha", ".2"), "alpha", 0.2),
+        (("--sanw-delta", ".2"), "delta", 0.2),
+        (("--sanw-lambda", "2"), "lam", 2),
+        (("--sanw_beta", ".2"), "beta", 0.2),
+        (("--sanw-max-weight", "3"), "max_weight", 3),
+        (("--sanw-debias", "sigmoid"), "weighting", "sigmoid"),
+        (("--sanw-normalize",), "normalize", True),
+        (("--loss-fn", "sanw_bandpass"), "weighting", "bandpass"),
+        (("--loss-fn", "sanw_bandpass", "--sanw-m1", ".1"), "m1", 0.1),
+        (("--loss-fn", "sanw-bandpass", "--sanw-m2", ".9"), "m2", 0.9),
+        (("--loss-fn", "sanw_bandpass", "--sanw-gamma", ".2"), "gamma", 0.2),
+        (("--loss-fn", "sanw_bandpass", "--no-sanw-normalize"), "normalize", False),
+    ],
+)
+def test_weights_flags(table, flags, attribute, value):
+    args = parse("--loss_fn", "sanw_debias", *flags, train_data=table)
+    assert getattr(losses.build_loss(args).contrast, attribute) == value
+
+
+def test_loss_flags(table, hard_pairs):
+    use = ("--use-hard", "--hard-dict-dir", str(hard_pairs))
+    helip = losses.build_loss(parse(*use, "--loss-fn", "helip", train_data=table))
+    assert helip.margin_weight == 0.3 and helip.margin.similarity == "logits" and helip.margin.direction == "i2t"
+    flags = ("--margin-weight", "2", "--margin-similarity", "cosine", "--margin-direction", "both", "--hard-per-target", "3")
+    margin = losses.build_loss(parse(*use, *flags, train_data=table))
+    assert (margin.margin_weight, margin.margin.similarity, margin.margin.direction, margin.margin.group_size) == (2, "cosine", "both", 4)
+    assert losses.build_loss(parse("--batching", "random", train_data=table)).mask_positives
+    assert not losses.build_loss(parse("--batching", "random", "--no-false-negative-mask", train_data=table)).mask_positives
+    assert parse("--loss_fn", "baseline").loss_fn == "clip_ce"
+    with pytest.raises(SystemExit):
+        parse("--loss-fn", "unknown")
+
+
+def test_batch_flags(table, hard_pairs):
+    use = ("--use-hard", "--hard-dict-dir", str(hard_pairs))
+    args = parse(*use, "--hard-per-target", "3", "--hard-topk", "2", "--empty-rows", "skip", train_data=table)
+    sampler = make_sampler(args, open_training_samples(args), rank=0, world_size=1)
+    assert (sampler.hard_per_target, sampler.hard_topk, sampler.empty_rows) == (3, 2, "skip")
+    args = parse("--max-steps", "3", train_data=table)
+    assert args.batching == "random" and args.epochs == 1
+    assert len(RunBatches(sampler, 3)) == 3
+    with pytest.raises(UserError, match="no column 'x'"):
+        parse("--batching", "random", "--csv-group-key", "x", train_data=table)
+    with pytest.raises(UserError, match="contradict"):
+        parse(*use, "--batching", "random", train_data=table)
+    with pytest.raises(UserError, match="at least 1"):
+        parse("--max-steps", "0", train_data=table)
+
+
+def test_csv_group_key_makes_known_positives(tmp_path, table):
+    rows = table.read_text().splitlines()
+    grouped = tmp_path / "grouped.csv"
+    grouped.write_text("\n".join([rows[0] + ",kind", *(f"{row},{i // 4}" for i, row in enumerate(rows[1:]))]))
+    args = parse("--batching", "random", "--csv-group-key", "kind", train_data=grouped)
+    groups = open_training_samples(args).groups
+    assert len(set(groups)) == 10 and (groups[:4] == groups[0]).all()
+
+
+def test_help_shows_our_groups():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    text = parser.format_help()
+    for title in ("hard pairs and batches:", "loss:", "similarity-aware negative weights (SANW):"):
+        assert title in text

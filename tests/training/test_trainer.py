@@ -1,0 +1,279 @@
+"""The patched OpenCLIP trainer with our flags: real processes, real data, one step at a time where it can be seen."""
+
+import csv
+import os
+import re
+import socket
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from formats.samples import open_samples
+from tests.helpers import ROOT, run
+
+TINY = (
+    "--model",
+    "hardpairs-test",
+    "--device",
+    "cpu",
+    "--precision",
+    "fp32",
+    "--workers",
+    "1",
+    "--log-every-n-steps",
+    "1",
+    "--warmup",
+    "1",
+)
+COMMA = ("--csv-separator", ",", "--csv-img-key", "filepath", "--csv-caption-key", "title")
+SAME_PIXELS = ("--aug-cfg", "scale=(1.0,1.0)")
+
+
+def train(logs, name, *flags, processes=0, env=None):
+    """A run by training.main, or by scripts/train_node.sh with processes."""
+    start = ("bash", "scripts/train_node.sh") if processes else ("python", "-m", "training.main")
+    return run(*start, *TINY, "--logs", str(logs), "--name", name, *flags, env={"PROCESSES": str(processes), **(env or {})})
+
+
+def steps(logs, name):
+    with open(logs / name / "metrics.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def checkpoint(logs, name, epoch=1):
+    return torch.load(logs / name / f"checkpoints/epoch_{epoch}.pt", weights_only=True)
+
+
+def test_helips_published_command_line(table, hard_pairs, tmp_path):
+    """The README's command of HELIP: only paths, model, processes, device and sizes are changed, and the zero-shot data left out."""
+    done = run(
+        *("python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "training.main"),
+        *("--train-data", str(table), "--train-num-samples", "40", "--dataset-type", "csv", "--batch-size", "10", "--precision", "amp"),
+        *("--workers", "4", "--csv-img-key", "filepath", "--csv-separator", ",", "--use-hard", "--hard-dict-dir", str(hard_pairs)),
+        *("--zeroshot-frequency", "1", "--model", "hardpairs-test", "--device", "cpu", "--max-steps", "2", "--log-every-n-steps", "1"),
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    (log,) = tmp_path.glob("logs/*/metrics.csv")
+    rows = steps(log.parent.parent, log.parent.name)
+    assert [(row["targets"], row["mined"], row["random"]) for row in rows] == [("10", "10", "0"), ("20", "20", "0")]
+    assert all(np.isfinite(float(row["loss"])) for row in rows)
+
+
+def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path):
+    train(tmp_path, "start", "--train-data", str(table), *COMMA, "--batch-size", "20", "--batching", "random", "--max-steps", "2")
+    start = str(tmp_path / "start/checkpoints/epoch_1.pt")
+    flags = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--pretrained",
+        start,
+        "--max-steps",
+        "3",
+        "--freeze-bn-stats",
+        *SAME_PIXELS,
+    )
+    flags += ("--opt", "timm/sgd", "--momentum", "0.5", "--lr", "0.1", "--wd", "0")  # Adam blows up rounding where a gradient is 0 in theory
+    hard = ("--use-hard", "--hard-dict-dir", str(hard_pairs), "--loss-fn", "sanw_debias", "--sanw-delta", "0", "--margin-weight", "0.1")
+    for name, batch_size, processes in (("one", "16", 0), ("two", "8", 2)):
+        done = train(tmp_path, name, *flags, *hard, "--batch-size", batch_size, processes=processes)
+        assert done.returncode == 0, done.stderr
+    one, two = checkpoint(tmp_path, "one"), checkpoint(tmp_path, "two")
+    initial = checkpoint(tmp_path, "start")["state_dict"]
+    moved = 0.0
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"]["module." + name], weight, rtol=1e-4, atol=1e-5)
+        moved = max(moved, float((weight - initial[name]).abs().max()))
+    assert moved > 1e-3
+    assert one["vocabulary"] == two["vocabulary"] == checkpoint(tmp_path, "start")["vocabulary"]
+    assert one["hardpairs"] == two["hardpairs"] and one["hardpairs"]["dataset_fingerprint"] == open_samples(table).fingerprint
+    assert [row["mined"] for row in steps(tmp_path, "one")] == [row["mined"] for row in steps(tmp_path, "two")]
+    w_mean = [[float(row["w_mean"]) for row in steps(tmp_path, name)] for name in ("one", "two")]
+    assert all(0 < w < 1 for w in w_mean[0])
+
+
+def test_frozen_batch_norms_keep_their_statistics(table, tmp_path):
+    flags = ("--train-data", str(table), *COMMA, "--batch-size", "20", "--batching", "random", "--max-steps", "1")
+    train(tmp_path, "start", *flags)
+    start = tmp_path / "start/checkpoints/epoch_1.pt"
+    for name, more in (("frozen", ("--freeze-bn-stats",)), ("free", ())):
+        done = train(tmp_path, name, *flags, "--pretrained", str(start), *more)
+        assert done.returncode == 0, done.stderr
+    key = "visual.bn1.running_mean"
+    before, frozen, free = (checkpoint(tmp_path, name)["state_dict"][key] for name in ("start", "frozen", "free"))
+    assert torch.equal(before, frozen) and not torch.equal(before, free)
+    done = run(
+        "python",
+        "-m",
+        "mining.embed",
+        "--csv",
+        str(table),
+        *TINY[:2],
+        "--pretrained",
+        str(tmp_path / "frozen/checkpoints/epoch_1.pt"),
+        "--out",
+        str(tmp_path / "e"),
+    )
+    assert done.returncode == 0, done.stderr  # a frozen checkpoint loads into the ordinary model
+
+
+def test_shards_train_like_their_csv(shards, tmp_path):
+    run("python", "-m", "tools.wds_to_csv", "--shards", str(shards), "--out", str(tmp_path / "a.csv"))
+    flags = ("--batch-size", "6", "--batching", "random", "--max-steps", "2", *SAME_PIXELS)
+    for name, data in (("csv", tmp_path / "a.csv"), ("tars", shards)):
+        done = train(tmp_path, name, "--train-data", str(data), *COMMA, *flags)
+        assert done.returncode == 0, done.stderr
+    first, second = (checkpoint(tmp_path, name)["state_dict"] for name in ("csv", "tars"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_epochs_accumulation_and_validation(table, hard_pairs, tmp_path):
+    flags = (
+        "--use-hard",
+        "--hard-dict-dir",
+        str(hard_pairs),
+        "--batch-size",
+        "4",
+        "--accum-freq",
+        "2",
+        "--epochs",
+        "2",
+        "--val-data",
+        str(table),
+    )
+    done = train(tmp_path, "x", "--train-data", str(table), *COMMA, *flags)
+    assert done.returncode == 0, done.stderr
+    rows = steps(tmp_path, "x")
+    assert [int(row["step"]) for row in rows] == list(range(20)) and rows[-1]["targets"] == "80"
+    assert "40/40" not in done.stderr and len((tmp_path / "x/checkpoints/results.jsonl").read_text().splitlines()) == 2
+
+
+def test_steps_are_cut_into_equal_epochs(table, tmp_path):
+    flags = ("--train-data", str(table), *COMMA, "--batch-size", "20", "--batching", "random", "--max-steps", "6")
+    assert train(tmp_path, "x", *flags, "--epochs", "3").returncode == 0
+    assert (tmp_path / "x/checkpoints/epoch_3.pt").exists() and len(steps(tmp_path, "x")) == 6
+    done = train(tmp_path, "y", *flags, "--epochs", "4")
+    assert done.returncode == 2 and "cannot be cut into --epochs 4" in done.stderr
+
+
+def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(table, tmp_path):
+    (tmp_path / "images/4.jpg").write_bytes(b"<html>")
+    flags = ("--train-data", str(table), *COMMA, "--batch-size", "16", "--batching", "random", "--epochs", "1")
+    done = train(tmp_path, "x", *flags, "--max-bad-fraction", "0.1")
+    assert done.returncode == 0, done.stderr
+    last = steps(tmp_path, "x")[-1]
+    assert int(last["unreadable"]) >= 1 and int(last["reserves"]) >= 1
+    assert sum(int(last[name]) for name in ("targets", "random", "mined", "reserves")) == 48
+    for i in range(0, 40, 2):
+        (tmp_path / f"images/{i}.jpg").unlink(missing_ok=True)
+    done = train(tmp_path, "y", *flags)
+    assert done.returncode == 3 and "missing_file" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        (("--train-data", "TABLE", "--batching", "random"), 3, "--csv-separator ','"),
+        (("--train-data", "none.csv", *COMMA, "--batching", "random"), 2, "no such file"),
+        (("--train-data", "TABLE", *COMMA, "--use-hard"), 2, "needs --hard-dict-dir"),
+        (("--train-data", "TABLE", *COMMA, "--hard-dict-dir", "PAIRS"), 2, "nothing uses it"),
+        (("--train-data", "OTHER", *COMMA, "--use-hard", "--hard-dict-dir", "PAIRS"), 4, "was made from other data"),
+        (("--train-data", "TABLE", *COMMA, "--use-hard", "--hard-dict-dir", "PAIRS", "--batch-size", "7"), 2, "--batch-size 6 or 8"),
+        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "64"), 2, "fewer than one global batch of 64"),
+        (("--train-data", "TABLE", *COMMA, "--loss-fn", "helip"), 2, "only hard-pair batches have"),
+        (("--train-data", "TABLE", *COMMA, "--loss-fn", "clip_ce", "--batching", "random", "--sanw-delta", "0.5"), 2, "has no effect"),
+        (("--train-data", "TABLE", *COMMA, "--loss_fn", "sanw_bandpass", "--sanw_m1", "0.9"), 2, "--sanw-m1 must be below"),
+        (("--train-data", "TABLE", *COMMA, "--loss-fn", "sanw_debias", "--sanw-delta", "nan"), 2, "finite"),
+        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--siglip"), 2, "--siglip does not work together"),
+        (
+            ("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "8", "--pretrained", "no.pt"),
+            2,
+            "--pretrained is no file",
+        ),
+    ],
+)
+def test_wrong_input_is_refused_before_a_model_is_built(table, hard_pairs, tmp_path, flags, code, says):
+    other = tmp_path / "other.csv"
+    other.write_text(table.read_text().replace("number 3\n", "number three\n"))
+    names = {"TABLE": str(table), "PAIRS": str(hard_pairs), "OTHER": str(other)}
+    done = train(tmp_path, "x", *(names.get(flag, flag) for flag in flags))
+    assert done.returncode == code and says in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "Model:" not in done.stderr
+
+
+def test_a_failing_ranks_code_and_message_reach_the_shell(table, tmp_path):
+    done = train(tmp_path, "x", "--train-data", str(table), "--batching", "random", processes=2)
+    assert done.returncode == 3
+    assert re.search(r"error: no column 'title' or 'filepath'|error: no column 'filepath' or 'title'", done.stderr[-900:])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_two_nodes_on_loopback(table, tmp_path):
+    environment = {
+        **os.environ,
+        "NODES": "2",
+        "HEAD": f"127.0.0.1:{free_port()}",
+        "PROCESSES": "1",
+        "INTERFACE": "lo",
+        "OMP_NUM_THREADS": "1",
+    }
+    flags = (
+        *TINY,
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batching",
+        "random",
+        "--batch-size",
+        "8",
+        "--max-steps",
+        "2",
+        "--logs",
+        str(tmp_path),
+        "--name",
+        "x",
+    )
+    nodes = [
+        subprocess.Popen(
+            ["bash", "scripts/train_multinode.sh", *flags],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [node.communicate(timeout=240)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert steps(tmp_path, "x")[-1]["targets"] == "32"
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "shows"),
+    [
+        ("train_node.sh", ("--lr", "1"), "--standalone --nproc_per_node 1 -m -- training.main --lr 1"),
+        ("train_multinode.sh", ("--lr", "1"), "--nnodes 2 --nproc_per_node 1 --rdzv_backend c10d --rdzv_endpoint h:1 --rdzv_id hardpairs"),
+        ("train.sbatch", (), "--nnodes 1"),
+        ("train_sanw_debias.sbatch", ("--sanw_alpha", "0.5"), "--loss-fn sanw_debias --sanw_alpha 0.5"),
+        ("train_sanw_bandpass.sbatch", (), "--loss-fn sanw_bandpass"),
+        ("eval_retrieval.sbatch", ("--data", "a b"), "-m tools.evaluate --data a\\ b"),
+    ],
+)
+def test_scripts_print_the_final_command(script, flags, shows):
+    done = run("bash", f"scripts/{script}", "--print", *flags, env={"NODES": "2", "HEAD": "h:1", "PROCESSES": "1"})
+    assert done.returncode == 0 and shows in done.stdout
+
+
+def test_multinode_says_what_it_needs():
+    done = run("bash", "scripts/train_multinode.sh", "--lr", "1", env={"NODES": "", "HEAD": ""})
+    assert done.returncode == 2 and "NODES and HEAD are needed" in done.stderr
