@@ -1,0 +1,181 @@
+"""Retrieval metrics with grouped positives: several captions per image, several images per caption, ties never in the model's favour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from formats.errors import non_finite
+
+BLOCK_ROWS = 512
+TIES = ("pessimistic", "expected")
+AP_CUTOFF = 10
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How one direction's queries (Q of them) found their positives; a query without any is left out of every mean.
+
+    Attributes:
+        above, tied: (Q,) int64 negatives that score higher than, equal to the best positive.
+        tied_positives: (Q,) int64 positives that share the best positive's score.
+        average_precision: (Q,) float64, AP@10, ties against the model.
+        has_positive: (Q,) bool.
+        top: (Q, T) int64, gallery positions with the highest scores, best first, ties by position.
+    """
+
+    above: np.ndarray
+    tied: np.ndarray
+    tied_positives: np.ndarray
+    average_precision: np.ndarray
+    has_positive: np.ndarray
+    top: np.ndarray
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """Rank of the best positive from 1, ties against the model: (Q,) int64."""
+        return 1 + self.above + self.tied
+
+
+def rank_positives(
+    queries: np.ndarray, gallery: np.ndarray, query_groups: np.ndarray, gallery_groups: np.ndarray, *, top: int = AP_CUTOFF
+) -> Ranking:
+    """Ranks a gallery for each query, in blocks of queries; never holds queries x gallery.
+
+    Args:
+        queries, gallery: (Q, D), (G, D) unit rows; the score is their dot product in float32.
+        query_groups, gallery_groups: (Q,), (G,) ids; an item is positive for a query when its group is equal.
+
+    Raises:
+        ValueError: shapes that do not fit, or an empty side.
+        UserError: exit 6 for non-finite embeddings.
+    """
+    _check(queries, gallery, query_groups, gallery_groups)
+    parts = []
+    for start in range(0, len(queries), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        scores = np.asarray(queries[block], np.float32) @ np.asarray(gallery, np.float32).T
+        parts.append(_rank_block(scores, query_groups[block, None] == gallery_groups[None, :], min(top, len(gallery))))
+    return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _check(queries: np.ndarray, gallery: np.ndarray, query_groups: np.ndarray, gallery_groups: np.ndarray) -> None:
+    if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
+        raise ValueError(f"embeddings must be (Q, D) and (G, D), not {queries.shape} and {gallery.shape}")
+    if len(queries) != len(query_groups) or len(gallery) != len(gallery_groups):
+        raise ValueError("one group per embedding is needed")
+    if not len(queries) or not len(gallery):
+        raise ValueError("an empty set of queries or an empty gallery has no metrics")
+    for name, rows in (("query", queries), ("gallery", gallery)):
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise non_finite(
+                f"{len(bad)} {name} embeddings are not finite", where=f"rows {bad[:10].tolist()}", why="their ranks would mean nothing"
+            )
+
+
+def _rank_block(scores: np.ndarray, positive: np.ndarray, top: int) -> tuple[np.ndarray, ...]:
+    best = np.where(positive, scores, -np.inf).max(axis=1, keepdims=True)
+    above = (~positive & (scores > best)).sum(axis=1)
+    tied = (~positive & (scores == best)).sum(axis=1)
+    tied_positives = (positive & (scores == best)).sum(axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return above, tied, tied_positives, _average_precision(scores, positive), np.asarray(positive.any(axis=1)), order
+
+
+def _average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """AP@10 = 1 / min(10, R) * sum over positives at rank r <= 10 of (positives up to r) / r, negatives first among equals."""
+    order = np.lexsort((positive, -scores), axis=1)[:, :AP_CUTOFF]
+    hits = np.take_along_axis(positive, order, axis=1)
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    return (precision * hits).sum(axis=1) / np.clip(positive.sum(axis=1), 1, AP_CUTOFF)
+
+
+def summarise(ranking: Ranking, prefix: str, *, ks: Sequence[int] = (1, 5, 10), ties: str = "pessimistic") -> dict[str, float]:
+    """Means over the queries that have a positive; fractions, ranks from 1.
+
+    With ``ties="expected"`` R@K, mean rank and MRR are expectations over a random order of equal scores, so that a constant model scores
+    exactly chance; mAP@10 always counts ties against the model.
+    """
+    if ties not in TIES:
+        raise ValueError(f"ties must be one of {TIES}, not {ties!r}")
+    keep = ranking.has_positive
+    if not keep.any():
+        raise ValueError("no query has a positive in the gallery")
+    above, tied, positives = (array[keep] for array in (ranking.above, ranking.tied, ranking.tied_positives))
+    if ties == "pessimistic":
+        ranks = (1 + above + tied).astype(np.float64)
+        reciprocal = 1 / ranks
+        recalls = {k: ranks <= k for k in ks}
+    else:
+        ranks = 1 + above + tied / (positives + 1)
+        reciprocal = np.array([_expected_reciprocal(a, t, p) for a, t, p in zip(above, tied, positives, strict=True)])
+        recalls = {k: np.array([1 - _no_positive(k - a, t, p) for a, t, p in zip(above, tied, positives, strict=True)]) for k in ks}
+    metrics = {f"{prefix}_R@{k}": float(np.mean(values)) for k, values in recalls.items()}
+    metrics[f"{prefix}_mean_rank"] = float(ranks.mean())
+    metrics[f"{prefix}_median_rank"] = float(np.median(ranks))
+    metrics[f"{prefix}_MRR"] = float(reciprocal.mean())
+    metrics[f"{prefix}_mAP@{AP_CUTOFF}"] = float(ranking.average_precision[keep].mean())
+    return metrics
+
+
+def _no_positive(places: int, negatives: int, positives: int) -> float:
+    """Chance that the first ``places`` of a random order of ``negatives`` and ``positives`` equal items hold no positive."""
+    if places <= 0:
+        return 1.0
+    if places > negatives:
+        return 0.0
+    return float(np.prod([(negatives - i) / (negatives + positives - i) for i in range(places)]))
+
+
+def _expected_reciprocal(above: int, negatives: int, positives: int) -> float:
+    chance_of_none = np.cumprod([1.0, *((negatives - i) / (negatives + positives - i) for i in range(negatives))])
+    chance = chance_of_none * positives / (negatives + positives - np.arange(negatives + 1))
+    return float((chance / (above + 1 + np.arange(negatives + 1))).sum())
+
+
+def retrieval_metrics(
+    image_embeddings: np.ndarray,
+    text_embeddings: np.ndarray,
+    image_groups: np.ndarray,
+    text_groups: np.ndarray,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    ties: str = "pessimistic",
+) -> dict[str, float]:
+    """Retrieval metrics both ways; a pair is positive when its groups are equal.
+
+    Keys as OpenCLIP's where it has them (``image_to_text_R@1``, ``text_to_image_median_rank``); fractions, not percent.
+
+    Example:
+        >>> two = np.eye(2)
+        >>> retrieval_metrics(two, two, np.array([0, 1]), np.array([0, 1]))["image_to_text_R@1"]
+        1.0
+    """
+    image_to_text = rank_positives(image_embeddings, text_embeddings, image_groups, text_groups)
+    text_to_image = rank_positives(text_embeddings, image_embeddings, text_groups, image_groups)
+    return {**summarise(image_to_text, "image_to_text", ks=ks, ties=ties), **summarise(text_to_image, "text_to_image", ks=ks, ties=ties)}
+
+
+def beats_hard_pairs(image_embeddings: np.ndarray, text_embeddings: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a pair's own similarity is above that with each of its hard pairs; the question that mining is about.
+
+    Args:
+        image_embeddings, text_embeddings: (N, D) unit rows; row i is a pair.
+        partners: (N, K) rows, padded with -1.
+
+    Returns:
+        (image_to_text, text_to_image), each (N,) bool: image i against the captions of its partners, and the reverse. Ties lose.
+    """
+    image_embeddings, text_embeddings = np.asarray(image_embeddings, np.float32), np.asarray(text_embeddings, np.float32)
+    own = np.einsum("nd,nd->n", image_embeddings, text_embeddings)
+    results = []
+    for queries, gallery in ((image_embeddings, text_embeddings), (text_embeddings, image_embeddings)):
+        beaten = np.ones(len(queries), bool)
+        for column in partners.T:
+            rival = np.einsum("nd,nd->n", queries, gallery[column])
+            beaten &= (column < 0) | (own > rival)
+        results.append(beaten)
+    return results[0], results[1]

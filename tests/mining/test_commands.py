@@ -1,0 +1,152 @@
+"""mining.embed and mining.hard_pair_mining as commands."""
+
+import json
+
+import numpy as np
+import pytest
+
+from formats.embeddings import open_embeddings
+from formats.hard_pairs import HardPairTable
+from formats.samples import open_samples
+from tests.helpers import run
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    import torch
+
+    from towers.load import _create, max_vocabulary, register_configs
+    from towers.words import build_vocabulary
+
+    register_configs()
+    torch.manual_seed(0)
+    model, _ = _create("hardpairs-test", None, "cpu", None)
+    path = tmp_path_factory.mktemp("model") / "epoch_1.pt"
+    words = build_vocabulary((f"picture number {i}" for i in range(40)), max_vocabulary("hardpairs-test"))
+    torch.save({"epoch": 1, "state_dict": model.state_dict(), "vocabulary": words}, path)
+    return path
+
+
+def embed(source, checkpoint, out, *more):
+    flag = "--csv" if str(source).endswith("csv") else "--shards"
+    return run(
+        "python",
+        "-m",
+        "mining.embed",
+        flag,
+        str(source),
+        "--model",
+        "hardpairs-test",
+        "--pretrained",
+        str(checkpoint),
+        "--out",
+        str(out),
+        *more,
+    )
+
+
+def test_chain_from_shards_to_hard_pairs(shards, checkpoint, tmp_path):
+    done = embed(shards, checkpoint, tmp_path / "emb")
+    assert done.returncode == 0, done.stderr
+    assert "20 pairs = 18 embedded + 2 rejected" in done.stderr
+    embeddings = open_embeddings(tmp_path / "emb", verify=True)
+    assert embeddings.fingerprint == open_samples(shards).fingerprint and embeddings.num_samples == 20
+    assert sorted(set(range(20)) - set(embeddings.rows.tolist())) == [3, 9]
+    np.testing.assert_allclose(np.linalg.norm(embeddings.image, axis=1), 1, rtol=1e-5)
+    again = embed(shards, checkpoint, tmp_path / "emb")
+    assert again.returncode == 0 and "already embedded" in again.stderr
+
+    mine = (
+        "python",
+        "-m",
+        "mining.hard_pair_mining",
+        "--dataset",
+        "x",
+        "--save_path",
+        str(tmp_path / "out"),
+        "--topk",
+        "4",
+        "--duplicate-threshold",
+        "2",
+    )
+    done = run(*mine, "--embeddings", str(tmp_path / "emb"))
+    assert done.returncode == 0, done.stderr
+    table = HardPairTable.open(tmp_path / "out/x_hard_pairs", verify=True)
+    assert json.loads(done.stdout)["rows_with_pairs"] == 18
+    assert table.rejected == {3: "empty_caption", 9: "missing_image"} and table.lengths[3] == table.lengths[9] == 0
+    assert not np.isin(table.indices, (3, 9)).any()
+    assert table.fingerprint == embeddings.fingerprint
+    first = (tmp_path / "out/x_hard_pairs/manifest.json").read_bytes()
+    run(*mine, "--embeddings", str(tmp_path / "emb"))
+    assert (tmp_path / "out/x_hard_pairs/manifest.json").read_bytes() == first
+
+
+def test_bad_pictures_are_rejected_with_reasons(table, checkpoint, tmp_path):
+    (tmp_path / "images/4.jpg").write_bytes(b"<html>")
+    (tmp_path / "images/5.jpg").unlink()
+    done = embed(table, checkpoint, tmp_path / "emb")
+    assert done.returncode == 0, done.stderr
+    assert open_embeddings(tmp_path / "emb").manifest["rejected"] == {"4": "not_an_image", "5": "missing_file"}
+
+
+def test_another_datasets_folder_is_refused(table, shards, checkpoint, tmp_path):
+    embed(table, checkpoint, tmp_path / "emb")
+    done = embed(shards, checkpoint, tmp_path / "emb")
+    assert done.returncode == 4 and "other embeddings: dataset_fingerprint" in done.stderr
+
+
+def test_embeddings_made_elsewhere(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(30, 8)).astype(np.float16))
+    files = ("--image-embeddings", str(tmp_path / "a.npy"), "--text-embeddings", str(tmp_path / "b.npy"))
+    mine = ("python", "-m", "mining.hard_pair_mining", "--dataset", "x", "--save_path", str(tmp_path / "out"))
+    assert run(*mine, *files).returncode == 0
+    for part in range(2):  # clip-retrieval: two parts, metadata without row numbers
+        for kind in ("img_emb", "text_emb"):
+            (tmp_path / "cr" / kind).mkdir(parents=True, exist_ok=True)
+            np.save(
+                tmp_path / "cr" / kind / f"{kind}_{part}.npy",
+                np.load(tmp_path / ("a.npy" if kind == "img_emb" else "b.npy"))[part * 15 :][:15],
+            )
+    assert run(*mine[:-1], str(tmp_path / "out2"), "--embeddings", str(tmp_path / "cr")).returncode == 0
+    assert (tmp_path / "out/x_hard_sample.csv").read_bytes() == (tmp_path / "out2/x_hard_sample.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "says"),
+    [
+        (lambda a: a[:-1], 4, "29 image rows, 30 text rows"),
+        (lambda a: np.where(np.arange(30)[:, None] == 7, np.nan, a), 6, "rows [7]"),
+        (lambda a: a.astype(int), 3, "2-d floating array"),
+        (lambda a: a.astype(object), 3, "not a readable .npy"),
+    ],
+)
+def test_bad_embeddings(tmp_path, spoil, code, says):
+    good = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
+    np.save(tmp_path / "a.npy", spoil(good), allow_pickle=True)
+    np.save(tmp_path / "b.npy", good)
+    done = run(
+        *("python", "-m", "mining.hard_pair_mining", "--dataset", "x", "--save_path", str(tmp_path / "out")),
+        *("--image-embeddings", str(tmp_path / "a.npy"), "--text-embeddings", str(tmp_path / "b.npy")),
+    )
+    assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--csv", "no.csv", "--model", "hardpairs-test"), 2, "no such file"),
+        (("--csv", "TABLE", "--model", "NoModel"), 2, "unknown model"),
+        (("--csv", "TABLE", "--model", "hardpairs-test", "--pretrained", "no.pt"), 2, "no such checkpoint"),
+        (("--csv", "TABLE", "--model", "hardpairs-test", "--pretrained", "TORN"), 4, "not a whole, safe checkpoint"),
+        (("--csv", "TABLE", "--model", "RN50", "--pretrained", "CHECKPOINT"), 4, "not of RN50"),
+        (("--model", "hardpairs-test"), 2, "either --shards or --csv"),
+    ],
+)
+def test_wrong_arguments(table, checkpoint, tmp_path, arguments, code, says):
+    torn = tmp_path / "torn.pt"
+    torn.write_bytes(checkpoint.read_bytes()[:5000])
+    names = {"TABLE": str(table), "TORN": str(torn), "CHECKPOINT": str(checkpoint)}
+    done = run("python", "-m", "mining.embed", *(names.get(a, a) for a in arguments), "--out", str(tmp_path / "e"))
+    assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr

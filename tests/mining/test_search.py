@@ -1,0 +1,127 @@
+"""Exactness against a float64 brute force that shares nothing with the search but the definition."""
+
+import numpy as np
+import pytest
+
+from formats.errors import UserError
+from mining import search
+from mining.search import hard_pairs
+
+
+def themed(count: int, width: int, seed: int = 0, themes: int = 12) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(themes, width))
+    return (centres[rng.integers(0, themes, count)] + 0.8 * rng.normal(size=(count, width))).astype(np.float32)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    total = 0.0
+    for x, y in zip(a, b, strict=True):
+        total += x * y
+    return total
+
+
+def brute(image, text, top_k, *, duplicate=0.98, floor=0.0, groups=None, exclude=(), method="HPM"):
+    sides = {"HPM": (image, text), "image": (image,), "text": (text,)}[method]
+    sides = [unit(side) for side in sides]
+    count = len(image)
+    indices, scores = np.full((count, top_k), -1), np.zeros((count, top_k), np.float32)
+    for i in range(count):
+        found = []
+        for j in range(count):
+            if j == i or i in exclude or j in exclude:
+                continue
+            if groups is not None and (groups[i] == groups[j]).any():
+                continue
+            similarities = [dot(side[i], side[j]) for side in sides]
+            if max(similarities) > duplicate:
+                continue
+            score = np.float32(np.prod([max(s, 0.0) if s >= floor else 0.0 for s in similarities]))
+            if score > 0:
+                found.append((-score, j))
+        for rank, (score, j) in enumerate(sorted(found)[:top_k]):
+            indices[i, rank], scores[i, rank] = j, -score
+    return indices, scores
+
+
+@pytest.mark.parametrize("method", ["HPM", "image", "text"])
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_equal_to_brute_force(method, floor):
+    image, text = themed(120, 24), themed(120, 16, 1)
+    groups = np.random.default_rng(0).integers(0, 40, (120, 2))
+    image[7] = image[3]  # exact duplicates
+    options = {"method": method, "groups": groups}
+    indices, scores = hard_pairs(image, text, top_k=9, similarity_floor=floor, exclude=np.array([5, 11]), **options)
+    expected = brute(image, text, 9, floor=floor, exclude=(5, 11), **options)
+    assert (indices == expected[0]).all() and (scores == expected[1]).all()
+
+
+def test_ties_go_by_row_number():
+    image = np.tile(np.eye(4, dtype=np.float32) + 1, (5, 1))  # every vector five times
+    indices, scores = hard_pairs(image, image, top_k=6, duplicate_threshold=0.99)
+    expected = brute(image, image, 6, duplicate=0.99)
+    assert (indices == expected[0]).all() and (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_near_ties_below_single_precision_are_ordered_by_the_stored_score():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=64).astype(np.float32)
+    image = base + 1e-4 * rng.normal(size=(60, 64)).astype(np.float32)
+    text = themed(60, 32, 3)
+    indices, scores = hard_pairs(image, text, top_k=10, duplicate_threshold=2.0)
+    expected = brute(image, text, 10, duplicate=2.0)
+    assert (indices == expected[0]).all() and (scores == expected[1]).all()
+
+
+def test_two_negative_similarities_make_no_pair():
+    image = text = np.array([[1, 0], [-1, 0.1]], np.float32)
+    assert (hard_pairs(image, text, top_k=1)[0] == -1).all()
+
+
+@pytest.mark.parametrize("block", [4 * 70, 4 * 70 * 7, 1 << 28])
+def test_block_size_changes_nothing(monkeypatch, block):
+    image, text = themed(70, 24), themed(70, 24, 1)
+    expected = hard_pairs(image, text, top_k=5)
+    monkeypatch.setattr(search, "BLOCK_BYTES", block)
+    indices, scores = hard_pairs(image, text, top_k=5)
+    assert indices.tobytes() == expected[0].tobytes() and scores.tobytes() == expected[1].tobytes()
+
+
+def test_more_partners_than_rows():
+    image = themed(4, 8, themes=1)
+    indices, _ = hard_pairs(image, image, top_k=10)
+    assert indices.shape == (4, 10) and (indices == brute(image, image, 10)[0]).all()
+    assert (hard_pairs(image[:1], image[:1], top_k=3)[0] == -1).all()
+
+
+def test_pool_is_seeded_and_a_subset():
+    image, text = themed(200, 16), themed(200, 16, 1)
+    first, second = (hard_pairs(image, text, top_k=5, approx=50, seed=3)[0] for _ in range(2))
+    assert (first == second).all() and len(np.unique(first[first >= 0])) <= 50
+    assert (hard_pairs(image, text, top_k=5, approx=200)[0] == hard_pairs(image, text, top_k=5)[0]).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+def test_unusable_rows_are_named(bad):
+    image = themed(20, 8)
+    image[13] = bad
+    with pytest.raises(UserError, match="rows 13") as error:
+        hard_pairs(image, themed(20, 8), top_k=3)
+    assert error.value.code == 6
+    indices, _ = hard_pairs(image, themed(20, 8), top_k=3, exclude=np.array([13]))
+    assert (indices[13] == -1).all() and not (indices == 13).any()
+
+
+@pytest.mark.parametrize(
+    "options", [{"top_k": 0}, {"top_k": 1, "method": "audio"}, {"top_k": 1, "duplicate_threshold": 0}, {"top_k": 1, "similarity_floor": 2}]
+)
+def test_senseless_arguments(options):
+    with pytest.raises(ValueError):
+        hard_pairs(themed(5, 4), themed(5, 4), **options)
+    with pytest.raises(ValueError):
+        hard_pairs(themed(5, 4), themed(6, 4), top_k=1)
