@@ -1,0 +1,1 @@
+"""Makers of demonstration data: drawings, photographs of them, scenes, tables and a server."""

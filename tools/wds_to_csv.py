@@ -1,0 +1,94 @@
+"""Lists the samples of img2dataset shards as an OpenCLIP CSV.
+
+    python -m tools.wds_to_csv --shards 'OUT/{00000..00331}.tar' --out cc3m.csv
+    python -m tools.wds_to_csv --shards OUT --out cc3m.csv --extract images/      # image files, for tools that cannot read tars
+
+Columns: filepath, title, shard, key, group. The image of a row is ``OUT/00000.tar/000000012.jpg``, a place inside the tar that our
+commands read without extracting anything. Every sample of a shard has its row, a useless one too, so that row numbers mean the
+same pair as in the shards themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from formats.atomic import atomic_open
+from formats.errors import Exit, run_command
+from formats.shards import ShardIndex, expand_shards
+
+COLUMNS = ("filepath", "title", "shard", "key", "group")
+
+
+def shard_rows(path: Path, extract: Path | None) -> list[tuple[str, str, str, str, str]]:
+    """One row per sample of a tar. With ``extract``, images are copied out under names made from shard and row, never from the tar."""
+    index = ShardIndex.open(path)
+    rows = []
+    with open(path, "rb") as tar:
+        for i, (key, caption, group) in enumerate(zip(index.keys, index.captions, index.groups, strict=True)):
+            place = f"{path}/{key}.jpg" if index.image_size[i] >= 0 else ""
+            if extract is not None and place:
+                tar.seek(int(index.image_offset[i]))
+                target = extract / path.stem / f"{i:09d}.jpg"
+                with atomic_open(target) as file:
+                    file.write(tar.read(int(index.image_size[i])))
+                place = str(target)
+            rows.append((place, caption, path.stem, key, group or f"{path.stem}/{key}"))
+    return rows
+
+
+def download_failures(path: Path) -> Counter[str]:
+    """Reasons of failed downloads, from the parquet that img2dataset writes beside a shard."""
+    parquet = path.with_suffix(".parquet")
+    if not parquet.is_file():
+        return Counter()
+    table = pq.read_table(parquet, columns=["status", "error_message"])
+    return Counter(
+        f"{status}: {(message or '').splitlines()[0][:80]}" if message else status
+        for status, message in zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+        if status != "success"
+    )
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.wds_to_csv", description="List the samples of webdataset shards as an OpenCLIP CSV."
+    )
+    parser.add_argument("--shards", required=True, nargs="+", help="brace text, glob, folder or list")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--extract", type=Path, help="also copy the images into this folder")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    paths = expand_shards(args.shards if len(args.shards) > 1 else args.shards[0])
+    rejected: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
+    total = 0
+    with atomic_open(args.out) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for path in tqdm(paths, unit="shard", desc="wds_to_csv", file=sys.stderr, disable=None):
+            rows = shard_rows(path, args.extract)
+            writer.writerows(rows)
+            total += len(rows)
+            rejected.update("missing_image" if not row[0] else "empty_caption" for row in rows if not row[0] or not row[1])
+            failures += download_failures(path)
+        file.detach()  # flushes; the binary file is closed and renamed by its own block
+    summary = {"rows": total, "usable": total - sum(rejected.values()), "rejected": dict(rejected), "failed_downloads": dict(failures)}
+    print(json.dumps(summary))
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    run_command(main)
