@@ -1,0 +1,1 @@
+"""Speed, memory and quality; each benchmark prints a table and writes JSON with machine, versions and command."""
