@@ -1,7 +1,7 @@
 """Embeds a dataset's images and captions with a CLIP model.
 
     python -m mining.embed --csv pairs.csv --model ViT-B-32 --pretrained epoch_5.pt --out EMB
-    python -m mining.embed --shards 'data/{00000..00331}.tar' --model hardpairs-tiny --pretrained runs/base/checkpoints/epoch_1.pt --out EMB
+    python -m mining.embed --shards 'data/{00000..00331}.tar' --model hardpairs-small --pretrained runs/base/checkpoints/epoch_1.pt --out EMB
 
 Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. A finished folder made from the same data, model and
 weights is kept as it is.

@@ -14,6 +14,8 @@ import sys
 import tarfile
 import traceback
 
+import torch.distributed as dist
+
 from formats.errors import Exit, UserError, run_command
 from training.upstream import patched
 
@@ -31,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     trainer = patched("main")
     try:
         code = trainer.main(sys.argv[1:] if argv is None else argv)
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()  # without it gloo's threads may abort a run that succeeded
     except tuple(UPSTREAM_ERRORS) as error:
         if not _raised_by_trainer(error):
             raise
