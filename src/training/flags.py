@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,8 @@ def _check_batches(args: argparse.Namespace) -> None:
     for flag in ("horovod", "siglip", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
         if getattr(args, flag):
             raise usage(f"--{flag.replace('_', '-')} does not work together with --batching, --use-hard or our losses")
+    if getattr(args, "use_bnb_linear", None) and importlib.util.find_spec("bitsandbytes") is None:
+        raise usage("--use-bnb-linear needs bitsandbytes and triton on a GPU", fix="pip install bitsandbytes triton")
     if "coca" in args.model.lower():
         raise usage("CoCa's captioning loss does not work together with --batching, --use-hard or our losses")
 
