@@ -68,4 +68,6 @@ def test_options_stay_few():
         *("--max-bad-fraction", "--csv-group-key", "--freeze-bn-stats", "--loss-fn", "--false-negative-mask", "--no-false-negative-mask"),
         *("--margin-weight", "--margin-similarity", "--margin-direction", "--sanw-debias", "--sanw-alpha", "--sanw-delta", "--sanw-lambda"),
         *("--sanw-m1", "--sanw-m2", "--sanw-gamma", "--sanw-beta", "--sanw-normalize", "--no-sanw-normalize", "--sanw-max-weight"),
+        *("--config", "--margin-detach", "--geometry-weight", "--freeze-logit-scale-epochs", "--loss-block-rows", "--sanw-warmup-epochs"),
+        *("--sanw-exempt-partners", "--sanw-source", "--sanw-embeddings", "--sanw-variant"),
     }

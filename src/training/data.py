@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ class Batch(NamedTuple):
     """One rank's micro-batch.
 
     images (B, 3, H, W) float; texts (B, L) int64; rows (B,) int64 row numbers; roles (B,) uint8 (``training.samplers``); positives
-    (B, 2) int64 ids, equal in a column for known positives; unreadable: (row, reason) of rows that a reserve replaced.
+    (B, 2) int64 ids, equal in a column for known positives; unreadable: (row, reason) of rows that a reserve replaced; progress: epochs
+    of the run that passed before it.
     """
 
     images: torch.Tensor
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     roles: torch.Tensor
     positives: torch.Tensor
     unreadable: list[tuple[int, str]]
+    progress: float
 
 
 class PlannedDataset(Dataset):
@@ -76,6 +78,7 @@ class PlannedDataset(Dataset):
             torch.from_numpy(_orphaned(roles)),
             torch.from_numpy(self.positives[rows]),
             unreadable,
+            plan.progress,
         )
 
     def _image(self, row: int, unreadable: list[tuple[int, str]]) -> torch.Tensor | None:
@@ -113,7 +116,7 @@ class RunBatches:
     def __iter__(self) -> Iterator[BatchPlan]:
         for place in range(self.epoch * self.num_batches, (self.epoch + 1) * self.num_batches):
             epoch, number = divmod(place, len(self.sampler))
-            yield self.sampler.plan(number, epoch)
+            yield replace(self.sampler.plan(number, epoch), progress=place / self.num_batches)
 
 
 @dataclass

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
 from formats.errors import usage
+from training.config import add_config
 from training.losses import LOSSES
+from training.losses.clipse import VARIANTS
+from training.upstream import world_info
 
+NEED_OUR_BATCHES = ("loss_fn", "margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "loss_block_rows", "max_steps")
+"""Flags that need batches of ours, random ones if nothing else is said."""
 BATCHING = ("random", "hard-pairs")
 
 
@@ -22,6 +28,7 @@ def _add(group: argparse._ArgumentGroup, name: str, **options: Any) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
+    add_config(parser)
     batches = parser.add_argument_group("hard pairs and batches")
     _add(batches, "--use-hard", action="store_true", help="hard-pair batches (HELIP's flag; same as --batching hard-pairs)")
     _add(batches, "--hard-dict-dir", help="hard pairs: CSV or JSON (HELIP's, or the one mining wrote), or the table's folder")
@@ -60,6 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(loss, "--margin-weight", type=float, help="weight of HELIP's margin (default: 0; 0.3 with --loss-fn helip)")
     _add(loss, "--margin-similarity", choices=("logits", "cosine"), default="logits")
     _add(loss, "--margin-direction", choices=("i2t", "both"), default="i2t")
+    _add(loss, "--margin-detach", action="store_true", help="no gradient through the margin's bound: hard pairs are not pulled near")
+    _add(loss, "--geometry-weight", type=float, default=0.0, help="weight of CLIPSE's geometry term (0.1 there)")
+    _add(loss, "--freeze-logit-scale-epochs", type=float, default=0.0, help="the temperature stays as it is for so many epochs")
+    _add(loss, "--loss-block-rows", type=int, help="rows of logits held at once: less memory, the backward computes them again")
     sanw = parser.add_argument_group("similarity-aware negative weights (SANW)")
     _add(sanw, "--sanw-debias", choices=("exp", "sigmoid"), default="exp", help="form of sanw_debias")
     _add(sanw, "--sanw-alpha", type=float, default=0.5, help="share of text similarity")
@@ -69,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(sanw, "--sanw-m2", type=float, default=0.8, help="bandpass: upper edge")
     _add(sanw, "--sanw-gamma", type=float, default=0.05, help="bandpass: softness of the edges")
     _add(sanw, "--sanw-beta", type=float, default=1.0, help="strength, 0 (CLIP) to 1")
+    _add(sanw, "--sanw-warmup-epochs", type=float, default=0.0, help="the strength grows to --sanw-beta over so many epochs")
     _add(
         sanw,
         "--sanw-normalize",
@@ -76,6 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows of weights have mean 1; default on for bandpass and sigmoid",
     )
     _add(sanw, "--sanw-max-weight", type=float, default=10.0, help="no weight above it")
+    _add(sanw, "--sanw-exempt-partners", action="store_true", help="a target and its mined partners keep weight 1")
+    _add(
+        sanw,
+        "--sanw-source",
+        choices=("live", "initial", "embeddings"),
+        default="live",
+        help="whose similarities: the model's, those of --pretrained as it was, or stored ones (--sanw-embeddings)",
+    )
+    _add(sanw, "--sanw-embeddings", help="folder of mining.embed, for --sanw-source embeddings")
+    _add(sanw, "--sanw-variant", choices=VARIANTS, help="one of the three formulas that CLIPSE published; one process only")
 
 
 def _loss_name(name: str) -> str:
@@ -95,7 +117,9 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         if args.batching not in (None, "hard-pairs"):
             raise usage(f"--use-hard and --batching {args.batching} contradict each other")
         args.batching = "hard-pairs"
-    ours = args.loss_fn != "clip_ce" or args.margin_weight or args.max_steps is not None or args.false_negative_mask
+    if args.loss_fn == "siglip":
+        args.siglip = True
+    ours = any(getattr(args, name) != parser.get_default(name) for name in NEED_OUR_BATCHES) or args.false_negative_mask
     if ours and args.batching is None:
         args.batching = "random"
     if args.false_negative_mask is None:
@@ -134,7 +158,7 @@ def _check_batches(args: argparse.Namespace) -> None:
         raise usage(f"--max-steps must be at least 1, not {args.max_steps}")
     if not args.train_data:
         raise usage("our flags need --train-data")
-    for flag in ("horovod", "siglip", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
+    for flag in ("horovod", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
         if getattr(args, flag):
             raise usage(f"--{flag.replace('_', '-')} does not work together with --batching, --use-hard or our losses")
     if getattr(args, "use_bnb_linear", None) and importlib.util.find_spec("bitsandbytes") is None:
@@ -144,13 +168,16 @@ def _check_batches(args: argparse.Namespace) -> None:
 
 
 def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name in ("margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "sanw_warmup_epochs"):
+        if not 0 <= getattr(args, name) < math.inf:
+            raise usage(f"--{name.replace('_', '-')} must be a number from 0, not {getattr(args, name)}")
+    if args.loss_block_rows is not None and args.loss_block_rows < 1:
+        raise usage(f"--loss-block-rows must be at least 1, not {args.loss_block_rows}")
     if args.margin_weight and args.batching != "hard-pairs":
         raise usage(
             "HELIP's margin compares with mined partners, which only hard-pair batches have",
             fix="--use-hard --hard-dict-dir FILE, or --margin-weight 0",
         )
-    if args.margin_weight < 0 or not math.isfinite(args.margin_weight):
-        raise usage(f"--margin-weight must be a number from 0, not {args.margin_weight}")
     given = [name for name in vars(args) if name.startswith("sanw_") and getattr(args, name) != parser.get_default(name)]
     if given and not args.loss_fn.startswith("sanw"):
         raise usage(
@@ -176,11 +203,29 @@ def _check_sanw(args: argparse.Namespace) -> None:
     for rule, holds in ranges.items():
         if not holds:
             raise usage(rule)
+    _check_sanw_source(args)
+
+
+def _check_sanw_source(args: argparse.Namespace) -> None:
+    if (args.sanw_source == "embeddings") != bool(args.sanw_embeddings):
+        raise usage("--sanw-source embeddings and --sanw-embeddings FOLDER go together", fix="python -m mining.embed writes the folder")
+    if args.sanw_source == "initial" and not args.pretrained:
+        raise usage("--sanw-source initial compares by the start model's weights, and there are none", fix="--pretrained")
+    if args.sanw_exempt_partners and args.batching != "hard-pairs":
+        raise usage(
+            "--sanw-exempt-partners is about mined partners, which only hard-pair batches have", fix="--use-hard --hard-dict-dir FILE"
+        )
+    if args.sanw_variant is None:
+        return
+    if args.siglip or args.loss_block_rows is not None or world_info()[1] > 1:
+        raise usage("--sanw-variant reproduces CLIPSE's code: one process, the softmax form, no blocks")
+    if args.sanw_variant == "seed-v2":
+        logging.warning("CLIPSE's second formula is unbounded below: it can be made as small as one likes without a better model.")
 
 
 def _check_data(args: argparse.Namespace) -> None:
     from training.data import make_sampler, open_training_samples
-    from training.upstream import world_info
+    from training.similarities import check_stored
 
     rank, world_size = world_info()
     log = Path(getattr(args, "logs", None) or ".") / (getattr(args, "name", None) or "") / "out.log"
@@ -190,4 +235,7 @@ def _check_data(args: argparse.Namespace) -> None:
             where=str(log.parent),
             fix="--resume latest goes on with its last checkpoint; or choose another --name",
         )
-    make_sampler(args, open_training_samples(args), rank=rank, world_size=world_size, verify=rank == 0)
+    samples = open_training_samples(args)
+    make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
+    if args.sanw_embeddings:
+        check_stored(args.sanw_embeddings, samples, verify=rank == 0)

@@ -31,11 +31,13 @@ class BatchPlan:
         rows: (B,) int64 row numbers: target, its partners, next target...
         roles: (B,) uint8: ANCHOR, MINED or RANDOM.
         reserves: int64 rows outside the global batch, no two ranks' the same.
+        progress: epochs of the run that passed before it; a sampler does not know.
     """
 
     rows: np.ndarray
     roles: np.ndarray
     reserves: np.ndarray
+    progress: float = 0.0
 
 
 def epoch_targets(allowed: np.ndarray, seed: int, epoch: int, batch_targets: int) -> np.ndarray:

@@ -11,7 +11,20 @@ import torch
 from tests.patches.conftest import Copy
 from tests.patches.runs import train
 
-OURS = ("--batch-size", "8", "--loss-fn", "sanw_debias", "--sanw-delta", "0", "--margin-weight", "0.3", "--warmup", "1", "--log-every-n-steps", "1")
+OURS = (
+    "--batch-size",
+    "8",
+    "--loss-fn",
+    "sanw_debias",
+    "--sanw-delta",
+    "0",
+    "--margin-weight",
+    "0.3",
+    "--warmup",
+    "1",
+    "--log-every-n-steps",
+    "1",
+)
 
 
 @pytest.fixture
@@ -22,9 +35,7 @@ def start(patched: Copy, table: Path, hard_pairs: Path, tmp_path: Path):
         folder = tmp_path / f"run-{steps}"
         folder.mkdir()
         data = ("--train-data", str(table), "--csv-separator", ",", "--use-hard", "--hard-dict-dir", str(hard_pairs))
-        ((status, output),) = patched.call(
-            train, 1, str(folder / "logs"), *data, *OURS, "--max-steps", str(steps), *flags, timeout=timeout
-        )
+        ((status, output),) = patched.call(train, 1, str(folder / "logs"), *data, *OURS, "--max-steps", str(steps), *flags, timeout=timeout)
         return status, output, folder / "logs" / "run"
 
     return start
@@ -50,6 +61,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
         ("--local-loss", "--gather-with-grad"),
         ("--force-image-size", "24"),
         ("--lr-scheduler", "const"),
+        ("--siglip",),
+        ("--geometry-weight", "0.1", "--loss-block-rows", "3", "--sanw-exempt-partners"),
         pytest.param(("--torchcompile",), marks=pytest.mark.slow),
     ],
     ids=lambda flags: flags[0].lstrip("-"),
@@ -77,7 +90,6 @@ def test_a_locked_tower_stays(start, flags, locked):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--siglip",), "--siglip"),
         (("--model", "coca_ViT-B-32"), "CoCa"),
         (("--distill-model", "RN50", "--distill-pretrained", "openai"), "--distill-model"),
         (("--dataset-resampled",), "--dataset-resampled"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patches.conftest import Copy
 from tests.patches.runs import train
 from tools.patching.series import VERSIONS, load_series
 

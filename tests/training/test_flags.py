@@ -4,6 +4,7 @@ import argparse
 import re
 
 import pytest
+import torch
 
 from formats.errors import UserError
 from tests.helpers import ROOT
@@ -22,7 +23,7 @@ OPENCLIP_DEFAULTS = {
     "epochs": 32,
     "model": "hardpairs-test",
     "horovod": False,
-    "siglip": False,
+    "pretrained": None,
     "distill_model": None,
     "dataset_resampled": False,
     "train_data_upsampling_factors": None,
@@ -33,6 +34,7 @@ OPENCLIP_DEFAULTS = {
 
 def parse(*flags, **values):
     parser = argparse.ArgumentParser()
+    parser.add_argument("--siglip", action="store_true")
     parser.set_defaults(**{**OPENCLIP_DEFAULTS, **{name: str(value) for name, value in values.items()}})
     add_arguments(parser)
     return check_arguments(parser, parser.parse_args(flags))
@@ -48,6 +50,8 @@ def test_no_flag_is_unread():
     source = "\n".join(path.read_text() for path in (ROOT / "src/training").rglob("*.py"))
     checks = source.replace((ROOT / "src/training/flags.py").read_text(), "")
     for action in our_actions():
+        if action.dest == "config":  # its action reads the file
+            continue
         read_in_checks_only = action.dest in ("use_hard", "hard_dict_dir")
         assert re.search(rf"args\.{action.dest}\b", source if read_in_checks_only else checks), action.dest
 
@@ -84,7 +88,70 @@ def test_no_flags_change_nothing():
 )
 def test_weights_flags(table, flags, attribute, value):
     args = parse("--loss_fn", "sanw_debias", *flags, train_data=table)
-    assert getattr(losses.build_loss(args).contrast, attribute) == value
+    assert getattr(losses.build_loss(args).contrast.weights, attribute) == value
+
+
+def test_more_loss_flags(table, hard_pairs):
+    use = ("--use-hard", "--hard-dict-dir", str(hard_pairs))
+    flags = (
+        "--geometry-weight",
+        ".2",
+        "--loss-block-rows",
+        "7",
+        "--freeze-logit-scale-epochs",
+        "2",
+        "--margin-weight",
+        "1",
+        "--margin-detach",
+    )
+    loss = losses.build_loss(parse(*use, *flags, train_data=table))
+    assert (loss.geometry_weight, loss.freeze_scale_epochs, loss.contrast.block_rows) == (0.2, 2, 7)
+    assert loss.margin.detach_bound and loss.margin.block_rows == loss.geometry.block_rows == 7
+    flags = ("--loss-fn", "sanw_debias", "--sanw-warmup-epochs", "3", "--sanw-exempt-partners")
+    loss = losses.build_loss(parse(*use, *flags, train_data=table))
+    assert loss.warmup_epochs == 3 and loss.exempt_partners
+    for flags, kind in ((("--siglip",), losses.SigmoidLoss), (("--loss-fn", "siglip"), losses.SigmoidLoss), ((), losses.ContrastiveLoss)):
+        args = parse("--batching", "random", *flags, train_data=table)
+        assert type(losses.build_loss(args).contrast) is kind
+        assert args.siglip == (kind is losses.SigmoidLoss)
+    weighted = losses.build_loss(parse("--siglip", "--loss-fn", "sanw_debias", train_data=table)).contrast
+    assert type(weighted) is losses.SigmoidLoss and weighted.weights.weighting == "exp"
+    variant = losses.build_loss(parse("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v2", train_data=table)).contrast
+    assert variant.variant == "seed-v2" and variant.weights.weighting == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--geometry-weight", "-1"), "--geometry-weight must be"),
+        (("--margin-weight", "nan"), "--margin-weight must be"),
+        (("--loss-block-rows", "0"), "--loss-block-rows must be"),
+        (("--loss-fn", "sanw_debias", "--sanw-source", "embeddings"), "go together"),
+        (("--loss-fn", "sanw_debias", "--sanw-embeddings", "x"), "go together"),
+        (("--loss-fn", "sanw_debias", "--sanw-source", "initial"), "start model"),
+        (("--loss-fn", "sanw_debias", "--sanw-exempt-partners"), "mined partners"),
+        (("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v1", "--siglip"), "softmax"),
+        (("--sanw-warmup-epochs", "1", "--max-steps", "1"), "no effect"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(table, flags, says):
+    with pytest.raises(UserError, match=says):
+        parse(*flags, train_data=table)
+
+
+def test_weights_grow_and_the_temperature_waits(table):
+    args = parse(
+        "--loss-fn", "sanw_debias", "--sanw-beta", ".8", "--sanw-warmup-epochs", "2", "--freeze-logit-scale-epochs", "1", train_data=table
+    )
+    loss = losses.build_loss(args)
+    rows = losses.Rows(torch.arange(4)[:, None], torch.zeros(4, dtype=torch.bool), torch.arange(4))
+    features = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=2)
+    for progress, strength, moves in ((0.0, 0, False), (0.5, 0.2, False), (1.0, 0.4, True), (5.0, 0.8, True)):
+        scale = torch.tensor(10.0, requires_grad=True)
+        loss.take(rows, progress)
+        loss(*features, scale).backward()
+        assert loss.contrast.weights.beta == pytest.approx(strength)
+        assert (scale.grad != 0) == moves
 
 
 def test_loss_flags(table, hard_pairs):

@@ -77,7 +77,16 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path)
         "--freeze-bn-stats",
         *SAME_PIXELS,
     )
-    flags += ("--opt", "timm/sgd", "--momentum", "0.5", "--lr", "0.1", "--wd", "0")  # Adam blows up rounding where a gradient is 0 in theory
+    flags += (
+        "--opt",
+        "timm/sgd",
+        "--momentum",
+        "0.5",
+        "--lr",
+        "0.1",
+        "--wd",
+        "0",
+    )  # Adam blows up rounding where a gradient is 0 in theory
     hard = ("--use-hard", "--hard-dict-dir", str(hard_pairs), "--loss-fn", "sanw_debias", "--sanw-delta", "0", "--margin-weight", "0.1")
     for name, batch_size, processes in (("one", "16", 0), ("two", "8", 2)):
         done = train(tmp_path, name, *flags, *hard, "--batch-size", batch_size, processes=processes)
@@ -188,7 +197,7 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
         (("--train-data", "TABLE", *COMMA, "--loss-fn", "clip_ce", "--batching", "random", "--sanw-delta", "0.5"), 2, "has no effect"),
         (("--train-data", "TABLE", *COMMA, "--loss_fn", "sanw_bandpass", "--sanw_m1", "0.9"), 2, "--sanw-m1 must be below"),
         (("--train-data", "TABLE", *COMMA, "--loss-fn", "sanw_debias", "--sanw-delta", "nan"), 2, "finite"),
-        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--siglip"), 2, "--siglip does not work together"),
+        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--dataset-resampled"), 2, "--dataset-resampled does not work together"),
         (
             ("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "8", "--pretrained", "no.pt"),
             2,
