@@ -104,7 +104,8 @@ class ContrastiveLoss(nn.Module):
         columns = own.gathered(world)
         negatives = Negatives(columns.of(world), columns, world.first_row(len(image)), self.weights)
         if self.weights is not None and self.weights.normalize:
-            negatives.normalise(world, blocks_of(len(negatives.rows.source), self.block_rows))
+            blocks = blocks_of(len(negatives.rows.source), self.block_rows, image.device)
+            negatives.normalise(world, blocks, keep=self.block_rows is None)
         return negatives
 
     def contrast(self, image, text, scale, bias, negatives: Negatives) -> torch.Tensor:
@@ -116,5 +117,5 @@ class ContrastiveLoss(nn.Module):
         if not world.local_loss:
             image, text = all_image, all_text
         logits_per_image, logits_per_text = scale * image @ all_text.T, scale * text @ all_image.T
-        log_weights, _ = negatives.log_weights(slice(0, len(image)))
+        log_weights = negatives.log_weights(slice(0, len(image)))
         return cross_entropy_both_ways(logits_per_image, logits_per_text, log_weights, negatives.first)

@@ -74,7 +74,7 @@ class Negatives:
 
     def __init__(self, rows: Facts, columns: Facts, first: int, weights: SimilarityWeights | None = None) -> None:
         self.rows, self.columns, self.first, self.weights = rows, columns, first, weights
-        self._kept: torch.Tensor | None = None  # raw weights of all rows, between ``normalise`` and the loss
+        self._kept: dict[int, torch.Tensor] = {}  # by first row: raw weights between ``normalise`` and the loss
 
     def masked(self, block: slice) -> torch.Tensor | None:
         """(block, B) bool: known positives."""
@@ -99,24 +99,29 @@ class Negatives:
     def log_raw(self, block: slice) -> torch.Tensor:
         """(block, B) logarithms of the raw weights."""
         assert self.weights is not None
-        return self._kept if self._kept is not None else self.weights.log_raw(self.similarity(block))
+        kept = self._kept.pop(block.start, None)
+        if kept is not None and len(kept) == block.stop - block.start:
+            return kept
+        return self.weights.log_raw(self.similarity(block))
 
-    def log_weights(self, block: slice) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """(block, B) log-weights for image-to-text rows and, at the same places, for text-to-image rows; 0 for own pairs.
+    def log_weights(self, block: slice) -> torch.Tensor | None:
+        """(block, B) log-weights of the negatives of these rows, 0 for own pairs, -inf for known positives; ``None`` when all are 0."""
+        return self.log_weights_both_ways(block, ways=1)[0]
+
+    def log_weights_both_ways(self, block: slice, ways: int = 2) -> list[torch.Tensor | None]:
+        """``log_weights`` and, at the same places (i, j), what the row of text j takes for image i.
 
         Pair (i, j) is as alike as (j, i): the two are one tensor unless rows are normalised, when j's row has a scale of its own.
         """
         mask = self.masked(block)
         if self.weights is None:
             logs = None if mask is None else torch.zeros(mask.shape, device=mask.device).masked_fill_(mask, -torch.inf)
-            return logs, logs
+            return [logs] * ways
         raw = self.log_raw(block)
         if self.rows.log_scale is None or self.columns.log_scale is None:
-            logs = self._finish(self.weights.log_effective(raw, None), mask, block)
-            return logs, logs
-        scales = (self.rows.log_scale[block, None], self.columns.log_scale[None, :])
-        one, other = (self._finish(self.weights.log_effective(raw, scale), mask, block) for scale in scales)
-        return one, other
+            return [self._finish(self.weights.log_effective(raw, None), mask, block)] * ways
+        scales = [self.rows.log_scale[block, None], self.columns.log_scale[None, :]][:ways]
+        return [self._finish(self.weights.log_effective(raw, scale), mask, block) for scale in scales]
 
     def _finish(self, logs: torch.Tensor, mask: torch.Tensor | None, block: slice) -> torch.Tensor:
         if self.rows.exempt is not None and self.columns.exempt is not None:
@@ -124,15 +129,19 @@ class Negatives:
         diagonal(logs, self.first + block.start).fill_(0)
         return logs if mask is None else logs.masked_fill_(mask, -torch.inf)
 
-    def normalise(self, world: World, blocks: list[slice]) -> None:
-        """Gives each row the scale that makes the mean weight of its negatives 1. A row without negatives keeps scale 1."""
+    def normalise(self, world: World, blocks: list[slice], keep: bool) -> None:
+        """Gives each row the scale that makes the mean weight of its negatives 1. A row without negatives keeps scale 1.
+
+        Args:
+            keep: hold the raw weights until the loss asks for the same blocks.
+        """
         assert self.columns.source is not None
         scales = []
         for block in blocks:
             counted = self.counted(block, len(self.columns.source))
             raw = self.log_raw(block)
-            if len(blocks) == 1:
-                self._kept = raw
+            if keep:
+                self._kept[block.start] = raw
             number = counted.sum(1)
             mean = raw.masked_fill(~counted, -torch.inf).logsumexp(1) - number.clamp(min=1).log()
             scales.append(torch.where(number > 0, -mean, torch.zeros_like(mean)))

@@ -22,10 +22,10 @@ class SigmoidLoss(ContrastiveLoss):
     def contrast(self, image, text, scale, bias, negatives: Negatives) -> torch.Tensor:
         world = self.world
         image, all_text = image if world.local_loss else world.gather(image), world.gather(text)
-        blocks, total = blocks_of(len(image), self.block_rows), 0.0
-        for block in blocks:
+        total = 0.0
+        for block in blocks_of(len(image), self.block_rows, image.device):
             arguments = (image[block], all_text, scale, bias, negatives, block)
-            total = total + (_block_sum(*arguments) if len(blocks) == 1 else checkpoint(_block_sum, *arguments, use_reentrant=False))
+            total = total + (_block_sum(*arguments) if self.block_rows is None else checkpoint(_block_sum, *arguments, use_reentrant=False))
         return total / len(image)
 
 
@@ -38,5 +38,5 @@ def _block_sum(image, all_text, scale, bias, negatives: Negatives, block: slice)
     diagonal(sign, negatives.first + block.start).fill_(1)
     terms = -F.logsigmoid(sign * logits)
     with torch.no_grad():
-        log_weights, _ = negatives.log_weights(block)
+        log_weights = negatives.log_weights(block)
     return (terms if log_weights is None else terms * log_weights.exp()).sum()

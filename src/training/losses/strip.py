@@ -15,10 +15,13 @@ from torch.autograd.function import once_differentiable
 from training.losses.gather import World
 from training.losses.negatives import Negatives, diagonal
 
+CPU_ROWS = 256
+"""Rows of logits that a CPU works on at a time even where all are kept: what follows a product then finds it in the cache."""
 
-def blocks_of(count: int, size: int | None) -> list[slice]:
-    """``range(count)`` in slices of ``size`` (``None``: one)."""
-    size = size or count
+
+def blocks_of(count: int, size: int | None, device: torch.device | None = None) -> list[slice]:
+    """``range(count)`` in slices of ``size``; ``None``: one, on a CPU some."""
+    size = size or (CPU_ROWS if device is not None and device.type == "cpu" else count)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
@@ -36,19 +39,19 @@ class StripCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, image, text, scale, all_text, negatives: Negatives, world: World, block_rows: int | None):
-        rows, blocks = slice(negatives.first, negatives.first + len(image)), blocks_of(len(image), block_rows)
-        row_sums, own, column_sum = [], [], None
+        rows, blocks = slice(negatives.first, negatives.first + len(image)), blocks_of(len(image), block_rows, image.device)
+        row_sums, own, column_sum, kept = [], [], None, []
         for block in blocks:
             by_row, by_column = weighted_logits(image, all_text, scale, negatives, block)
             own.append(diagonal(by_row, rows.start + block.start).clone())
             row_sums.append(by_row.logsumexp(1))
             part = by_column.logsumexp(0)
             column_sum = part if column_sum is None else torch.logaddexp(column_sum, part)
+            kept.append((by_row, by_column) if block_rows is None else None)
         column_sum = sum_over_ranks(column_sum, world)
         row_sum, own = torch.cat(row_sums), torch.cat(own)
-        ctx.kept = (by_row, by_column) if len(blocks) == 1 else None
         ctx.save_for_backward(image, all_text, scale, row_sum, column_sum)
-        ctx.negatives, ctx.world, ctx.blocks = negatives, world, blocks
+        ctx.negatives, ctx.world, ctx.blocks, ctx.kept = negatives, world, blocks, kept
         return ((row_sum - own).mean() + (column_sum[rows] - own).mean()) / 2
 
     @staticmethod
@@ -57,8 +60,8 @@ class StripCrossEntropy(torch.autograd.Function):
         image, all_text, scale, row_sum, column_sum = ctx.saved_tensors
         grad_image, grad_text = torch.empty_like(image), torch.zeros_like(all_text)
         grad_scale = torch.zeros_like(row_sum[0])
-        for block in ctx.blocks:
-            by_row, by_column = ctx.kept or weighted_logits(image, all_text, scale, ctx.negatives, block)
+        for block, kept in zip(ctx.blocks, ctx.kept, strict=True):
+            by_row, by_column = kept or weighted_logits(image, all_text, scale, ctx.negatives, block)
             grad_logits = (by_row - row_sum[block, None]).exp_()
             grad_logits += (by_column - column_sum).exp_()
             diagonal(grad_logits, ctx.negatives.first + block.start).sub_(2)
@@ -67,7 +70,6 @@ class StripCrossEntropy(torch.autograd.Function):
             grad_scale += (toward_text * image[block]).sum(dtype=grad_scale.dtype)
             grad_image[block] = toward_text * scale
             grad_text += grad_logits.T @ image[block]
-        ctx.kept = None
         grad_text = own_share(grad_text.mul_(scale), ctx.world)
         return grad_image, grad_text, grad_scale.to(scale.dtype), None, None, None, None
 
@@ -76,7 +78,7 @@ def weighted_logits(image, all_text, scale, negatives: Negatives, block: slice) 
     """(block, B) logits plus log-weights in at least float32, for rows and for columns; one tensor when the two are equal."""
     logits = image[block] @ all_text.T
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).mul_(scale)
-    by_row, by_column = negatives.log_weights(block)
+    by_row, by_column = negatives.log_weights_both_ways(block)
     if by_row is by_column:
         logits = logits if by_row is None else logits.add_(by_row)
         return logits, logits

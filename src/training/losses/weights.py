@@ -63,9 +63,11 @@ class SimilarityWeights:
             return similarity.sub_(self.delta).clamp_(min=0).mul_(-self.lam)
         if self.weighting == "sigmoid":
             return F.logsigmoid(similarity.sub_(self.delta).mul_(-self.lam))
-        rise = F.logsigmoid((similarity - self.m1).div_(self.gamma))
-        fall = F.logsigmoid(similarity.sub_(self.m2).div_(-self.gamma))
-        return rise.add_(fall).clamp_(min=math.log(self.floor))
+        # 1 / w = (1 + e^-rise) (1 + e^fall), multiplied out: one logarithm instead of two
+        below = torch.add(self.m1 / self.gamma, similarity, alpha=-1 / self.gamma).exp_()
+        above = similarity.sub_(self.m2).mul_(1 / self.gamma).exp_()
+        both = math.exp((self.m1 - self.m2) / self.gamma)
+        return below.add_(above).add_(1 + both).log_().neg_().clamp_(min=math.log(self.floor))
 
     def log_effective(self, log_raw: torch.Tensor, log_scale: torch.Tensor | None) -> torch.Tensor:
         """Logarithm of the weight that the loss uses: scaled, capped and blended with 1.

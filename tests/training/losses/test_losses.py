@@ -68,7 +68,7 @@ def test_no_weight_is_clip(options):
 
 def weights_of(loss, x, y, **facts):
     """(B, B) effective weights of image-to-text rows and, at the same places, of text-to-image rows."""
-    return tuple(logs.exp() for logs in loss.negatives(x, y, **facts).log_weights(slice(0, len(x))))
+    return tuple(logs.exp() for logs in loss.negatives(x, y, **facts).log_weights_both_ways(slice(0, len(x))))
 
 
 def test_normalised_rows_have_mean_one_and_stay_below_the_cap():

@@ -8,6 +8,7 @@ import torch
 from tests.training.losses.test_losses import SCALE, features
 from training.losses import ContrastiveLoss, GeometryLoss, HardNegativeMarginLoss, SANWLoss, SigmoidLoss, SimilarityWeights
 from training.losses.clip import cross_entropy_both_ways
+from training.losses.strip import CPU_ROWS
 
 IDS = torch.tensor([[0], [0], [1], [2], [3], [3], [3], [4], [5], [6], [7], [8]])
 TARGETS = torch.arange(12) // 2
@@ -15,7 +16,7 @@ TARGETS = torch.arange(12) // 2
 
 def by_two_products(loss, x, y, scale, **facts):
     """The loss as its formula says, with autograd's own gradients."""
-    log_weights, _ = loss.negatives(x.detach(), y.detach(), **facts).log_weights(slice(0, len(x)))
+    log_weights = loss.negatives(x.detach(), y.detach(), **facts).log_weights(slice(0, len(x)))
     return cross_entropy_both_ways(scale * x @ y.T, scale * y @ x.T, log_weights, 0)
 
 
@@ -96,3 +97,16 @@ def test_autocast_is_cliploss_under_autocast():
 def test_tiny_batches(count, first, seed):
     x, y = features(count, seed=seed)
     torch.testing.assert_close(ContrastiveLoss(block_rows=first)(x, y, SCALE), by_two_products(ContrastiveLoss(), x, y, SCALE))
+
+
+@pytest.mark.parametrize("name", ["clip", "bandpass"])
+def test_more_rows_than_a_cpu_holds_at_once(name):
+    """Blocks that are kept, not computed again."""
+    results = []
+    for compute in (LOSSES[name](), lambda *inputs: by_two_products(LOSSES[name](), *inputs)):
+        inputs = [side.requires_grad_() for side in (*features(2 * CPU_ROWS + 9), SCALE.clone())]
+        loss = compute(*inputs)
+        loss.backward()
+        results.append([loss.detach(), *(side.grad for side in inputs)])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
