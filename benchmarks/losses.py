@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -124,9 +123,16 @@ def measure(name: str, batch: int, block: int | None, device: str) -> float:
         before = torch.cuda.memory_allocated()
         step(loss, batch, sides)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew; getrusage's would be the parent's too
+    before = resident_peak()
     step(loss, batch, sides)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    return (resident_peak() - before) / 2**10
+
+
+def resident_peak() -> int:
+    """Peak resident memory of this process in KiB."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1])
 
 
 def main() -> None:
@@ -145,6 +151,7 @@ def main() -> None:
         return
     result = {"command": " ".join(["python -m benchmarks.losses", *sys.argv[1:]]), "machine": describe_machine(), "width": WIDTH}
     result["batch"] = {"pairs": args.batch, "losses": ratios(args.batch, args.rounds, None, args.device, list(LOSSES))}
+    print(json.dumps(result["batch"], indent=1), flush=True)
     result["vit_b_32_step"] = training_step(args.step_pairs, args.rounds, args.device)
     block = args.block or 1024
     blocked = ["clip_ce", "sanw_debias", "sanw_debias normalised", "siglip"]
