@@ -198,9 +198,9 @@ def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler,
     if args.rank:
         return
     groups = sampler.global_batch_size // sampler.group_size
-    top_up = len(sampler) // args.accum_freq * groups - len(sampler.targets_allowed())
+    top_up = sampler.steps * groups - sampler.num_targets
     logging.info(
-        f"Batches: {args.batching}; {len(samples)} rows, {len(sampler.targets_allowed())} targets, {len(samples) - len(sampler.allowed)} left out; "
+        f"Batches: {args.batching}; {len(samples)} rows, {sampler.num_targets} targets, {len(samples) - len(sampler.rows)} left out; "
         f"a global batch of {sampler.global_batch_size} holds {groups} targets with {sampler.group_size - 1} partners each; "
         f"{len(sampler)} batches in a pass over the data ({top_up} targets repeated to fill the last), {num_batches} in an epoch."
     )
