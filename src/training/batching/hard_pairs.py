@@ -86,6 +86,10 @@ class HardPairBatchSampler(BatchSampler):
     def num_targets(self) -> int:
         return len(self.targets)
 
+    @property
+    def targets_per_batch(self) -> int:
+        return self.global_batch_size // self.group_size
+
     def window(self, targets: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """(first, count) of the ranks that each target's partners are drawn from: two (T,) int64, ranks from 0."""
         left = np.maximum(np.asarray(self.table.lengths[targets], np.int64) - self.hard_skip, 0)
@@ -94,7 +98,7 @@ class HardPairBatchSampler(BatchSampler):
         return self.hard_skip + first, np.minimum(left, self.hard_topk)
 
     def global_batch(self, step: int, epoch: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        targets = targets_of_step(self.targets, step, self.global_batch_size // self.group_size, self.seed, epoch)
+        targets = targets_of_step(self.targets, step, self.targets_per_batch, self.seed, epoch)
         first, count = self.window(targets, epoch)
         partners = choose_partners(
             targets,

@@ -55,11 +55,11 @@ class BatchSampler(ABC):
         self.global_batch_size = batch_size * world_size * accumulate
         self.rows = RowSet(num_samples, exclude)
         self.epoch = 0
-        usable = min(len(self.rows), self.num_targets * self.group_size)
+        usable = min(len(self.rows), self.num_targets * self.global_batch_size // self.targets_per_batch)
         if usable < self.global_batch_size:
+            targets = f", {self.num_targets} of them targets," if self.num_targets < len(self.rows) else ""
             raise usage(
-                f"{self.num_targets} usable rows are fewer than one global batch of {self.global_batch_size}"
-                + (f" holds with {self.group_size - 1} partners each" if self.group_size > 1 and self.num_targets < len(self.rows) else ""),
+                f"{len(self.rows)} usable rows{targets} are fewer than one global batch of {self.global_batch_size}",
                 where=f"--batch-size {batch_size} x {world_size} processes x --accum-freq {accumulate}",
                 fix=f"--batch-size {max(usable // (world_size * accumulate) // self.group_size, 1) * self.group_size} or smaller",
             )
@@ -81,9 +81,14 @@ class BatchSampler(ABC):
         return len(self.rows)
 
     @property
+    def targets_per_batch(self) -> int:
+        """Places for targets in a global batch."""
+        return self.global_batch_size
+
+    @property
     def steps(self) -> int:
         """Global batches per epoch."""
-        return -(-self.num_targets // (self.global_batch_size // self.group_size))
+        return -(-self.num_targets // self.targets_per_batch)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

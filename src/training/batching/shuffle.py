@@ -12,7 +12,8 @@ ROUNDS = 8
 
 def shuffle_keys(*entropy: int) -> np.ndarray:
     """Keys of a shuffle from whole numbers such as (seed, epoch): (ROUNDS,) uint64."""
-    return np.random.SeedSequence(entropy).generate_state(ROUNDS, np.uint64)
+    # SeedSequence takes (1, 2) and (1, 2, 0) for the same entropy; the spawn key keeps these apart from a batch's own (seed, epoch, step).
+    return np.random.SeedSequence(entropy, spawn_key=(1,)).generate_state(ROUNDS, np.uint64)
 
 
 def shuffled(places: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
