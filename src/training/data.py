@@ -157,13 +157,16 @@ def make_sampler(args: argparse.Namespace, samples: Samples, *, rank: int, world
     return BATCHING[args.batching](args, samples, base, verify)
 
 
-def check_ranks_agree(sampler: BatchSampler) -> None:
-    """Refuses (exit 4) to train when ranks would make different batches: other files under one path, other versions of a library."""
+def check_ranks_agree(samples: Samples, sampler: BatchSampler) -> None:
+    """Refuses (exit 4) to train when ranks would make different batches: other files under one path, other versions of a library.
+
+    A collective call: every rank takes part.
+    """
     if not (dist.is_available() and dist.is_initialized()):
         return
-    digests: list[str] = [""] * dist.get_world_size()
-    dist.all_gather_object(digests, sampler.digest())
-    others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, (samples.fingerprint, sampler.digest()))
+    others = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
     if others:
         raise mismatch(
             f"ranks {others} make other batches than rank 0",
@@ -176,7 +179,7 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
     """The training data of this rank."""
     samples = open_training_samples(args)
     sampler = make_sampler(args, samples, rank=args.rank, world_size=args.world_size)
-    check_ranks_agree(sampler)
+    check_ranks_agree(samples, sampler)
     num_batches = len(sampler)
     if args.max_steps is not None:
         if args.max_steps % args.epochs:
