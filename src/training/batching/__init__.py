@@ -56,7 +56,7 @@ def _hard_pairs(args: argparse.Namespace, samples: Samples, base: Base, verify: 
 
 
 def _topical(args: argparse.Namespace, samples: Samples, base: Base, verify: bool) -> BatchSampler:
-    embeddings = open_stored_embeddings(args, samples, verify)
+    embeddings = open_stored_embeddings(args.batching_embeddings, samples, verify)
     count = args.topical_clusters
     if not 1 <= count <= len(embeddings.rows):
         raise usage(f"--topical-clusters must lie between 1 and the number of embeddings, {len(embeddings.rows)}; not {count}")
@@ -117,13 +117,12 @@ def open_table(args: argparse.Namespace, samples: Samples, verify: bool = False)
     return table
 
 
-def open_stored_embeddings(args: argparse.Namespace, samples: Samples, verify: bool = False) -> Embeddings:
-    """The embeddings that ``--batching-embeddings`` names, checked against the data.
+def open_stored_embeddings(folder: str, samples: Samples, verify: bool = False) -> Embeddings:
+    """Stored embeddings, checked against the data.
 
     Raises:
         UserError: exit 3 when there are none, exit 4 for those of other data or damaged ones.
     """
-    folder = str(args.batching_embeddings)
     embeddings = open_embeddings(folder, verify=verify)
     if embeddings.num_samples != len(samples):
         raise mismatch(
@@ -131,7 +130,7 @@ def open_stored_embeddings(args: argparse.Namespace, samples: Samples, verify: b
             where=folder,
             fix="embed this data: python -m mining.embed",
         )
-    check_same_dataset(samples.fingerprint, embeddings.fingerprint, ours_name=str(args.train_data), theirs_name=folder)
+    check_same_dataset(samples.fingerprint, embeddings.fingerprint, ours_name=samples.source, theirs_name=folder)
     return embeddings
 
 
