@@ -104,13 +104,7 @@ def open_as_ours(folder: str, processes: int = 1) -> dict[str, float]:
     print("touched", flush=True)
     if processes > 1:
         sys.stdin.readline()  # all processes have touched all of it
-    return {
-        "seconds": seconds,
-        "megabytes": opened,
-        "pss_after_all_pages": memory("Pss") - before,
-        "rss_after_all_pages": memory("Rss"),
-        "checksum": checksum,
-    }
+    return {"seconds": seconds, "megabytes": opened, "pss_after_all_pages": memory("Pss") - before, "checksum": checksum}
 
 
 def benchmark_open(folder: Path, rows: int) -> dict[str, Any]:
@@ -314,7 +308,7 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
 
 
 def benchmark_loop(folder: Path, pictures: Path, rounds: int, steps: int) -> dict[str, Any]:
-    """samples/s of training steps, hard-pair batches against plain ones, runs in turn."""
+    """samples/s of the median training step, hard-pair batches against plain ones, runs in turn."""
     from formats.samples import open_samples
 
     samples = open_samples(pictures / "loose.csv")
@@ -352,7 +346,7 @@ def _training_rate(folder: Path, pictures: Path, name: str, flags: tuple[str, ..
         sys.exit(done.stderr[-2000:])
     with open(folder / f"logs/{name}/metrics.csv") as file:
         seconds = [float(row["batch_time"]) for row in csv.DictReader(file)]
-    return 32 / statistics.mean(seconds[3:])
+    return 32 / statistics.median(seconds[3:])
 
 
 # 5. Coverage.
@@ -409,11 +403,12 @@ def children_together(function: str, *arguments: Any, count: int) -> list[dict[s
             process.stdin.flush()
     results = []
     for process in running:
-        lines = process.stdout.read().splitlines()
-        if process.wait() or not lines:
+        line = next((line for line in process.stdout if line.startswith("{")), None)
+        if line is None:
             sys.exit(f"{function} failed")
-        results.append(json.loads(lines[-1]))
-        process.stdin.close()
+        results.append(json.loads(line))
+    for process in running:
+        process.communicate("\n")
     return results
 
 
@@ -448,15 +443,16 @@ def table_text(results: dict[str, Any]) -> str:
 
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
-        print(json.dumps(globals()[sys.argv[2]](*json.loads(sys.argv[3]))))
+        print(json.dumps(globals()[sys.argv[2]](*json.loads(sys.argv[3]))), flush=True)
+        sys.stdin.readline()  # stays until all have measured: who leaves takes no part in the sharing any more
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("open", "plan", "read", "loop", "coverage"), nargs="+")
     parser.add_argument("--table-rows", type=int, default=1_000_000)
     parser.add_argument("--plan-rows", type=int, default=3_000_000)
     parser.add_argument("--pictures", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of training runs")
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=8, help="pairs of training runs")
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

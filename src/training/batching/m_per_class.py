@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from formats.errors import usage
-from training.batching.ordered import OrderedBatchSampler, dealt, sorted_by
+from training.batching.ordered import OrderedBatchSampler, compact, dealt, sorted_by
 
 
 class MPerClassBatchSampler(OrderedBatchSampler):
@@ -32,9 +32,11 @@ class MPerClassBatchSampler(OrderedBatchSampler):
                 f"--batch-size {batch_size} does not hold whole groups of {m_per_class} images of a class",
                 fix=f"--batch-size {lower or m_per_class} or {lower + m_per_class}",
             )
-        self.classes, self.m_per_class = classes, m_per_class
-        kept = np.delete(classes, [] if exclude is None else exclude)
-        self._sizes = np.unique(kept, return_counts=True)[1]
+        self.classes, self.m_per_class = compact(classes), m_per_class
+        kept = np.delete(self.classes, [] if exclude is None else exclude)
+        sizes = np.bincount(kept)
+        self._sizes = sizes[sizes > 0]
+        self._groups = int((-(-self._sizes // m_per_class)).sum())
         super().__init__(num_samples, batch_size=batch_size, exclude=exclude, **base)
         self._check_classes()
 
@@ -56,12 +58,11 @@ class MPerClassBatchSampler(OrderedBatchSampler):
 
     @property
     def steps(self) -> int:
-        groups = int((-(-self._sizes // self.m_per_class)).sum())
-        return -(-groups // (self.global_batch_size // self.m_per_class))
+        return -(-self._groups // (self.global_batch_size // self.m_per_class))
 
     def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
-        rows = self.rows.at(np.arange(len(self.rows)))
-        groups = class_groups(rows, np.asarray(self.classes)[rows], self.m_per_class, rng)
+        rows = self.rows.at(np.arange(len(self.rows), dtype=np.int32)).astype(np.int32)
+        groups = class_groups(rows, self.classes[rows], self.m_per_class, rng)
         per_batch = self.global_batch_size // self.m_per_class
         # Dealt over the batches, groups of one class lie in different ones; the shift keeps a repeated group out of its own batch.
         again = np.arange(self.steps * per_batch - len(groups)) + (len(groups) % self.steps == 0)
@@ -70,7 +71,7 @@ class MPerClassBatchSampler(OrderedBatchSampler):
 
 
 def class_groups(rows: np.ndarray, classes: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
-    """Groups of m rows of one class, classes and their rows in random order.
+    """Groups of m rows of one class, classes (small whole numbers from 0) and their rows in random order.
 
     Returns:
         (groups, m): each row of a class once, the last group of a class filled up from its start; -1 where the class has fewer than m.
@@ -82,7 +83,7 @@ def class_groups(rows: np.ndarray, classes: np.ndarray, m: int, rng: np.random.G
     groups = -(-sizes // m)
     of_class = np.repeat(np.arange(len(first)), groups)
     number = np.arange(len(of_class)) - np.repeat(groups.cumsum() - groups, groups)  # of the group in its class
-    place = number[:, None] * m + np.arange(m)
+    place = number[:, None] * m + np.arange(m)  # (groups, m)
     size = sizes[of_class, None]
     found = rows[first[of_class, None] + place % size]
     return np.where((place < size) | (size >= m), found, -1)

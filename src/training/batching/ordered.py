@@ -36,7 +36,7 @@ class OrderedBatchSampler(BatchSampler):
 
     def _make_order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch], spawn_key=(2,)))
-        return self.epoch_order(rng).astype(np.int32)
+        return self.epoch_order(rng).astype(np.int32, copy=False)
 
 
 def padded(rows: np.ndarray, size: int) -> np.ndarray:
@@ -56,8 +56,19 @@ def dealt(items: np.ndarray, piles: int, size: int) -> np.ndarray:
 
 
 def sorted_by(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Places 0..n-1 with equal labels together: labels in random order, places of one label in random order."""
-    _, label = np.unique(labels, return_inverse=True)
-    label = rng.permutation(label.max(initial=-1) + 1)[label]
-    order = rng.permutation(len(labels))
-    return order[np.argsort(label[order], kind="stable")]
+    """Places 0..n-1 with equal labels together: labels in random order, places of one label in random order.
+
+    Args:
+        labels: (n,) small whole numbers from 0 (``compact``).
+
+    Returns:
+        (n,) int32.
+    """
+    order = rng.permutation(np.arange(len(labels), dtype=np.int32))
+    shuffled = rng.permutation(np.arange(labels.max(initial=-1) + 1, dtype=np.int32))
+    return order[np.argsort(shuffled[labels[order]], kind="stable")]
+
+
+def compact(labels: np.ndarray) -> np.ndarray:
+    """Labels as numbers 0, 1, ... in ascending order: (n,) int32."""
+    return np.unique(labels, return_inverse=True)[1].astype(np.int32)

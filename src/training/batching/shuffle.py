@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isqrt
 
 import numpy as np
@@ -10,6 +11,7 @@ ROUNDS = 8
 """Luby and Rackoff need four with ideal round functions; a mixing function that is not ideal gets twice as many."""
 
 
+@lru_cache(maxsize=64)
 def shuffle_keys(*entropy: int) -> np.ndarray:
     """Keys of a shuffle from whole numbers such as (seed, epoch): (ROUNDS,) uint64."""
     # SeedSequence takes (1, 2) and (1, 2, 0) for the same entropy; the spawn key keeps these apart from a batch's own (seed, epoch, step).

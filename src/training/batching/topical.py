@@ -31,10 +31,10 @@ class TopicalBatchSampler(OrderedBatchSampler):
         super().__init__(num_samples, **base)
 
     def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
-        rows = self.rows.at(np.arange(len(self.rows)))
+        rows = self.rows.at(np.arange(len(self.rows), dtype=np.int32)).astype(np.int32)
         clusters = np.asarray(self.clusters)[rows]
         if self.round_robin:
-            return rng.permutation(dealt(rows[sorted_by(clusters, rng)], self.steps, self.global_batch_size)).ravel()
+            return rng.permutation(dealt(rows[sorted_by(clusters + 1, rng)], self.steps, self.global_batch_size)).ravel()
         return topical_order(rows, clusters, self.global_batch_size, self.p_topical, rng)
 
 
@@ -44,10 +44,10 @@ def topical_order(rows: np.ndarray, clusters: np.ndarray, size: int, share: floa
     Returns:
         (ceil(n / size) * size,), -1 in the places that no row is left for.
     """
-    order = sorted_by(clusters, rng)
+    order = sorted_by(clusters + 1, rng)
     rows, clusters = rows[order], clusters[order]
     first = np.flatnonzero(np.r_[True, clusters[1:] != clusters[:-1]])
-    place = np.arange(len(rows)) - np.repeat(first, np.diff(np.r_[first, len(rows)]))  # in its cluster
+    place = np.arange(len(rows), dtype=np.int32) - np.repeat(first.astype(np.int32), np.diff(np.r_[first, len(rows)]))  # in its cluster
     starts = np.flatnonzero(place % size == 0)
     lengths = np.diff(np.r_[starts, len(rows)])
     steps = -(-len(rows) // size)
