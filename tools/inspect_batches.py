@@ -60,7 +60,7 @@ def make_page(ours: argparse.Namespace, training: argparse.Namespace, command: s
         comparison=batch_page.comparison(*(alike(s, ours.epoch, samples.positives, embeddings) for s in (sampler, plain))),
         seen=batch_page.seen_lines(counted),
         epoch=ours.epoch,
-        batches=batch_page.drawn(sampler, ours.epoch, Album(samples), getattr(sampler, "table", None), ours.shown),
+        batches=batch_page.drawn(sampler, ours.epoch, Album(samples), sampler.table, ours.shown),
         command=command,
     )
 

@@ -197,7 +197,7 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
     loader.num_batches = num_batches
     loader.num_samples = num_batches * args.batch_size * args.world_size
     _announce(args, samples, sampler, num_batches)
-    return TrainData(loader, batches, samples, getattr(sampler, "table", None))
+    return TrainData(loader, batches, samples, sampler.table)
 
 
 def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler, num_batches: int) -> None:

@@ -9,7 +9,8 @@ import pytest
 from formats.errors import UserError
 from tests.training.batching.helpers import random_table
 from tools.inspect_batches import main
-from tools.reporting.batch_statistics import alike, global_batches, seen, similarities
+from tools.reporting.batch_page import seen_lines
+from tools.reporting.batch_statistics import Seen, alike, global_batches, seen, similarities
 from training.samplers import HardPairBatchSampler, RandomBatchSampler
 
 COMMA = ("--csv-separator", ",")
@@ -42,6 +43,11 @@ def test_similarity_and_collisions_by_hand():
     found = alike(sampler, 0, positives, embeddings)
     assert (found.mean, found.top) == pytest.approx((1 / 3, 0.5)) and (found.collisions, found.batches_with) == (2, 1)
     assert alike(sampler, 0, positives, None).mean is None
+
+
+def test_rare_counts_are_joined():
+    counted = Seen({1: 6}, {1: 2, 7: 1, 8: 1, 15: 1, 128: 1}, {"targets": 6}, 0)
+    assert seen_lines(counted) == [("1", "6", "2"), ("7", "0", "1"), ("8 to 15", "0", "2"), ("128 to 255", "0", "1")]
 
 
 def test_accumulated_micro_batches_are_one_global_batch():

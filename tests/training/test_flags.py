@@ -144,6 +144,7 @@ def test_neighbourhood_flags(table, hard_pairs):
     use = ("--batching", "neighbourhood", "--hard-dict-dir", str(hard_pairs))
     sampler = sampler_of(*use, "--neighbourhood-size", "4", train_data=table)
     assert isinstance(sampler, NeighbourhoodBatchSampler) and (sampler.size, sampler.shift) == (4, True)
+    assert sampler.table.manifest["sha256"]  # which a checkpoint names
     assert not np.array_equal(sampler.line, sampler_of(*use, "--neighbourhood-size", "4", "--hard-skip", "2", train_data=table).line)
     assert not np.array_equal(sampler.line, sampler_of(*use, "--neighbourhood-size", "4", "--hard-topk", "2", train_data=table).line)
     assert len(list((hard_pairs.parent / "batching").glob("neighbourhoods-*.npy"))) == 3

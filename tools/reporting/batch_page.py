@@ -88,11 +88,23 @@ def _score(value: float) -> str:
 
 
 def seen_lines(seen: Seen) -> list[tuple[str, str, str]]:
-    """Lines of (times, rows seen so often as targets, in any role)."""
-    return [
-        (str(times), numbers.count_text(seen.targets.get(times, 0)), numbers.count_text(seen.all.get(times, 0)))
-        for times in sorted(seen.targets.keys() | seen.all.keys())
-    ]
+    """Lines of (times, rows seen so often as targets, in any role); from 8 on times are joined: 8 to 15, 16 to 31..."""
+    lines = []
+    for low, high in _ranges(max(*seen.targets, *seen.all)):
+        targets, in_all = (sum(rows for times, rows in counts.items() if low <= times <= high) for counts in (seen.targets, seen.all))
+        if targets or in_all:
+            lines.append((str(low) if low == high else f"{low} to {high}", numbers.count_text(targets), numbers.count_text(in_all)))
+    return lines
+
+
+def _ranges(most: int) -> list[tuple[int, int]]:
+    """
+    Example:
+        >>> _ranges(20)[-3:]
+        [(7, 7), (8, 15), (16, 31)]
+    """
+    joined = [(1 << bit, (2 << bit) - 1) for bit in range(3, most.bit_length())]
+    return [(times, times) for times in range(8)] + joined
 
 
 def sentences(sampler: BatchSampler, seen: Seen, processes: int) -> list[str]:

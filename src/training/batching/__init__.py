@@ -84,13 +84,15 @@ def _neighbourhood(args: argparse.Namespace, samples: Samples, base: Base, verif
         return bandwidth_order(graph) if kind == "rcm" else community_order(graph, size)
 
     place = Path(args.hard_dict_dir)
-    return NeighbourhoodBatchSampler(
+    sampler = NeighbourhoodBatchSampler(
         len(samples),
         lambda: made_once(place if place.is_dir() else place.parent, "neighbourhoods", recipe, line),
         size=size,
         shift=kind == "rcm",
         **_without(base, table.rejected),
     )
+    sampler.table = table
+    return sampler
 
 
 BATCHING: dict[str, Callable[[argparse.Namespace, Samples, Base, bool], BatchSampler]] = {

@@ -28,6 +28,8 @@ class HardPairBatchSampler(BatchSampler):
         empty_rows: what a target without hard pairs gets: a ``random`` partner, or it is left out (``skip``, the paper's noise rule).
     """
 
+    table: HardPairTable
+
     def __init__(
         self,
         num_samples: int,

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from formats.errors import usage
+from formats.hard_pairs import HardPairTable
 from training.batching.plan import BatchPlan
 from training.batching.rows import RowSet
 from training.batching.shuffle import shuffle_keys, shuffled
@@ -34,6 +35,9 @@ class BatchSampler(ABC):
     Raises:
         UserError: exit 2 when the sizes do not fit together.
     """
+
+    table: HardPairTable | None = None
+    """The hard pairs that the batches follow from, where they do."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -41,7 +42,9 @@ def made_once(beside: Path, name: str, recipe: dict[str, Any], make: Callable[[]
             try:
                 with atomic_open(path) as file:
                     np.save(file, array)
-            except PermissionError:
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
                 return array
         return np.load(path, mmap_mode="r", allow_pickle=False)
     finally:

@@ -1,10 +1,12 @@
 """Arrays that are made once, by real processes."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from tests.helpers import ROOT
 from training.batching.stored import made_once
@@ -39,3 +41,14 @@ def test_another_recipe_is_another_array(tmp_path):
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "batching").write_text("a file stands where the folder would")
     assert made_once(tmp_path, "x", {}, lambda: np.array([3]))[0] == 3
+
+
+def test_a_file_system_that_is_read_only(tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EROFS, "read-only file system")
+
+    monkeypatch.setattr("training.batching.stored.atomic_open", refuse)
+    assert made_once(tmp_path, "x", {}, lambda: np.array([3]))[0] == 3
+    monkeypatch.setattr("training.batching.stored.atomic_open", lambda path: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        made_once(tmp_path, "x", {}, lambda: np.array([3]))
