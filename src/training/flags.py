@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from formats.errors import usage
+from training.batching import BATCHING, CHOICES, NEIGHBOURHOODS, open_stored_embeddings
 from training.config import add_config
 from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
@@ -17,7 +18,16 @@ from training.upstream import world_info
 
 NEED_OUR_BATCHES = ("loss_fn", "margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "loss_block_rows", "max_steps")
 """Flags that need batches of ours, random ones if nothing else is said."""
-BATCHING = ("random", "hard-pairs")
+FOR_BATCHING = {
+    "hard_dict_dir": ("hard-pairs", "neighbourhood"),
+    "hard_topk": ("hard-pairs", "neighbourhood"),
+    "hard_skip": ("hard-pairs", "neighbourhood"),
+    **dict.fromkeys(("hard_per_target", "hard_choice", "hard_schedule", "empty_rows"), ("hard-pairs",)),
+    **dict.fromkeys(("batching_embeddings", "p_topical", "topical_clusters", "topical_round_robin"), ("topical",)),
+    "m_per_class": ("m-per-class",),
+    **dict.fromkeys(("neighbourhood", "neighbourhood_size"), ("neighbourhood",)),
+}
+"""Flags that only some makers of batches read; given with another they are refused."""
 
 
 def _add(group: argparse._ArgumentGroup, name: str, **options: Any) -> None:
@@ -40,6 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add(batches, "--hard-per-target", type=int, default=1, help="p: partners of each target in a batch")
     _add(batches, "--hard-topk", type=int, default=50, help="K: how deep into a target's list partners are drawn")
+    _add(batches, "--hard-skip", type=int, default=0, help="first ranks of each list that are left out, as likely false negatives")
+    _add(
+        batches,
+        "--hard-choice",
+        choices=CHOICES,
+        default="uniform",
+        help="partners drawn evenly, by 1 / rank, by score, or in turn without repetition over epochs",
+    )
+    _add(batches, "--hard-schedule", type=int, default=0, help="epochs over which partners move from the lists' ends to their first K")
     _add(
         batches,
         "--empty-rows",
@@ -47,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="random",
         help="targets without hard pairs: a random partner, or left out",
     )
+    _add(batches, "--batching-embeddings", help="topical: folder of stored embeddings, whose texts are clustered")
+    _add(batches, "--p-topical", type=float, default=0.5, help="topical: share of the batches that come from one cluster each")
+    _add(batches, "--topical-clusters", type=int, default=80, help="topical: number of clusters")
+    _add(batches, "--topical-round-robin", action="store_true", help="topical: the opposite, each batch has its part of every cluster")
+    _add(batches, "--m-per-class", type=int, default=2, help="m-per-class: images of each class (--csv-group-key) in a batch")
+    _add(batches, "--neighbourhood", choices=NEIGHBOURHOODS, default="rcm", help="neighbourhood: GCBS's order of the rows, or B3's parts")
+    _add(batches, "--neighbourhood-size", type=int, default=16, help="neighbourhood: rows that are kept together")
     _add(batches, "--max-steps", type=int, help="optimizer steps in all, cut into --epochs equal parts (default then 1)")
     _add(batches, "--max-bad-fraction", type=float, default=0.01, help="stop when more than this share of images cannot be read")
     _add(batches, "--csv-group-key", default="group", help="column of a CSV whose equal values are known positives (may be absent)")
@@ -126,8 +152,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         args.false_negative_mask = args.batching is not None
     if args.margin_weight is None:
         args.margin_weight = 0.3 if args.loss_fn == "helip" else 0.0
-    if args.hard_dict_dir and args.batching != "hard-pairs":
-        raise usage("--hard-dict-dir is given, but nothing uses it", fix="--use-hard")
+    _check_unread(parser, args)
     if args.batching is None:
         return args
     _check_numbers(args)
@@ -137,6 +162,20 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     args.local_loss = args.gather_with_grad = True  # right on any number of ranks; OpenCLIP leaves both off
     _check_data(args)
     return args
+
+
+def _check_unread(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name, makers in FOR_BATCHING.items():
+        if args.batching not in makers and getattr(args, name) != parser.get_default(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise usage(f"{flag} is given, but nothing uses it", fix=" or ".join(f"--batching {maker}" for maker in makers))
+
+
+def our_defaults() -> dict[str, Any]:
+    """What our flags are when they are not given: {destination: value}."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return vars(parser.parse_args([]))
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -152,8 +191,11 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _check_batches(args: argparse.Namespace) -> None:
-    if args.batching == "hard-pairs" and not args.hard_dict_dir:
-        raise usage("--use-hard needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file")
+    if args.batching in FOR_BATCHING["hard_dict_dir"] and not args.hard_dict_dir:
+        name = "--use-hard" if args.use_hard else f"--batching {args.batching}"
+        raise usage(f"{name} needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file")
+    if args.batching == "topical" and not args.batching_embeddings:
+        raise usage("--batching topical needs --batching-embeddings", fix="python -m mining.embed writes the folder")
     if args.max_steps is not None and args.max_steps < 1:
         raise usage(f"--max-steps must be at least 1, not {args.max_steps}")
     if not args.train_data:
@@ -225,7 +267,6 @@ def _check_sanw_source(args: argparse.Namespace) -> None:
 
 def _check_data(args: argparse.Namespace) -> None:
     from training.data import make_sampler, open_training_samples
-    from training.similarities import check_stored
 
     rank, world_size = world_info()
     log = Path(getattr(args, "logs", None) or ".") / (getattr(args, "name", None) or "") / "out.log"
@@ -238,4 +279,4 @@ def _check_data(args: argparse.Namespace) -> None:
     samples = open_training_samples(args)
     make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
     if args.sanw_embeddings:
-        check_stored(args.sanw_embeddings, samples, verify=rank == 0)
+        open_stored_embeddings(args.sanw_embeddings, samples, verify=rank == 0)

@@ -9,24 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from formats.embeddings import Embeddings, open_embeddings
-from formats.errors import mismatch
-from formats.manifest import check_same_dataset
+from formats.embeddings import Embeddings
 from formats.samples import Samples
+from training.batching import open_stored_embeddings
 from training.data import Batch
-
-
-def check_stored(folder: str, samples: Samples, *, verify: bool = False) -> Embeddings:
-    """Opens embeddings of the rows that are trained on.
-
-    Raises:
-        UserError: exit 4 when they are of other data.
-    """
-    embeddings = open_embeddings(folder, verify=verify)
-    if embeddings.num_samples != len(samples):
-        raise mismatch(f"embeddings of {embeddings.num_samples} rows for data of {len(samples)}", where=folder, fix="embed this data")
-    check_same_dataset(samples.fingerprint, embeddings.fingerprint, ours_name="--train-data", theirs_name=folder)
-    return embeddings
 
 
 class StoredSimilarities:
@@ -71,7 +57,7 @@ class StartModel:
 def similarity_source(args: argparse.Namespace, samples: Samples, create_model) -> StoredSimilarities | StartModel | None:
     """What ``--sanw-source`` names; ``None`` for the live features. ``create_model(name, pretrained, **options)`` opens the start model."""
     if args.sanw_source == "embeddings":
-        return StoredSimilarities(check_stored(args.sanw_embeddings, samples))
+        return StoredSimilarities(open_stored_embeddings(args.sanw_embeddings, samples))
     if args.sanw_source == "initial":
         options = {"precision": "fp32", "device": args.device, "force_image_size": args.force_image_size, "cache_dir": args.cache_dir}
         return StartModel(create_model(args.model, args.pretrained, **options)[0], args.device)

@@ -10,10 +10,11 @@ from formats.embeddings import write_embeddings
 from formats.errors import UserError
 from formats.samples import open_samples
 from training import losses
+from training.batching import open_stored_embeddings
 from training.data import Batch
 from training.flags import add_arguments
 from training.hooks import RunLoss, create_model_and_transforms
-from training.similarities import StartModel, StoredSimilarities, check_stored
+from training.similarities import StartModel, StoredSimilarities
 
 
 def batch(rows):
@@ -49,7 +50,7 @@ def stored(table, tmp_path):
 
 
 def test_rows_by_number(table, stored):
-    embeddings = check_stored(str(stored), open_samples(table))
+    embeddings = open_stored_embeddings(str(stored), open_samples(table))
     image, text = StoredSimilarities(embeddings)(batch([5, 3, 0]))
     expected = np.asarray(embeddings.image[4], np.float32)
     np.testing.assert_allclose(image[0].numpy(), expected / np.linalg.norm(expected), rtol=1e-6)
@@ -62,7 +63,7 @@ def test_embeddings_of_other_data_are_refused(table, stored, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("\n".join(table.read_text().splitlines()[:-1]))
     with pytest.raises(UserError) as caught:
-        check_stored(str(stored), open_samples(other))
+        open_stored_embeddings(str(stored), open_samples(other))
     assert caught.value.code == 4
 
 
@@ -102,7 +103,7 @@ def test_the_loss_weights_by_them(table, stored, monkeypatch):
     run.take(batch([5, 7, 0, 9]))
     x, y = torch.nn.functional.normalize(torch.randn(2, 4, 6), dim=2)
     loss = run(x, y, torch.tensor(10.0), output_dict=True)["contrastive_loss"]
-    sources = StoredSimilarities(check_stored(str(stored), open_samples(table)))(batch([5, 7, 0, 9]))
+    sources = StoredSimilarities(open_stored_embeddings(str(stored), open_samples(table)))(batch([5, 7, 0, 9]))
     expected = losses.SANWLoss(delta=0.0, max_weight=10.0)(x, y, torch.tensor(10.0), sources=sources)
     assert loss.item() == pytest.approx(expected.item())
     assert loss.item() != pytest.approx(losses.SANWLoss(delta=0.0, max_weight=10.0)(x, y, torch.tensor(10.0)).item(), rel=1e-4)
