@@ -447,7 +447,7 @@ def main() -> None:
         sys.stdin.readline()  # stays until all have measured: who leaves takes no part in the sharing any more
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("open", "plan", "read", "loop", "coverage"), nargs="+")
+    parser.add_argument("--only", choices=("open", "plan", "read", "loop", "coverage"), nargs="+", help="the other parts of --out stay")
     parser.add_argument("--table-rows", type=int, default=1_000_000)
     parser.add_argument("--plan-rows", type=int, default=3_000_000)
     parser.add_argument("--pictures", type=int, default=4000)
@@ -464,15 +464,15 @@ def main() -> None:
             "loop": lambda: benchmark_loop(folder, folder / "pictures", args.rounds, args.steps),
             "coverage": lambda: benchmark_coverage(20_000),
         }
-        results: dict[str, Any] = {}
+        record: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
         for part in args.only or parts:
             if part == "loop" and not (folder / "pictures").exists():
                 make_pictures(folder / "pictures", args.pictures)
-            results[part] = parts[part]()
             command = " ".join(["python -m benchmarks.data", *sys.argv[1:]])
-            write_json(args.out, {"command": command, "machine": describe_machine(), **results})
+            record[part] = {"command": command, "machine": describe_machine(), "result": parts[part]()}
+            write_json(args.out, record)
             print(part, "done", file=sys.stderr, flush=True)
-    print(table_text(results))
+    print(table_text({part: measured["result"] for part, measured in record.items()}))
 
 
 if __name__ == "__main__":

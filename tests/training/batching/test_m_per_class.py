@@ -14,6 +14,7 @@ from training.samplers import ANCHOR, MPerClassBatchSampler
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), m=st.integers(1, 4), seed=st.integers(0, 9))
+@settings(deadline=None)
 def test_groups_hold_each_row_of_a_class(sizes, m, seed):
     classes = np.repeat(np.arange(len(sizes)), sizes)
     rows = np.random.default_rng(seed).permutation(classes.size)

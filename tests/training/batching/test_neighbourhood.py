@@ -92,6 +92,7 @@ def test_communities():
 
 
 @given(part=st.lists(st.integers(0, 5), min_size=1, max_size=40), size=st.integers(1, 10))
+@settings(deadline=None)
 def test_levelled(part, size):
     """Every row once; a part's rows together as far as ``size`` allows."""
     parts = -(-len(part) // size)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.batching.ordered import OrderedBatchSampler, compact, dealt, padded, sorted_by
@@ -11,12 +11,14 @@ from training.samplers import ANCHOR, RANDOM
 
 
 @given(count=st.integers(0, 40), piles=st.integers(1, 12), more=st.integers(0, 3))
+@settings(deadline=None)
 def test_dealt_like_cards(count, piles, more):
     grid = dealt(np.arange(count), piles, -(-count // piles) + more)
     assert [[item for item in pile if item >= 0] for pile in grid.tolist()] == [list(range(pile, count, piles)) for pile in range(piles)]
 
 
 @given(labels=st.lists(st.integers(-3, 3)))
+@settings(deadline=None)
 def test_sorted_by_keeps_labels_together(labels):
     order = sorted_by(compact(np.array(labels, np.int64)), np.random.default_rng(0))
     found = [labels[place] for place in order]

@@ -1,7 +1,7 @@
 """The shuffle by number is a permutation, and looks like one drawn at random."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
@@ -11,6 +11,7 @@ SEEDS = 4000
 
 
 @given(count=st.integers(1, 500), seed=st.integers(0, 2**40), number=st.integers(0, 99))
+@settings(deadline=None)
 def test_is_a_permutation_and_any_place_alone_gives_its_value(count, seed, number):
     keys = shuffle_keys(seed, number)
     whole = shuffled(np.arange(count), count, keys)
