@@ -13,7 +13,6 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import FrameType
 
 from formats.atomic import write_json
 from formats.errors import usage
@@ -89,21 +88,23 @@ def serve_until_stopped(server: PictureServer, folder: Path) -> None:
 
     Must be called from the main thread (signals).
     """
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    previous = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Signals write a byte to a pipe that we read: it wakes whichever thread took the signal, and two at once do not meet in a lock.
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell)
+    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
         write_json(folder / SERVER_FILE, {"url": server.url, "pid": os.getpid()})
         print(f"serving {folder / 'images'} at {server.url} (process {os.getpid()}); Ctrl-C or SIGTERM stops it", flush=True)
-        stop.wait()
+        os.read(told, 1)
     finally:
         (folder / SERVER_FILE).unlink(missing_ok=True)
         server.shutdown()
         server.server_close()
+        signal.set_wakeup_fd(-1)
         for number, handler in previous.items():
             signal.signal(number, handler)
+        os.close(told)
+        os.close(tell)
