@@ -135,12 +135,53 @@ def resident_peak() -> int:
     return int(line.split()[1])
 
 
+def inf_cl() -> Callable[..., torch.Tensor] | None:
+    """Inf-CL's kernels (arXiv 2410.17243) for both ways' cross entropy, where its package is installed (pip install inf-cl)."""
+    try:
+        from inf_cl import cal_flash_loss
+    except ImportError:
+        return None
+
+    def both_ways(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return (cal_flash_loss(image, text, scale=scale).mean() + cal_flash_loss(text, image, scale=scale).mean()) / 2
+
+    return both_ways
+
+
+def huge(sizes: list[int], block: int, device: str) -> list[dict[str, str | int | float]]:
+    """Seconds, and on a GPU peak memory, of one forward and backward on bfloat16 features, for global batches on one device."""
+    losses = {
+        "clip_ce": ContrastiveLoss(block_rows=block),
+        "sanw_debias": SANWLoss(block_rows=block),
+        "sanw_bandpass": SANWLoss("bandpass", block_rows=block),
+        "Inf-CL": inf_cl() if device == "cuda" else None,
+    }
+    figures: list[dict[str, str | int | float]] = []
+    for size in sizes:
+        sides = tuple(side.detach().bfloat16().requires_grad_() for side in features(size, device))
+        for name, loss in losses.items():
+            if loss is None:
+                continue
+            figure: dict[str, str | int | float] = {"pairs": size, "loss": name}
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            figure["seconds"] = min(seconds(loss, size, sides) for _ in range(2))
+            if device == "cuda":
+                figure["peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
+            figures.append(figure)
+            print(json.dumps(figure), flush=True)
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=4096, help="pairs, for times")
     parser.add_argument("--large", type=int, default=16384, help="pairs, for blocks: memory and times")
     parser.add_argument("--step-pairs", type=int, default=16, help="pairs, for the whole training step of a ViT-B-32")
     parser.add_argument("--block", type=int, help="rows of a block in the large batch (default 1024)")
+    parser.add_argument(
+        "--huge", type=int, nargs="*", help="pairs, for bfloat16 features in blocks, such as 32768 262144 1048576 on one GPU"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
@@ -161,6 +202,8 @@ def main() -> None:
         large[name]["peak_mib"] = peak_mebibytes(name, args.large, block, args.device)
         large[name]["peak_ratio_to_peer"] = large[name]["peak_mib"] / peer
     result["large"] = {"pairs": args.large, "block_rows": block, "losses": large}
+    if args.huge:
+        result["huge"] = {"block_rows": block, "figures": huge(args.huge, block, args.device)}
     print(json.dumps(result, indent=1))
     if args.out:
         write_json(args.out, result)

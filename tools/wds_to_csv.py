@@ -3,9 +3,9 @@
     python -m tools.wds_to_csv --shards 'OUT/{00000..00331}.tar' --out cc3m.csv
     python -m tools.wds_to_csv --shards OUT --out cc3m.csv --extract images/      # image files, for tools that cannot read tars
 
-Columns: filepath, title, shard, key, group. The image of a row is ``OUT/00000.tar/000000012.jpg``, a place inside the tar that our
-commands read without extracting anything. Every sample of a shard has its row, a useless one too, so that row numbers mean the
-same pair as in the shards themselves.
+Columns: filepath, title, shard, key, group, sha256 (of the image as downloaded, where img2dataset noted it). The image of a row is
+``OUT/00000.tar/000000012.jpg``, a place inside the tar that our commands read without extracting anything. Every sample of a shard
+has its row, a useless one too, so that row numbers mean the same pair as in the shards themselves.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from formats.atomic import atomic_open
 from formats.errors import Exit, run_command
 from formats.shards import ShardIndex, expand_shards
 
-COLUMNS = ("filepath", "title", "shard", "key", "group")
+COLUMNS = ("filepath", "title", "shard", "key", "group", "sha256")
 
 
-def shard_rows(path: Path, extract: Path | None) -> list[tuple[str, str, str, str, str]]:
+def shard_rows(path: Path, extract: Path | None) -> list[tuple[str, ...]]:
     """One row per sample of a tar. With ``extract``, images are copied out under names made from shard and row, never from the tar."""
     index = ShardIndex.open(path)
     rows = []
     with open(path, "rb") as tar:
-        for i, (key, caption, group) in enumerate(zip(index.keys, index.captions, index.groups, strict=True)):
+        for i, (key, caption, group, digest) in enumerate(zip(index.keys, index.captions, index.groups, index.hashes, strict=True)):
             place = f"{path}/{key}.jpg" if index.image_size[i] >= 0 else ""
             if extract is not None and place:
                 tar.seek(int(index.image_offset[i]))
@@ -41,7 +41,7 @@ def shard_rows(path: Path, extract: Path | None) -> list[tuple[str, str, str, st
                 with atomic_open(target) as file:
                     file.write(tar.read(int(index.image_size[i])))
                 place = str(target)
-            rows.append((place, caption, path.stem, key, group or f"{path.stem}/{key}"))
+            rows.append((place, caption, path.stem, key, group or digest or f"{path.stem}/{key}", digest))
     return rows
 
 

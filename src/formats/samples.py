@@ -29,6 +29,7 @@ class Samples:
     Attributes:
         keys, captions: texts by row; shape (N,).
         shards: name of each row's shard ("" without shards).
+        images: int64, shape (N,): rows with equal id have the same image (img2dataset's hash; without one, the same file or member).
         groups: int64, shape (N,): rows with equal group show the same thing (the ``group`` column; without one, the same image).
         rejected: reason by row number, of rows that no stage may use (``empty_caption``, ``missing_image``...).
     """
@@ -40,14 +41,16 @@ class Samples:
         keys: PackedStrings,
         captions: PackedStrings,
         shards: PackedStrings,
-        groups: Iterable[str],
-        images: _Images,
+        groups: Iterable[str] | None,
+        image_names: Iterable[str],
+        files: _Files,
         missing: Iterable[bool],
     ) -> None:
         self.source = source
         self.keys, self.captions, self.shards = keys, captions, shards
-        self._images = images
-        self.groups = stable_ids(groups)
+        self._files = files
+        self.images = stable_ids(image_names)
+        self.groups = self.images if groups is None else stable_ids(groups)
         reasons = (
             ("empty_caption" if not caption else "missing_image" if gone else "") for caption, gone in zip(captions, missing, strict=True)
         )
@@ -68,7 +71,7 @@ class Samples:
         Raises:
             OSError: the file is missing or unreadable.
         """
-        return self._images.read(i)
+        return self._files.read(i)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -77,11 +80,15 @@ class Samples:
 
     @cached_property
     def positives(self) -> np.ndarray:
-        """Shape (N, 2), int64: group and caption ids. Two rows are known positives when either is equal (not transitive)."""
-        return np.stack([self.groups, stable_ids(self.captions)], axis=1)
+        """Shape (N, 2 or 3), int64: group, image (where groups are given) and caption ids. Two rows are known positives when any is equal
+        (not transitive)."""
+        columns = [self.groups, stable_ids(self.captions)]
+        if not np.array_equal(self.groups, self.images):
+            columns.insert(1, self.images)
+        return np.stack(columns, axis=1)
 
 
-class _Images:
+class _Files:
     """Where image bytes come from: per row a file path, or a tar with offset and size."""
 
     def __init__(self, paths: list[str], path_of_row: np.ndarray, offset: np.ndarray, size: np.ndarray) -> None:
@@ -149,19 +156,22 @@ def _from_shards(source: str | os.PathLike[str] | list[str]) -> Samples:
     names = PackedStrings.pack(path.stem for path, count in zip(paths, counts, strict=True) for _ in range(count))
     keys = PackedStrings.concatenate([index.keys for index in indexes])
     size = np.concatenate([index.image_size for index in indexes])
-    images = _Images(
+    files = _Files(
         [str(path) for path in paths],
         np.repeat(np.arange(len(paths), dtype=np.int32), counts),
         np.concatenate([index.image_offset for index in indexes]),
         size,
     )
-    groups = (
-        group or f"{shard}/{key}" for shard, key, group in zip(names, keys, (g for index in indexes for g in index.groups), strict=True)
-    )
+    hashes = [digest for index in indexes for digest in index.hashes]
+    image_names = _image_names(keys, names, keys, hashes)
+    given = [group for index in indexes for group in index.groups]
+    groups = [group or name for group, name in zip(given, image_names, strict=True)] if any(given) else None
     captions = PackedStrings.concatenate([index.captions for index in indexes])
     if not len(keys):
         raise bad_input("the shards hold no sample", where=str(source))
-    return Samples(str(source), keys=keys, captions=captions, shards=names, groups=groups, images=images, missing=size < 0)
+    return Samples(
+        str(source), keys=keys, captions=captions, shards=names, groups=groups, image_names=image_names, files=files, missing=size < 0
+    )
 
 
 def _from_table(name: str, separator: str | None, image_key: str, caption_key: str, group_key: str) -> Samples:
@@ -177,10 +187,18 @@ def _from_table(name: str, separator: str | None, image_key: str, caption_key: s
         keys=PackedStrings.pack(keys),
         captions=PackedStrings.pack(caption.strip() for caption in columns[caption_key]),
         shards=PackedStrings.pack(shards),
-        groups=columns.get(group_key, images),
-        images=_table_images(images),
+        groups=columns.get(group_key),
+        image_names=_image_names(images, shards, keys, columns.get("sha256", [""] * len(images))),
+        files=_table_images(images),
         missing=[not image for image in images],
     )
+
+
+def _image_names(images: Iterable[str], shards: Iterable[str], keys: Iterable[str], hashes: Iterable[str]) -> list[str]:
+    """What tells images apart: the hash, the sample of a shard, the path; the same from a table as from the shards it lists."""
+    return [
+        digest or (f"{shard}/{key}" if shard else image) for image, shard, key, digest in zip(images, shards, keys, hashes, strict=True)
+    ]
 
 
 def read_table(name: str, separator: str | None, *, required: tuple[str, ...]) -> dict[str, list[str]]:
@@ -243,7 +261,7 @@ def _check_rows(name: str, rows: Iterable[list[str]], width: int) -> Iterable[li
         yield row
 
 
-def _table_images(images: list[str]) -> _Images:
+def _table_images(images: list[str]) -> _Files:
     """Image places of a table's paths; ``.../00000.tar/000000012.jpg`` is a member of a shard."""
     tars: dict[str, dict[str, tuple[int, int]]] = {}
     paths: dict[str, int] = {}
@@ -260,7 +278,7 @@ def _table_images(images: list[str]) -> _Images:
         else:
             path = image
         place[row] = paths.setdefault(path, len(paths))
-    return _Images(list(paths), place, offset, size)
+    return _Files(list(paths), place, offset, size)
 
 
 def _from_captions_json(path: Path, image_root: str | os.PathLike[str] | None) -> Samples:
@@ -277,7 +295,6 @@ def _from_captions_json(path: Path, image_root: str | os.PathLike[str] | None) -
         raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")
     empty = PackedStrings.pack("" for _ in names)
     keys = PackedStrings.pack(f"{name}#{i}" for i, name in enumerate(names))
-    images = _table_images([str(root / name) for name in names])
-    return Samples(
-        str(path), keys=keys, captions=PackedStrings.pack(captions), shards=empty, groups=names, images=images, missing=[False] * len(names)
-    )
+    files, missing = _table_images([str(root / name) for name in names]), [False] * len(names)
+    packed = PackedStrings.pack(captions)
+    return Samples(str(path), keys=keys, captions=packed, shards=empty, groups=None, image_names=names, files=files, missing=missing)

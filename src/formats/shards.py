@@ -25,7 +25,7 @@ from formats.strings import PackedStrings
 
 IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
 TEXT_EXTENSION = "txt"
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 MAX_CAPTION_BYTES = 65_536
 
 
@@ -62,7 +62,11 @@ def _expand_part(part: str) -> list[Path]:
     if os.path.isdir(part):
         return sorted(Path(part).glob("*.tar"))
     found: list[Path] = []
-    for expanded in braceexpand(part):
+    try:
+        names = list(braceexpand(part))
+    except ValueError:
+        raise usage("the braces do not close", where=part, fix="quote a range whole, such as 'data/{00000..00331}.tar'") from None
+    for expanded in names:
         found += sorted(map(Path, glob.glob(expanded))) if glob.has_magic(expanded) else [Path(expanded)]
     return found
 
@@ -72,7 +76,7 @@ class ShardIndex:
     """Where the samples of one tar lie: one entry per key, in the order of their first members.
 
     Attributes:
-        keys, captions, groups, urls: texts by sample; a missing one is empty.
+        keys, captions, groups, urls, hashes: texts by sample; a missing one is empty. A hash is img2dataset's sha256 of the image as downloaded.
         image_offset, image_size: int64 byte positions in the tar; size -1 where the sample has no image.
         has_caption: bool, whether a ``.txt`` member exists.
     """
@@ -81,6 +85,7 @@ class ShardIndex:
     captions: PackedStrings
     groups: PackedStrings
     urls: PackedStrings
+    hashes: PackedStrings
     image_offset: np.ndarray
     image_size: np.ndarray
     has_caption: np.ndarray
@@ -175,7 +180,7 @@ def _index_from_members(path: Path, samples: dict[str, dict[str, tuple[int, int]
     count = len(samples)
     image_offset, image_size = np.zeros(count, np.int64), np.full(count, -1, np.int64)
     has_caption = np.zeros(count, bool)
-    captions, groups, urls = [], [], []
+    captions, groups, urls, hashes = [], [], [], []
     with open(path, "rb") as file:
         for i, members in enumerate(samples.values()):
             for extension in IMAGE_EXTENSIONS:
@@ -188,8 +193,9 @@ def _index_from_members(path: Path, samples: dict[str, dict[str, tuple[int, int]
             meta = _read_json(file, members.get("json"))
             groups.append(_text(meta.get("group")))
             urls.append(_text(meta.get("url")))
-    keys, *texts = (PackedStrings.pack(column) for column in (samples, captions, groups, urls))
-    return ShardIndex(keys, texts[0], texts[1], texts[2], image_offset, image_size, has_caption)
+            hashes.append(_text(meta.get("sha256")))
+    keys, *texts = (PackedStrings.pack(column) for column in (samples, captions, groups, urls, hashes))
+    return ShardIndex(keys, texts[0], texts[1], texts[2], texts[3], image_offset, image_size, has_caption)
 
 
 def _text(value: object) -> str:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,10 +128,17 @@ class TrainData:
     dataloader: DataLoader
     batches: RunBatches
     samples: Samples
-    table: HardPairTable | None
+    sampler_of: Callable[[int], BatchSampler | None]
+
+    @property
+    def table(self) -> HardPairTable | None:
+        """The hard pairs that the present batches follow from."""
+        return self.batches.sampler.table
 
     def set_epoch(self, epoch: int) -> None:
+        """Goes to an epoch of the run (from 0), and to the hard pairs that were mined for it."""
         self.batches.epoch = epoch
+        self.batches.sampler = self.sampler_of(epoch) or self.batches.sampler
 
 
 def open_training_samples(args: argparse.Namespace) -> Samples:
@@ -158,6 +166,12 @@ def make_sampler(args: argparse.Namespace, samples: Samples, *, rank: int, world
         "exclude": np.array(sorted(samples.rejected), np.int64),
     }
     return BATCHING[args.batching](args, samples, base, verify)
+
+
+def remined_table(args: argparse.Namespace, epoch: int) -> Path | None:
+    """Where the hard pairs lie that ``--remine-every`` has made for an epoch (from 0); ``None`` as long as the first ones hold."""
+    made = epoch // args.remine_every * args.remine_every if args.remine_every else 0
+    return Path(args.logs) / args.name / "remined" / f"epoch_{made}" if made else None
 
 
 def check_ranks_agree(samples: Samples, sampler: BatchSampler) -> None:
@@ -189,6 +203,18 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
             raise usage(f"--max-steps {args.max_steps} cannot be cut into --epochs {args.epochs} equal parts")
         num_batches = args.max_steps // args.epochs * args.accum_freq
     batches = RunBatches(sampler, num_batches)
+
+    @lru_cache(maxsize=1)
+    def remined(table: Path) -> BatchSampler:
+        other = argparse.Namespace(**{**vars(args), "hard_dict_dir": str(table)})
+        sampler = make_sampler(other, samples, rank=args.rank, world_size=args.world_size)
+        check_ranks_agree(samples, sampler)
+        return sampler
+
+    def sampler_of(epoch: int) -> BatchSampler | None:
+        table = remined_table(args, epoch)
+        return None if table is None else remined(table)
+
     loader = DataLoader(
         PlannedDataset(samples, transform, tokenizer),
         batch_sampler=batches,
@@ -200,7 +226,7 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
     loader.num_batches = num_batches
     loader.num_samples = num_batches * args.batch_size * args.world_size
     _announce(args, samples, sampler, num_batches)
-    return TrainData(loader, batches, samples, sampler.table)
+    return TrainData(loader, batches, samples, sampler_of)
 
 
 def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler, num_batches: int) -> None:

@@ -16,12 +16,21 @@ from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
 from training.upstream import world_info
 
-NEED_OUR_BATCHES = ("loss_fn", "margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "loss_block_rows", "max_steps")
+NEED_OUR_BATCHES = (
+    "loss_fn",
+    "margin_weight",
+    "geometry_weight",
+    "freeze_logit_scale_epochs",
+    "loss_block_rows",
+    "max_steps",
+    "false_negative_embeddings",
+)
 """Flags that need batches of ours, random ones if nothing else is said."""
 FOR_BATCHING = {
     "hard_dict_dir": ("hard-pairs", "neighbourhood"),
     "hard_topk": ("hard-pairs", "neighbourhood"),
     "hard_skip": ("hard-pairs", "neighbourhood"),
+    "remine_every": ("hard-pairs", "neighbourhood"),
     **dict.fromkeys(("hard_per_target", "hard_choice", "hard_schedule", "empty_rows"), ("hard-pairs",)),
     **dict.fromkeys(("batching_embeddings", "p_topical", "topical_clusters", "topical_round_robin"), ("topical",)),
     "m_per_class": ("m-per-class",),
@@ -66,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="random",
         help="targets without hard pairs: a random partner, or left out",
     )
+    _add(batches, "--remine-every", type=int, help="epochs after which hard pairs are mined anew, by the model as it then is")
     _add(batches, "--batching-embeddings", help="topical: folder of stored embeddings, whose texts are clustered")
     _add(batches, "--p-topical", type=float, default=0.5, help="topical: share of the batches that come from one cluster each")
     _add(batches, "--topical-clusters", type=int, default=80, help="topical: number of clusters")
@@ -88,7 +98,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         loss,
         "--false-negative-mask",
         action=argparse.BooleanOptionalAction,
-        help="pairs of one group or caption are not each other's negatives; on with any of our flags",
+        help="pairs of one group, image or caption are not each other's negatives; on with any of our flags",
+    )
+    _add(
+        loss,
+        "--false-negative-embeddings",
+        help="stored embeddings of the data (mining.embed): near duplicates in them are no negatives either",
+    )
+    _add(
+        loss,
+        "--false-negative-threshold",
+        type=float,
+        default=0.98,
+        help="cosine of images or of texts above which two rows are near duplicates",
     )
     _add(loss, "--margin-weight", type=float, help="weight of HELIP's margin (default: 0; 0.3 with --loss-fn helip)")
     _add(loss, "--margin-similarity", choices=("logits", "cosine"), default="logits")
@@ -196,6 +218,10 @@ def _check_batches(args: argparse.Namespace) -> None:
         raise usage(f"{name} needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file")
     if args.batching == "topical" and not args.batching_embeddings:
         raise usage("--batching topical needs --batching-embeddings", fix="python -m mining.embed writes the folder")
+    if args.remine_every is not None and args.remine_every < 1:
+        raise usage(f"--remine-every must be at least 1, not {args.remine_every}")
+    if args.remine_every and args.empty_rows == "skip":
+        raise usage("--remine-every changes which lists are empty, and an epoch's length must not change", fix="--empty-rows random")
     if args.max_steps is not None and args.max_steps < 1:
         raise usage(f"--max-steps must be at least 1, not {args.max_steps}")
     if not args.train_data:
@@ -215,6 +241,10 @@ def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
             raise usage(f"--{name.replace('_', '-')} must be a number from 0, not {getattr(args, name)}")
     if args.loss_block_rows is not None and args.loss_block_rows < 1:
         raise usage(f"--loss-block-rows must be at least 1, not {args.loss_block_rows}")
+    if args.false_negative_embeddings and not args.false_negative_mask:
+        raise usage("--false-negative-embeddings is for the mask that --no-false-negative-mask turns off")
+    if not 0 < args.false_negative_threshold <= 1:
+        raise usage(f"--false-negative-threshold must lie in (0, 1], not {args.false_negative_threshold}")
     if args.margin_weight and args.batching != "hard-pairs":
         raise usage(
             "HELIP's margin compares with mined partners, which only hard-pair batches have",
@@ -278,5 +308,5 @@ def _check_data(args: argparse.Namespace) -> None:
         )
     samples = open_training_samples(args)
     make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
-    if args.sanw_embeddings:
-        open_stored_embeddings(args.sanw_embeddings, samples, verify=rank == 0)
+    for folder in {args.sanw_embeddings, args.false_negative_embeddings} - {None}:
+        open_stored_embeddings(folder, samples, verify=rank == 0)

@@ -30,7 +30,7 @@ from towers.words import build_vocabulary
 from training import data as our_data
 from training import losses, upstream
 from training.samplers import ANCHOR, MINED, RANDOM, RESERVE
-from training.similarities import similarity_source
+from training.similarities import duplicate_source, similarity_source
 
 STEP_COLUMNS = [
     "epoch",
@@ -125,7 +125,9 @@ class RunLoss(nn.Module):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__()
         self.loss = losses.build_loss(args)
-        self.source = similarity_source(args, our_data.open_training_samples(args), create_model_and_transforms)
+        samples = our_data.open_training_samples(args)
+        self.source = similarity_source(args, samples, create_model_and_transforms)
+        self.stored = duplicate_source(args, samples)
         self.max_bad_fraction = args.max_bad_fraction
         self.world_size = args.world_size
         self.counts: Counter[str] = Counter()
@@ -134,8 +136,9 @@ class RunLoss(nn.Module):
     def take(self, batch: our_data.Batch) -> None:
         """Notes a batch; stops the run when too many images could not be read."""
         sources = self.source(batch) if self.source is not None else (None, None)
+        stored = self.stored(batch) if self.stored is not None else (None, None)
         mined = batch.roles == MINED
-        self.loss.take(losses.Rows(batch.positives, mined, _target_of(batch), *sources), batch.progress)
+        self.loss.take(losses.Rows(batch.positives, mined, _target_of(batch), *sources, *stored), batch.progress)
         self.rows = batch.rows
         for name, role in (("targets", ANCHOR), ("mined", MINED), ("random", RANDOM), ("reserves", RESERVE)):
             self.counts[name] += int((batch.roles == role).sum())
@@ -206,6 +209,19 @@ def _append(path: Path, columns: list[str], row: dict[str, Any]) -> None:
         if is_new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def end_epoch(
+    args: argparse.Namespace, model: nn.Module, data: dict[str, Any], transform: Callable, tokenizer: Callable, completed: int
+) -> None:
+    """Before a checkpoint is saved after ``completed`` epochs: new hard pairs where ``--remine-every`` asks for them."""
+    train = data.get("train")
+    if not isinstance(train, our_data.TrainData) or not args.remine_every or completed >= args.epochs or completed % args.remine_every:
+        return
+    from training.remine import remine  # the search compiles code when it is imported
+
+    assert train.table is not None
+    remine(args, model, train.samples, train.table, transform, tokenizer, completed)
 
 
 def extra_state(args: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whose similarities weight the negatives, when not the trained model's own: stored embeddings, or the start model."""
+"""Whose similarities weight the negatives, or mask them, when not the trained model's own: stored embeddings, or the start model."""
 
 from __future__ import annotations
 
@@ -62,3 +62,10 @@ def similarity_source(args: argparse.Namespace, samples: Samples, create_model) 
         options = {"precision": "fp32", "device": args.device, "force_image_size": args.force_image_size, "cache_dir": args.cache_dir}
         return StartModel(create_model(args.model, args.pretrained, **options)[0], args.device)
     return None
+
+
+def duplicate_source(args: argparse.Namespace, samples: Samples) -> StoredSimilarities | None:
+    """The stored embeddings that ``--false-negative-embeddings`` names, by which near duplicates are no negatives."""
+    if args.false_negative_embeddings is None:
+        return None
+    return StoredSimilarities(open_stored_embeddings(args.false_negative_embeddings, samples))

@@ -10,7 +10,8 @@ from formats.errors import UserError
 from formats.manifest import dataset_fingerprint
 from formats.samples import open_samples
 from formats.strings import PackedStrings
-from tests.helpers import picture, run
+from tests.helpers import picture, run, write_tar
+from tools.wds_to_csv import main
 
 
 def test_shards_and_their_csv_are_the_same_dataset(shards, tmp_path):
@@ -90,3 +91,36 @@ def test_packed_strings_are_the_strings(texts):
 
 def test_fingerprint_keeps_field_borders():
     assert dataset_fingerprint([("", "ab", "c")]) != dataset_fingerprint([("", "a", "bc")])
+
+
+def with_facts(group, digest):
+    """Members of a sample as img2dataset writes them, with or without a group and a hash of the image."""
+    facts = {"url": "http://x/1.jpg", **({"group": group} if group else {}), **({"sha256": digest} if digest else {})}
+    return {"jpg": picture(1), "txt": b"some words", "json": json.dumps(facts).encode()}
+
+
+@pytest.mark.parametrize("from_table", [False, True])
+def test_rows_with_one_group_image_or_caption_are_known_positives(tmp_path, from_table):
+    rows = [with_facts("a", "1"), with_facts("a", "2"), with_facts("b", "1"), with_facts("c", "")]
+    for i, row in enumerate(rows):
+        row["txt"] = f"caption {i}".encode()
+    rows[3]["txt"] = b"caption 0"
+    write_tar(tmp_path / "00000.tar", {f"{i:09d}": row for i, row in enumerate(rows)})
+    samples = open_samples(tmp_path)
+    if from_table:
+        assert main(["--shards", str(tmp_path), "--out", str(tmp_path / "pairs.csv")]) == 0
+        samples = open_samples(tmp_path / "pairs.csv")
+    first, *others = samples.positives
+    assert [(first == other).nonzero()[0].tolist() for other in others] == [[0], [1], [2]]
+
+
+def test_without_groups_the_image_is_the_group(tmp_path):
+    write_tar(tmp_path / "00000.tar", {"0": with_facts(None, "1"), "1": with_facts(None, "1"), "2": with_facts(None, "")})
+    samples = open_samples(tmp_path)
+    assert samples.group(0) == samples.group(1) != samples.group(2) and samples.positives.shape == (3, 2)
+
+
+def test_braces_that_do_not_close(tmp_path):
+    with pytest.raises(UserError, match="braces") as error:
+        open_samples(f"{tmp_path}/{{0000")
+    assert error.value.code == 2

@@ -32,7 +32,7 @@ class Copy:
         context = multiprocessing.get_context("spawn")
         self.process = concurrent.futures.ProcessPoolExecutor(1, context, initializer=_import_from, initargs=(str(self.source),))
 
-    def call(self, function: Callable[..., Any], *args: Any, timeout: float = 60) -> Any:
+    def call(self, function: Callable[..., Any], *args: Any, timeout: float = 240) -> Any:
         """Result of a function of a test file, run where this copy is imported; its exception is raised here.
 
         Raises:
@@ -40,13 +40,11 @@ class Copy:
         """
         future = self.process.submit(_quiet, function, *args)
         try:
-            return future.result(timeout + 60 * (not getattr(self, "warm", False)))
+            return future.result(timeout)
         except concurrent.futures.TimeoutError:
             self.close()
             self._start()
             raise TimeoutError(f"{function.__name__} took longer than {timeout} s") from None
-        finally:
-            self.warm = True
 
     def close(self) -> None:
         for process in list(self.process._processes.values()):

@@ -68,7 +68,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     ids=lambda flags: flags[0].lstrip("-"),
 )
 def test_works(start, flags):
-    status, output, run = start(*flags, timeout=400 if "--torchcompile" in flags else 60)
+    status, output, run = start(*flags, timeout=600 if "--torchcompile" in flags else 240)
     assert status == 0, output
     rows = step_log(run)
     accumulated = 2 if "--accum-freq" in flags else 1

@@ -74,7 +74,7 @@ def compare(ours: Copy, theirs: Copy, tmp_path: Path, run, world_size: int, *fla
     common = ("--epochs", "2", "--warmup", "5", "--lr", "1e-3", "--log-every-n-steps", "1", "--csv-separator", ",", *flags)
     for name, copy in (("ours", ours), ("theirs", theirs)):
         (tmp_path / name).mkdir()
-        ranks = copy.call(run, world_size, str(tmp_path / name / "logs"), *common, timeout=150)
+        ranks = copy.call(run, world_size, str(tmp_path / name / "logs"), *common, timeout=400)
         assert [status for status, _ in ranks] == [0] * world_size, ranks
     logs = [steps(tmp_path / name / "logs/run/out.log") for name in ("ours", "theirs")]
     assert logs[0] == logs[1] and len(logs[0]) >= 50

@@ -76,8 +76,8 @@ def test_builders(run):
     assert ["get_tokenizer", ["Namespace"]] in [list(call) for call in run[1]]
 
 
-def test_checkpoint(run, patched):
-    assert calls_of(run, "0103") == {"extra_state": 1}
+def test_epoch(run, patched):
+    assert calls_of(run, "0103") == {"end_epoch": 1, "extra_state": 1}
     assert patched.call(load, str(run[0] / "checkpoints" / "epoch_1.pt"))["mark"] == 7
 
 

@@ -129,6 +129,8 @@ def test_more_loss_flags(table, hard_pairs):
         (("--geometry-weight", "-1"), "--geometry-weight must be"),
         (("--margin-weight", "nan"), "--margin-weight must be"),
         (("--loss-block-rows", "0"), "--loss-block-rows must be"),
+        (("--false-negative-embeddings", "x", "--no-false-negative-mask"), "turns off"),
+        (("--false-negative-embeddings", "x", "--false-negative-threshold", "0"), "must lie in"),
         (("--loss-fn", "sanw_debias", "--sanw-source", "embeddings"), "go together"),
         (("--loss-fn", "sanw_debias", "--sanw-embeddings", "x"), "go together"),
         (("--loss-fn", "sanw_debias", "--sanw-source", "initial"), "start model"),

@@ -77,29 +77,20 @@ def test_the_start_model_looks_at_the_batch():
     assert not any(weight.requires_grad for weight in model.parameters())
 
 
-def test_the_loss_weights_by_them(table, stored, monkeypatch):
+def run_loss(table, *flags, **values):
+    """The trainer's loss for a run on ``table`` with these flags."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
+    args = parser.parse_args(list(flags))
+    csv = {"train_data": str(table), "csv_separator": ",", "csv_img_key": "filepath", "csv_caption_key": "title"}
+    world = {"rank": 0, "world_size": 1, "local_loss": True, "gather_with_grad": True, "accum_freq": 1, "siglip": False}
+    vars(args).update({**csv, **world, "margin_weight": 0, "false_negative_mask": False, **values})
+    return RunLoss(args)
+
+
+def test_the_loss_weights_by_them(table, stored):
     flags = ["--loss-fn", "sanw_debias", "--sanw-delta", "0", "--sanw-source", "embeddings", "--sanw-embeddings", str(stored)]
-    args = parser.parse_args(flags)
-    values = {
-        "train_data": str(table),
-        "csv_separator": ",",
-        "csv_img_key": "filepath",
-        "csv_caption_key": "title",
-        "false_negative_mask": False,
-    }
-    values |= {
-        "rank": 0,
-        "world_size": 1,
-        "local_loss": True,
-        "gather_with_grad": True,
-        "accum_freq": 1,
-        "siglip": False,
-        "margin_weight": 0,
-    }
-    vars(args).update(values)
-    run = RunLoss(args)
+    run = run_loss(table, *flags)
     run.take(batch([5, 7, 0, 9]))
     x, y = torch.nn.functional.normalize(torch.randn(2, 4, 6), dim=2)
     loss = run(x, y, torch.tensor(10.0), output_dict=True)["contrastive_loss"]
@@ -107,6 +98,22 @@ def test_the_loss_weights_by_them(table, stored, monkeypatch):
     expected = losses.SANWLoss(delta=0.0, max_weight=10.0)(x, y, torch.tensor(10.0), sources=sources)
     assert loss.item() == pytest.approx(expected.item())
     assert loss.item() != pytest.approx(losses.SANWLoss(delta=0.0, max_weight=10.0)(x, y, torch.tensor(10.0)).item(), rel=1e-4)
+
+
+def test_the_mask_takes_their_near_duplicates(table, stored):
+    """Rows 5, 7, 0, 9 and 3, which has no stored embedding and is like no other."""
+    run = run_loss(table, "--false-negative-embeddings", str(stored), "--false-negative-threshold", ".2", false_negative_mask=True)
+    one = batch([5, 7, 0, 9, 3])
+    run.take(one)
+    x, y = torch.nn.functional.normalize(torch.randn(2, 5, 6), dim=2)
+    loss = run(x, y, torch.tensor(10.0), output_dict=True)["contrastive_loss"]
+    rows = StoredSimilarities(open_stored_embeddings(str(stored), open_samples(table)))(one)
+    near = torch.stack([side @ side.T > 0.2 for side in rows]).any(0) & ~torch.eye(5, dtype=torch.bool)
+    assert near.any() and not near[4].any()
+    logits = (10 * x @ y.T).masked_fill(near, -torch.inf)
+    labels = torch.arange(5)
+    expected = (torch.nn.functional.cross_entropy(logits, labels) + torch.nn.functional.cross_entropy(logits.T, labels)) / 2
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_names_its_rows():

@@ -14,6 +14,7 @@ from training.losses.clip import ContrastiveLoss
 from training.losses.clipse import ClipseLoss
 from training.losses.gather import World
 from training.losses.geometry import GeometryLoss
+from training.losses.known import Known
 from training.losses.margin import HardNegativeMarginLoss
 from training.losses.sanw import SANWLoss
 from training.losses.siglip import SigmoidLoss
@@ -25,6 +26,7 @@ __all__ = [
     "ContrastiveLoss",
     "GeometryLoss",
     "HardNegativeMarginLoss",
+    "Known",
     "Rows",
     "SANWLoss",
     "SigmoidLoss",
@@ -46,13 +48,15 @@ LOSSES: dict[str, Callable[[argparse.Namespace], str | None]] = {
 
 class Rows(NamedTuple):
     """What a micro-batch says of its b rows: (b, G) ids of known positives, (b,) bool mined partners, (b,) ids that a target shares with its
-    mined partners, and (b, D) unit rows to weight negatives by, or ``None``."""
+    mined partners, (b, D) unit rows to weight negatives by, and (b, D) unit rows to find near duplicates by; the last two may be ``None``."""
 
     positives: torch.Tensor
     mined: torch.Tensor
     exempt: torch.Tensor
     image_source: torch.Tensor | None = None
     text_source: torch.Tensor | None = None
+    image_stored: torch.Tensor | None = None
+    text_stored: torch.Tensor | None = None
 
 
 class TrainingLoss(nn.Module):
@@ -63,6 +67,7 @@ class TrainingLoss(nn.Module):
     Args:
         accumulate: micro-batches whose rows one call holds (``--accum-freq``).
         mask_positives: whether known positives leave the denominators.
+        duplicate_threshold: of stored rows, where there are any: a pair above it is a known positive.
         exempt_partners: whether a target and its mined partners keep weight 1.
         warmup_epochs: the weights' strength grows from 0 to its value over these.
         freeze_scale_epochs: the logit scale gets no gradient in these.
@@ -77,6 +82,7 @@ class TrainingLoss(nn.Module):
         margin_weight: float = 0.0,
         geometry_weight: float = 0.0,
         mask_positives: bool = True,
+        duplicate_threshold: float = 1.0,
         exempt_partners: bool = False,
         warmup_epochs: float = 0.0,
         freeze_scale_epochs: float = 0.0,
@@ -86,6 +92,7 @@ class TrainingLoss(nn.Module):
         self.contrast, self.margin, self.geometry = contrast, margin, geometry
         self.margin_weight, self.geometry_weight = margin_weight, geometry_weight
         self.mask_positives, self.exempt_partners, self.accumulate = mask_positives, exempt_partners, accumulate
+        self.duplicate_threshold = duplicate_threshold
         self.warmup_epochs, self.freeze_scale_epochs = warmup_epochs, freeze_scale_epochs
         self.full_weights = contrast.weights
         self.progress = 0.0
@@ -115,7 +122,8 @@ class TrainingLoss(nn.Module):
         rows = Rows(*(None if parts[0] is None else torch.cat(parts).to(device) for parts in zip(*self._taken, strict=True)))
         if self.progress < self.freeze_scale_epochs:
             logit_scale = logit_scale.detach() + 0 * logit_scale  # a gradient of 0, since DDP waits for one
-        known = rows.positives if self.mask_positives else None
+        stored = () if rows.image_stored is None else (rows.image_stored, rows.text_stored)
+        known = Known(rows.positives, stored, self.duplicate_threshold) if self.mask_positives else None
         losses = self.contrast(
             image_features,
             text_features,
@@ -151,6 +159,7 @@ def build_loss(args: argparse.Namespace) -> TrainingLoss:
         margin_weight=args.margin_weight,
         geometry_weight=args.geometry_weight,
         mask_positives=args.false_negative_mask,
+        duplicate_threshold=args.false_negative_threshold,
         exempt_partners=args.sanw_exempt_partners,
         warmup_epochs=args.sanw_warmup_epochs,
         freeze_scale_epochs=args.freeze_logit_scale_epochs,

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from training.losses.gather import World
+from training.losses.known import Known
 from training.losses.negatives import Facts, Negatives, similarity_source
 from training.losses.strip import StripCrossEntropy, blocks_of
 from training.losses.weights import SimilarityWeights
@@ -62,7 +63,7 @@ class ContrastiveLoss(nn.Module):
         logit_bias: torch.Tensor | None = None,
         output_dict: bool = False,
         *,
-        positives: torch.Tensor | None = None,
+        positives: torch.Tensor | Known | None = None,
         exempt: torch.Tensor | None = None,
         sources: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor | dict[str, torch.Tensor]:
@@ -72,7 +73,7 @@ class ContrastiveLoss(nn.Module):
             image_features, text_features: (b, D), unit length; row i is a pair.
             logit_scale: exponentiated (1 / temperature).
             logit_bias: cancels in a softmax.
-            positives: (b, G) int64 ids; pairs that share one leave the denominator. ``None``: no mask.
+            positives: (b, G) int64 ids, pairs that share one leave the denominator; or ``Known``. ``None``: no mask.
             exempt: (b,) int64 ids; negatives that share one keep weight 1. ``None``: none.
             sources: (b, D'), (b, D'') unit rows whose similarities weight the negatives. ``None``: the features, without gradient.
 
@@ -100,7 +101,7 @@ class ContrastiveLoss(nn.Module):
         world, source = self.world, None
         if self.weights is not None:
             source = similarity_source(*(sources or (image.detach(), text.detach())), self.weights.alpha)
-        own = Facts(positives, exempt if self.weights is not None else None, source)
+        own = Facts(Known.of(positives), exempt if self.weights is not None else None, source)
         columns = own.gathered(world)
         negatives = Negatives(columns.of(world), columns, world.first_row(len(image)), self.weights)
         if self.weights is not None and self.weights.normalize:

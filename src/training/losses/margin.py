@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from training.losses.gather import World
+from training.losses.known import Known
 from training.losses.strip import blocks_of
 
 
@@ -58,7 +59,7 @@ class HardNegativeMarginLoss(nn.Module):
         logit_bias: torch.Tensor | None = None,
         output_dict: bool = False,
         *,
-        positives: torch.Tensor | None = None,
+        positives: torch.Tensor | Known | None = None,
         mined: torch.Tensor | None = None,
     ) -> torch.Tensor | dict[str, torch.Tensor]:
         """The term of this rank.
@@ -66,7 +67,7 @@ class HardNegativeMarginLoss(nn.Module):
         Args:
             image_features, text_features: (b, D), unit length.
             logit_scale: exponentiated. ``logit_bias`` cancels in the differences.
-            positives: (b, G) int64 ids of known positives. ``None``: none known.
+            positives: (b, G) int64 ids of known positives, or ``Known``. ``None``: none known.
             mined: (b,) bool, which rows are mined partners; a target without one is no row of the loss. ``None``: all partners are.
         """
         world, count = self.world, len(image_features)
@@ -75,31 +76,32 @@ class HardNegativeMarginLoss(nn.Module):
         if mined is None:
             mined = torch.arange(count, device=image_features.device) % self.group_size != 0
         all_image, all_text = world.gather_pairs(image_features, text_features)
-        everyone = None if positives is None else world.gather(positives)
+        known = Known.of(positives)
+        everyone = None if known is None else known.gathered(world)
         if world.local_loss:
             image, text = image_features, text_features
         else:
-            image, text, mined, positives = all_image, all_text, world.gather(mined), everyone
+            image, text, mined, known = all_image, all_text, world.gather(mined), everyone
         scale = logit_scale if self.similarity == "logits" else 1.0
         mined = mined.view(-1, self.group_size)[:, 1:]
         ways = [(image[:: self.group_size] * scale, all_text)]
         if self.direction == "both":
             ways.append((text[:: self.group_size] * scale, all_image))
-        ids = None if positives is None else (positives[:: self.group_size], everyone)
-        excess = sum(self._excess(rows, columns, mined, ids, world.first_row(count)) for rows, columns in ways) / len(ways)
+        both = None if known is None or everyone is None else (known.take(slice(None, None, self.group_size)), everyone)
+        excess = sum(self._excess(rows, columns, mined, both, world.first_row(count)) for rows, columns in ways) / len(ways)
         loss = world.mean_over_rows(excess / len(all_text), mined.any(dim=1))
         return {"margin_loss": loss} if output_dict else loss
 
-    def _excess(self, rows, columns, mined, ids, first: int) -> torch.Tensor:
+    def _excess(self, rows, columns, mined, known: tuple[Known, Known] | None, first: int) -> torch.Tensor:
         """(targets,) sums over the batch of what exceeds a target's bound; ``rows`` are targets, ``mined`` (targets, p) bool."""
         blocks, parts = blocks_of(len(rows), self.block_rows), []
         for block in blocks:
-            own_ids = None if ids is None else (ids[0][block], ids[1])
-            arguments = (rows[block], columns, mined[block], own_ids, first + block.start * self.group_size)
+            own = None if known is None else (known[0].take(block), known[1])
+            arguments = (rows[block], columns, mined[block], own, first + block.start * self.group_size)
             parts.append(self._block(*arguments) if len(blocks) == 1 else checkpoint(self._block, *arguments, use_reentrant=False))
         return torch.cat(parts)
 
-    def _block(self, rows, columns, mined, ids, first: int) -> torch.Tensor:
+    def _block(self, rows, columns, mined, known: tuple[Known, Known] | None, first: int) -> torch.Tensor:
         similarity = rows @ columns.T
         similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))  # differences of large logits
         own = first + torch.arange(0, len(rows) * self.group_size, self.group_size, device=rows.device)
@@ -110,7 +112,6 @@ class HardNegativeMarginLoss(nn.Module):
             bound = bound.detach()
         counted = torch.ones_like(similarity, dtype=torch.bool)
         counted.scatter_(1, group, torch.cat([torch.zeros_like(mined[:, :1]), ~mined], dim=1))
-        if ids is not None:
-            for row_ids, column_ids in zip(ids[0].T, ids[1].T, strict=True):
-                counted &= row_ids[:, None] != column_ids[None, :]
+        if known is not None:
+            counted &= ~known[0].alike(known[1])
         return torch.relu(similarity - bound).masked_fill(~counted, 0).sum(dim=1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from training.losses.gather import World
+from training.losses.known import Known
 from training.losses.weights import SimilarityWeights
 
 
@@ -15,24 +16,26 @@ class Facts:
     """What is known of n rows of a batch. Each may be ``None``: not known, or not wanted.
 
     Attributes:
-        positives: (n, G) int64 ids; two rows that share one in any column are known positives, no negatives of each other.
+        positives: which rows show the same thing, and are no negatives of each other.
         exempt: (n,) int64 ids; negatives that share one keep weight 1 (a target and its mined partners).
         source: (n, S) rows whose dot product is the similarity A.
         log_scale: (n,) minus the log of the mean raw weight over a row's negatives.
     """
 
-    positives: torch.Tensor | None = None
+    positives: Known | None = None
     exempt: torch.Tensor | None = None
     source: torch.Tensor | None = None
     log_scale: torch.Tensor | None = None
 
     def gathered(self, world: World) -> Facts:
         """The same of all ranks' rows."""
-        return Facts(**{name: None if value is None else world.gather(value) for name, value in vars(self).items()})
+        positives = None if self.positives is None else self.positives.gathered(world)
+        return Facts(positives, *(None if value is None else world.gather(value) for value in (self.exempt, self.source, self.log_scale)))
 
     def of(self, world: World) -> Facts:
         """From the facts of all rows, those that this rank's loss is about."""
-        return Facts(**{name: None if value is None else world.rows_of(value) for name, value in vars(self).items()})
+        positives = None if self.positives is None else self.positives.rows_of(world)
+        return Facts(positives, *(None if value is None else world.rows_of(value) for value in (self.exempt, self.source, self.log_scale)))
 
 
 def similarity_source(image: torch.Tensor, text: torch.Tensor, alpha: float) -> torch.Tensor:
@@ -40,22 +43,6 @@ def similarity_source(image: torch.Tensor, text: torch.Tensor, alpha: float) -> 
     if alpha in (0, 1):
         return text if alpha else image
     return torch.cat([image * (1 - alpha) ** 0.5, text * alpha**0.5], dim=1)
-
-
-def known_positives(rows: torch.Tensor, columns: torch.Tensor, first: int) -> torch.Tensor:
-    """Which columns are known positives of a row without being its own pair.
-
-    Args:
-        rows, columns: (b, G), (B, G) int64 ids; equal in any column means positive. ``first``: column number of row 0.
-
-    Returns:
-        (b, B) bool, False on the diagonal (row i, column first + i).
-    """
-    mask = torch.zeros(len(rows), len(columns), dtype=torch.bool, device=rows.device)
-    for row_ids, column_ids in zip(rows.T, columns.T, strict=True):
-        mask |= row_ids[:, None] == column_ids[None, :]
-    diagonal(mask, first).fill_(False)
-    return mask
 
 
 def diagonal(block: torch.Tensor, first: int) -> torch.Tensor:
@@ -77,10 +64,12 @@ class Negatives:
         self._kept: dict[int, torch.Tensor] = {}  # by first row: raw weights between ``normalise`` and the loss
 
     def masked(self, block: slice) -> torch.Tensor | None:
-        """(block, B) bool: known positives."""
+        """(block, B) bool: known positives, without a row's own pair (row i, column first + i)."""
         if self.rows.positives is None or self.columns.positives is None:
             return None
-        return known_positives(self.rows.positives[block], self.columns.positives, self.first + block.start)
+        mask = self.rows.positives.take(block).alike(self.columns.positives)
+        diagonal(mask, self.first + block.start).fill_(False)
+        return mask
 
     def counted(self, block: slice, width: int) -> torch.Tensor:
         """(block, B) bool: the negatives, all pairs but a row's own and its known positives."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
 
-from training.losses import ContrastiveLoss, HardNegativeMarginLoss, SANWLoss
+from training.losses import ContrastiveLoss, HardNegativeMarginLoss, Known, SANWLoss
 from training.losses.clip import cross_entropy_both_ways
 
 SCALE = torch.tensor(20.0, dtype=torch.float64)
@@ -103,6 +103,21 @@ def test_masked_pairs_are_out_of_the_mean_and_of_the_loss():
     assert weights[0, 2:].mean().item() == pytest.approx(1)
     everything = torch.zeros(6, 1, dtype=torch.int64)
     assert SANWLoss()(x, y, SCALE, positives=everything).item() == 0
+
+
+@pytest.mark.parametrize("make", [lambda: SANWLoss("sigmoid"), lambda: HardNegativeMarginLoss(1)])
+def test_near_duplicates_of_stored_rows_are_known_positives(make):
+    x, y = features(12)
+    stored, ids = features(12, width=3, seed=5), torch.arange(12)[:, None]
+    near = torch.stack([side @ side.T > 0.6 for side in stored]).any(0) & ~torch.eye(12, dtype=torch.bool)
+    assert 0.1 < near.float().mean() < 0.6
+    pairs = near.nonzero()
+    as_ids = torch.arange(12)[:, None].repeat(1, len(pairs)) * 1000 + torch.arange(len(pairs))  # a column for each pair
+    for column, (i, j) in enumerate(pairs):
+        as_ids[j, column] = as_ids[i, column]
+    expected = make()(x, y, SCALE, positives=as_ids).item()
+    assert make()(x, y, SCALE, positives=Known(ids, stored, 0.6)).item() == pytest.approx(expected, rel=1e-12)
+    assert make()(x, y, SCALE).item() != pytest.approx(expected, rel=1e-3)
 
 
 def test_swapping_image_and_text_swaps_alpha_and_order_does_not_matter():

@@ -93,7 +93,7 @@ def test_autocast_is_cliploss_under_autocast():
     assert ours.item() == pytest.approx(theirs.item(), rel=0.01)
 
 
-@pytest.mark.parametrize(("count", "first", "seed"), product((2, 3), (None, 1), (0, 1)))
+@pytest.mark.parametrize(("count", "first", "seed"), list(product((2, 3), (None, 1), (0, 1))))
 def test_tiny_batches(count, first, seed):
     x, y = features(count, seed=seed)
     torch.testing.assert_close(ContrastiveLoss(block_rows=first)(x, y, SCALE), by_two_products(ContrastiveLoss(), x, y, SCALE))

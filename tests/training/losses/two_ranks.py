@@ -12,6 +12,7 @@ from training.losses import (
     ContrastiveLoss,
     GeometryLoss,
     HardNegativeMarginLoss,
+    Known,
     Rows,
     SANWLoss,
     SigmoidLoss,
@@ -28,11 +29,20 @@ def composed(block_rows, **world):
     options = {"world": World(**world), "block_rows": block_rows}
     contrast = ContrastiveLoss(weights=BANDPASS, **options)
     margin = HardNegativeMarginLoss(1, block_rows=block_rows, **world)
-    return TrainingLoss(contrast, margin, GeometryLoss(**options), margin_weight=0.3, geometry_weight=0.1, exempt_partners=True)
+    return TrainingLoss(
+        contrast, margin, GeometryLoss(**options), margin_weight=0.3, geometry_weight=0.1, exempt_partners=True, duplicate_threshold=0.5
+    )
 
 
 def unmasked(loss):
     return lambda image, text, scale, positives: loss(image, text, scale)
+
+
+def near(loss):
+    """Known positives by stored rows, too."""
+    return lambda image, text, scale, positives, **more: loss(
+        image, text, scale, positives=Known(positives, (image.detach(), text.detach().flip(1)), 0.3), **more
+    )
 
 
 CASES = {
@@ -43,6 +53,8 @@ CASES = {
     "blocks": lambda **world: SANWLoss("bandpass", m1=-0.2, block_rows=3, **world),
     "sigmoid form": lambda **world: SigmoidLoss(weights=BANDPASS, world=World(**world)),
     "margin": lambda **world: HardNegativeMarginLoss(1, direction="both", **world),
+    "near duplicates": lambda **world: near(SANWLoss("bandpass", m1=-0.2, block_rows=3, **world)),
+    "margin, near duplicates": lambda **world: near(HardNegativeMarginLoss(1, block_rows=3, **world)),
     "composed": lambda **world: composed(None, **world),
     "composed in blocks": lambda **world: composed(3, **world),
 }
@@ -68,10 +80,10 @@ def compute(case, rows, **world):
     loss, scale = CASES[case](**world), torch.tensor(20.0).double()
     if isinstance(loss, TrainingLoss):
         stored = [F.normalize(side[rows].flip(1), dim=1) for side in inputs]
-        loss.take(Rows(positives[rows], mined[rows], torch.arange(16)[rows] // 2, *stored), progress=0.0)
+        loss.take(Rows(positives[rows], mined[rows], torch.arange(16)[rows] // 2, *stored, *reversed(stored)), progress=0.0)
         loss = loss(image, text, scale)
     else:
-        more = {"mined": mined[rows]} if case == "margin" else {}
+        more = {"mined": mined[rows]} if case.startswith("margin") else {}
         loss = loss(image, text, scale, positives=positives[rows], **more)
     loss.backward()
     return loss.detach(), layer.weight.grad

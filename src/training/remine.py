@@ -1,0 +1,140 @@
+"""New hard pairs out of the model as it is, at the end of epochs (``--remine-every``)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from open_clip import get_input_dtype
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from formats.errors import bad_input
+from formats.hard_pairs import HardPairTable, write_table
+from formats.images import BadImage, decode
+from formats.samples import Samples
+from mining.search import Filters, Found, Ranks, Work, search
+from training import upstream
+from training.data import remined_table
+
+
+class _Rows(Dataset):
+    """(place, image, tokens) of some rows; ``None`` for an image that cannot be read."""
+
+    def __init__(self, samples: Samples, rows: np.ndarray, transform: Callable, tokenizer: Callable) -> None:
+        self.samples, self.rows, self.transform, self.tokenizer = samples, rows, transform, tokenizer
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[int, torch.Tensor, torch.Tensor] | None:
+        row = int(self.rows[i])
+        try:
+            image = self.transform(decode(self.samples.image_bytes(row)))
+        except (BadImage, OSError):
+            return None
+        return i, image, self.tokenizer([self.samples.caption(row)])[0]
+
+
+def _readable(items: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    places, images, texts = zip(*found, strict=True) if (found := [item for item in items if item is not None]) else ((), (), ())
+    return (torch.tensor(places), torch.stack(images), torch.stack(texts)) if places else None
+
+
+@torch.no_grad()
+def embed(args: argparse.Namespace, model: nn.Module, rows: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(places, (b, D) image rows, (b, D) text rows) float32, batch by batch, by the model as it is."""
+    model = getattr(model, "module", model).eval()
+    device, dtype = torch.device(args.device), get_input_dtype(args.precision)
+    autocast = upstream.patched("precision").get_autocast(args.precision, device_type=device.type)
+    loader = DataLoader(rows, batch_size=args.batch_size, num_workers=args.workers, collate_fn=_readable)
+    for batch in loader:
+        if batch is None:
+            continue
+        places, images, texts = batch
+        with autocast():
+            image = model.encode_image(images.to(device, dtype), normalize=True)
+            text = model.encode_text(texts.to(device), normalize=True)
+        yield places.numpy(), image.float().cpu().numpy(), text.float().cpu().numpy()
+
+
+def remine(
+    args: argparse.Namespace,
+    model: nn.Module,
+    samples: Samples,
+    start: HardPairTable,
+    transform: Callable,
+    tokenizer: Callable,
+    completed: int,
+) -> None:
+    """Embeds the data with ``model`` and writes the hard pairs that epoch ``completed`` (from 0) trains on, by the start table's options.
+
+    A collective call: ranks share embedding and search, through files in the run folder. Killed, it leaves no table, and the epoch
+    before it is trained again.
+    """
+    began = time.monotonic()
+    folder = remined_table(args, completed)
+    assert folder is not None
+    ranks = Ranks(args.rank, args.world_size)
+    if not args.rank:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.with_suffix(".work"), ignore_errors=True)
+        folder.with_suffix(".work").mkdir(parents=True)
+    ranks.barrier()
+    rows = np.setdiff1d(np.arange(len(samples)), np.array(sorted(samples.rejected), np.int64))
+    image, text, unread = _embedded(args, model, _Rows(samples, rows, transform, tokenizer), folder.with_suffix(".work"), ranks)
+    options = start.manifest.get("options", {})
+    found = search(
+        image,
+        text,
+        top_k=start.indices.shape[1],
+        filters=Filters(**{name: options[name] for name in Filters.__dataclass_fields__ if name in options}),
+        groups=samples.positives[rows],
+        exclude=unread,
+        method=options.get("mining_method", "HPM"),
+        device=args.device,
+        work=Work(folder.with_suffix(".work") / "search", dict, writer=not args.rank),
+        ranks=ranks,
+    )
+    if found is not None:
+        _write(folder, found, rows, samples, start, completed)
+        logging.info(f"New hard pairs: {found.kept} of the model after epoch {completed}, in {time.monotonic() - began:.0f} s.")
+        shutil.rmtree(folder.with_suffix(".work"))
+    ranks.barrier()
+
+
+def _embedded(args, model: nn.Module, dataset: _Rows, folder: Path, ranks: Ranks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M, D) image and text rows that all ranks made together, mapped, and the places of rows that could not be read."""
+    first, last = ranks.share(0, len(dataset))
+    sides: list[np.ndarray] = []
+    for places, *features in embed(args, model, Subset(dataset, range(first, last))):
+        if not sides:
+            sides = [np.zeros((last - first, rows.shape[1]), np.float32) for rows in features]
+        for side, rows in zip(sides, features, strict=True):
+            side[places - first] = rows
+    if not sides:
+        raise bad_input("no image of this rank's share could be read", where=args.train_data, fix="check the paths")
+    for name, side in zip(("image", "text"), sides, strict=True):
+        np.save(folder / f"{name}_{ranks.rank}.npy", side)
+    ranks.barrier()
+    if not ranks.rank:
+        for name in ("image", "text"):
+            np.save(folder / f"{name}.npy", np.concatenate([np.load(folder / f"{name}_{rank}.npy") for rank in range(ranks.world_size)]))
+    ranks.barrier()
+    image, text = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "text"))
+    return image, text, np.flatnonzero(~image.any(axis=1))
+
+
+def _write(folder: Path, found: Found, rows: np.ndarray, samples: Samples, start: HardPairTable, completed: int) -> None:
+    indices = np.full((len(samples), found.indices.shape[1]), -1, np.int64)
+    scores = np.zeros(indices.shape, np.float32)
+    indices[rows] = np.where(found.indices >= 0, rows[found.indices], -1)
+    scores[rows] = found.scores
+    kept = {name: start.manifest[name] for name in ("options", "rejected") if name in start.manifest}
+    write_table(folder, indices, scores, {**kept, "kind": "hard_pairs", "dataset_fingerprint": samples.fingerprint, "epochs": completed})
