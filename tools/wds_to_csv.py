@@ -23,16 +23,17 @@ from tqdm import tqdm
 
 from formats.atomic import atomic_open
 from formats.errors import Exit, run_command
+from formats.remote import Place
 from formats.shards import ShardIndex, expand_shards
 
 COLUMNS = ("filepath", "title", "shard", "key", "group", "sha256")
 
 
-def shard_rows(path: Path, extract: Path | None) -> list[tuple[str, ...]]:
+def shard_rows(path: Place, extract: Path | None) -> list[tuple[str, ...]]:
     """One row per sample of a tar. With ``extract``, images are copied out under names made from shard and row, never from the tar."""
     index = ShardIndex.open(path)
     rows = []
-    with open(path, "rb") as tar:
+    with path.open("rb") as tar:
         for i, (key, caption, group, digest) in enumerate(zip(index.keys, index.captions, index.groups, index.hashes, strict=True)):
             place = f"{path}/{key}.jpg" if index.image_size[i] >= 0 else ""
             if extract is not None and place:
@@ -45,12 +46,13 @@ def shard_rows(path: Path, extract: Path | None) -> list[tuple[str, ...]]:
     return rows
 
 
-def download_failures(path: Path) -> Counter[str]:
+def download_failures(path: Place) -> Counter[str]:
     """Reasons of failed downloads, from the parquet that img2dataset writes beside a shard."""
     parquet = path.with_suffix(".parquet")
     if not parquet.is_file():
         return Counter()
-    table = pq.read_table(parquet, columns=["status", "error_message"])
+    with parquet.open("rb") as file:
+        table = pq.read_table(file, columns=["status", "error_message"])
     return Counter(
         f"{status}: {(message or '').splitlines()[0][:80]}" if message else status
         for status, message in zip(*(table[name].to_pylist() for name in table.column_names), strict=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from formats.errors import bad_input, usage
 from formats.manifest import dataset_fingerprint, stable_ids
+from formats.remote import Place, is_url, place, read_range
 from formats.shards import ShardIndex, expand_shards
 from formats.strings import PackedStrings
 
@@ -96,12 +97,12 @@ class _Files:
         self._open: dict[tuple[int, int], int] = {}
 
     def read(self, i: int) -> bytes:
-        path = self.path_of_row[i]
-        if self.offset[i] < 0:
-            return Path(self.paths[path]).read_bytes()
-        data = os.pread(self._handle(int(path)), int(self.size[i]), int(self.offset[i]))
-        if len(data) != self.size[i]:
-            raise OSError(f"{self.paths[path]} ends before byte {self.offset[i] + self.size[i]}")
+        path, offset, size = self.paths[self.path_of_row[i]], int(self.offset[i]), int(self.size[i])
+        if offset < 0:
+            return read_range(path) if is_url(path) else Path(path).read_bytes()
+        data = read_range(path, offset, size) if is_url(path) else os.pread(self._handle(int(self.path_of_row[i])), size, offset)
+        if len(data) != size:
+            raise OSError(f"{path} ends before byte {offset + size}")
         return data
 
     def _handle(self, path: int) -> int:
@@ -131,7 +132,7 @@ def open_samples(
     """Opens a dataset by what its name says: ``.csv``/``.tsv``/``.txt`` table, ``.json`` captions, else webdataset shards.
 
     Args:
-        source: table, captions.json, or shards as in ``expand_shards``.
+        source: table, captions.json, or shards as in ``expand_shards``; local, or behind a URL that fsspec knows.
         separator: of a table; ``None`` finds it from the header line.
         image_key, caption_key, group_key: column names of a table; the group column may be absent.
         image_root: folder of a captions.json's images (default: ``images`` beside it, or its own folder).
@@ -142,10 +143,10 @@ def open_samples(
     name = str(source)
     if isinstance(source, list) or not name.lower().endswith((".csv", ".tsv", ".txt", ".json")):
         return _from_shards(source)
-    if not os.path.isfile(name):
+    if not place(name).is_file():
         raise usage("no such file", where=name, fix="check the path")
     if name.lower().endswith(".json"):
-        return _from_captions_json(Path(name), image_root)
+        return _from_captions_json(place(name), image_root)
     return _from_table(name, separator, image_key, caption_key, group_key)
 
 
@@ -211,7 +212,7 @@ def read_table(name: str, separator: str | None, *, required: tuple[str, ...]) -
         raise usage(f"a separator is one character, not {separator!r}", fix="--csv-separator ,")
     csv.field_size_limit(1 << 24)
     try:
-        with open(name, encoding="utf-8-sig", newline="") as file:
+        with place(name).open(encoding="utf-8-sig", newline="") as file:
             header_line = file.readline()
             separator = separator or _sniff(header_line, required)
             file.seek(0)
@@ -265,23 +266,23 @@ def _table_images(images: list[str]) -> _Files:
     """Image places of a table's paths; ``.../00000.tar/000000012.jpg`` is a member of a shard."""
     tars: dict[str, dict[str, tuple[int, int]]] = {}
     paths: dict[str, int] = {}
-    place = np.empty(len(images), np.int32)
+    path_of_row = np.empty(len(images), np.int32)
     offset, size = np.full(len(images), -1, np.int64), np.full(len(images), -1, np.int64)
     for row, image in enumerate(images):
         tar, separator, member = image.rpartition(".tar/")
-        if separator and os.path.isfile(tar + ".tar"):
+        if separator and (is_url(tar) or os.path.isfile(tar + ".tar")):
             path = tar + ".tar"
             if path not in tars:
-                index = ShardIndex.open(Path(path))
+                index = ShardIndex.open(place(path))
                 tars[path] = {key: (o, s) for key, o, s in zip(index.keys, index.image_offset, index.image_size, strict=True) if s >= 0}
             offset[row], size[row] = tars[path].get(member.partition(".")[0], (0, -1))
         else:
             path = image
-        place[row] = paths.setdefault(path, len(paths))
-    return _Files(list(paths), place, offset, size)
+        path_of_row[row] = paths.setdefault(path, len(paths))
+    return _Files(list(paths), path_of_row, offset, size)
 
 
-def _from_captions_json(path: Path, image_root: str | os.PathLike[str] | None) -> Samples:
+def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) -> Samples:
     """MiniCLIP's list of {"file_name", "caption"}: one row per caption, images shared by name."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -289,7 +290,7 @@ def _from_captions_json(path: Path, image_root: str | os.PathLike[str] | None) -
         captions = [str(entry["caption"] or "").strip() for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise bad_input(f"not a list of {{file_name, caption}}: {error!r}", where=str(path)) from None
-    root = Path(image_root) if image_root else next(p for p in (path.parent / "images", path.parent) if p.is_dir())
+    root = place(image_root) if image_root else next(p for p in (path.parent / "images", path.parent) if p.is_dir())
     unsafe = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
     if unsafe:
         raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")

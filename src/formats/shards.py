@@ -1,7 +1,8 @@
 """Random access into webdataset tars: an index of byte offsets per shard, and nothing is extracted.
 
-The index is a sidecar (``00000.tar`` -> ``00000.index.npz``), built once by one pass over the headers and captions; size and time
-of the tar are checked when it is opened. A folder that cannot be written to gets no sidecar, and the index is built at each start.
+The index is a sidecar (``00000.tar`` -> ``00000.index.npz``; of a tar behind a URL in the user's cache folder), built once by one pass
+over the headers and captions; size and time of the tar are checked when it is opened. A folder that cannot be written to gets no
+sidecar, and the index is built at each start.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import json
 import os
 import tarfile
 import zipfile
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from braceexpand import braceexpand
 
 from formats.atomic import atomic_open
 from formats.errors import bad_input, usage
+from formats.remote import Place, beside, is_url, place, state_of
 from formats.strings import PackedStrings
 
 IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
@@ -29,11 +32,11 @@ INDEX_VERSION = 2
 MAX_CAPTION_BYTES = 65_536
 
 
-def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[Path]:
-    """Shard paths named by a brace text, a glob, a folder, ``::``-joined parts of these, or a list of them.
+def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[Place]:
+    """Shards named by a brace text, a glob, a folder, ``::``-joined parts of these, or a list of them; paths, or URLs that fsspec knows.
 
     Raises:
-        UserError: exit 2 when nothing matches or a part is no file path (``pipe:``...), exit 3 naming all missing files.
+        UserError: exit 2 when nothing matches or a part is no file (``pipe:``), exit 3 naming all missing files.
     """
     parts = spec if isinstance(spec, list) else str(spec).split("::")
     paths = [path for part in parts for path in _expand_part(str(part))]
@@ -48,27 +51,35 @@ def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[Path]:
             where=str(spec),
             fix="give a folder of .tar files, a glob, or a brace range such as 'data/{00000..00331}.tar'",
         )
-    twice = sorted({str(path) for path in paths if paths.count(path) > 1})
+    twice = sorted(name for name, count in Counter(map(str, paths)).items() if count > 1)
     if twice:
         raise usage("a shard is named twice", where=", ".join(twice[:5]))
     return paths
 
 
-def _expand_part(part: str) -> list[Path]:
-    if part.startswith("pipe:") or "://" in part:
+def _expand_part(part: str) -> list[Place]:
+    if part.startswith("pipe:"):
         raise usage(
-            "only local files are read here", where=part, why="a 'pipe:' name would run a command", fix="download or mount the shards first"
+            "only files are read here", where=part, why="a 'pipe:' name would run a command", fix="download or mount the shards first"
         )
-    if os.path.isdir(part):
-        return sorted(Path(part).glob("*.tar"))
-    found: list[Path] = []
+    whole = place(part)
+    if not part.endswith(".tar") and whole.is_dir():
+        return sorted(whole.glob("*.tar"))
+    found: list[Place] = []
     try:
         names = list(braceexpand(part))
     except ValueError:
         raise usage("the braces do not close", where=part, fix="quote a range whole, such as 'data/{00000..00331}.tar'") from None
-    for expanded in names:
-        found += sorted(map(Path, glob.glob(expanded))) if glob.has_magic(expanded) else [Path(expanded)]
+    for name in names:
+        found += _glob(name) if glob.has_magic(name) else [place(name)]
     return found
+
+
+def _glob(name: str) -> list[Place]:
+    if is_url(name):
+        folder, _, pattern = name.rpartition("/")
+        return sorted(place(folder).glob(pattern))
+    return [Path(path) for path in sorted(glob.glob(name))]
 
 
 @dataclass(frozen=True)
@@ -91,15 +102,14 @@ class ShardIndex:
     has_caption: np.ndarray
 
     @classmethod
-    def open(cls, path: Path) -> ShardIndex:
+    def open(cls, path: Place) -> ShardIndex:
         """Reads the sidecar, or builds and (where possible) writes it.
 
         Raises:
             UserError: exit 3 when the tar is cut or is none.
         """
-        stat = path.stat()
-        stamp = np.array([INDEX_VERSION, stat.st_size, stat.st_mtime_ns], dtype=np.int64)
-        sidecar = path.with_suffix(".index.npz")
+        stamp = np.array([INDEX_VERSION, *state_of(path)], dtype=np.int64)
+        sidecar = beside(path, ".index.npz")
         index = cls._read_sidecar(sidecar, stamp)
         if index is None:
             index = build_index(path)
@@ -136,21 +146,22 @@ def _read_field(arrays: Any, name: str) -> Any:
     return arrays[name] if name in arrays else PackedStrings(arrays[f"{name}_data"], arrays[f"{name}_offsets"])
 
 
-def build_index(path: Path) -> ShardIndex:
+def build_index(path: Place) -> ShardIndex:
     """One pass over a tar's headers (long names and pax included) and its small text members."""
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     end = 0
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                end = member.offset_data + member.size
-                if member.isreg() and not member.issparse():
-                    key, _, extension = _split_name(member.name)
-                    samples.setdefault(key, {}).setdefault(extension, (member.offset_data, member.size))  # the first of a name wins
+        with path.open("rb") as file:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in tar:
+                    end = member.offset_data + member.size
+                    if member.isreg() and not member.issparse():
+                        key, _, extension = _split_name(member.name)
+                        samples.setdefault(key, {}).setdefault(extension, (member.offset_data, member.size))  # the first of a name wins
+            _check_complete(path, file, end)
+            return _index_from_members(file, samples)
     except (tarfile.TarError, OSError) as error:
         raise bad_input(f"not a readable tar: {error}", where=str(path), fix="download this shard again") from None
-    _check_complete(path, end)
-    return _index_from_members(path, samples)
 
 
 def _split_name(name: str) -> tuple[str, str, str]:
@@ -160,13 +171,12 @@ def _split_name(name: str) -> tuple[str, str, str]:
     return (f"{folder}/{stem}" if folder else stem), dot, extension.lower()
 
 
-def _check_complete(path: Path, end: int) -> None:
+def _check_complete(path: Place, file: IO[bytes], end: int) -> None:
     """A whole tar closes with zero blocks after its last member; ``tarfile`` itself accepts a cut one in silence."""
-    size = path.stat().st_size
+    size = file.seek(0, os.SEEK_END)
     padded = -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    with open(path, "rb") as file:
-        file.seek(padded)
-        closing = file.read(2 * tarfile.BLOCKSIZE)
+    file.seek(min(padded, size))
+    closing = file.read(2 * tarfile.BLOCKSIZE)
     if size < padded + tarfile.BLOCKSIZE or closing.strip(b"\0"):
         raise bad_input(
             "the shard is cut short",
@@ -176,24 +186,23 @@ def _check_complete(path: Path, end: int) -> None:
         )
 
 
-def _index_from_members(path: Path, samples: dict[str, dict[str, tuple[int, int]]]) -> ShardIndex:
+def _index_from_members(file: IO[bytes], samples: dict[str, dict[str, tuple[int, int]]]) -> ShardIndex:
     count = len(samples)
     image_offset, image_size = np.zeros(count, np.int64), np.full(count, -1, np.int64)
     has_caption = np.zeros(count, bool)
     captions, groups, urls, hashes = [], [], [], []
-    with open(path, "rb") as file:
-        for i, members in enumerate(samples.values()):
-            for extension in IMAGE_EXTENSIONS:
-                if extension in members:
-                    image_offset[i], image_size[i] = members[extension]
-                    break
-            caption = _read_text(file, members.get(TEXT_EXTENSION))
-            has_caption[i] = caption is not None
-            captions.append(caption or "")
-            meta = _read_json(file, members.get("json"))
-            groups.append(_text(meta.get("group")))
-            urls.append(_text(meta.get("url")))
-            hashes.append(_text(meta.get("sha256")))
+    for i, members in enumerate(samples.values()):
+        for extension in IMAGE_EXTENSIONS:
+            if extension in members:
+                image_offset[i], image_size[i] = members[extension]
+                break
+        caption = _read_text(file, members.get(TEXT_EXTENSION))
+        has_caption[i] = caption is not None
+        captions.append(caption or "")
+        meta = _read_json(file, members.get("json"))
+        groups.append(_text(meta.get("group")))
+        urls.append(_text(meta.get("url")))
+        hashes.append(_text(meta.get("sha256")))
     keys, *texts = (PackedStrings.pack(column) for column in (samples, captions, groups, urls, hashes))
     return ShardIndex(keys, texts[0], texts[1], texts[2], texts[3], image_offset, image_size, has_caption)
 

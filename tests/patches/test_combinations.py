@@ -31,7 +31,7 @@ OURS = (
 def start(patched: Copy, table: Path, hard_pairs: Path, tmp_path: Path):
     """Trains with our flags and others; returns the status, what was printed, and the run folder."""
 
-    def start(*flags: str, steps: int = 2, timeout: float = 60) -> tuple[int | None, str, Path]:
+    def start(*flags: str, steps: int = 2, timeout: float = 240) -> tuple[int | None, str, Path]:
         folder = tmp_path / f"run-{steps}"
         folder.mkdir()
         data = ("--train-data", str(table), "--csv-separator", ",", "--use-hard", "--hard-dict-dir", str(hard_pairs))

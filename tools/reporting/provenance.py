@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from formats.errors import UserError, bad_input, usage
+from formats.remote import Place
 from formats.samples import Samples, read_table
 from formats.shards import expand_shards
 from tools.reporting.runs import Method
@@ -78,7 +79,7 @@ def download(source: str, samples: Samples, *, image_key: str, separator: str | 
     return Download(Path(source).stem, entries, lost.most_common(), unusable.most_common())
 
 
-def _shards(source: str, image_key: str, separator: str | None) -> list[Path]:
+def _shards(source: str, image_key: str, separator: str | None) -> list[Place]:
     try:
         if not source.lower().endswith((".csv", ".tsv", ".txt", ".json")):
             return expand_shards(source)
