@@ -1,10 +1,14 @@
 """Exactness against a float64 brute force that shares nothing with the search but the definition."""
 
+import functools
+
 import numpy as np
 import pytest
+import torch
 
 from formats.errors import UserError
 from mining import search
+from mining.plan import make_plan
 from mining.search import hard_pairs
 
 
@@ -83,12 +87,18 @@ def test_two_negative_similarities_make_no_pair():
     assert (hard_pairs(image, text, top_k=1)[0] == -1).all()
 
 
-@pytest.mark.parametrize("block", [4 * 70, 4 * 70 * 7, 1 << 28])
-def test_block_size_changes_nothing(monkeypatch, block):
-    image, text = themed(70, 24), themed(70, 24, 1)
+@pytest.mark.parametrize("tile", [1, 7, 64, 1000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tiles_and_threads_change_nothing(monkeypatch, tile, threads):
+    image, text = themed(70 if tile == 1 else 300, 24), themed(70 if tile == 1 else 300, 24, 1)
     expected = hard_pairs(image, text, top_k=5)
-    monkeypatch.setattr(search, "BLOCK_BYTES", block)
-    indices, scores = hard_pairs(image, text, top_k=5)
+    monkeypatch.setattr(search, "make_plan", functools.partial(make_plan, tile=tile))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        indices, scores = hard_pairs(image, text, top_k=5)
+    finally:
+        torch.set_num_threads(before)
     assert indices.tobytes() == expected[0].tobytes() and scores.tobytes() == expected[1].tobytes()
 
 
