@@ -144,7 +144,7 @@ def _judge(limits, first_low, first_high, second_low, second_high, low, high, re
 
 @_plain
 def _related(groups, i, j):
-    for g in range(groups.shape[1]):
+    for g in range(groups.shape[1]):  # noqa: SIM110 (compiled: no generators)
         if groups[i, g] == groups[j, g]:
             return True
     return False
@@ -451,7 +451,9 @@ def sweep_rows(begin, end, scratch, data, state, top_k, offset, row, column, fir
             _upper_scores(data.mode, first[r, start:stop], second[r, start:stop], errors[0], errors[1], tables, scores)
             for f in range(_above(scores, state.threshold[slot], found)):
                 c = start + found[f]
-                _offer(data, state, scratch, top_k, slot, row + r, column + c, _value(first[r, c]), _value(second[r, c]), errors[0], errors[1])
+                _offer(
+                    data, state, scratch, top_k, slot, row + r, column + c, _value(first[r, c]), _value(second[r, c]), errors[0], errors[1]
+                )
 
 
 @_plain
@@ -466,7 +468,19 @@ def sweep_columns(begin, end, scratch, data, state, top_k, offset, row, column, 
             _upper_scores(data.mode, first[r, start:stop], second[r, start:stop], errors[0], errors[1], tables, scores)
             for f in range(_above_each(scores, state.threshold[base + start : base + stop], found)):
                 c = start + found[f]
-                _offer(data, state, scratch, top_k, base + c, column + c, row + r, _value(first[r, c]), _value(second[r, c]), errors[0], errors[1])
+                _offer(
+                    data,
+                    state,
+                    scratch,
+                    top_k,
+                    base + c,
+                    column + c,
+                    row + r,
+                    _value(first[r, c]),
+                    _value(second[r, c]),
+                    errors[0],
+                    errors[1],
+                )
 
 
 @_plain
@@ -526,4 +540,6 @@ def count_removed(begin, end, scratch, data, rows, column, first, second, errors
 
 def make_scratch(capacity: int) -> Scratch:
     """Room for one thread and lists of ``capacity`` entries."""
-    return Scratch(np.empty(CHUNK, np.float32), np.empty(CHUNK + 1, np.int64), np.empty(capacity, np.float32), np.empty(capacity, np.uint64))
+    return Scratch(
+        np.empty(CHUNK, np.float32), np.empty(CHUNK + 1, np.int64), np.empty(capacity, np.float32), np.empty(capacity, np.uint64)
+    )

@@ -7,6 +7,7 @@ A tile of two ranges of pool rows serves the lists of both, so only one of (I, J
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class Plan:
         tops = [top for top in range(start, stop, self.tile)]
         cuts = sorted({*tops, *([self.pool] if start < self.pool < stop else []), stop})
         tiles = []
-        for top, bottom in zip(cuts, cuts[1:], strict=False):
+        for top, bottom in itertools.pairwise(cuts):
             for left, right in self._column_ranges(start, stop, cuts):
                 inside = start <= left and right <= stop and bottom <= self.pool
                 if not (inside and left > top):  # the mirror image is in the list
@@ -78,7 +79,7 @@ class Plan:
         """The pool in ranges that fall together with the strip's own."""
         edges = {*range(0, start, self.tile), *cuts, *range(stop, self.pool, self.tile), self.pool}
         columns = sorted(edge for edge in edges | {0} if edge <= self.pool)
-        return list(zip(columns, columns[1:], strict=False))
+        return list(itertools.pairwise(columns))
 
     def pairs(self) -> int:
         """Similarities to compute per modality."""

@@ -215,7 +215,11 @@ def _rows(
         assert stored is not None
         units = [work.map(name, (), np.float32, create=False) for _, name in sides]
         low = bool(stored["low"])
-        return units, [work.map(f"{name}_bfloat16", (), np.uint16, create=False) for _, name in sides] if low else units, stored["errors"].tolist()
+        return (
+            units,
+            [work.map(f"{name}_bfloat16", (), np.uint16, create=False) for _, name in sides] if low else units,
+            stored["errors"].tolist(),
+        )
 
     def allocate(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         if plan.mapped:
@@ -232,9 +236,7 @@ def _rows(
     return units, multiplied, errors
 
 
-def _make_rows(
-    sides, order: np.ndarray, precision: str, allocate: Allocate
-) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
+def _make_rows(sides, order: np.ndarray, precision: str, allocate: Allocate) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
     units, multiplied, errors = [], [], []
     for embeddings, name in sides:
         unit = allocate(name, (len(order), embeddings.shape[1]), np.float32)
@@ -286,7 +288,9 @@ def _strips(plan: Plan, sweep: Sweep, work: Work | None, ranks: Ranks, verbose: 
     """The lists of all strips; on ranks other than 0, nothing."""
     results = []
     total = sum(tile.cost for strip in plan.strips() for tile in _own(plan.tiles(*strip), ranks))
-    bar = tqdm(total=total, unit="pair", unit_scale=True, desc="mine", file=sys.stderr, disable=None if verbose and not ranks.rank else True)
+    bar = tqdm(
+        total=total, unit="pair", unit_scale=True, desc="mine", file=sys.stderr, disable=None if verbose and not ranks.rank else True
+    )
     several = ranks.world_size > 1 or plan.strip < plan.rows
     with bar:
         for number, (start, stop) in enumerate(plan.strips()):
@@ -303,6 +307,7 @@ def _strips(plan: Plan, sweep: Sweep, work: Work | None, ranks: Ranks, verbose: 
             if result is None:
                 result = _decide(plan, start, stop, lists, sweep, work, ranks, number)
                 if work and several:
+                    _keep_plan(work, plan)
                     work.save(name, **vars(result))
             ranks.barrier()
             if work:
@@ -346,9 +351,7 @@ def _keep_plan(work: Work, plan: Plan) -> None:
         work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
 
 
-def _decide(
-    plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep, work: Work | None, ranks: Ranks, number: int
-) -> _Result:
+def _decide(plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep, work: Work | None, ranks: Ranks, number: int) -> _Result:
     """Final lists of this rank's share of the strip, from what every rank put into them."""
     top, bottom = start, stop
     if ranks.world_size > 1:

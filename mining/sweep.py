@@ -203,5 +203,7 @@ def _factor_tables(data: kernel.Data, errors: list[float]) -> np.ndarray:
     values = (np.arange(1 << 16, dtype=np.uint32) << 16).view(np.float32).astype(np.float64)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(-2, 2)
     powers = (2 * data.weight, 2 - 2 * data.weight)
-    highest = [np.maximum(values + np.abs(values) * kernel.ROUNDING + error, 0) ** power for error, power in zip(errors, powers, strict=True)]
+    highest = [
+        np.maximum(values + np.abs(values) * kernel.ROUNDING + error, 0) ** power for error, power in zip(errors, powers, strict=True)
+    ]
     return (np.array(highest) * (1 + kernel.NUDGE)).astype(np.float32)
