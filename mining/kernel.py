@@ -42,7 +42,7 @@ Scratch = namedtuple("Scratch", "scores found lows places")
 
 LEAST, DUPLICATE_LIMIT, FLOOR_FIRST, FLOOR_SECOND, MAX_FIRST, MIN_FIRST, MAX_SECOND, MIN_SECOND, MAX_PRODUCT = range(9)
 
-ROUNDING = 2.0**-9 / (1 - 2.0**-9)
+ROUNDING = 2.0**-8 / (1 - 2.0**-8)
 """Of a value rounded to bfloat16 (8 significant bits, to nearest): its error is at most this times the rounded value."""
 NUDGE = 2.0**-21
 """Relative room for float32 rounding of bounds, thresholds and keys (2^-24 each, a few of them)."""

@@ -401,7 +401,8 @@ def _assemble(results: list[_Result], order: np.ndarray, count: int, pool: int, 
         removed["range"] += int(lengths.sum()) - listed
         for reason, total in enumerate(result.removed.sum(axis=0)):
             if reason != kernel.KEPT:
-                removed[REMOVED_BY[reason - 1]] += int(total)
+                name = REMOVED_BY[reason - 1]  # the kernel knows a first and a second modality
+                removed[name.replace("image", "text") if method == "text" else name] += int(total)
         if filters.min_score is not None and filters.min_score == filters.limits(method)[kernel.LEAST] > 0:
             others = pool - (np.arange(top, top + len(rows)) < pool)
             passed = lengths + result.removed.sum(axis=1)

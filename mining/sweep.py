@@ -200,8 +200,8 @@ def _factor_tables(data: kernel.Data, errors: list[float]) -> np.ndarray:
     """(2, 65536) float32: for each bfloat16 code, an upper bound of the factor with its power; (2, 0) where the kernel needs none."""
     if data.mode != kernel.WEIGHTED:
         return np.zeros((2, 0), np.float32)
-    values = (np.arange(1 << 16, dtype=np.uint32) << 16).view(np.float32).astype(np.float64)
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(-2, 2)
+    values = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).double().numpy()
+    values = np.nan_to_num(values).clip(-2, 2)
     powers = (2 * data.weight, 2 - 2 * data.weight)
     highest = [
         np.maximum(values + np.abs(values) * kernel.ROUNDING + error, 0) ** power for error, power in zip(errors, powers, strict=True)
