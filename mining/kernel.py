@@ -12,6 +12,7 @@ on nothing but the two rows.
 from __future__ import annotations
 
 from collections import namedtuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -55,8 +56,9 @@ CHUNK = 64
 
 # None of these loops allocates, so numba's reference counting is off: it cost more than the work on a pair. What they need besides their
 # arguments is in ``Scratch``. They run without the GIL, each thread on its own range of rows.
-_plain = numba.njit(cache=True, error_model="numpy", nogil=True, _nrt=False)
-_fast = numba.njit(cache=True, error_model="numpy", nogil=True, _nrt=False, fastmath={"reassoc", "contract", "nsz"})
+_COMPILED: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
+_plain = numba.njit(**_COMPILED)
+_fast = numba.njit(**_COMPILED, fastmath={"reassoc", "contract", "nsz"})
 
 
 @_fast

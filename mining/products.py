@@ -54,8 +54,8 @@ def as_tensor(rows: np.ndarray) -> torch.Tensor:
 
 
 def bits(block: torch.Tensor) -> np.ndarray:
-    """bfloat16 on the CPU as uint16 bits; shares memory."""
-    return block.view(torch.uint16).numpy()
+    """bfloat16 as uint16 bits; shares memory with a block on the CPU, copies one from elsewhere."""
+    return block.view(torch.uint16).cpu().numpy()
 
 
 def choose_precision(width: int, device: str = "cpu") -> str:

@@ -58,7 +58,7 @@ def part_of(stored: dict[str, np.ndarray], start: int, stop: int) -> dict[str, n
 
 def merged(parts: list[dict[str, np.ndarray]], capacity: int) -> kernel.State:
     """Lists of the same rows that several processes filled from different tiles, each entry in one of them."""
-    total = sum(part["count"].astype(np.int64) for part in parts)
+    total = np.stack([part["count"] for part in parts]).sum(axis=0, dtype=np.int64)
     lists = empty_lists(len(total), max(capacity, int(total.max(initial=0))), 0.0)
     filled = np.zeros(len(total), np.int32)
     width = np.arange(lists.column.shape[1])
@@ -98,8 +98,7 @@ class Sweep:
     """Offers tiles of pairs to lists.
 
     Args:
-        data: as the kernel reads it. products: makes blocks of similarities.
-        depth: K. offset: the row of the first list.
+        data: as the kernel reads it. products: makes blocks of similarities. depth: K.
     """
 
     def __init__(self, data: kernel.Data, products: Products, depth: int) -> None:

@@ -64,7 +64,7 @@ class Work:
         """Commits arrays under a name, in place of what was there."""
         self.claim()
         with atomic_open(self.folder / f"{name}.npz") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         self._last = time.monotonic()
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
