@@ -22,6 +22,7 @@ gpus() {
 # launch TORCHRUN-OPTIONS... -m -- training.main FLAGS...; a --print among the flags shows the command instead.
 launch() {
     local argument command=() print=
+    [[ $PROCESSES =~ ^[1-9][0-9]*$ ]] || { echo "error: PROCESSES must be a number from 1, not $PROCESSES" >&2; return 2; }
     for argument in "$@"; do
         if [ "$argument" = --print ]; then print=1; else command+=("$argument"); fi
     done

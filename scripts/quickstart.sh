@@ -19,6 +19,7 @@ while [ $# -gt 0 ]; do
         --data) data=${2:?--data needs a folder}; shift ;;
         --small) small=1 ;;
         --force) force=1 ;;
+        -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
         *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift

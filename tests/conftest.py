@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from formats.embeddings import write_embeddings
 from formats.hard_pairs import table_folder, write_helip, write_table
 from formats.samples import open_samples
 from tests.helpers import picture, ragged_table, sample, write_tar
@@ -50,3 +52,22 @@ def hard_pairs(table: Path, tmp_path: Path) -> Path:
     written = write_table(table_folder(tmp_path, "pairs"), indices, scores, {"dataset_fingerprint": fingerprint})
     write_helip(tmp_path, "pairs", written)
     return tmp_path / "pairs_hard_sample.csv"
+
+
+@pytest.fixture
+def embeddings(table: Path, tmp_path: Path) -> Path:
+    """Stored embeddings of ``table``: eight bunches of five rows."""
+    samples, rng = open_samples(table), np.random.default_rng(0)
+    centres = np.repeat(rng.normal(size=(8, 16)), 5, axis=0)
+    image, text = (centres + rng.normal(scale=0.2, size=(40, 16)) for _ in range(2))
+    write_embeddings(
+        tmp_path / "embeddings",
+        image=image.astype(np.float32),
+        text=text.astype(np.float32),
+        rows=np.arange(40),
+        captions=list(samples.captions),
+        keys=list(samples.keys),
+        groups=samples.groups,
+        manifest={"dataset_fingerprint": samples.fingerprint, "num_samples": 40},
+    )
+    return tmp_path / "embeddings"

@@ -65,7 +65,11 @@ def test_options_stay_few():
     flags = {option for action in parser._actions for option in action.option_strings if option.startswith("--") and "_" not in option}
     assert flags == {
         *("--help", "--use-hard", "--hard-dict-dir", "--batching", "--hard-per-target", "--hard-topk", "--empty-rows", "--max-steps"),
+        *("--hard-skip", "--hard-choice", "--hard-schedule", "--batching-embeddings", "--p-topical", "--topical-clusters"),
+        *("--topical-round-robin", "--m-per-class", "--neighbourhood", "--neighbourhood-size"),
         *("--max-bad-fraction", "--csv-group-key", "--freeze-bn-stats", "--loss-fn", "--false-negative-mask", "--no-false-negative-mask"),
         *("--margin-weight", "--margin-similarity", "--margin-direction", "--sanw-debias", "--sanw-alpha", "--sanw-delta", "--sanw-lambda"),
         *("--sanw-m1", "--sanw-m2", "--sanw-gamma", "--sanw-beta", "--sanw-normalize", "--no-sanw-normalize", "--sanw-max-weight"),
+        *("--config", "--margin-detach", "--geometry-weight", "--freeze-logit-scale-epochs", "--loss-block-rows", "--sanw-warmup-epochs"),
+        *("--sanw-exempt-partners", "--sanw-source", "--sanw-embeddings", "--sanw-variant"),
     }

@@ -86,6 +86,8 @@ def _clone(target: Path) -> tuple[Path, str]:
     """The tree in a clone and its version; a copy without OpenCLIP's version file gets the newest series that fits."""
     places = [target.resolve() / "src" / PACKAGE, target.resolve() / PACKAGE]
     folder = next((place for place in places if place.is_dir() or retired(place).is_dir()), None)
+    if folder == GENERATED:
+        raise usage("that is this project's own tree", where=str(folder), fix="leave --target out, or name a clone of OpenCLIP")
     if folder is None:
         raise bad_input(f"no src/{PACKAGE}/ or {PACKAGE}/ in {target}", fix="name the root of a clone or copy of OpenCLIP")
     version = clone_version(folder) or next((known for known in VERSIONS if _fits(folder, known)), VERSIONS[0])

@@ -145,7 +145,7 @@ def make_page(comparison: Comparison, title: str | None, steps: list[provenance.
         warnings=wording.warnings(comparison),
         small_print=wording.small_print(comparison, manifest),
         intervals=figures.intervals(comparison),
-        charts=figures.training_charts(methods) + figures.validation_charts(methods),
+        charts=figures.training_charts(methods) + figures.weight_chart(methods) + figures.validation_charts(methods),
         examples=example_queries(comparison, Album(evaluated)) if evaluated is not None else {},
         hard_pairs=found,
         downloads=downloads_part(run, training, record, evaluated),

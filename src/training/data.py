@@ -5,27 +5,29 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
-from formats.errors import UserError, bad_input, usage
-from formats.hard_pairs import HardPairTable, open_hard_pairs
+from formats.errors import UserError, bad_input, mismatch, usage
+from formats.hard_pairs import HardPairTable
 from formats.images import BadImage, decode
-from formats.manifest import check_same_dataset
 from formats.samples import Samples, open_samples
-from training.samplers import ANCHOR, MINED, RANDOM, RESERVE, BatchPlan, BatchSampler, HardPairBatchSampler, RandomBatchSampler
+from training.batching import BATCHING
+from training.samplers import ANCHOR, MINED, RANDOM, RESERVE, BatchPlan, BatchSampler
 
 
 class Batch(NamedTuple):
     """One rank's micro-batch.
 
     images (B, 3, H, W) float; texts (B, L) int64; rows (B,) int64 row numbers; roles (B,) uint8 (``training.samplers``); positives
-    (B, 2) int64 ids, equal in a column for known positives; unreadable: (row, reason) of rows that a reserve replaced.
+    (B, 2) int64 ids, equal in a column for known positives; unreadable: (row, reason) of rows that a reserve replaced; progress: epochs
+    of the run that passed before it.
     """
 
     images: torch.Tensor
@@ -34,6 +36,7 @@ class Batch(NamedTuple):
     roles: torch.Tensor
     positives: torch.Tensor
     unreadable: list[tuple[int, str]]
+    progress: float
 
 
 class PlannedDataset(Dataset):
@@ -76,6 +79,7 @@ class PlannedDataset(Dataset):
             torch.from_numpy(_orphaned(roles)),
             torch.from_numpy(self.positives[rows]),
             unreadable,
+            plan.progress,
         )
 
     def _image(self, row: int, unreadable: list[tuple[int, str]]) -> torch.Tensor | None:
@@ -113,7 +117,7 @@ class RunBatches:
     def __iter__(self) -> Iterator[BatchPlan]:
         for place in range(self.epoch * self.num_batches, (self.epoch + 1) * self.num_batches):
             epoch, number = divmod(place, len(self.sampler))
-            yield self.sampler.plan(number, epoch)
+            yield replace(self.sampler.plan(number, epoch), progress=place / self.num_batches)
 
 
 @dataclass
@@ -145,35 +149,40 @@ def make_sampler(args: argparse.Namespace, samples: Samples, *, rank: int, world
     Raises:
         UserError: exit 2 for sizes that do not fit, exit 4 for a table of other data.
     """
-    rejected = set(samples.rejected)
-    common = {"batch_size": args.batch_size, "seed": args.seed, "rank": rank, "world_size": world_size, "accumulate": args.accum_freq}
-    if args.batching == "random":
-        return RandomBatchSampler(len(samples), exclude=_rows(rejected), **common)
-    table = open_hard_pairs(args.hard_dict_dir, num_samples=len(samples), verify=verify)
-    if table.fingerprint is None:
-        logging.warning(
-            f"Nothing ties {args.hard_dict_dir} to {args.train_data}: it has no fingerprint. Rows are taken as they are numbered."
+    base = {
+        "batch_size": args.batch_size,
+        "seed": args.seed,
+        "rank": rank,
+        "world_size": world_size,
+        "accumulate": args.accum_freq,
+        "exclude": np.array(sorted(samples.rejected), np.int64),
+    }
+    return BATCHING[args.batching](args, samples, base, verify)
+
+
+def check_ranks_agree(samples: Samples, sampler: BatchSampler) -> None:
+    """Refuses (exit 4) to train when ranks would make different batches: other files under one path, other versions of a library.
+
+    A collective call: every rank takes part.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, (samples.fingerprint, sampler.digest()))
+    others = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
+    if others:
+        raise mismatch(
+            f"ranks {others} make other batches than rank 0",
+            why="rows would be seen twice or never",
+            fix="give all machines the same data, hard pairs, embeddings and package versions",
         )
-    check_same_dataset(samples.fingerprint, table.fingerprint, ours_name=str(args.train_data), theirs_name=str(args.hard_dict_dir))
-    return HardPairBatchSampler(
-        len(samples),
-        table,
-        hard_per_target=args.hard_per_target,
-        hard_topk=args.hard_topk,
-        empty_rows=args.empty_rows,
-        exclude=_rows(rejected | set(table.rejected)),
-        **common,
-    )
-
-
-def _rows(rejected: set[int]) -> np.ndarray:
-    return np.array(sorted(rejected), np.int64)
 
 
 def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> TrainData:
     """The training data of this rank."""
     samples = open_training_samples(args)
     sampler = make_sampler(args, samples, rank=args.rank, world_size=args.world_size)
+    check_ranks_agree(samples, sampler)
     num_batches = len(sampler)
     if args.max_steps is not None:
         if args.max_steps % args.epochs:
@@ -191,18 +200,17 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
     loader.num_batches = num_batches
     loader.num_samples = num_batches * args.batch_size * args.world_size
     _announce(args, samples, sampler, num_batches)
-    return TrainData(loader, batches, samples, getattr(sampler, "table", None))
+    return TrainData(loader, batches, samples, sampler.table)
 
 
 def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler, num_batches: int) -> None:
     if args.rank:
         return
-    groups = sampler.global_batch_size // sampler.group_size
-    top_up = len(sampler) // args.accum_freq * groups - len(sampler.targets_allowed())
+    targets, partners = sampler.targets_per_batch, sampler.global_batch_size - sampler.targets_per_batch
     logging.info(
-        f"Batches: {args.batching}; {len(samples)} rows, {len(sampler.targets_allowed())} targets, {len(samples) - len(sampler.allowed)} left out; "
-        f"a global batch of {sampler.global_batch_size} holds {groups} targets with {sampler.group_size - 1} partners each; "
-        f"{len(sampler)} batches in a pass over the data ({top_up} targets repeated to fill the last), {num_batches} in an epoch."
+        f"Batches: {args.batching}; {len(samples)} rows, {sampler.num_targets} targets, {len(samples) - len(sampler.rows)} left out; "
+        f"a global batch of {sampler.global_batch_size} holds {targets} targets and {partners} partners; {len(sampler)} batches in a pass "
+        f"over the data ({sampler.steps * targets - sampler.num_targets} places filled again), {num_batches} in an epoch."
     )
     if args.train_num_samples and args.train_num_samples != len(samples):
         logging.info(f"--train-num-samples {args.train_num_samples} is not needed here; the data has {len(samples)} rows.")

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
 from formats.errors import usage
+from training.batching import BATCHING, CHOICES, NEIGHBOURHOODS, open_stored_embeddings
+from training.config import add_config
 from training.losses import LOSSES
+from training.losses.clipse import VARIANTS
+from training.upstream import world_info
 
-BATCHING = ("random", "hard-pairs")
+NEED_OUR_BATCHES = ("loss_fn", "margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "loss_block_rows", "max_steps")
+"""Flags that need batches of ours, random ones if nothing else is said."""
+FOR_BATCHING = {
+    "hard_dict_dir": ("hard-pairs", "neighbourhood"),
+    "hard_topk": ("hard-pairs", "neighbourhood"),
+    "hard_skip": ("hard-pairs", "neighbourhood"),
+    **dict.fromkeys(("hard_per_target", "hard_choice", "hard_schedule", "empty_rows"), ("hard-pairs",)),
+    **dict.fromkeys(("batching_embeddings", "p_topical", "topical_clusters", "topical_round_robin"), ("topical",)),
+    "m_per_class": ("m-per-class",),
+    **dict.fromkeys(("neighbourhood", "neighbourhood_size"), ("neighbourhood",)),
+}
+"""Flags that only some makers of batches read; given with another they are refused."""
 
 
 def _add(group: argparse._ArgumentGroup, name: str, **options: Any) -> None:
@@ -21,6 +38,7 @@ def _add(group: argparse._ArgumentGroup, name: str, **options: Any) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
+    add_config(parser)
     batches = parser.add_argument_group("hard pairs and batches")
     _add(batches, "--use-hard", action="store_true", help="hard-pair batches (HELIP's flag; same as --batching hard-pairs)")
     _add(batches, "--hard-dict-dir", help="hard pairs: CSV or JSON (HELIP's, or the one mining wrote), or the table's folder")
@@ -32,6 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add(batches, "--hard-per-target", type=int, default=1, help="p: partners of each target in a batch")
     _add(batches, "--hard-topk", type=int, default=50, help="K: how deep into a target's list partners are drawn")
+    _add(batches, "--hard-skip", type=int, default=0, help="first ranks of each list that are left out, as likely false negatives")
+    _add(
+        batches,
+        "--hard-choice",
+        choices=CHOICES,
+        default="uniform",
+        help="partners drawn evenly, by 1 / rank, by score, or in turn without repetition over epochs",
+    )
+    _add(batches, "--hard-schedule", type=int, default=0, help="epochs over which partners move from the lists' ends to their first K")
     _add(
         batches,
         "--empty-rows",
@@ -39,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="random",
         help="targets without hard pairs: a random partner, or left out",
     )
+    _add(batches, "--batching-embeddings", help="topical: folder of stored embeddings, whose texts are clustered")
+    _add(batches, "--p-topical", type=float, default=0.5, help="topical: share of the batches that come from one cluster each")
+    _add(batches, "--topical-clusters", type=int, default=80, help="topical: number of clusters")
+    _add(batches, "--topical-round-robin", action="store_true", help="topical: the opposite, each batch has its part of every cluster")
+    _add(batches, "--m-per-class", type=int, default=2, help="m-per-class: images of each class (--csv-group-key) in a batch")
+    _add(batches, "--neighbourhood", choices=NEIGHBOURHOODS, default="rcm", help="neighbourhood: GCBS's order of the rows, or B3's parts")
+    _add(batches, "--neighbourhood-size", type=int, default=16, help="neighbourhood: rows that are kept together")
     _add(batches, "--max-steps", type=int, help="optimizer steps in all, cut into --epochs equal parts (default then 1)")
     _add(batches, "--max-bad-fraction", type=float, default=0.01, help="stop when more than this share of images cannot be read")
     _add(batches, "--csv-group-key", default="group", help="column of a CSV whose equal values are known positives (may be absent)")
@@ -59,6 +93,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(loss, "--margin-weight", type=float, help="weight of HELIP's margin (default: 0; 0.3 with --loss-fn helip)")
     _add(loss, "--margin-similarity", choices=("logits", "cosine"), default="logits")
     _add(loss, "--margin-direction", choices=("i2t", "both"), default="i2t")
+    _add(loss, "--margin-detach", action="store_true", help="no gradient through the margin's bound: hard pairs are not pulled near")
+    _add(loss, "--geometry-weight", type=float, default=0.0, help="weight of CLIPSE's geometry term (0.1 there)")
+    _add(loss, "--freeze-logit-scale-epochs", type=float, default=0.0, help="the temperature stays as it is for so many epochs")
+    _add(loss, "--loss-block-rows", type=int, help="rows of logits held at once: less memory, the backward computes them again")
     sanw = parser.add_argument_group("similarity-aware negative weights (SANW)")
     _add(sanw, "--sanw-debias", choices=("exp", "sigmoid"), default="exp", help="form of sanw_debias")
     _add(sanw, "--sanw-alpha", type=float, default=0.5, help="share of text similarity")
@@ -68,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(sanw, "--sanw-m2", type=float, default=0.8, help="bandpass: upper edge")
     _add(sanw, "--sanw-gamma", type=float, default=0.05, help="bandpass: softness of the edges")
     _add(sanw, "--sanw-beta", type=float, default=1.0, help="strength, 0 (CLIP) to 1")
+    _add(sanw, "--sanw-warmup-epochs", type=float, default=0.0, help="the strength grows to --sanw-beta over so many epochs")
     _add(
         sanw,
         "--sanw-normalize",
@@ -75,6 +114,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows of weights have mean 1; default on for bandpass and sigmoid",
     )
     _add(sanw, "--sanw-max-weight", type=float, default=10.0, help="no weight above it")
+    _add(sanw, "--sanw-exempt-partners", action="store_true", help="a target and its mined partners keep weight 1")
+    _add(
+        sanw,
+        "--sanw-source",
+        choices=("live", "initial", "embeddings"),
+        default="live",
+        help="whose similarities: the model's, those of --pretrained as it was, or stored ones (--sanw-embeddings)",
+    )
+    _add(sanw, "--sanw-embeddings", help="folder of mining.embed, for --sanw-source embeddings")
+    _add(sanw, "--sanw-variant", choices=VARIANTS, help="one of the three formulas that CLIPSE published; one process only")
 
 
 def _loss_name(name: str) -> str:
@@ -94,15 +143,16 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         if args.batching not in (None, "hard-pairs"):
             raise usage(f"--use-hard and --batching {args.batching} contradict each other")
         args.batching = "hard-pairs"
-    ours = args.loss_fn != "clip_ce" or args.margin_weight or args.max_steps is not None or args.false_negative_mask
+    if args.loss_fn == "siglip":
+        args.siglip = True
+    ours = any(getattr(args, name) != parser.get_default(name) for name in NEED_OUR_BATCHES) or args.false_negative_mask
     if ours and args.batching is None:
         args.batching = "random"
     if args.false_negative_mask is None:
         args.false_negative_mask = args.batching is not None
     if args.margin_weight is None:
         args.margin_weight = 0.3 if args.loss_fn == "helip" else 0.0
-    if args.hard_dict_dir and args.batching != "hard-pairs":
-        raise usage("--hard-dict-dir is given, but nothing uses it", fix="--use-hard")
+    _check_unread(parser, args)
     if args.batching is None:
         return args
     _check_numbers(args)
@@ -112,6 +162,20 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     args.local_loss = args.gather_with_grad = True  # right on any number of ranks; OpenCLIP leaves both off
     _check_data(args)
     return args
+
+
+def _check_unread(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name, makers in FOR_BATCHING.items():
+        if args.batching not in makers and getattr(args, name) != parser.get_default(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise usage(f"{flag} is given, but nothing uses it", fix=" or ".join(f"--batching {maker}" for maker in makers))
+
+
+def our_defaults() -> dict[str, Any]:
+    """What our flags are when they are not given: {destination: value}."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return vars(parser.parse_args([]))
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -127,27 +191,35 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _check_batches(args: argparse.Namespace) -> None:
-    if args.batching == "hard-pairs" and not args.hard_dict_dir:
-        raise usage("--use-hard needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file")
+    if args.batching in FOR_BATCHING["hard_dict_dir"] and not args.hard_dict_dir:
+        name = "--use-hard" if args.use_hard else f"--batching {args.batching}"
+        raise usage(f"{name} needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file")
+    if args.batching == "topical" and not args.batching_embeddings:
+        raise usage("--batching topical needs --batching-embeddings", fix="python -m mining.embed writes the folder")
     if args.max_steps is not None and args.max_steps < 1:
         raise usage(f"--max-steps must be at least 1, not {args.max_steps}")
     if not args.train_data:
         raise usage("our flags need --train-data")
-    for flag in ("horovod", "siglip", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
+    for flag in ("horovod", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
         if getattr(args, flag):
             raise usage(f"--{flag.replace('_', '-')} does not work together with --batching, --use-hard or our losses")
+    if getattr(args, "use_bnb_linear", None) and importlib.util.find_spec("bitsandbytes") is None:
+        raise usage("--use-bnb-linear needs bitsandbytes and triton on a GPU", fix="pip install bitsandbytes triton")
     if "coca" in args.model.lower():
         raise usage("CoCa's captioning loss does not work together with --batching, --use-hard or our losses")
 
 
 def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name in ("margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "sanw_warmup_epochs"):
+        if not 0 <= getattr(args, name) < math.inf:
+            raise usage(f"--{name.replace('_', '-')} must be a number from 0, not {getattr(args, name)}")
+    if args.loss_block_rows is not None and args.loss_block_rows < 1:
+        raise usage(f"--loss-block-rows must be at least 1, not {args.loss_block_rows}")
     if args.margin_weight and args.batching != "hard-pairs":
         raise usage(
             "HELIP's margin compares with mined partners, which only hard-pair batches have",
             fix="--use-hard --hard-dict-dir FILE, or --margin-weight 0",
         )
-    if args.margin_weight < 0 or not math.isfinite(args.margin_weight):
-        raise usage(f"--margin-weight must be a number from 0, not {args.margin_weight}")
     given = [name for name in vars(args) if name.startswith("sanw_") and getattr(args, name) != parser.get_default(name)]
     if given and not args.loss_fn.startswith("sanw"):
         raise usage(
@@ -173,11 +245,28 @@ def _check_sanw(args: argparse.Namespace) -> None:
     for rule, holds in ranges.items():
         if not holds:
             raise usage(rule)
+    _check_sanw_source(args)
+
+
+def _check_sanw_source(args: argparse.Namespace) -> None:
+    if (args.sanw_source == "embeddings") != bool(args.sanw_embeddings):
+        raise usage("--sanw-source embeddings and --sanw-embeddings FOLDER go together", fix="python -m mining.embed writes the folder")
+    if args.sanw_source == "initial" and not args.pretrained:
+        raise usage("--sanw-source initial compares by the start model's weights, and there are none", fix="--pretrained")
+    if args.sanw_exempt_partners and args.batching != "hard-pairs":
+        raise usage(
+            "--sanw-exempt-partners is about mined partners, which only hard-pair batches have", fix="--use-hard --hard-dict-dir FILE"
+        )
+    if args.sanw_variant is None:
+        return
+    if args.siglip or args.loss_block_rows is not None or world_info()[1] > 1:
+        raise usage("--sanw-variant reproduces CLIPSE's code: one process, the softmax form, no blocks")
+    if args.sanw_variant == "seed-v2":
+        logging.warning("CLIPSE's second formula is unbounded below: it can be made as small as one likes without a better model.")
 
 
 def _check_data(args: argparse.Namespace) -> None:
     from training.data import make_sampler, open_training_samples
-    from training.upstream import world_info
 
     rank, world_size = world_info()
     log = Path(getattr(args, "logs", None) or ".") / (getattr(args, "name", None) or "") / "out.log"
@@ -187,4 +276,7 @@ def _check_data(args: argparse.Namespace) -> None:
             where=str(log.parent),
             fix="--resume latest goes on with its last checkpoint; or choose another --name",
         )
-    make_sampler(args, open_training_samples(args), rank=rank, world_size=world_size, verify=rank == 0)
+    samples = open_training_samples(args)
+    make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
+    if args.sanw_embeddings:
+        open_stored_embeddings(args.sanw_embeddings, samples, verify=rank == 0)

@@ -30,6 +30,7 @@ from towers.words import build_vocabulary
 from training import data as our_data
 from training import losses, upstream
 from training.samplers import ANCHOR, MINED, RANDOM, RESERVE
+from training.similarities import similarity_source
 
 STEP_COLUMNS = [
     "epoch",
@@ -37,12 +38,18 @@ STEP_COLUMNS = [
     "loss",
     "contrastive_loss",
     "margin_loss",
+    "geometry_loss",
     "temp",
     "lr",
+    "pos_logit",
+    "hard_logit",
+    "masked_pct",
     "w_mean",
     "w_low_pct",
     "w_high_pct",
     "band_coverage_pct",
+    "w_sim_corr",
+    "sanw_beta",
     "samples_per_second",
     "data_time",
     "batch_time",
@@ -118,6 +125,7 @@ class RunLoss(nn.Module):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__()
         self.loss = losses.build_loss(args)
+        self.source = similarity_source(args, our_data.open_training_samples(args), create_model_and_transforms)
         self.max_bad_fraction = args.max_bad_fraction
         self.world_size = args.world_size
         self.counts: Counter[str] = Counter()
@@ -125,7 +133,10 @@ class RunLoss(nn.Module):
 
     def take(self, batch: our_data.Batch) -> None:
         """Notes a batch; stops the run when too many images could not be read."""
-        self.loss.take(batch.positives, batch.roles == MINED)
+        sources = self.source(batch) if self.source is not None else (None, None)
+        mined = batch.roles == MINED
+        self.loss.take(losses.Rows(batch.positives, mined, _target_of(batch), *sources), batch.progress)
+        self.rows = batch.rows
         for name, role in (("targets", ANCHOR), ("mined", MINED), ("random", RANDOM), ("reserves", RESERVE)):
             self.counts[name] += int((batch.roles == role).sum())
         self.counts["unreadable"] += len(batch.unreadable)
@@ -138,14 +149,26 @@ class RunLoss(nn.Module):
                 fix="check the data, or allow more with --max-bad-fraction",
             )
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        losses = self.loss(*args, **kwargs)
+    def forward(self, image_features: torch.Tensor, text_features: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        losses = self.loss(image_features, text_features, *args, **kwargs)
         if not all(torch.isfinite(part).all() for part in losses.values()):
+            finite = torch.isfinite(image_features).all(1) & torch.isfinite(text_features).all(1)
             raise non_finite(
                 "the loss is not finite; nothing was updated or saved with it",
+                where=f"rows {self._bad_rows(finite)} of this rank's last micro-batch {self.rows.tolist()}",
                 fix="a lower --lr, --grad-clip-norm 1, or other start weights",
             )
         return losses
+
+    def _bad_rows(self, finite: torch.Tensor) -> list[int]:
+        """Rows of the last micro-batch whose features are not finite (of features that ``--accum-freq`` joined, the last are its own)."""
+        return self.rows[~finite.cpu()[-len(self.rows) :]].tolist()
+
+
+def _target_of(batch: our_data.Batch) -> torch.Tensor:
+    """(b,) row number of the target that a mined partner stands behind; any other row's own number."""
+    places = torch.where(batch.roles == ANCHOR, torch.arange(len(batch.roles)), 0).cummax(0).values
+    return torch.where(batch.roles == MINED, batch.rows[places], batch.rows)
 
 
 def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,13 +184,25 @@ def log_step(args: argparse.Namespace, loss: nn.Module, epoch: int, step: int, l
     """Adds our statistics to what OpenCLIP reports, and a line to ``metrics.csv`` of the run folder (rank 0, each logged step)."""
     if not isinstance(loss, RunLoss):
         return
-    log_data.update(loss.loss.statistics)
+    numbers, histogram = loss.loss.statistics()
+    log_data.update(numbers)
     counts = {name: count * args.world_size for name, count in loss.counts.items()}  # ranks have equal shares
     row = {**log_data, "epoch": epoch, "step": step, "temp": log_data["scale"], **counts}
-    path = Path(args.logs) / args.name / "metrics.csv"
+    folder = Path(args.logs) / args.name
+    _append(folder / "metrics.csv", STEP_COLUMNS, row)
+    if histogram is not None:
+        bins = {f"{i / len(histogram):.2f}": int(count) for i, count in enumerate(histogram)}
+        _append(folder / "weights.csv", ["epoch", "step", *bins], {"epoch": epoch, "step": step, **bins})
+
+
+def _append(path: Path, columns: list[str], row: dict[str, Any]) -> None:
+    """Adds a line under the header that the file has, so that a run resumed with another version stays readable."""
     is_new = not path.exists()
+    if not is_new:
+        with open(path, newline="", encoding="utf-8") as file:
+            columns = next(csv.reader(file), columns)
     with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, STEP_COLUMNS, restval="", extrasaction="ignore")
+        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
         if is_new:
             writer.writeheader()
         writer.writerow(row)

@@ -1,4 +1,4 @@
-"""Two copies of OpenCLIP's training code, as it is and mended, each imported in a process of its own that tests send functions to."""
+"""Copies of OpenCLIP's training code, as it is, mended and patched, each imported in a process of its own that tests send functions to."""
 
 from __future__ import annotations
 
@@ -83,6 +83,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 def mended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     """OpenCLIP with the mends and no hooks: what could be sent upstream."""
     yield from make_copy(tmp_path_factory.mktemp("mended"), "mends")
+
+
+@pytest.fixture(scope="session")
+def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """OpenCLIP with the whole series and our packages beside it."""
+    yield from make_copy(tmp_path_factory.mktemp("patched"), "all")
 
 
 def make_copy(folder: Path, series: str) -> Iterator[Copy]:

@@ -23,12 +23,6 @@ TIMES = re.compile(r"^\d{4}-\d\d-\d\d,\d\d:\d\d:\d\d|Data \(t\): \S+|Batch \(t\)
 
 
 @pytest.fixture(scope="module")
-def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
-    """OpenCLIP with the whole series and our packages beside it."""
-    yield from make_copy(tmp_path_factory.mktemp("patched"), "all")
-
-
-@pytest.fixture(scope="module")
 def plain_on_cpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     """OpenCLIP with nothing but the mend without which two processes on the CPU do not start."""
     for copy in make_copy(tmp_path_factory.mktemp("cpus"), "none"):

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.patches.conftest import Copy, make_copy
+from tests.patches.conftest import Copy
 from tests.patches.runs import train
 from tools.patching.series import VERSIONS, load_series
 
 SHORT = ("--dataset-type", "synthetic", "--train-num-samples", "16", "--epochs", "1", "--log-every-n-steps", "1")
-
-
-@pytest.fixture(scope="module")
-def hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
-    """OpenCLIP with the whole series, and our packages beside it."""
-    yield from make_copy(tmp_path_factory.mktemp("hooked"), "all")
 
 
 def imported_names() -> dict[str, str]:
@@ -60,11 +53,11 @@ def recorded_run(logs: str, record: str, replies: dict[str, object]) -> tuple[in
 
 
 @pytest.fixture(scope="module")
-def run(hooked: Copy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, list]]]:
+def run(patched: Copy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, list]]]:
     """A plain run of four steps with a mark in its checkpoint; its folder and the calls of hooks."""
     folder = tmp_path_factory.mktemp("run")
     replies = {"extra_state": {"mark": 7}}
-    status, output = hooked.call(recorded_run, str(folder / "logs"), str(folder / "calls"), replies)
+    status, output = patched.call(recorded_run, str(folder / "logs"), str(folder / "calls"), replies)
     assert status == 0, output
     return folder / "logs" / "run", [tuple(json.loads(line)) for line in (folder / "calls").read_text().splitlines()]
 
@@ -83,9 +76,9 @@ def test_builders(run):
     assert ["get_tokenizer", ["Namespace"]] in [list(call) for call in run[1]]
 
 
-def test_checkpoint(run, hooked):
+def test_checkpoint(run, patched):
     assert calls_of(run, "0103") == {"extra_state": 1}
-    assert hooked.call(load, str(run[0] / "checkpoints" / "epoch_1.pt"))["mark"] == 7
+    assert patched.call(load, str(run[0] / "checkpoints" / "epoch_1.pt"))["mark"] == 7
 
 
 def test_step(run):
@@ -100,6 +93,6 @@ def load(path: str) -> dict[str, object]:
     return {name: value for name, value in torch.load(path).items() if isinstance(value, int)}
 
 
-def test_what_a_builder_gives_is_used(hooked, tmp_path):
-    status, output = hooked.call(recorded_run, str(tmp_path / "logs"), str(tmp_path / "calls"), {"create_loss": "no loss"})
+def test_what_a_builder_gives_is_used(patched, tmp_path):
+    status, output = patched.call(recorded_run, str(tmp_path / "logs"), str(tmp_path / "calls"), {"create_loss": "no loss"})
     assert status == 1 and "'str' object is not callable" in output

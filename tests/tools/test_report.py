@@ -128,6 +128,7 @@ def write_run(data: Path, method: str, seed: int = 0, *, trained: bool = True) -
     if trained:
         (folder / "params.txt").write_text(params_of(data, method, seed))
         header = "epoch,step,loss,temp,lr,w_mean\n"
+        (folder / "weights.csv").write_text("epoch,step\n" + "".join(f"{epoch},9" + ",5" * 20 + "\n" for epoch in range(2)))
         (folder / "metrics.csv").write_text(header + "".join(f"0,{i},{1 / (i + 1)},14.3,.001,.9\n" for i in range(0, 20, 5)))
         (folder / "checkpoints").mkdir(exist_ok=True)
         (folder / "checkpoints/results.jsonl").write_text(
@@ -463,6 +464,14 @@ class TestLogs:
         (tmp_path / "metrics.csv").write_text("step,loss,w_mean\n0,5,\n10,4,\n20,9,\n20,3,\n30,2.")
         log = logs.read_log(tmp_path / "metrics.csv")
         assert log["step"].tolist() == [0, 10, 20, 30] and log["loss"].tolist() == [5, 4, 3, 2] and "w_mean" not in log
+
+    def test_weights_are_shares_by_epoch(self, tmp_path: Path) -> None:
+        lines = ["epoch,step," + ",".join(f"{i / 20:.2f}" for i in range(20))]
+        lines += [f"{epoch},{step}," + ",".join(["3"] * 19 + [str(last)]) for epoch, step, last in ((0, 5, 3), (0, 10, 37), (1, 15, 3))]
+        (tmp_path / "weights.csv").write_text("\n".join([*lines, "1,20,3,3"]))
+        found = logs.read_weights(tmp_path / "weights.csv")
+        assert found[0][-1] == pytest.approx(40 / (38 * 3 + 40)) and found[1] == pytest.approx(np.full(20, 0.05))
+        assert logs.read_weights(tmp_path / "none.csv") == {}
 
     def test_another_metrics_csv_is_no_step_log(self, tmp_path: Path) -> None:
         (tmp_path / "metrics.csv").write_text("metric,value\nseed,0\n")

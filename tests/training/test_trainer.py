@@ -1,6 +1,7 @@
 """The patched OpenCLIP trainer with our flags: real processes, real data, one step at a time where it can be seen."""
 
 import csv
+import json
 import os
 import re
 import socket
@@ -11,7 +12,8 @@ import pytest
 import torch
 
 from formats.samples import open_samples
-from tests.helpers import ROOT, run
+from tests.helpers import ROOT, run, torchrun
+from training.batching import BATCHING
 
 TINY = (
     "--model",
@@ -77,7 +79,16 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path)
         "--freeze-bn-stats",
         *SAME_PIXELS,
     )
-    flags += ("--opt", "timm/sgd", "--momentum", "0.5", "--lr", "0.1", "--wd", "0")  # Adam blows up rounding where a gradient is 0 in theory
+    flags += (
+        "--opt",
+        "timm/sgd",
+        "--momentum",
+        "0.5",
+        "--lr",
+        "0.1",
+        "--wd",
+        "0",
+    )  # Adam blows up rounding where a gradient is 0 in theory
     hard = ("--use-hard", "--hard-dict-dir", str(hard_pairs), "--loss-fn", "sanw_debias", "--sanw-delta", "0", "--margin-weight", "0.1")
     for name, batch_size, processes in (("one", "16", 0), ("two", "8", 2)):
         done = train(tmp_path, name, *flags, *hard, "--batch-size", batch_size, processes=processes)
@@ -94,6 +105,62 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path)
     assert [row["mined"] for row in steps(tmp_path, "one")] == [row["mined"] for row in steps(tmp_path, "two")]
     w_mean = [[float(row["w_mean"]) for row in steps(tmp_path, name)] for name in ("one", "two")]
     assert all(0 < w < 1 for w in w_mean[0])
+
+
+RUNS_ONE_AFTER_ANOTHER = """
+import json, os, sys
+from formats.errors import run_command
+from training.main import main
+
+def runs():
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # each process group gets a store of its own: in one they meet the last one's keys
+    for port, flags in json.loads(sys.argv[1].replace("$RANK", os.environ["RANK"])):
+        os.environ["MASTER_PORT"] = str(port)
+        main(flags)
+
+run_command(runs)
+"""
+
+
+def one_after_another(processes, folder, lines):
+    """torchrun of several training runs in one interpreter, which saves their imports."""
+    (folder / "run.py").write_text(RUNS_ONE_AFTER_ANOTHER)
+    runs = [(free_port(), line) for line in lines]
+    return torchrun(processes, str(folder / "run.py"), json.dumps(runs), env={"PYTHONPATH": f"{ROOT}/src"})
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_maker_of_batches_trains(table, hard_pairs, embeddings, tmp_path, processes):
+    """Two steps of a global batch of 8 with each, under torchrun."""
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join([rows[0] + ",kind", *(f"{row},{i % 10}" for i, row in enumerate(rows[1:]))]))
+    flags = ("--train-data", str(table), *COMMA, "--batch-size", str(8 // processes), "--max-steps", "2", *TINY, "--logs", str(tmp_path))
+    own = {
+        "random": (),
+        "topical": ("--batching-embeddings", str(embeddings), "--topical-clusters", "8"),
+        "m-per-class": ("--csv-group-key", "kind"),
+        "neighbourhood": ("--hard-dict-dir", str(hard_pairs), "--neighbourhood-size", "4"),
+        "hard-pairs": ("--hard-dict-dir", str(hard_pairs), "--hard-choice", "cycle", "--hard-skip", "1"),
+    }
+    assert own.keys() == BATCHING.keys()
+    lines = [[*flags, "--batching", batching, *more, "--name", batching] for batching, more in own.items()]
+    done = one_after_another(processes, tmp_path, lines)
+    assert done.returncode == 0, done.stderr
+    for batching in own:
+        targets = 8 if batching == "hard-pairs" else 16
+        last = steps(tmp_path, batching)[-1]
+        assert (last["step"], last["targets"], last["mined"], last["random"]) == ("1", str(targets), str(16 - targets), "0")
+        assert np.isfinite(float(last["loss"])) and checkpoint(tmp_path, batching)["epoch"] == 1
+
+
+def test_ranks_that_would_make_other_batches_stop(table, tmp_path):
+    """Each rank reads a table of its own, in another order."""
+    rows = table.read_text().splitlines()
+    for rank, order in enumerate((rows[1:], rows[:0:-1])):
+        (tmp_path / f"rank{rank}.csv").write_text("\n".join([rows[0] + ",group", *(f"{row},{i % 9}" for i, row in enumerate(order))]))
+    flags = [*TINY, "--logs", str(tmp_path), "--name", "x", *COMMA, "--batching", "m-per-class", "--batch-size", "8", "--max-steps", "1"]
+    done = one_after_another(2, tmp_path, [[*flags, "--train-data", str(tmp_path / "rank$RANK.csv")]])
+    assert done.returncode != 0 and "ranks [1] make other batches than rank 0" in done.stderr, done.stderr
 
 
 def test_frozen_batch_norms_keep_their_statistics(table, tmp_path):
@@ -188,7 +255,7 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
         (("--train-data", "TABLE", *COMMA, "--loss-fn", "clip_ce", "--batching", "random", "--sanw-delta", "0.5"), 2, "has no effect"),
         (("--train-data", "TABLE", *COMMA, "--loss_fn", "sanw_bandpass", "--sanw_m1", "0.9"), 2, "--sanw-m1 must be below"),
         (("--train-data", "TABLE", *COMMA, "--loss-fn", "sanw_debias", "--sanw-delta", "nan"), 2, "finite"),
-        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--siglip"), 2, "--siglip does not work together"),
+        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--dataset-resampled"), 2, "--dataset-resampled does not work together"),
         (
             ("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "8", "--pretrained", "no.pt"),
             2,

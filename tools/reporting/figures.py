@@ -86,9 +86,17 @@ def tick_text(value: float) -> str:
 
 
 def line_chart(
-    title: str, series: Sequence[tuple[int, str, np.ndarray, np.ndarray]], *, note: str = "", x_label: str = "step"
+    title: str,
+    series: Sequence[tuple[int, str, np.ndarray, np.ndarray]],
+    *,
+    note: str = "",
+    x_label: str = "step",
+    whole: bool = True,
 ) -> Chart | None:
-    """A chart of (colour, label, x, y) series, from 0 up where the values come near it; ``None`` when there is nothing but zeros."""
+    """A chart of (colour, label, x, y) series, from 0 up where the values come near it; ``None`` when there is nothing but zeros.
+
+    ``whole``: the x axis counts something.
+    """
     series = [(colour, label, *_thin(x[np.isfinite(y)], y[np.isfinite(y)])) for colour, label, x, y in series]
     series = [entry for entry in series if len(entry[2])]
     if not any(y.any() for *_, y in series):
@@ -109,7 +117,7 @@ def line_chart(
         path = "M" + "L".join(f"{px:.2f} {py:.2f}" for px, py in points)
         lines.append(Line(path, colour, label, colour not in seen, points[0] if len(points) == 1 else None))
         seen.add(colour)
-    x_ticks = [(float(place(tick, 0)[0]), tick_text(tick)) for tick in ticks(x_low, x_high, whole=True)]
+    x_ticks = [(float(place(tick, 0)[0]), tick_text(tick)) for tick in ticks(x_low, x_high, whole=whole)]
     y_ticks = [(float(place(0, tick)[1]), tick_text(tick)) for tick in ticks(y_low, y_high)]
     return Chart(title, note, x_label, lines, x_ticks, y_ticks)
 
@@ -144,6 +152,18 @@ def training_charts(methods: Sequence[Method]) -> list[Chart]:
     ]
     charts = [line_chart(title, _column(runs, column), note=note) for title, runs, column, note in wanted]
     return [chart for chart in charts if chart is not None]
+
+
+def weight_chart(methods: Sequence[Method]) -> list[Chart]:
+    """How SANW's weights are distributed, in the last epoch of each method's first run, and thinner in the epochs before."""
+    series = []
+    for colour, method in enumerate(methods):
+        for epoch, shares in sorted(method.first.weights.items(), reverse=True):
+            centres = (np.arange(len(shares)) + 0.5) / len(shares)
+            series.append((colour, f"{method.label}, epoch {epoch}", centres, 100 * shares))
+    note = "Thin lines are earlier epochs." if len(series) > len({colour for colour, *_ in series}) else ""
+    chart = line_chart("SANW: negatives by their weight, %", series, note=note, x_label="weight", whole=False) if series else None
+    return [] if chart is None else [chart]
 
 
 def _column(runs: Sequence[tuple[int, str, Run]], column: str) -> list[tuple[int, str, np.ndarray, np.ndarray]]:

@@ -53,6 +53,18 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
     return {name: values for name, values in columns.items() if np.isfinite(values).any()}
 
 
+def read_weights(path: Path) -> dict[int, np.ndarray]:
+    """SANW's weights.csv: by epoch the share of negatives in each bin of [0, 1], over the steps that were logged. A cut line is passed over."""
+    sums: dict[int, np.ndarray] = {}
+    if path.is_file():
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            for row in csv.reader(file):
+                counts = np.array([_float(text) for text in row])
+                if len(counts) == 22 and np.isfinite(counts).all():  # not the header, whose first column is a word
+                    sums[int(counts[0])] = sums.get(int(counts[0]), 0) + counts[2:]
+    return {epoch: counts / max(counts.sum(), 1) for epoch, counts in sorted(sums.items())}
+
+
 def _float(text: str | None) -> float:
     try:
         return float(text or "nan")

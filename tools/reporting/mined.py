@@ -65,8 +65,9 @@ def open_training(run: Run) -> tuple[Samples, HardPairTable | None]:
         UserError: exit 2 or 3 when they are not there any more, exit 4 when they do not belong together.
     """
     from training.data import open_training_samples  # imports torch
+    from training.flags import our_defaults
 
-    samples = open_training_samples(Namespace(**{"csv_group_key": "group", **run.params}))  # OpenCLIP alone has no such option
+    samples = open_training_samples(Namespace(**{**our_defaults(), **run.params}))  # OpenCLIP alone has no flags of ours
     place = run.params.get("hard_dict_dir")
     table = open_hard_pairs(place, num_samples=len(samples)) if place else None
     if table is not None:
@@ -115,10 +116,11 @@ def _anchor(table: HardPairTable, album: Album, row: int, count: int) -> Anchor:
 def batches(run: Run, table: HardPairTable, album: Album) -> tuple[Drawn, Drawn]:
     """The first global batch of a run's first epoch, and what random batching would have drawn with the same seed."""
     from training.data import make_sampler  # imports torch
+    from training.flags import our_defaults
 
     world = int(run.params.get("world_size") or 1)
     # A global batch does not depend on how many ranks share it: one rank that holds all of it is the same batch.
-    whole = {**run.params, "batch_size": run.params["batch_size"] * world, "batching": "hard-pairs"}
+    whole = {**our_defaults(), **run.params, "batch_size": run.params["batch_size"] * world}
     ours = make_sampler(Namespace(**whole), album.samples, rank=0, world_size=1)
     theirs = make_sampler(Namespace(**{**whole, "batching": "random"}), album.samples, rank=0, world_size=1)
     depth = int(run.params["hard_topk"])

@@ -60,6 +60,11 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as one HTML text that loads nothing."""
+    return render_template("page.html.j2", page=page, metrics=METRICS, directions=DIRECTIONS, headline=HEADLINE, alpha=ALPHA)
+
+
+def render_template(name: str, **content: Any) -> str:
+    """A template of this folder with the style of all pages."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -74,6 +79,5 @@ def render(page: Page) -> str:
         arrow=lambda key: DIRECTIONS[direction_of(key)],
     )
     style = Markup((FOLDER / "page.css").read_text(encoding="utf-8"))
-    template = environment.get_template("page.html.j2")
-    text = template.render(page=page, metrics=METRICS, directions=DIRECTIONS, headline=HEADLINE, alpha=ALPHA, style=style)
+    text = environment.get_template(name).render(style=style, **content)
     return text.encode("utf-8", "replace").decode()  # half a surrogate pair has no UTF-8

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from formats.errors import bad_input, mismatch, non_finite, usage
-from tools.reporting.logs import read_log, read_params, read_validation
+from tools.reporting.logs import read_log, read_params, read_validation, read_weights
 
 DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 """Prefixes of metric names, and how a reader is told of them."""
@@ -43,6 +43,7 @@ class Run:
         params: the training options; empty for a model that was only evaluated.
         log: columns of the step log, by logged step; empty without one.
         validation: results of OpenCLIP's own evaluation, one per epoch.
+        weights: by epoch, the share of negatives in equal bins of SANW's weight; empty without SANW.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Run:
     params: dict[str, Any]
     log: dict[str, np.ndarray]
     validation: list[dict[str, float]]
+    weights: dict[int, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,7 @@ def read_run(folder: Path) -> Run:
         read_params(folder / "params.txt"),
         read_log(folder / "metrics.csv"),
         read_validation(folder / "checkpoints" / "results.jsonl"),
+        read_weights(folder / "weights.csv"),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from training.losses.clip import known_positives
 from training.losses.gather import World
+from training.losses.strip import blocks_of
 
 
 class HardNegativeMarginLoss(nn.Module):
@@ -23,6 +24,8 @@ class HardNegativeMarginLoss(nn.Module):
         hard_per_target: p, partners of a target.
         similarity: ``logits`` (scaled, as in the paper) or ``cosine``.
         direction: ``i2t`` as in the paper, or ``both`` (the mean of both ways).
+        detach_bound: the bound is a number: only ordinary negatives are pushed away, hard pairs are not pulled near.
+        block_rows: targets whose similarities are held at once; the backward computes them again. ``None``: all.
     """
 
     def __init__(
@@ -31,6 +34,8 @@ class HardNegativeMarginLoss(nn.Module):
         similarity: str = "logits",
         direction: str = "i2t",
         *,
+        detach_bound: bool = False,
+        block_rows: int | None = None,
         local_loss: bool = True,
         gather_with_grad: bool = True,
         rank: int = 0,
@@ -42,6 +47,7 @@ class HardNegativeMarginLoss(nn.Module):
                 f"hard_per_target {hard_per_target} >= 1, similarity {similarity!r} logits or cosine, direction {direction!r} i2t or both"
             )
         self.group_size, self.similarity, self.direction = 1 + hard_per_target, similarity, direction
+        self.detach_bound, self.block_rows = detach_bound, block_rows
         self.world = World(rank, world_size, local_loss, gather_with_grad)
 
     def forward(
@@ -69,42 +75,42 @@ class HardNegativeMarginLoss(nn.Module):
         if mined is None:
             mined = torch.arange(count, device=image_features.device) % self.group_size != 0
         all_image, all_text = world.gather_pairs(image_features, text_features)
-        all_mined = world.gather(mined)
         everyone = None if positives is None else world.gather(positives)
-        image, text, rows_mined = (world.rows_of(rows) for rows in (all_image, all_text, all_mined))
         if world.local_loss:
             image, text = image_features, text_features
-        first = world.first_row(count)
+        else:
+            image, text, mined, positives = all_image, all_text, world.gather(mined), everyone
         scale = logit_scale if self.similarity == "logits" else 1.0
-        similarities = [scale * image @ all_text.T]
+        mined = mined.view(-1, self.group_size)[:, 1:]
+        ways = [(image[:: self.group_size] * scale, all_text)]
         if self.direction == "both":
-            similarities.append(scale * text @ all_image.T)
-        partners = self._partners(rows_mined, len(all_image), first)
-        ignored = self._ignored(partners, world.rows_of(everyone) if everyone is not None else None, everyone, first)
-        loss = sum(self._one_way(similarity, partners, ignored) for similarity in similarities) / len(similarities)
+            ways.append((text[:: self.group_size] * scale, all_image))
+        ids = None if positives is None else (positives[:: self.group_size], everyone)
+        excess = sum(self._excess(rows, columns, mined, ids, world.first_row(count)) for rows, columns in ways) / len(ways)
+        loss = world.mean_over_rows(excess / len(all_text), mined.any(dim=1))
         return {"margin_loss": loss} if output_dict else loss
 
-    def _partners(self, mined: torch.Tensor, columns: int, first: int) -> torch.Tensor:
-        """(targets, columns) bool: the mined partners of each target."""
-        targets = torch.arange(0, len(mined), self.group_size, device=mined.device)
-        partners = torch.zeros(len(targets), columns, dtype=torch.bool, device=mined.device)
-        for place in range(1, self.group_size):
-            partners[torch.arange(len(targets), device=mined.device), targets + place + first] = mined[targets + place]
-        return partners
+    def _excess(self, rows, columns, mined, ids, first: int) -> torch.Tensor:
+        """(targets,) sums over the batch of what exceeds a target's bound; ``rows`` are targets, ``mined`` (targets, p) bool."""
+        blocks, parts = blocks_of(len(rows), self.block_rows), []
+        for block in blocks:
+            own_ids = None if ids is None else (ids[0][block], ids[1])
+            arguments = (rows[block], columns, mined[block], own_ids, first + block.start * self.group_size)
+            parts.append(self._block(*arguments) if len(blocks) == 1 else checkpoint(self._block, *arguments, use_reentrant=False))
+        return torch.cat(parts)
 
-    def _ignored(self, partners: torch.Tensor, rows: torch.Tensor | None, columns: torch.Tensor | None, first: int) -> torch.Tensor:
-        """(targets, columns) bool: own pair, own hard pairs and known positives, which add 0."""
-        ignored = partners.clone()
-        targets = torch.arange(len(partners), device=partners.device)
-        ignored[targets, targets * self.group_size + first] = True
-        if rows is not None and columns is not None:
-            ignored |= known_positives(rows, columns, first)[:: self.group_size]
-        return ignored
-
-    def _one_way(self, similarity: torch.Tensor, partners: torch.Tensor, ignored: torch.Tensor) -> torch.Tensor:
-        similarity = similarity[:: self.group_size]
+    def _block(self, rows, columns, mined, ids, first: int) -> torch.Tensor:
+        similarity = rows @ columns.T
         similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))  # differences of large logits
-        has_partner = partners.any(dim=1)
-        bound = similarity.masked_fill(~partners, torch.inf).amin(dim=1, keepdim=True)
-        excess = torch.relu(similarity - bound.masked_fill(~has_partner[:, None], 0)).masked_fill(ignored, 0)
-        return self.world.mean_over_rows(excess.sum(dim=1) / similarity.shape[1], has_partner)
+        own = first + torch.arange(0, len(rows) * self.group_size, self.group_size, device=rows.device)
+        group = own[:, None] + torch.arange(self.group_size, device=rows.device)  # columns of a target and its partners
+        bound = similarity.gather(1, group[:, 1:]).masked_fill(~mined, torch.inf).amin(dim=1, keepdim=True)
+        bound = bound.masked_fill(~mined.any(dim=1, keepdim=True), 0)
+        if self.detach_bound:
+            bound = bound.detach()
+        counted = torch.ones_like(similarity, dtype=torch.bool)
+        counted.scatter_(1, group, torch.cat([torch.zeros_like(mined[:, :1]), ~mined], dim=1))
+        if ids is not None:
+            for row_ids, column_ids in zip(ids[0].T, ids[1].T, strict=True):
+                counted &= row_ids[:, None] != column_ids[None, :]
+        return torch.relu(similarity - bound).masked_fill(~counted, 0).sum(dim=1)

@@ -66,20 +66,39 @@ def test_no_weight_is_clip(options):
     assert ContrastiveLoss()(x, y, SCALE.float()).item() == pytest.approx(ClipLoss()(x, y, SCALE.float()).item(), rel=1e-6)
 
 
+def weights_of(loss, x, y, **facts):
+    """(B, B) effective weights of image-to-text rows and, at the same places, of text-to-image rows."""
+    return tuple(logs.exp() for logs in loss.negatives(x, y, **facts).log_weights_both_ways(slice(0, len(x))))
+
+
 def test_normalised_rows_have_mean_one_and_stay_below_the_cap():
     x, y = features()
-    loss = SANWLoss("sigmoid", max_weight=1.5)
-    uncapped = SANWLoss("sigmoid").log_weights(x, y, x, y, None, 0).exp()
-    assert ((uncapped.sum(1) - 1) / 11).numpy() == pytest.approx(1)
-    assert loss.log_weights(x, y, x, y, None, 0).exp().max() <= 1.5 + 1e-12
+    by_row, by_column = weights_of(SANWLoss("sigmoid"), x, y)
+    assert ((by_row.sum(1) - 1) / 11).numpy() == pytest.approx(1)
+    torch.testing.assert_close(by_column, by_row.T, rtol=1e-12, atol=0)
+    capped, _ = weights_of(SANWLoss("sigmoid", max_weight=1.2), x, y)
+    assert by_row.max() > 1.2 and capped.max() <= 1.2 + 1e-12
+
+
+def test_weights_far_below_any_float_still_normalise():
+    x, y = features()
+    by_row, _ = weights_of(SANWLoss("exp", lam=1e5, delta=-1.0, normalize=True), x, y)
+    assert ((by_row.sum(1) - 1) / 11).numpy() == pytest.approx(1)
+
+
+def test_exempt_pairs_keep_weight_one():
+    x, y = features(6)
+    exempt = torch.tensor([7, 7, 8, 8, 9, 10])
+    free, _ = weights_of(SANWLoss(delta=-1.0), x, y)
+    kept, _ = weights_of(SANWLoss(delta=-1.0), x, y, exempt=exempt)
+    same = exempt[:, None] == exempt[None, :]
+    assert (kept[same] == 1).all() and (free[0, 1] < 1) and torch.equal(kept[~same], free[~same])
 
 
 def test_masked_pairs_are_out_of_the_mean_and_of_the_loss():
     x, y = features(6)
     positives = torch.tensor([[0], [0], [1], [2], [3], [4]])
-    mask = positives == positives.T
-    mask.fill_diagonal_(False)
-    weights = SANWLoss("sigmoid").log_weights(x, y, x, y, mask, 0).exp()
+    weights, _ = weights_of(SANWLoss("sigmoid"), x, y, positives=positives)
     assert weights[0, 1] == weights[1, 0] == 0
     assert weights[0, 2:].mean().item() == pytest.approx(1)
     everything = torch.zeros(6, 1, dtype=torch.int64)
@@ -105,9 +124,9 @@ def test_gradients(make):
     x, y = features(6)
     x.requires_grad_(), y.requires_grad_()
     loss = make()
-    if isinstance(loss, SANWLoss):  # its weights carry no gradient, so finite differences need them fixed
-        fixed = loss.log_weights(x.detach(), y.detach(), x.detach(), y.detach(), None, 0)
-        loss.log_weights = lambda *_: fixed
+    if isinstance(loss, ContrastiveLoss):  # weights carry no gradient, so finite differences need them fixed
+        fixed = loss.negatives(x.detach(), y.detach())
+        loss.negatives = lambda *_: fixed
     assert torch.autograd.gradcheck(lambda a, b: loss(a, b, SCALE), (x, y))
 
 
@@ -133,16 +152,21 @@ def test_impossible_values(options):
         SANWLoss(**options)
 
 
-def test_statistics_are_off_diagonal():
-    x = y = torch.eye(4)
-    loss = SANWLoss(lam=4.0, delta=0.6)
-    loss(x, y, SCALE.float())
-    assert {name: value.item() for name, value in loss.statistics.items()} == {
-        "w_mean": 1,
-        "w_low_pct": 0,
-        "w_high_pct": 100,
-        "band_coverage_pct": 100,
-    }
+def test_margin_detached_bound_leaves_hard_pairs_alone():
+    x, y = features(8)
+    gradients = []
+    for detach in (False, True):
+        text = y.clone().requires_grad_()
+        HardNegativeMarginLoss(detach_bound=detach, similarity="cosine")(x, text, SCALE).backward()
+        gradients.append(text.grad)
+    text = y.clone().requires_grad_()
+    similarity = x[::2] @ text.T
+    bound = similarity[torch.arange(4), torch.arange(1, 8, 2)].detach()
+    others = torch.ones(4, 8, dtype=torch.bool)
+    others[torch.arange(4), torch.arange(0, 8, 2)] = others[torch.arange(4), torch.arange(1, 8, 2)] = False
+    (torch.relu(similarity - bound[:, None]) * others).sum().div(32).backward()
+    torch.testing.assert_close(gradients[1], text.grad)
+    assert not torch.allclose(gradients[0], text.grad)
 
 
 def naive_margin(similarity, group_size, mined=None, positives=None):

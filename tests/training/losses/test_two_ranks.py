@@ -26,3 +26,12 @@ def test_joined_batch(results, case, local_loss, with_grad):
     torch.testing.assert_close(loss, expected_loss, rtol=1e-9, atol=0)
     if local_loss and with_grad:
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("local_loss", [True, False])
+@pytest.mark.parametrize("with_grad", [True, False])
+def test_gradients_are_cliploss_own_under_its_flags(results, local_loss, with_grad):
+    """With either flag off these are partial gradients; they are OpenCLIP's."""
+    ours, theirs = (results[case, local_loss, with_grad] for case in ("plain", "openclip"))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)

@@ -6,14 +6,45 @@ from itertools import product
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from open_clip.loss import ClipLoss
 
-from training.losses import ContrastiveLoss, HardNegativeMarginLoss, SANWLoss, World
+from training.losses import (
+    ContrastiveLoss,
+    GeometryLoss,
+    HardNegativeMarginLoss,
+    Rows,
+    SANWLoss,
+    SigmoidLoss,
+    SimilarityWeights,
+    TrainingLoss,
+    World,
+)
+
+BANDPASS = SimilarityWeights("bandpass", m1=-0.2)
+
+
+def composed(block_rows, **world):
+    """Everything at once: stored similarities, partners exempt, blocks, the margin and the geometry term."""
+    options = {"world": World(**world), "block_rows": block_rows}
+    contrast = ContrastiveLoss(weights=BANDPASS, **options)
+    margin = HardNegativeMarginLoss(1, block_rows=block_rows, **world)
+    return TrainingLoss(contrast, margin, GeometryLoss(**options), margin_weight=0.3, geometry_weight=0.1, exempt_partners=True)
+
+
+def unmasked(loss):
+    return lambda image, text, scale, positives: loss(image, text, scale)
+
 
 CASES = {
+    "plain": lambda **world: unmasked(ContrastiveLoss(world=World(**world))),
     "clip": lambda **world: ContrastiveLoss(world=World(**world)),
     "exp": lambda **world: SANWLoss("exp", delta=0.0, **world),
     "bandpass": lambda **world: SANWLoss("bandpass", m1=-0.2, **world),
+    "blocks": lambda **world: SANWLoss("bandpass", m1=-0.2, block_rows=3, **world),
+    "sigmoid form": lambda **world: SigmoidLoss(weights=BANDPASS, world=World(**world)),
     "margin": lambda **world: HardNegativeMarginLoss(1, direction="both", **world),
+    "composed": lambda **world: composed(None, **world),
+    "composed in blocks": lambda **world: composed(3, **world),
 }
 
 
@@ -27,11 +58,21 @@ def setup():
     return inputs, positives, mined, torch.nn.Linear(10, 6, bias=False).double()
 
 
+def openclip(**world):
+    return unmasked(ClipLoss(**world))
+
+
 def compute(case, rows, **world):
     inputs, positives, mined, layer = setup()
     image, text = (F.normalize(layer(side[rows]), dim=1) for side in inputs)
-    more = {"mined": mined[rows]} if case == "margin" else {}
-    loss = CASES[case](**world)(image, text, torch.tensor(20.0).double(), positives=positives[rows], **more)
+    loss, scale = CASES[case](**world), torch.tensor(20.0).double()
+    if isinstance(loss, TrainingLoss):
+        stored = [F.normalize(side[rows].flip(1), dim=1) for side in inputs]
+        loss.take(Rows(positives[rows], mined[rows], torch.arange(16)[rows] // 2, *stored), progress=0.0)
+        loss = loss(image, text, scale)
+    else:
+        more = {"mined": mined[rows]} if case == "margin" else {}
+        loss = loss(image, text, scale, positives=positives[rows], **more)
     loss.backward()
     return loss.detach(), layer.weight.grad
 
@@ -39,6 +80,7 @@ def compute(case, rows, **world):
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     rank, results = dist.get_rank(), {}
+    CASES["openclip"] = openclip
     for case, local_loss, with_grad in product(CASES, (True, False), (True, False)):
         rows = slice(rank * 8, rank * 8 + 8)
         loss, gradient = compute(case, rows, rank=rank, world_size=2, local_loss=local_loss, gather_with_grad=with_grad)

@@ -1,0 +1,170 @@
+"""Time and memory of our losses against OpenCLIP's ClipLoss, forward and backward, in one run.
+
+    python -m benchmarks.losses --out benchmarks/results/losses.json
+
+Each loss and its peer run alternately; a figure is the median of the rounds' ratios. Memory is the peak of a process of its own above
+what it held before the loss was called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.loss import ClipLoss, SigLipLoss
+
+from benchmarks.machine import describe_machine
+from formats.atomic import write_json
+from training.losses import ContrastiveLoss, HardNegativeMarginLoss, Rows, SANWLoss, SigmoidLoss, SimilarityWeights, TrainingLoss
+
+WIDTH = 512
+
+
+def with_margin() -> TrainingLoss:
+    return TrainingLoss(SANWLoss(), HardNegativeMarginLoss(), margin_weight=0.3, mask_positives=False)
+
+
+LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
+    "ClipLoss (OpenCLIP)": lambda block: ClipLoss(),
+    "clip_ce": lambda block: ContrastiveLoss(block_rows=block),
+    "sanw_debias": lambda block: SANWLoss(block_rows=block),
+    "sanw_debias normalised": lambda block: SANWLoss(normalize=True, block_rows=block),
+    "sanw_bandpass": lambda block: SANWLoss("bandpass", block_rows=block),
+    "sanw_debias + margin": lambda block: with_margin(),
+    "SigLipLoss (OpenCLIP)": lambda block: SigLipLoss(),
+    "siglip": lambda block: SigmoidLoss(block_rows=block),
+    "siglip + bandpass": lambda block: SigmoidLoss(weights=SimilarityWeights("bandpass"), block_rows=block),
+}
+PEERS = {name: "SigLipLoss (OpenCLIP)" if "siglip" in name.lower() else "ClipLoss (OpenCLIP)" for name in LOSSES}
+
+
+def features(batch: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sides = [F.normalize(torch.randn(batch, WIDTH, generator=generator), dim=1) for _ in range(2)]
+    return tuple(side.to(device).requires_grad_() for side in sides)
+
+
+def step(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """One forward and backward."""
+    arguments = [torch.tensor(14.3, device=sides[0].device, requires_grad=True)]
+    if isinstance(loss, SigLipLoss | SigmoidLoss):
+        arguments.append(torch.tensor(-10.0, device=sides[0].device))
+    if isinstance(loss, TrainingLoss):
+        loss.take(Rows(torch.arange(batch)[:, None], torch.arange(batch) % 2 == 1, torch.arange(batch) // 2), 0.0)
+    for side in sides:
+        side.grad = None
+    loss(*sides, *arguments).backward()
+
+
+def seconds(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.Tensor]) -> float:
+    if sides[0].is_cuda:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    step(loss, batch, sides)
+    if sides[0].is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def ratios(batch: int, rounds: int, block: int | None, device: str, names: list[str]) -> dict[str, dict[str, float]]:
+    """Of each loss the median seconds, and the median ratio to its peer timed beside it in every round."""
+    sides = features(batch, device)
+    losses = {name: LOSSES[name](block) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    shares: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        for name in names:
+            peer, own = seconds(LOSSES[PEERS[name]](None), batch, sides), seconds(losses[name], batch, sides)
+            if number:  # the first round warms up
+                times[name].append(own)
+                shares[name].append(own / peer)
+    return {name: {"seconds": statistics.median(times[name]), "ratio_to_peer": statistics.median(shares[name])} for name in names}
+
+
+def training_step(pairs: int, rounds: int, device: str) -> dict[str, float]:
+    """Median ratio of a ViT-B-32's forward and backward with SANW to the same with ClipLoss."""
+    model = open_clip.create_model("ViT-B-32", device=device)
+    images, texts = torch.randn(pairs, 3, 224, 224, device=device), torch.randint(1, 49000, (pairs, 77), device=device)
+    losses, shares = {"plain": ClipLoss(), "sanw": SANWLoss("bandpass")}, []
+    for number in range(rounds + 1):
+        times = {}
+        for name in list(losses) if number % 2 else reversed(list(losses)):
+            start = time.perf_counter()
+            losses[name](*model(images, texts)).backward()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times[name] = time.perf_counter() - start
+        if number:
+            shares.append(times["sanw"] / times["plain"])
+    return {"pairs": pairs, "ratio": statistics.median(shares), "seconds_plain": times["plain"]}
+
+
+def peak_mebibytes(name: str, batch: int, block: int | None, device: str) -> float:
+    """Peak memory of one forward and backward above what stands before it, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.losses", "--measure", name, "--batch", str(batch), "--device", device]
+    done = subprocess.run([*command, *(("--block", str(block)) if block else ())], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(name: str, batch: int, block: int | None, device: str) -> float:
+    sides, loss = features(batch, device), LOSSES[name](block)
+    step(LOSSES[name](block), 8, features(8, device))  # libraries load and allocate on their first call
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step(loss, batch, sides)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew; getrusage's would be the parent's too
+    before = resident_peak()
+    step(loss, batch, sides)
+    return (resident_peak() - before) / 2**10
+
+
+def resident_peak() -> int:
+    """Peak resident memory of this process in KiB."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=4096, help="pairs, for times")
+    parser.add_argument("--large", type=int, default=16384, help="pairs, for blocks: memory and times")
+    parser.add_argument("--step-pairs", type=int, default=16, help="pairs, for the whole training step of a ViT-B-32")
+    parser.add_argument("--block", type=int, help="rows of a block in the large batch (default 1024)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--measure", choices=LOSSES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        print(json.dumps(measure(args.measure, args.batch, args.block, args.device)))
+        return
+    result = {"command": " ".join(["python -m benchmarks.losses", *sys.argv[1:]]), "machine": describe_machine(), "width": WIDTH}
+    result["batch"] = {"pairs": args.batch, "losses": ratios(args.batch, args.rounds, None, args.device, list(LOSSES))}
+    print(json.dumps(result["batch"], indent=1), flush=True)
+    result["vit_b_32_step"] = training_step(args.step_pairs, args.rounds, args.device)
+    block = args.block or 1024
+    blocked = ["clip_ce", "sanw_debias", "sanw_debias normalised", "siglip"]
+    large = ratios(args.large, 1, block, args.device, blocked)
+    for name in blocked:
+        peer = peak_mebibytes(PEERS[name], args.large, None, args.device)
+        large[name]["peak_mib"] = peak_mebibytes(name, args.large, block, args.device)
+        large[name]["peak_ratio_to_peer"] = large[name]["peak_mib"] / peer
+    result["large"] = {"pairs": args.large, "block_rows": block, "losses": large}
+    print(json.dumps(result, indent=1))
+    if args.out:
+        write_json(args.out, result)
+
+
+if __name__ == "__main__":
+    main()

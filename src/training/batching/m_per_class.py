@@ -1,0 +1,89 @@
+"""``m-per-class``: m rows of each of B / m classes (CLIPPINGS)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from formats.errors import usage
+from training.batching.ordered import OrderedBatchSampler, compact, dealt, sorted_by
+
+
+class MPerClassBatchSampler(OrderedBatchSampler):
+    """m rows of each of B / m classes, every row once per epoch.
+
+    As CLIPPINGS' NoReplacementMPerClassSampler, but on any number of ranks, and without classes that an epoch leaves out. The last rows of
+    a class whose size is no multiple of m are joined by others of the class, seen twice in that epoch. Classes with fewer than m rows are
+    filled up with random rows, counted. No class stands twice in a batch, but for one with more groups of m than an epoch has batches, and
+    for groups that fill the last places of an epoch.
+
+    Args:
+        classes: (N,) int64, equal for rows of one class.
+        m_per_class: m.
+    """
+
+    def __init__(self, num_samples: int, classes: np.ndarray, *, batch_size: int, m_per_class: int = 2, exclude=None, **base) -> None:
+        if len(classes) != num_samples:
+            raise ValueError(f"classes of {len(classes)} rows for {num_samples}")
+        if m_per_class < 1:
+            raise usage(f"--m-per-class must be at least 1, not {m_per_class}")
+        if batch_size % m_per_class:
+            lower = batch_size // m_per_class * m_per_class
+            raise usage(
+                f"--batch-size {batch_size} does not hold whole groups of {m_per_class} images of a class",
+                fix=f"--batch-size {lower or m_per_class} or {lower + m_per_class}",
+            )
+        self.classes, self.m_per_class = compact(classes), m_per_class
+        kept = np.delete(self.classes, [] if exclude is None else exclude)
+        sizes = np.bincount(kept)
+        self._sizes = sizes[sizes > 0]
+        self._groups = int((-(-self._sizes // m_per_class)).sum())
+        super().__init__(num_samples, batch_size=batch_size, exclude=exclude, **base)
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        if self.m_per_class > 1 and self._sizes.max() < 2:
+            raise usage(
+                f"no two of the {len(self.rows)} rows share a class", fix="--csv-group-key names the column whose equal values are a class"
+            )
+        if len(self._sizes) < self.global_batch_size // self.m_per_class:
+            raise usage(
+                f"the data has {len(self._sizes)} classes, a global batch of {self.global_batch_size} needs "
+                f"{self.global_batch_size // self.m_per_class} with --m-per-class {self.m_per_class}",
+                fix=f"--batch-size {max(self.batch_size * len(self._sizes) * self.m_per_class // self.global_batch_size // self.m_per_class, 1) * self.m_per_class} or smaller, or a larger --m-per-class",
+            )
+
+    @property
+    def group_size(self) -> int:
+        return self.m_per_class
+
+    @property
+    def steps(self) -> int:
+        return -(-self._groups // (self.global_batch_size // self.m_per_class))
+
+    def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
+        rows = self.rows.at(np.arange(len(self.rows), dtype=np.int32)).astype(np.int32)
+        groups = class_groups(rows, self.classes[rows], self.m_per_class, rng)
+        per_batch = self.global_batch_size // self.m_per_class
+        # Dealt over the batches, groups of one class lie in different ones; the shift keeps a repeated group out of its own batch.
+        again = np.arange(self.steps * per_batch - len(groups)) + (len(groups) % self.steps == 0)
+        groups = np.concatenate([groups, groups[again % len(groups)]])
+        return rng.permutation(dealt(groups, self.steps, per_batch)).ravel()
+
+
+def class_groups(rows: np.ndarray, classes: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
+    """Groups of m rows of one class, classes (small whole numbers from 0) and their rows in random order.
+
+    Returns:
+        (groups, m): each row of a class once, the last group of a class filled up from its start; -1 where the class has fewer than m.
+    """
+    order = sorted_by(classes, rng)
+    rows, classes = rows[order], classes[order]
+    first = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1]])
+    sizes = np.diff(np.r_[first, len(rows)])
+    groups = -(-sizes // m)
+    of_class = np.repeat(np.arange(len(first)), groups)
+    number = np.arange(len(of_class)) - np.repeat(groups.cumsum() - groups, groups)  # of the group in its class
+    place = number[:, None] * m + np.arange(m)  # (groups, m)
+    size = sizes[of_class, None]
+    found = rows[first[of_class, None] + place % size]
+    return np.where((place < size) | (size >= m), found, -1)
