@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from formats.columns import load_column
 from formats.embeddings import Embeddings, load_array, open_embeddings
 from formats.errors import Exit, UserError, bad_input, mismatch, run_command, usage, whole_number
 from formats.hard_pairs import HardPairTable, table_folder, write_helip, write_table
@@ -30,7 +31,6 @@ from mining.filters import METHODS, Filters
 from mining.ranks import Ranks, join
 from mining.search import Found, search
 from mining.work import COMMIT_SECONDS, Work
-from towers.load import check_device, load_encoder
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def _add_sources(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--embeddings", help="folder written by mining.embed or clip-retrieval")
-    group.add_argument("--image-embeddings", help=".npy, rows as in the dataset")
-    group.add_argument("--text-embeddings", help=".npy, rows as in the dataset")
+    group.add_argument("--image-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the dataset")
+    group.add_argument("--text-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the dataset")
     group.add_argument("--model", help="OpenCLIP model to embed the dataset's shards with")
     group.add_argument("--pretrained", help="its checkpoint file or OpenCLIP tag")
     group.add_argument("--start_tar", "--start-tar", type=whole_number(0), help="first tar to embed, by its number")
@@ -247,10 +247,14 @@ def _open(args: argparse.Namespace) -> Embeddings:
         return open_embeddings(args.embeddings, verify=True)
     if not args.image_embeddings:
         return open_embeddings(_embeddings_of_name(args), verify=True)
-    image, text = load_array(args.image_embeddings), load_array(args.text_embeddings)
+    image, text = _load(args.image_embeddings), _load(args.text_embeddings)
     if len(image) != len(text):
         raise mismatch(f"{len(image)} image rows, {len(text)} text rows", where=f"{args.image_embeddings}, {args.text_embeddings}")
     return Embeddings(image, text, np.arange(len(image)), len(image), {})
+
+
+def _load(name: str) -> np.ndarray:
+    return load_column(name) if ":" in name or name.endswith(".parquet") else load_array(name)
 
 
 def _embeddings_of_name(args: argparse.Namespace) -> str:
@@ -267,7 +271,8 @@ def _embeddings_of_name(args: argparse.Namespace) -> str:
             fix="embed with an OpenCLIP model: --model M --pretrained P here; or give --embeddings, or --image-embeddings and "
             "--text-embeddings",
         )
-    from mining.embed import embed_to_folder  # decoding and models only where they are needed
+    from mining.embed import embed_to_folder  # models take seconds to import
+    from towers.load import load_encoder
 
     out = str(Path(args.save_path) / f"{args.dataset}_embeddings")
     samples = open_samples(shards_between(dataset.shards, args.start_tar, args.end_tar))
@@ -275,9 +280,16 @@ def _embeddings_of_name(args: argparse.Namespace) -> str:
     return out
 
 
+def _check_device(device: str) -> None:
+    if device != "cpu":
+        from towers.load import check_device  # takes seconds to import
+
+        check_device(device)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    check_device(args.device)
+    _check_device(args.device)
     ranks = join()
     if ranks.rank == 0:
         embeddings = _open(args)

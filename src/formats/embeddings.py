@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from formats.atomic import atomic_open
 from formats.errors import bad_input, mismatch
 from formats.manifest import NAME, read_manifest, stable_ids, write_manifest
+from formats.stacked import Stacked
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Embeddings:
     """Image and text embeddings of the kept rows of a dataset.
 
     Attributes:
-        image: (M, D_image) float16/32/64, memory-mapped where it is one part.
+        image: (M, D_image) float16/32/64, memory-mapped; several parts are read like one array by slices and row numbers.
         text: (M, D_text).
         rows: (M,) int64, ascending dataset row numbers.
         num_samples: N, rows of the dataset, rejected ones included.
@@ -34,8 +35,8 @@ class Embeddings:
         positives: (M, 1 or 2) int64 ids; rows that share one in any column are known positives (same group, same caption).
     """
 
-    image: np.ndarray
-    text: np.ndarray
+    image: np.ndarray | Stacked
+    text: np.ndarray | Stacked
     rows: np.ndarray
     num_samples: int
     manifest: dict[str, Any]
@@ -106,7 +107,7 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
     return array
 
 
-def _read_parts(folder: Path, name: str) -> np.ndarray:
+def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
     paths = sorted((folder / name).glob(f"{name}_*.npy"), key=_part_number)
     if not paths:
         raise bad_input(f"no {name}/{name}_*.npy", where=str(folder), fix="give a folder that mining.embed or clip-retrieval wrote")
@@ -116,7 +117,7 @@ def _read_parts(folder: Path, name: str) -> np.ndarray:
     widths = {part.shape[1] for part in parts}
     if len(widths) > 1:
         raise mismatch(f"parts of {name} have different widths: {sorted(widths)}", where=str(folder))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return parts[0] if len(parts) == 1 else Stacked(parts)
 
 
 def _part_number(path: Path) -> int:
