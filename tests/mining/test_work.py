@@ -1,10 +1,14 @@
 """Restart and processes: whatever happens on the way, the same bytes."""
 
+import contextlib
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,14 +46,21 @@ def output(folder):
 
 def killed(line, out, attempt) -> bool:
     """Starts a command and kills it shortly after it has committed something; whether it was still running then."""
-    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.DEVNULL)
     before = committed(out)
     while process.poll() is None and committed(out) == before:
         time.sleep(0.002)
     time.sleep(random.Random(attempt).random() * 0.05)
     running = process.poll() is None
-    subprocess.run(["kill", "-9", "--", f"-{process.pid}"], stderr=subprocess.DEVNULL)
+    for pid in [*children(process.pid), process.pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return process.wait() != 0 and running
+
+
+def children(pid: int) -> list[int]:
+    """Processes that this one started: torchrun's workers outlive it."""
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
 
 
 def committed(out):
