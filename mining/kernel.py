@@ -7,15 +7,23 @@ Entries that a filter removes stand in the lists too, as long as they outrank th
 
 All arithmetic that decides is float64 on float32 unit rows, added up from the first component to the last, so that the result depends
 on nothing but the two rows.
+
+Without numba (no wheel for a platform, or NUMBA_DISABLE_JIT) the same functions run as Python, with the loops over numbers in numpy
+(``mining.uncompiled``): the same bytes, some hundred times slower.
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
+
+try:
+    import numba
+except ImportError:
+    numba = None
 
 KEPT, GROUP, DUPLICATE, FLOOR, MAX_IMAGE, MIN_IMAGE, MAX_TEXT, MIN_TEXT, MAX_SCORE, MARGIN = range(10)
 REASONS = 10
@@ -51,14 +59,32 @@ TINY = 2.0**-150
 """A score up to here is 0 once stored as float32."""
 NOWHERE = np.uint64(0xFFFFFFFFFFFFFFFF)
 """The place after all places."""
-CHUNK = 64
+COMPILED = numba is not None and not numba.config.DISABLE_JIT
+CHUNK = 64 if COMPILED else 4096
 """Columns looked at together; only a chunk with a hit is looked into."""
 
-# None of these loops allocates, so numba's reference counting is off: it cost more than the work on a pair. What they need besides their
-# arguments is in ``Scratch``. They run without the GIL, each thread on its own range of rows.
-_COMPILED: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True, "_nrt": False}
-_plain = numba.njit(**_COMPILED)
-_fast = numba.njit(**_COMPILED, fastmath={"reassoc", "contract", "nsz"})
+
+def _compiler(**more: Any) -> Callable[[Callable], Callable]:
+    """A decorator that compiles at the first call, and keeps the machine code on disk where there is a folder for it.
+
+    None of these loops allocates, so numba's reference counting is off: it cost more than the work on a pair. What they need besides their
+    arguments is in ``Scratch``. They run without the GIL, each thread on its own range of rows.
+    """
+    if not COMPILED:
+        return lambda function: function
+    options = {"error_model": "numpy", "nogil": True, "_nrt": False, **more}
+
+    def compiled(function: Callable) -> Callable:
+        try:
+            return numba.njit(**options, cache=True)(function)
+        except RuntimeError:  # neither beside this file nor in the home folder may anything be written: compiled at each start
+            return numba.njit(**options)(function)
+
+    return compiled
+
+
+_plain = _compiler()
+_fast = _compiler(fastmath={"reassoc", "contract", "nsz"})
 
 
 @_fast
@@ -432,6 +458,14 @@ def _above_each(scores, thresholds, found):
             found[hits] = c
             hits += scores[c] > thresholds[c]
     return hits
+
+
+if not COMPILED:  # here, not above: it imports this module's constants
+    from mining.uncompiled import above as _above
+    from mining.uncompiled import above as _above_each
+    from mining.uncompiled import dot as _dot
+    from mining.uncompiled import ordered_dot as _ordered_dot
+    from mining.uncompiled import upper_scores as _upper_scores
 
 
 @_plain
