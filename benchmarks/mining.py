@@ -1,12 +1,14 @@
-"""Hard pair mining against what else finds such pairs: time, peak memory, recall; growth, processes, pools.
+"""Hard pair mining against what else finds such pairs: time, peak memory, recall; processes, growth, pools.
 
-    python -m benchmarks.mining --sizes 20000 50000 --out benchmarks/results/mining.json
-    python -m benchmarks.mining --sizes 20000 --methods ours dense --kinds themed isotropic --out /tmp/mining.json
+    python -m benchmarks.mining --out benchmarks/results/mining.json
+    python -m benchmarks.mining --pairs 3000 --repeats 1 --only methods pools --out /tmp/look.json
 
-Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes, topics and sub-topics of log-normal sizes, which images and captions
-share, with a power-law spectrum: neighbours exist, as in real embeddings. "isotropic": normal numbers; no pair is hard, and thresholds gain
-least. Every measurement is a process of its own, methods take turns. Recall is the share of ours that a method lists; ours is
-compared on sampled rows with a float64 product of all rows.
+Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at 2/5 N: it is slow), ``processes`` (two of one
+thread against one), ``growth`` (N/2 and 2N), ``pools`` (``--approx``). Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes, topics and
+sub-topics of log-normal sizes, which images and captions share, with a power-law spectrum: neighbours exist, as in real embeddings. "isotropic":
+normal numbers; no pair is hard, and thresholds gain least. Every measurement is a process of its own, methods take turns, and the
+shortest time of each counts (all stand in the file). Recall is the share of ours that a method lists; ours is compared on sampled rows
+with a float64 product of all rows.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,15 +63,6 @@ def themed(count: int, seed: int = 0, themes: int = 40, topics: int = 20, parts:
 def isotropic(count: int, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     return [rng.normal(size=(count, width)).astype(np.float32) for width in WIDTHS]
-
-
-def ours(image: np.ndarray, text: np.ndarray, *, approx: int | None = None) -> np.ndarray | None:
-    ranks = join()
-    folder = Path(os.environ["BENCHMARK_WORK"]) if ranks.world_size > 1 else None
-    work = Work(folder, dict, writer=ranks.rank == 0) if folder else None
-    found = search(image, text, top_k=TOP_K, filters=Filters(), approx=approx, work=work, ranks=ranks)
-    ranks.close()
-    return None if found is None else found.indices
 
 
 def helip(image: np.ndarray, text: np.ndarray) -> np.ndarray:
@@ -131,24 +126,32 @@ def _rescored(unit: list[np.ndarray], candidates: np.ndarray) -> np.ndarray:
     return np.array(lists)
 
 
-METHODS = {"ours": ours, "helip": helip, "dense": dense, "faiss_rerank": faiss_rerank, "faiss_concatenated": faiss_concatenated}
+PEERS = {"helip": helip, "dense": dense, "faiss_rerank": faiss_rerank, "faiss_concatenated": faiss_concatenated}
 KINDS = {"themed": themed, "isotropic": isotropic}
 
 
 def one(method: str, folder: Path, approx: int | None) -> None:
-    """One measurement in this process; compiled code is loaded and threads are warm before it."""
+    """One measurement in this process, or in several; compiled code is loaded and threads are warm before it."""
+    ranks = join()
     image, text = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "text"))
     if method == "ours":
         search(np.array(image[:500]), np.array(text[:500]), top_k=TOP_K, filters=Filters())
     torch.ones(512, 512) @ torch.ones(512, 512)
     image.sum(), text.sum()  # in the page cache, and counted as there already
+    work = Work(Path(os.environ["BENCHMARK_WORK"]), dict, writer=ranks.rank == 0) if ranks.world_size > 1 else None
+    ranks.barrier()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    indices = ours(image, text, approx=approx) if method == "ours" else METHODS[method](image, text)
+    if method == "ours":
+        found = search(image, text, top_k=TOP_K, filters=Filters(), approx=approx, work=work, ranks=ranks)
+        indices = None if found is None else found.indices
+    else:
+        indices = PEERS[method](image, text)
     seconds = time.perf_counter() - start
+    ranks.close()
     if indices is not None:
         np.save(folder / f"{method}.npy", indices)
-        above = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+        above = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9
         print(json.dumps({"seconds": seconds, "gb_above_embeddings": above}))
 
 
@@ -187,29 +190,29 @@ def wrong_rows(folder: Path, exact: np.ndarray, sample: int = 200) -> int:
     return wrong
 
 
-def compare(kind: str, count: int, methods: list[str], repeats: int, threads: int, folder: Path) -> list[dict]:
-    """One row per method: the median of interleaved repeats."""
+def compare(kind: str, count: int, methods: list[str], repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+    """One row per method: the shortest of interleaved repeats."""
     make_data(kind, count, folder)
     runs: dict[str, list[dict]] = {method: [] for method in methods}
     for _ in range(repeats):
         for method in methods:
             runs[method].append(measure(method, folder, threads=threads))
     exact = np.load(folder / "ours.npy")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method, results in runs.items():
-        rows.append(
-            {
-                "data": kind,
-                "pairs": count,
-                "method": method,
-                "seconds": float(np.median([result["seconds"] for result in results])),
-                "all_seconds": [result["seconds"] for result in results],
-                "gb_above_embeddings": max(result["gb_above_embeddings"] for result in results),
-                "recall": recall(np.load(folder / f"{method}.npy"), exact),
-            }
-        )
+        times = [result["seconds"] for result in results]
+        row = {
+            "data": kind,
+            "pairs": count,
+            "method": method,
+            "seconds": min(times),
+            "all_seconds": times,
+            "gb_above_embeddings": max(result["gb_above_embeddings"] for result in results),
+            "recall": recall(np.load(folder / f"{method}.npy"), exact),
+        }
+        rows.append({**row, "times_ours": row["seconds"] / (rows[0]["seconds"] if rows else row["seconds"])})
         show(rows[-1])
-    print(f"sampled rows of ours that differ from float64: {wrong_rows(folder, exact)}", flush=True)
+    rows[0]["sampled_rows_that_differ_from_float64"] = wrong_rows(folder, exact)
     return rows
 
 
@@ -222,12 +225,18 @@ def show(row: dict) -> None:
     print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()), flush=True)
 
 
-def pools(count: int, threads: int, folder: Path) -> list[dict]:
+def benchmark_faiss(count: int, repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+    if importlib.util.find_spec("faiss") is None:
+        print("faiss: left out, faiss-cpu is not installed", file=sys.stderr)
+        return []
+    return compare("themed", count, ["ours", "faiss_concatenated", "faiss_rerank"], repeats, threads, folder)
+
+
+def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, Any]]:
     """What ``--approx`` saves and loses, for pools of 1/2 to 1/64."""
     make_data("themed", count, folder)
-    measure("ours", folder, threads=threads)
+    rows: list[dict[str, Any]] = [{"pairs": count, "pool": count, **measure("ours", folder, threads=threads), "recall": 1.0}]
     exact = np.load(folder / "ours.npy")
-    rows = []
     for part in (2, 4, 8, 16, 32, 64):
         result = measure("ours", folder, threads=threads, approx=count // part)
         rows.append({"pairs": count, "pool": count // part, **result, "recall": recall(np.load(folder / "ours.npy"), exact)})
@@ -235,7 +244,7 @@ def pools(count: int, threads: int, folder: Path) -> list[dict]:
     return rows
 
 
-def processes(count: int, repeats: int, folder: Path) -> dict:
+def benchmark_processes(count: int, repeats: int, folder: Path) -> dict[str, Any]:
     """Two processes of one thread against one."""
     make_data("themed", count, folder)
     seconds: dict[int, list[float]] = {1: [], 2: []}
@@ -244,53 +253,75 @@ def processes(count: int, repeats: int, folder: Path) -> dict:
         for number in seconds:
             seconds[number].append(measure("ours", folder, threads=1, processes=number)["seconds"])
             lists[number] = (folder / "ours.npy").read_bytes()
-    medians = {number: float(np.median(times)) for number, times in seconds.items()}
-    row = {"pairs": count, "one": medians[1], "two": medians[2], "ratio": medians[1] / medians[2], "same_bytes": lists[1] == lists[2]}
+    one, two = min(seconds[1]), min(seconds[2])
+    row = {"pairs": count, "one": one, "two": two, "ratio": one / two, "all_seconds": seconds, "same_bytes": lists[1] == lists[2]}
     show(row)
     return row
 
 
+def benchmark_growth(sizes: list[int], repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+    rows = [row for count in sizes for row in compare("themed", count, ["ours"], repeats, threads, folder)]
+    return [{**row, "nanoseconds_per_pair": row["seconds"] / row["pairs"] ** 2 * 1e9} for row in rows]
+
+
+def table_text(record: dict[str, Any]) -> str:
+    """What was measured, against what was asked for."""
+    results = {part: measured["result"] for part, measured in record.items()}
+    lines = ["| | N | seconds | times ours | recall | GB above the embeddings |", "|---|---|---|---|---|---|"]
+    for row in [*results.get("methods", []), *results.get("faiss", [])]:
+        name = {"ours": "ours", "helip": "HELIP's algorithm", "dense": "dense float32", "faiss_rerank": "FAISS per modality, reranked"}
+        lines.append(
+            f"| {name.get(row['method'], 'FAISS on joined vectors, reranked')}, {row['data']} | {row['pairs']:,} | {row['seconds']:.1f} | "
+            f"{row['times_ours']:.1f} | {row['recall']:.4f} | {row['gb_above_embeddings']:.2f} |"
+        )
+    lines += ["", "| what | measured |", "|---|---|"]
+    if found := results.get("processes"):
+        lines.append(f"| two processes to one, {found['pairs']:,} pairs | {found['ratio']:.2f}, same bytes: {found['same_bytes']} |")
+    for row in results.get("growth", []):
+        lines.append(
+            f"| ns per pair of rows at {row['pairs']:,}; GB | {row['nanoseconds_per_pair']:.2f}; {row['gb_above_embeddings']:.2f} |"
+        )
+    for row in results.get("pools", []):
+        lines.append(f"| `--approx {row['pool']}` of {row['pairs']:,}: recall; seconds | {row['recall']:.3f}; {row['seconds']:.1f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="*", default=[20_000, 50_000])
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["themed"])
-    parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=["ours", "helip", "dense"], help="faiss: where faiss-cpu is installed"
-    )
+    parser.add_argument("--pairs", type=int, default=50_000)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["themed"], help="data of the methods")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="the other parts of --out stay")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--growth", type=int, nargs="*", default=[], help="sizes to compare the time per pair of rows at")
-    parser.add_argument("--processes", type=int, help="size for two processes against one")
-    parser.add_argument("--pools", type=int, help="size for --approx")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=("ours", *PEERS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--pool", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         return one(args.one, args.folder, args.pool)
-    missing = [method for method in args.methods if method.startswith("faiss") and importlib.util.find_spec("faiss") is None]
-    for method in missing:
-        print(f"{method}: left out, faiss is not installed")
-    methods = [method for method in args.methods if method not in missing]
-    results: dict = {
-        "command": " ".join(["python -m benchmarks.mining", *sys.argv[1:]]),
-        "machine": describe_machine(),
-        "threads": args.threads,
-    }
+    if args.out is None:
+        parser.error("--out is missing")
+    record: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        results["methods"] = [
-            row for kind in args.kinds for count in args.sizes for row in compare(kind, count, methods, args.repeats, args.threads, folder)
-        ]
-        growth = [row for count in args.growth for row in compare("themed", count, ["ours"], args.repeats, args.threads, folder)]
-        results["growth"] = [{**row, "nanoseconds_per_pair": row["seconds"] / row["pairs"] ** 2 * 1e9} for row in growth]
-        if args.processes:
-            results["processes"] = processes(args.processes, args.repeats, folder)
-        if args.pools:
-            results["pools"] = pools(args.pools, args.threads, folder)
-    if args.out:
-        write_json(args.out, results)
+        for part in args.only or PARTS:
+            result = PARTS[part](args, Path(name))
+            command = " ".join(["python -m benchmarks.mining", *sys.argv[1:]])
+            busy = os.getloadavg()[0]  # far above --threads: something else was running, too
+            record[part] = {"command": command, "threads": args.threads, "load": busy, "machine": describe_machine(), "result": result}
+            write_json(args.out, record)
+    print(table_text(record))
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
+    "methods": lambda args, folder: [
+        row for kind in args.kinds for row in compare(kind, args.pairs, ["ours", "helip", "dense"], args.repeats, args.threads, folder)
+    ],
+    "faiss": lambda args, folder: benchmark_faiss(args.pairs * 2 // 5, 1, args.threads, folder),
+    "processes": lambda args, folder: benchmark_processes(args.pairs, args.repeats, folder),
+    "growth": lambda args, folder: benchmark_growth([args.pairs // 2, args.pairs * 2], args.repeats, args.threads, folder),
+    "pools": lambda args, folder: benchmark_pools(args.pairs, args.threads, folder),
+}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import numpy as np
@@ -58,6 +59,7 @@ def bits(block: torch.Tensor) -> np.ndarray:
     return block.view(torch.uint16).cpu().numpy()
 
 
+@functools.cache
 def choose_precision(width: int, device: str = "cpu") -> str:
     """ "bfloat16" where it is faster than float32 and adds up as ``mining.bound`` assumes, else "float32". Both give the same result."""
     generator = torch.Generator().manual_seed(0)
