@@ -9,7 +9,6 @@ pairs too many, never too few.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from formats.errors import Exit, UserError
 from mining import kernel
 from mining.bound import similarity_error
 from mining.hits import ROUNDING, UNDERFLOW, Bounds, Hits, Side, append_hits
@@ -75,13 +75,15 @@ def _multiply(left: torch.Tensor, right: torch.Tensor, buffer: torch.Tensor) -> 
 @contextlib.contextmanager
 def _sums_in_float32():
     """Keeps cuBLAS from adding parts of a product in float16, which ``mining.bound`` does not allow for."""
-    flags = torch.backends.cuda.matmul
-    before = flags.allow_fp16_reduced_precision_reduction
-    flags.allow_fp16_reduced_precision_reduction = False
+    flags, names = torch.backends.cuda.matmul, ("allow_fp16_accumulation", "allow_fp16_reduced_precision_reduction")
+    before = [getattr(flags, name) for name in names]
+    for name in names:
+        setattr(flags, name, False)
     try:
         yield
     finally:
-        flags.allow_fp16_reduced_precision_reduction = before
+        for name, value in zip(names, before, strict=True):
+            setattr(flags, name, value)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class DeviceSweep:
 
     def __init__(self, data: kernel.Data, units: list[np.ndarray], depth: int, device: str, tile: int) -> None:
         self.data, self.depth, self.device = data, depth, own_device(device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # where triton starts its kernels
         self.products, self._hits = self._with_room(units, tile)
         errors = [*self.products.errors, 0.0][:2]
         self.errors = np.array(errors)
@@ -128,8 +132,16 @@ class DeviceSweep:
                 torch.empty(6 * CAPACITY + 32 * ROWS_AT_ONCE * min(block, COLUMNS), dtype=torch.float32, device=self.device)
                 return products, hits  # what sorting and first thresholds need was there, and stays with torch
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or block <= SMALLEST_BLOCK:
+                if not is_out_of_memory(error):
                     raise
+                if block <= SMALLEST_BLOCK:
+                    needed = sum(2 * unit.size for unit in units) + 24 * CAPACITY
+                    raise UserError(
+                        Exit.RESOURCES,
+                        f"the device has no room for the rows in float16 and a block: {needed / 1e9:.1f} GB and more",
+                        where=str(self.device),
+                        fix="search in a pool with --approx, or on the CPU with --device cpu",
+                    ) from None
             block //= 2
             print(f"out of memory on {self.device}: starting with blocks of {block} rows", file=sys.stderr)
 
@@ -234,10 +246,14 @@ class DeviceSweep:
         """(slots, others, codes) on the host, by slot; valid until the next call."""
         slots, order = torch.sort(hits.slots[:count])
         landing = self._landing
-        for room, found in ((landing.slots, slots), (landing.others, hits.others[:count][order]), (landing.codes, hits.codes[:count][order])):
+        for room, found in (
+            (landing.slots, slots),
+            (landing.others, hits.others[:count][order]),
+            (landing.codes, hits.codes[:count][order]),
+        ):
             room[:count].copy_(found, non_blocking=True)
         if self._side is not None:
-            self._side.synchronize()
+            torch.cuda.current_stream(self.device).synchronize()
         return landing.slots[:count].numpy(), landing.others[:count].numpy(), landing.codes[:count].numpy().view(np.uint16)
 
     @contextlib.contextmanager
@@ -275,8 +291,10 @@ class DeviceSweep:
 
 
 def own_device(device: str) -> torch.device:
-    """"cuda" under torchrun is the GPU of this process's local rank."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if device == "cuda" else torch.device(device)
+    """ "cuda" under torchrun is the GPU of this process's local rank."""
+    if device != "cuda":
+        return torch.device(device)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % max(1, torch.cuda.device_count()))
 
 
 def _fastest_append_hits(device: torch.device) -> Callable[..., None]:

@@ -350,7 +350,9 @@ def _own(tiles: list[Tile], ranks: Ranks) -> list[Tile]:
     return mine
 
 
-def _fill(plan: Plan, tiles: list[Tile], start: int, stop: int, sweep: Sweep | DeviceSweep, work: Work | None, name: str, bar: tqdm) -> kernel.State:
+def _fill(
+    plan: Plan, tiles: list[Tile], start: int, stop: int, sweep: Sweep | DeviceSweep, work: Work | None, name: str, bar: tqdm
+) -> kernel.State:
     """Lists of rows [start, stop) from these tiles, going on from committed ones."""
     stored = work.load(name) if work else None
     if stored is None:
@@ -374,7 +376,9 @@ def _keep_plan(work: Work, plan: Plan) -> None:
         work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
 
 
-def _decide(plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, number: int) -> _Result:
+def _decide(
+    plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, number: int
+) -> _Result:
     """Final lists of this rank's share of the strip, from what every rank put into them."""
     top, bottom = start, stop
     if ranks.world_size > 1:
