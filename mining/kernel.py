@@ -376,18 +376,17 @@ def _offer(data, state, scratch, top_k, slot, row, column, first, second, first_
 
     first, second: the similarities as multiplied, float32; in SINGLE mode second is anything.
     """
+    one, other = np.float64(first), 0.0 if data.mode == SINGLE else np.float64(second)
+    one_error, other_error = abs(one) * ROUNDING + np.float64(first_error), abs(other) * ROUNDING + np.float64(second_error)
+    _offer_within(data, state, scratch, top_k, slot, row, column, one, other, one_error, other_error)
+
+
+@_plain
+def _offer_within(data, state, scratch, top_k, slot, row, column, one, other, one_error, other_error):
+    """``_offer`` with similarities that are known up to these errors, all float64."""
     if row == column:
         return
-    one, other = np.float64(first), 0.0 if data.mode == SINGLE else np.float64(second)
-    reason, low, high = _bounded(
-        data,
-        one,
-        other,
-        abs(one) * ROUNDING + np.float64(first_error),
-        abs(other) * ROUNDING + np.float64(second_error),
-        _related(data.groups, row, column),
-        NUDGE,
-    )
+    reason, low, high = _bounded(data, one, other, one_error, other_error, _related(data.groups, row, column), NUDGE)
     if reason == NOTHING or high < state.threshold[slot]:
         return
     if reason == UNCERTAIN:
@@ -520,6 +519,26 @@ def sweep_columns(begin, end, scratch, data, state, top_k, offset, row, column, 
 
 
 @_plain
+def offer_pairs(begin, end, scratch, data, state, top_k, offset, slots, others, codes, values, rounding, errors):
+    """Offers pairs [begin, end) of a list of pairs, sorted by slot and cut where the slot changes, to the lists of their slots.
+
+    A list that has twice its K entries then raises its threshold, so that fewer pairs are found for it next time.
+
+    Args:
+        offset: number of the row that has slot 0. slots, others: (P,) int32, whose list, and the row that is offered to it.
+        codes: (P, 2) uint16, the similarities as bits. values: (65536,) float32, what these bits stand for.
+        rounding, errors: the similarities are within ``rounding * |value| + errors[0]`` (or [1]) of the exact ones, float64.
+    """
+    for p in range(begin, end):
+        slot = slots[p]
+        one, other = np.float64(values[codes[p, 0]]), 0.0 if data.mode == SINGLE else np.float64(values[codes[p, 1]])
+        one_error, other_error = abs(one) * rounding + errors[0], abs(other) * rounding + errors[1]
+        _offer_within(data, state, scratch, top_k, slot, offset + slot, others[p], one, other, one_error, other_error)
+        if (p + 1 == end or slots[p + 1] != slot) and state.count[slot] >= 2 * top_k:
+            _raise_threshold(state, scratch, top_k, slot)
+
+
+@_plain
 def own_similarity(first, second, result):
     """Writes x_i . y_i to ``result`` (M,) float64, for rows of one space."""
     for i in range(len(first)):
@@ -548,6 +567,39 @@ def finish(begin, end, scratch, data, state, top_k, offset, indices, scores, rem
 
 
 @_plain
+def _count_if_removed(data, row, other, last, removed):
+    """Counts a pair in removed (REASONS,) if a filter removed it and it outranks the place ``last``."""
+    if other == row:
+        return
+    reason, score = _exact(data, row, other)
+    if reason == KEPT and len(data.margin) and _beyond_margin(data, row, other):
+        reason = MARGIN
+    if reason > KEPT and _place(score, data.original[other]) < last:
+        removed[reason] += 1
+
+
+@_plain
+def count_removed_pairs(begin, end, scratch, data, rows, slots, others, last, removed):
+    """``count_removed`` for pairs [begin, end) of a list of pairs, sorted and cut as for ``offer_pairs``; slots are places in ``rows``."""
+    for p in range(begin, end):
+        slot = slots[p]
+        _count_if_removed(data, rows[slot], others[p], last[slot], removed[slot])
+
+
+@_plain
+def least_score(place):
+    """The threshold of a row whose last listed place this is."""
+    return np.float32(0) if place == NOWHERE else nudged(_score_at(place))
+
+
+@_plain
+def least_scores(places, result):
+    """``least_score`` of all ``places`` (R,), into ``result`` (R,) float32."""
+    for r in range(len(places)):
+        result[r] = least_score(places[r])
+
+
+@_plain
 def count_removed(begin, end, scratch, data, rows, column, first, second, errors, tables, last, removed):
     """Counts again, for rows [begin, end) of those whose removed entries did not fit: adds to removed (R, REASONS) those of this block that outrank ``last``.
 
@@ -557,21 +609,13 @@ def count_removed(begin, end, scratch, data, rows, column, first, second, errors
     found = scratch.found
     for r in range(begin, end):
         row = rows[r]
-        threshold = np.float32(0)
-        if last[r] != NOWHERE:
-            threshold = nudged(_score_at(last[r]))
+        threshold = least_score(last[r])
         for start in range(0, first.shape[1], CHUNK):
             stop = min(start + CHUNK, first.shape[1])
             scores = scratch.scores[: stop - start]
             _upper_scores(data.mode, first[r, start:stop], second[r, start:stop], errors[0], errors[1], tables, scores)
             for f in range(_above(scores, threshold, found)):
-                other = column + start + found[f]
-                if other != row:
-                    reason, score = _exact(data, row, other)
-                    if reason == KEPT and len(data.margin) and _beyond_margin(data, row, other):
-                        reason = MARGIN
-                    if reason > KEPT and _place(score, data.original[other]) < last[r]:
-                        removed[r, reason] += 1
+                _count_if_removed(data, row, column + start + found[f], last[r], removed[r])
 
 
 def make_scratch(capacity: int) -> Scratch:

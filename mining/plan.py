@@ -16,6 +16,8 @@ from formats.errors import Exit, UserError
 
 TILE = 2048
 """Rows of a tile, the unit of work that is committed; also of a block of similarities, unless memory is short."""
+DEVICE_TILE = 16384
+"""The same where an accelerator multiplies: large enough that starting its few kernels costs nothing beside them."""
 SHARE_OF_FREE = 0.5
 """Of the free memory, what a search may take by default."""
 ENTRY_BYTES, ROW_BYTES = 13, 9

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 
 from formats.errors import Exit, UserError
 from mining.bound import ROWS_AT_ONCE, rounded_rows
@@ -18,14 +20,17 @@ def write_unit_rows(embeddings: np.ndarray, order: np.ndarray, name: str, out: n
     Raises:
         UserError: exit 6 for zero or non-finite rows, naming them.
     """
-    bad: list[int] = []
-    for start in range(0, len(order), ROWS_AT_ONCE):
+
+    def write(start: int) -> list[int]:
         numbers = order[start : start + ROWS_AT_ONCE]
         rows = np.asarray(embeddings[numbers], dtype=np.float64)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         good = np.isfinite(norms) & (norms > 1e-30)
-        bad += numbers[~good[:, 0]].tolist()
         out[start : start + ROWS_AT_ONCE] = rows / np.where(good, norms, 1)
+        return numbers[~good[:, 0]].tolist()
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        bad = [number for part in pool.map(write, range(0, len(order), ROWS_AT_ONCE)) for number in part]
     if bad:
         raise UserError(
             Exit.NON_FINITE,

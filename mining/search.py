@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,12 +21,15 @@ from tqdm import tqdm
 from mining import kernel
 from mining.bound import sum_slack
 from mining.filters import METHODS, REMOVED_BY, Filters
-from mining.plan import Plan, Tile, make_plan
+from mining.plan import DEVICE_TILE, Plan, Tile, make_plan
 from mining.products import Products, choose_precision
 from mining.ranks import Ranks
 from mining.rows import Allocate, multiplied_rows, write_unit_rows
 from mining.sweep import Sweep, empty_lists, in_threads, make_products, merged, packed, part_of, unpacked
 from mining.work import Work
+
+if TYPE_CHECKING:
+    from mining.device import DeviceSweep, HalfProducts
 
 __all__ = ["METHODS", "Found", "hard_pairs", "search"]
 
@@ -146,19 +150,36 @@ def search(
     widths = [rows.shape[1] for rows, _ in sides]
     depth = filters.depth(top_k)
     with contextlib.ExitStack() as stack:
-        plan = _plan(work, ranks, rows=len(order), pool=pool, widths=widths, depth=min(depth, max(pool, 1)), max_memory=max_memory)
+        sizes = {"rows": len(order), "pool": pool, "widths": widths, "depth": min(depth, max(pool, 1))}
+        sizes |= {"tile": DEVICE_TILE} if runs_on_device(device) else {}
+        plan = _plan(work, ranks, max_memory=max_memory, **sizes)
         if plan.mapped and work is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hard_pairs_"))
             work = Work(Path(folder) / "work", dict)
-        units, multiplied, errors = _rows(sides, order, plan, work, ranks, precision, device)
+        units, multiplied, errors = _rows(sides, order, plan, work, ranks, "float32" if runs_on_device(device) else precision, device)
         data = _kernel_data(units, order, groups, filters, method)
-        products = make_products(multiplied, errors, plan, device)
+        sweep = _sweep(data, units, multiplied, errors, plan, device)
         if verbose and ranks.rank == 0:
-            print(f"{plan.text()}, {_expected(plan, products, ranks)}", file=sys.stderr)
-        results = _strips(plan, Sweep(data, products, plan.depth), work, ranks, verbose)
+            print(f"{plan.text()}, {_expected(plan, sweep.products, ranks)}", file=sys.stderr)
+        results = _strips(plan, sweep, work, ranks, verbose)
     if ranks.rank:
         return None
     return _assemble(results, order, len(image), pool, top_k, filters, method)
+
+
+def runs_on_device(device: str) -> bool:
+    """Whether the loop over all pairs runs on an accelerator (``mining.device``) or is the CPU's compiled one."""
+    return device.startswith("cuda")
+
+
+def _sweep(
+    data: kernel.Data, units: list[np.ndarray], multiplied: list[np.ndarray], errors: list[float], plan: Plan, device: str
+) -> Sweep | DeviceSweep:
+    if not runs_on_device(device):
+        return Sweep(data, make_products(multiplied, errors, plan, device), plan.depth)
+    from mining.device import DeviceSweep  # triton only where it is used
+
+    return DeviceSweep(data, units, plan.depth, device, plan.tile)
 
 
 def _check_arguments(image: np.ndarray, text: np.ndarray, top_k: int, filters: Filters, method: str) -> None:
@@ -268,14 +289,14 @@ def _kernel_data(units: list[np.ndarray], order: np.ndarray, groups: np.ndarray 
     return kernel.Data(first, second, numbers, order, margin, filters.limits(method), mode, filters.image_weight, slack)
 
 
-def _expected(plan: Plan, products: Products, ranks: Ranks) -> str:
+def _expected(plan: Plan, products: Products | HalfProducts, ranks: Ranks) -> str:
     """A forecast from the time of one block."""
     side = min(products.block, plan.pool)
     if not side:
         return "nothing to compare"
-    products(slice(0, side), slice(0, side))
-    start = time.perf_counter()
-    products(slice(0, side), slice(0, side))
+    for _ in range(2):
+        start = time.perf_counter()
+        products(slice(0, side), slice(0, side))[-1][0, 0].item()  # the number waits for an accelerator
     seconds = (time.perf_counter() - start) / side**2 * plan.pairs() / ranks.world_size
     return f"about {SWEEP_TO_PRODUCTS * seconds:.0f} s"
 
@@ -284,7 +305,7 @@ SWEEP_TO_PRODUCTS = 2.0
 """Time of a whole search to that of its products (benchmarks/results/mining.json)."""
 
 
-def _strips(plan: Plan, sweep: Sweep, work: Work | None, ranks: Ranks, verbose: bool) -> list[_Result]:
+def _strips(plan: Plan, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, verbose: bool) -> list[_Result]:
     """The lists of all strips; on ranks other than 0, nothing."""
     results = []
     total = sum(tile.cost for strip in plan.strips() for tile in _own(plan.tiles(*strip), ranks))
@@ -329,7 +350,9 @@ def _own(tiles: list[Tile], ranks: Ranks) -> list[Tile]:
     return mine
 
 
-def _fill(plan: Plan, tiles: list[Tile], start: int, stop: int, sweep: Sweep, work: Work | None, name: str, bar: tqdm) -> kernel.State:
+def _fill(
+    plan: Plan, tiles: list[Tile], start: int, stop: int, sweep: Sweep | DeviceSweep, work: Work | None, name: str, bar: tqdm
+) -> kernel.State:
     """Lists of rows [start, stop) from these tiles, going on from committed ones."""
     stored = work.load(name) if work else None
     if stored is None:
@@ -341,8 +364,10 @@ def _fill(plan: Plan, tiles: list[Tile], start: int, stop: int, sweep: Sweep, wo
         sweep.tile(tile, lists, start)
         bar.update(tile.cost)
         if work and work.due() and done < len(tiles):
+            sweep.flush()
             _keep_plan(work, plan)
             work.save(name, position=np.array(done), **packed(lists))
+    sweep.flush()
     return lists
 
 
@@ -351,7 +376,9 @@ def _keep_plan(work: Work, plan: Plan) -> None:
         work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
 
 
-def _decide(plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep, work: Work | None, ranks: Ranks, number: int) -> _Result:
+def _decide(
+    plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, number: int
+) -> _Result:
     """Final lists of this rank's share of the strip, from what every rank put into them."""
     top, bottom = start, stop
     if ranks.world_size > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -81,10 +82,13 @@ def in_threads(loop: Callable[..., None], count: int, capacity: int, *arguments)
         loop(0, count, kernel.make_scratch(capacity), *arguments)
         return
     size = -(-count // (threads * PIECES * kernel.CHUNK)) * kernel.CHUNK
-    futures = [
-        _pool(threads).submit(loop, begin, min(begin + size, count), kernel.make_scratch(capacity), *arguments)
-        for begin in range(0, count, size)
-    ]
+    in_pieces(loop, [*range(0, count, size), count], capacity, *arguments)
+
+
+def in_pieces(loop: Callable[..., None], cuts: list[int], capacity: int, *arguments) -> None:
+    """``in_threads`` with pieces from each cut to the next one."""
+    pool = _pool(torch.get_num_threads())
+    futures = [pool.submit(loop, begin, end, kernel.make_scratch(capacity), *arguments) for begin, end in itertools.pairwise(cuts)]
     for future in futures:
         future.result()
 
@@ -104,7 +108,7 @@ class Sweep:
     def __init__(self, data: kernel.Data, products: Products, depth: int) -> None:
         self.data, self.products, self.depth = data, products, depth
         self.errors = np.array([*products.errors, 0.0][:2], np.float32)
-        self.tables = _factor_tables(data, products.errors)
+        self.tables = factor_tables(data, products.errors, bfloat16_values(), kernel.ROUNDING)
 
     def tile(self, tile: Tile, lists: kernel.State, offset: int) -> None:
         """All pairs of a tile, in blocks; a block that does not fit into memory is halved."""
@@ -112,13 +116,16 @@ class Sweep:
         while waiting:
             part = waiting.pop()
             if max(part.bottom - part.top, part.right - part.left) > self.products.block:
-                waiting += _quarters(part)
+                waiting += quarters(part)
                 continue
             blocks = self._blocks(slice(part.top, part.bottom), slice(part.left, part.right))
             if blocks is None:
                 waiting.append(part)
             else:
                 self._offer(part, lists, offset, blocks)
+
+    def flush(self) -> None:
+        """Nothing is left to do; see ``mining.device``."""
 
     def count_removed(self, rows: np.ndarray, pool: int, last: np.ndarray, removed: np.ndarray) -> None:
         """Counts again what filters removed from the lists of ``rows``, ahead of their ``last`` places, into ``removed``."""
@@ -179,7 +186,7 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def _quarters(tile: Tile) -> list[Tile]:
+def quarters(tile: Tile) -> list[Tile]:
     """The tile in up to four parts."""
     middle, centre = (tile.top + tile.bottom + 1) // 2, (tile.left + tile.right + 1) // 2
     return [
@@ -195,14 +202,20 @@ def _both(blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return blocks[0], blocks[-1]
 
 
-def _factor_tables(data: kernel.Data, errors: list[float]) -> np.ndarray:
-    """(2, 65536) float32: for each bfloat16 code, an upper bound of the factor with its power; (2, 0) where the kernel needs none."""
+def bfloat16_values() -> np.ndarray:
+    """(65536,) float32: what each code stands for."""
+    return torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).float().numpy()
+
+
+def factor_tables(data: kernel.Data, errors: list[float], values: np.ndarray, rounding: float) -> np.ndarray:
+    """(2, 65536) float32: for each code an upper bound of the factor with its power; (2, 0) where the kernel needs none.
+
+    Args:
+        values: (65536,) what each code stands for, within ``rounding * |value| + error`` of the exact similarity.
+    """
     if data.mode != kernel.WEIGHTED:
         return np.zeros((2, 0), np.float32)
-    values = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16).double().numpy()
-    values = np.nan_to_num(values).clip(-2, 2)
+    values = np.nan_to_num(values).astype(np.float64).clip(-2, 2)
     powers = (2 * data.weight, 2 - 2 * data.weight)
-    highest = [
-        np.maximum(values + np.abs(values) * kernel.ROUNDING + error, 0) ** power for error, power in zip(errors, powers, strict=True)
-    ]
+    highest = [np.maximum(values + np.abs(values) * rounding + error, 0) ** power for error, power in zip(errors, powers, strict=True)]
     return (np.array(highest) * (1 + kernel.NUDGE)).astype(np.float32)
