@@ -146,16 +146,9 @@ def _join_parts(samples: Samples, parts: Parts, recipe: dict) -> None:
     missing = parts.unfinished()
     if missing:  # some file systems show a file late
         raise mismatch(f"{len(missing)} parts are not there", where=str(parts.folder), fix="start the same command again")
-    rejected, kept, widths = dict(samples.rejected), 0, (0, 0)
-    for part in parts.loaded("rows", "rejected"):
-        kept += len(part["rows"])
-        rejected.update(part["rejected"])
+    widths, kept, rejected = _counted(samples, parts)
     if not kept:
         raise _nothing_embedded(samples, rejected)
-    for part in parts.loaded("image", "text"):
-        if len(part["image"]):
-            widths = part["image"].shape[1], part["text"].shape[1]
-            break
     write_streamed(
         parts.out,
         (_with_texts(samples, part) for part in parts.loaded("image", "text", "rows") if len(part["rows"])),
@@ -166,6 +159,18 @@ def _join_parts(samples: Samples, parts: Parts, recipe: dict) -> None:
     parts.remove()
     told = dict(sorted(Counter(rejected.values()).items()))
     print(f"{len(samples)} pairs = {kept} embedded + {len(rejected)} rejected {told}", file=sys.stderr)
+
+
+def _counted(samples: Samples, parts: Parts) -> tuple[tuple[int, int], int, dict[int, str]]:
+    """(widths of image and text embeddings, kept rows, reasons of the others) of all parts."""
+    rejected, kept, widths = dict(samples.rejected), 0, (0, 0)
+    for number in range(len(parts)):
+        part = parts.load(number, "rows", "rejected")
+        rejected.update(part["rejected"])
+        if len(part["rows"]) and not kept:
+            widths = tuple(parts.load(number, name)[name].shape[1] for name in ("image", "text"))
+        kept += len(part["rows"])
+    return widths, kept, rejected
 
 
 def _with_texts(samples: Samples, part: dict[str, np.ndarray]) -> EmbeddedRows:
@@ -268,6 +273,7 @@ def main(argv: list[str] | None = None) -> int:
         text_encoder=args.text_encoder,
         device=device,
         seed=args.seed,
+        captions=samples.captions,
     )
     embed_to_folder(
         samples,

@@ -90,9 +90,8 @@ class Parts:
         return found
 
     def loaded(self, *names: str) -> Iterator[dict[str, Any]]:
-        """All parts in order, one in memory at a time."""
-        for number in range(len(self)):
-            yield self.load(number, *names)
+        """All parts in order; none is held here once it is given away."""
+        return (self.load(number, *names) for number in range(len(self)))
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

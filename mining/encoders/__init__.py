@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from formats.errors import usage
 from mining.encoders.base import Encoders, ImageEncoder, TextEncoder
 from mining.encoders.openclip import from_encoder, open_openclip
@@ -32,6 +34,7 @@ def open_encoders(
     text_encoder: str | None = None,
     device: str = "cpu",
     seed: int = 0,
+    captions: Iterable[str] = (),
 ) -> Encoders:
     """Both halves: each from its own encoder where one is named, else from the OpenCLIP model.
 
@@ -40,6 +43,7 @@ def open_encoders(
         image_encoder, image_weights, image_size: as in ``mining.encoders.timm_image``.
         text_encoder: as in ``mining.encoders.sentence_text``.
         seed: of random weights.
+        captions: of the data, as in ``mining.encoders.openclip``.
 
     Raises:
         UserError: exit 2 for halves that are missing, given twice, or unknown; 3 and 4 for weights.
@@ -58,7 +62,7 @@ def open_encoders(
     if text_encoder:
         text = _sentence_transformers(text_encoder, device=device)
     if model is not None:
-        clip = open_openclip(model, pretrained, device=device, seed=seed)
+        clip = open_openclip(model, pretrained, device=device, seed=seed, captions=captions)
         if image is None and text is None:
             return clip
     return Encoders(image or clip.image, text or clip.text, one_space=False)
