@@ -40,8 +40,10 @@ def open_timm(name: str, weights: str | None = None, *, device: str, seed: int =
     source, overlay, fixed = _resolve(name, weights)
     if image_size is not None:
         overlay["input_size"] = (3, image_size, image_size)
-    torch.manual_seed(seed)
-    model = _create(name, weights, source, overlay, {"img_size": image_size} if fixed and image_size else {})
+    options = {"img_size": image_size} if fixed and image_size else {}
+    model = _create(name, weights, source, overlay, options, seed)
+    if weights != RANDOM:
+        _check_loaded(model, _create(name, RANDOM, source, overlay, options, seed), str(weights or name))
     config = resolve_model_data_config(model, {"img_size": image_size} if image_size else None)
     tag = model.pretrained_cfg.get("tag")
     description = {
@@ -66,7 +68,9 @@ def _resolve(name: str, weights: str | None) -> tuple[str, dict[str, Any], bool]
         raise usage("no such weights file", where=str(weights), fix="check the path")
     if not name.startswith(PREFIX):
         config = _folder_config(Path(name))
-        return f"local-dir:{name}", _overlay(weights), bool(config.get("fixed_input_size"))
+        # Older config.json do not say it, and timm then builds the model for another size and stretches its position embedding.
+        fixed = bool(config.get("fixed_input_size", _default_config(config["architecture"]).fixed_input_size))
+        return f"local-dir:{name}", {**_overlay(weights), "fixed_input_size": fixed}, fixed
     name = name.removeprefix(PREFIX)
     architecture, tag = split_model_name_tag(name)
     configs = get_arch_pretrained_cfgs(architecture) if timm.is_model(architecture) else {}
@@ -119,14 +123,29 @@ def _folder_config(folder: Path) -> dict[str, Any]:
             why="a guessed preprocessing gives other embeddings",
             fix="complete it from the model's card",
         )
-    return config
+    return {**content, **config}
 
 
-def _create(name: str, weights: str | None, source: str, overlay: dict[str, Any], options: dict[str, Any]) -> torch.nn.Module:
+def _default_config(architecture: str) -> Any:
+    if not timm.is_model(architecture):
+        raise usage(f"timm has no architecture {architecture!r}", fix="python -c 'import timm; print(timm.list_models())'")
+    return next(iter(get_arch_pretrained_cfgs(architecture).values()))
+
+
+def _create(name: str, weights: str | None, source: str, overlay: dict[str, Any], options: dict[str, Any], seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
     try:
         return timm.create_model(source, pretrained=weights != RANDOM, num_classes=0, pretrained_cfg_overlay=overlay, **options)
     except Exception as error:  # timm, torch, safetensors and the hub each have their own
         raise _told(error, name, weights) from None
+
+
+def _check_loaded(model: torch.nn.Module, untouched: torch.nn.Module, where: str) -> None:
+    """Refuses weights that leave a part of the model as it was made: without its classifier timm takes any file for any model."""
+    random = {name: tensor for name, tensor in untouched.state_dict().items() if tensor.numel() > 1 and tensor.min() < tensor.max()}
+    left = [name for name, tensor in model.state_dict().items() if name in random and torch.equal(tensor, random[name])]
+    if left:
+        raise mismatch(f"the weights are not of this model: nothing for {', '.join(left[:5])}", where=where, fix="give its own weights")
 
 
 def _told(error: Exception, name: str, weights: str | None) -> UserError:
