@@ -87,8 +87,10 @@ def embed_to_folder(
         return
     parts = Parts(out, recipe, len(samples), part_rows)
     ranks.barrier()  # all have looked before one could finish
-    if ranks.rank == 0 and parts.claim():
-        print(f"going on with the unfinished embeddings in {out}", file=sys.stderr)
+    if ranks.rank == 0:
+        parts.clear_torn()
+        if parts.claim():
+            print(f"going on with the unfinished embeddings in {out}", file=sys.stderr)
     ranks.barrier()
     todo = parts.unfinished()
     ranks.barrier()  # nobody adds a part before all have counted them

@@ -47,9 +47,10 @@ class Parts:
         Raises:
             UserError: exit 4 when the folder holds unfinished work of another kind, or embeddings that nobody says are ours.
         """
-        if self.folder.exists():
+        begun = any(self.folder.glob("part_*.npz"))
+        if begun or (self.folder / "key.json").exists():
             self._check()
-            return any(self.folder.glob("part_*.npz"))
+            return begun
         if any(self.out.glob("*_emb/*.npy")):
             raise mismatch("the folder holds embeddings that were made elsewhere", where=str(self.out), fix="choose another --out")
         write_json(self.folder / "key.json", self.key)
@@ -92,6 +93,11 @@ class Parts:
     def loaded(self, *names: str) -> Iterator[dict[str, Any]]:
         """All parts in order; none is held here once it is given away."""
         return (self.load(number, *names) for number in range(len(self)))
+
+    def clear_torn(self) -> None:
+        """Takes away what a kill left half written; it can be as large as the whole output."""
+        for path in self.out.glob("*/.*.tmp"):
+            path.unlink()
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
