@@ -90,6 +90,8 @@ def mine(
         options.filters.check(options.mining_method, (embeddings.image.shape[1], embeddings.text.shape[1]))
     except ValueError as error:
         raise usage(str(error)) from None
+    if options.filters.has_margin and embeddings.manifest.get("one_space") is False:
+        raise usage("a margin compares images with captions, and these were embedded by separate encoders", fix="embed with a CLIP model")
     found = search(
         embeddings.image,
         embeddings.text,
@@ -201,7 +203,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _add_sources(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--embeddings", help="folder written by mining.embed or clip-retrieval")
+    group.add_argument(
+        "--embeddings", help="folder written by mining.embed or clip-retrieval, or a parquet file with two columns of vectors"
+    )
     group.add_argument("--image-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the dataset")
     group.add_argument("--text-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the dataset")
     group.add_argument("--model", help="OpenCLIP model to embed the dataset's shards with")
@@ -264,19 +268,21 @@ def _embeddings_of_name(args: argparse.Namespace) -> str:
         return dataset.embeddings
     if dataset.shards is None:
         raise bad_input("the dataset has neither shards nor embeddings", where=args.dataset, fix="name them in datasets.yaml")
-    if args.model is None:
+    from mining.embed import embed_to_folder  # models take seconds to import
+    from mining.encoders import open_encoders
+    from mining.encoders.helip import helip_encoders
+
+    encoders = {"model": args.model, "pretrained": args.pretrained} if args.model else helip_encoders()
+    if encoders is None:
         raise bad_input(
             "the dataset is not embedded yet, and HELIP's encoders (DINOv2 ViT-S/14 with registers, all-mpnet-base-v2) are not on disk",
             where=dataset.shards,
-            fix="embed with an OpenCLIP model: --model M --pretrained P here; or give --embeddings, or --image-embeddings and "
-            "--text-embeddings",
+            fix="embed with an OpenCLIP model: --model M --pretrained P here; or with any others, python -m mining.embed --image-encoder E "
+            "--text-encoder T; or give --embeddings, or --image-embeddings and --text-embeddings",
         )
-    from mining.embed import embed_to_folder  # models take seconds to import
-    from towers.load import load_encoder
-
     out = str(Path(args.save_path) / f"{args.dataset}_embeddings")
     samples = open_samples(shards_between(dataset.shards, args.start_tar, args.end_tar))
-    embed_to_folder(samples, load_encoder(args.model, args.pretrained, device=args.device), out, device=args.device)
+    embed_to_folder(samples, open_encoders(**encoders, device=args.device), out, device=args.device)
     return out
 
 

@@ -23,7 +23,7 @@ import numpy as np
 try:
     import numba
 except ImportError:
-    numba = None
+    numba = None  # type: ignore[assignment]
 
 KEPT, GROUP, DUPLICATE, FLOOR, MAX_IMAGE, MIN_IMAGE, MAX_TEXT, MIN_TEXT, MAX_SCORE, MARGIN = range(10)
 REASONS = 10
@@ -59,7 +59,7 @@ TINY = 2.0**-150
 """A score up to here is 0 once stored as float32."""
 NOWHERE = np.uint64(0xFFFFFFFFFFFFFFFF)
 """The place after all places."""
-COMPILED = numba is not None and not numba.config.DISABLE_JIT
+COMPILED = numba is not None and not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 CHUNK = 64 if COMPILED else 4096
 """Columns looked at together; only a chunk with a hit is looked into."""
 

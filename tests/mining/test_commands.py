@@ -99,7 +99,7 @@ def test_another_datasets_folder_is_refused(table, shards, checkpoint, tmp_path)
     ("arguments", "code", "says"),
     [
         (("--csv", "no.csv", "--model", "hardpairs-test"), 2, "no such file"),
-        (("--csv", "TABLE", "--model", "NoModel"), 2, "unknown model"),
+        (("--csv", "TABLE", "--model", "NoModel", "--pretrained", "none"), 2, "unknown model"),
         (("--csv", "TABLE", "--model", "hardpairs-test", "--pretrained", "no.pt"), 2, "no such checkpoint"),
         (("--csv", "TABLE", "--model", "hardpairs-test", "--pretrained", "TORN"), 4, "not a whole, safe checkpoint"),
         (("--csv", "TABLE", "--model", "RN50", "--pretrained", "CHECKPOINT"), 4, "not of RN50"),

@@ -41,9 +41,12 @@ def test_embeddings_made_elsewhere(arrays, tmp_path):
         lists = pa.FixedSizeListArray.from_arrays(pa.array(text[rows].ravel(), pa.float16()), 8)
         pq.write_table(pa.table({"image": image[rows].astype(np.float32).tolist(), "y": lists}), tmp_path / f"parts/{part}.parquet")
     pq.write_table(pa.concat_tables([pq.read_table(path) for path in sorted((tmp_path / "parts").iterdir())]), tmp_path / "one.parquet")
+    named = pq.read_table(tmp_path / "one.parquet").rename_columns(["image_embedding", "text_embedding"])
+    pq.write_table(named, tmp_path / "named.parquet")
     sources = {
         "npy": pair(tmp_path),
         "folder": ("--embeddings", tmp_path / "cr"),
+        "named": ("--embeddings", tmp_path / "named.parquet"),
         "parquet": ("--image-embeddings", f"{tmp_path}/one.parquet:image", "--text-embeddings", f"{tmp_path}/one.parquet:y"),
         "parts": ("--image-embeddings", f"{tmp_path}/parts:image", "--text-embeddings", f"{tmp_path}/parts:y"),
     }
@@ -95,6 +98,12 @@ def test_bad_columns(arrays, tmp_path, source, code, says):
     (tmp_path / "torn.parquet").write_bytes((tmp_path / "one.parquet").read_bytes()[:-9])
     done = mine(*("--dataset", "x", "--save_path", tmp_path / "o", "--image-embeddings", tmp_path / source), *pair(tmp_path)[2:])
     assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_columns_that_cannot_be_told_apart(arrays, tmp_path):
+    pq.write_table(pa.table({"a": arrays[0].astype(np.float32).tolist(), "b": [0] * 60}), tmp_path / "one.parquet")
+    done = mine("--dataset", "x", "--save_path", tmp_path / "o", "--embeddings", tmp_path / "one.parquet")
+    assert done.returncode == 3 and "columns of vectors: a" in done.stderr and "one.parquet:COLUMN" in done.stderr
 
 
 def test_what_it_prints(arrays, tmp_path):
