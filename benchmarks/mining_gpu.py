@@ -1,10 +1,13 @@
 """Exact hard pair mining on one GPU: seconds by stage, against what the card can do, and rows checked against float64.
 
     python -m benchmarks.mining_gpu --pairs 2900000 --out benchmarks/results/mining_gpu.json
-    python -m benchmarks.mining_gpu --pairs 50000 --repeats 2
+    python -m benchmarks.mining_gpu --device cpu --pairs 45312 --tile 256 --out benchmarks/results/mining_device_on_cpu.json
 
-Data: N pairs of 384-d image and 768-d text embeddings made on the GPU, themed as in ``benchmarks.mining``, in no order. The search is timed as
+Data: N pairs of 384-d image and 768-d text embeddings made on the device, themed as in ``benchmarks.mining``, in no order. The search is timed as
 ``mining.search.search`` runs it, from embeddings in the host's memory to finished lists there; compiled code is loaded before.
+
+``--device cpu`` takes the same way with plain torch in the GPU's place: its seconds say nothing about a GPU, but how many pairs the device would
+hand to the host, and what the host takes for them, hold for one. With N / ``--tile`` as on the GPU, the lists fill in as many steps.
 """
 
 from __future__ import annotations
@@ -35,19 +38,19 @@ DUPLICATE = 0.98
 THEMES, TOPICS, PARTS = 40, 20, 10
 
 
-def themed(count: int, seed: int = 0) -> list[np.ndarray]:
-    """``benchmarks.mining.themed``, made on the GPU: other numbers of the same kind. float32 on the host."""
-    generator = torch.Generator("cuda").manual_seed(seed)
+def themed(count: int, device: str, seed: int = 0) -> list[np.ndarray]:
+    """``benchmarks.mining.themed``, made on the device: other numbers of the same kind. float32 on the host."""
+    generator = torch.Generator(device).manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, device="cuda")
+        return torch.randn(shape, generator=generator, device=device)
 
     weights = (normal(THEMES, 1, 1) + normal(THEMES, TOPICS, 1) + normal(THEMES, TOPICS, PARTS)).exp().flatten()
     ends = (weights.double().cumsum(0) / weights.double().sum()).clamp(max=1.0)
-    leaf = torch.searchsorted(ends, torch.rand(count, generator=generator, device="cuda", dtype=torch.float64)).clamp(max=len(ends) - 1)
+    leaf = torch.searchsorted(ends, torch.rand(count, generator=generator, device=device, dtype=torch.float64)).clamp(max=len(ends) - 1)
     arrays = []
     for width in WIDTHS:
-        spectrum = torch.arange(1, width + 1, device="cuda") ** -0.35
+        spectrum = torch.arange(1, width + 1, device=device) ** -0.35
         spectrum /= spectrum.norm()
         theme, topic, part = (normal(n, width) * spectrum for n in (THEMES, THEMES * TOPICS, THEMES * TOPICS * PARTS))
         rows = np.empty((count, width), np.float32)
@@ -104,8 +107,10 @@ class Stages:
             setattr(module, attribute, self.timed(name, getattr(module, attribute)))
 
 
-def ceilings() -> dict[str, float]:
-    """What the card reaches here: bfloat16 and float16 products of 8192 x 8192 random numbers, and a copy in its memory."""
+def ceilings(device: str) -> dict[str, float]:
+    """What the device reaches here: bfloat16 and float16 products of 8192 x 8192 random numbers, and a copy in its memory; nothing on a CPU."""
+    if device == "cpu":
+        return {}
     found = {}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
         left, right = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
@@ -118,7 +123,11 @@ def ceilings() -> dict[str, float]:
 
 
 def device_seconds(work: Callable[[], object], repeats: int = 20) -> float:
-    """Median over repeats, by the device's clock."""
+    """Median over repeats, by the device's clock; on a CPU, of one."""
+    if not torch.cuda.is_available():
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
     times = []
     for number in range(repeats + 3):
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -158,10 +167,18 @@ def _seed_again(sweep: mining_device.DeviceSweep, first: torch.Tensor, second: t
     sweep._seed(first, second, 0, len(first))
 
 
-def check(image: np.ndarray, text: np.ndarray, found: Found, sample: int) -> dict[str, int]:
+def _device_memory(device: str) -> dict[str, float]:
+    """Peaks, in GB; nothing for a CPU, whose are the host's."""
+    if device == "cpu":
+        return {}
+    peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    return {f"device_gb_{name}": size / 1e9 for name, size in peaks.items()}
+
+
+def check(image: np.ndarray, text: np.ndarray, found: Found, sample: int, device: str) -> dict[str, int]:
     """Sampled rows against float64 products with all rows: scores rounded to float32, ties by row number."""
     rows = np.sort(np.random.default_rng(0).choice(len(image), min(sample, len(image)), replace=False))
-    similarities = [_similarities(side, rows) for side in (image, text)]
+    similarities = [_similarities(side, rows, device) for side in (image, text)]
     score = similarities[0].clip(0) * similarities[1].clip(0) * np.all([part <= DUPLICATE for part in similarities], axis=0)
     score[np.arange(len(rows)), rows] = 0
     score = score.astype(np.float32)
@@ -174,20 +191,20 @@ def check(image: np.ndarray, text: np.ndarray, found: Found, sample: int) -> dic
     return {"rows": len(rows), "rows_with_another_list": wrong_rows, "rows_with_other_scores": wrong_scores}
 
 
-def _similarities(side: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _similarities(side: np.ndarray, rows: np.ndarray, device: str) -> np.ndarray:
     """(S, N) float64 cosines of unit rows as the search makes them."""
 
     def unit(part: np.ndarray) -> torch.Tensor:
         part = part.astype(np.float64)
-        return torch.from_numpy((part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32)).cuda().double()
+        return torch.from_numpy((part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32)).to(device).double()
 
     own = unit(side[rows])
     return np.concatenate([(own @ unit(side[start : start + 65536]).T).cpu().numpy() for start in range(0, len(side), 65536)], axis=1)
 
 
-def one_search(image: np.ndarray, text: np.ndarray) -> tuple[Found, float]:
+def one_search(image: np.ndarray, text: np.ndarray, device: str) -> tuple[Found, float]:
     start = time.perf_counter()
-    found = search(image, text, top_k=TOP_K, filters=Filters(), device="cuda", verbose=True)
+    found = search(image, text, top_k=TOP_K, filters=Filters(), device=device, verbose=True)
     assert found is not None
     return found, time.perf_counter() - start
 
@@ -197,33 +214,37 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2_900_000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--sample", type=int, default=200, help="rows to check against float64")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--tile", type=int, default=DEVICE_TILE, help="rows of a tile")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    peaks = ceilings()
+    mining_search.DEVICE_TILE, mining_search.runs_on_device = args.tile, lambda device: True  # type: ignore[assignment]
+    peaks = ceilings(args.device)
     print(peaks, flush=True)
-    small = themed(40_000, seed=1)
-    one_search(*small)
+    small = themed(min(40_000, args.pairs // 4), args.device, seed=1)
+    one_search(*small, args.device)
     print("compiled", flush=True)
-    image, text = themed(args.pairs)
+    image, text = themed(args.pairs, args.device)
     print("data made", flush=True)
     runs, stages = [], Stages()
     stages.watch()
     for _ in range(args.repeats):
         stages.clear()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        found, seconds = one_search(image, text)
+        if args.device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        found, seconds = one_search(image, text, args.device)
         runs.append(
             {
                 "seconds": seconds,
                 "stages": dict(stages.seconds),
                 "batches": stages.calls["receive"],
-                "pairs_offered": stages.pairs,
-                "device_gb_allocated": torch.cuda.max_memory_allocated() / 1e9,
-                "device_gb_reserved": torch.cuda.max_memory_reserved() / 1e9,
+                "pairs_offered_per_row": stages.pairs / args.pairs,
+                "nanoseconds_per_pair_offered": stages.seconds["offer pairs"] / max(1, stages.pairs) * 1e9,
+                **_device_memory(args.device),
                 "host_gb_above_embeddings": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6,
-                "sweep_tflops": args.pairs * (args.pairs + DEVICE_TILE) * sum(WIDTHS) / stages.seconds["sweep"] / 1e12,
+                "sweep_tflops": args.pairs * (args.pairs + args.tile) * sum(WIDTHS) / stages.seconds["sweep"] / 1e12,
             }
         )
         print(runs[-1], flush=True)
@@ -233,15 +254,16 @@ def main() -> None:
     stages.sweep = None
     results = {
         "command": " ".join(["python -m benchmarks.mining_gpu", *sys.argv[1:]]),
-        "machine": {**describe_machine(), "gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda},
+        "machine": {**describe_machine(), "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None},
         "pairs": args.pairs,
+        "tile": args.tile,
         "threads": torch.get_num_threads(),
         "peaks": peaks,
         "runs": runs,
-        "one_tile": {**tile, "share_of_bfloat16_peak": tile["products_tflops"] / peaks["bfloat16_tflops"]},
+        "one_tile": {**tile, **({"share_of_bfloat16_peak": tile["products_tflops"] / peaks["bfloat16_tflops"]} if peaks else {})},
         "kept": found.kept,
         "removed": found.removed,
-        "check": check(image, text, found, args.sample),
+        "check": check(image, text, found, args.sample, args.device),
     }
     print(results["check"], flush=True)
     if args.out:

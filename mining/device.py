@@ -227,8 +227,8 @@ class DeviceSweep:
         """Offers what a batch has found to the lists; one that found too much is to be done again in parts."""
         assert self._lists is not None
         with self._aside(batch.done):
-            for slots, thresholds in batch.seeds:
-                np.maximum(self._lists.threshold[slots], thresholds.cpu().numpy(), out=self._lists.threshold[slots])
+            for part, thresholds in batch.seeds:
+                np.maximum(self._lists.threshold[part], thresholds.cpu().numpy(), out=self._lists.threshold[part])
             count = int(batch.hits.count)
             if count > CAPACITY:
                 again = batch.tiles if len(batch.tiles) > 1 else quarters(batch.tiles[0])
@@ -323,5 +323,4 @@ def _cuts(slots: np.ndarray) -> list[int]:
     """Cuts of pairs sorted by slot into pieces for the threads, each slot's pairs in one."""
     pieces = PIECES * torch.get_num_threads()
     wanted = np.arange(1, pieces) * len(slots) // pieces
-    cuts = np.searchsorted(slots, slots[wanted]) if len(slots) else []
-    return sorted({0, *map(int, cuts), len(slots)})
+    return np.unique(np.concatenate(([0], np.searchsorted(slots, slots[wanted]), [len(slots)]))).tolist() if len(slots) else []

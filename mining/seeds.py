@@ -51,8 +51,8 @@ def _sure_scores(first: torch.Tensor, second: torch.Tensor, bounds: Bounds, limi
 
 def _interval(block: torch.Tensor, error: float) -> tuple[torch.Tensor, torch.Tensor]:
     value = block.float()
-    error = value.abs() * ROUNDING + error
-    return value - error, value + error
+    room = value.abs() * ROUNDING + error
+    return value - room, value + room
 
 
 def _score(bounds: Bounds, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -9,13 +9,18 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
+from formats.errors import UserError
 from mining import device, hits, kernel, search, seeds
 from mining.bound import similarity_error
 from mining.device import HalfProducts, own_device
 from mining.filters import Filters
 from mining.hits import ROUNDING, UNDERFLOW, Bounds, Hits, Side
-from mining.sweep import factor_tables
+from mining.plan import make_plan
+from mining.ranks import Ranks
+from mining.rows import write_unit_rows
+from mining.sweep import factor_tables, merged, packed
 from mining.work import Work
 from tests.helpers import ROOT
 from tests.mining.reference import dots, reference, unit
@@ -273,3 +278,54 @@ def test_first_thresholds_are_below_the_kth_kept_score(where, mode):
     last = -np.sort(-np.where(kept, score, -1), axis=1)[:, 19]
     assert (found < last).all() and (found > 0.9 * last).mean() > 0.9
     assert (seeds.first_thresholds(*[block[:, :19] for block in blocks], bounds, limits.tolist(), related[:, :19].to(where), 20) == 0).all()
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
+    """Each rank has lists of all rows from its own tiles alone, many of them without the tile on the diagonal that gives first thresholds."""
+    through_device(30, 1 << 16)
+    image, text, _ = data()
+    order = np.arange(len(image))
+    units = [np.empty(rows.shape, np.float32) for rows in (image, text)]
+    for rows, out in zip((image, text), units, strict=True):
+        write_unit_rows(rows, order, "", out)
+    plan = make_plan(rows=260, pool=260, widths=[16, 16], depth=6, tile=30)
+    known = search._kernel_data(units, order, None, Filters(), "HPM")
+    parts = []
+    for rank in range(3):
+        sweep = search._sweep(known, units, units, [0.0, 0.0], plan, where)
+        tiles = search._own(plan.tiles(0, 260), Ranks(rank, 3))
+        parts.append(packed(search._fill(plan, tiles, 0, 260, sweep, None, "", tqdm(disable=True))))
+    lists = merged(parts, 0)
+    indices, scores, removed, last = (
+        np.full((260, 6), -1),
+        np.zeros((260, 6), np.float32),
+        np.zeros((260, 10), np.int64),
+        np.zeros(260, np.uint64),
+    )
+    scratch = kernel.make_scratch(lists.column.shape[1])
+    kernel.finish(0, 260, scratch, known, lists, 6, 0, indices, scores, removed, last)
+    expected = reference(image, text, 6)
+    assert (indices == expected[0]).all() and (scores == expected[1]).all()
+
+
+def test_short_memory_halves_the_blocks(through_device, monkeypatch, capsys):
+    """A device with room for blocks of 40 rows, then one without room for the rows themselves."""
+    through_device(200, 1 << 16)
+    image, text, _ = data()
+    expected = reference(image, text, 6)
+    make, most = HalfProducts.__init__, 40
+
+    def short(self, units, block, where):
+        if block > most:
+            raise torch.OutOfMemoryError("as CUDA says it")
+        make(self, units, block, where)
+
+    monkeypatch.setattr(HalfProducts, "__init__", short)
+    monkeypatch.setattr(device, "SMALLEST_BLOCK", 25)
+    found = search.search(image, text, top_k=6, filters=Filters())
+    assert (found.indices == expected[0]).all() and "out of memory on cpu: starting with blocks of 25 rows" in capsys.readouterr().err
+    most = 0
+    with pytest.raises(UserError, match="no room for the rows") as error:
+        search.search(image, text, top_k=6, filters=Filters())
+    assert error.value.code == 5
