@@ -118,7 +118,15 @@ def main() -> None:
             results[name] = [run_variant(name, args.runs, args.data, args.work, seed) for seed in range(args.seeds)]
         means = (sum(r[metric] for r in results[name]) / len(results[name]) for metric in METRICS)
         print(f"| {name} | " + " | ".join(f"{100 * mean:.1f}" for mean in means) + " |", flush=True)
-        write_json(args.out, {"command": " ".join(["python -m benchmarks.quality", *sys.argv[1:]]), "machine": describe_machine(), "split": "val", "results": results})
+        write_json(
+            args.out,
+            {
+                "command": " ".join(["python -m benchmarks.quality", *sys.argv[1:]]),
+                "machine": describe_machine(),
+                "split": "val",
+                "results": results,
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,13 @@ def main() -> None:
     print(f"median ratio of step times, patched to installed: {ratio:.3f}")
     write_json(
         args.out,
-        {"command": " ".join(["python -m benchmarks.trainer", *sys.argv[1:]]), "machine": describe_machine(), "model": args.model, "ratios": rounds, "median_ratio": ratio},
+        {
+            "command": " ".join(["python -m benchmarks.trainer", *sys.argv[1:]]),
+            "machine": describe_machine(),
+            "model": args.model,
+            "ratios": rounds,
+            "median_ratio": ratio,
+        },
     )
 
 

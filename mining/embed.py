@@ -1,134 +1,194 @@
-"""Embeds a dataset's images and captions with a CLIP model.
+"""Embeds a dataset's images and captions.
 
     python -m mining.embed --csv pairs.csv --model ViT-B-32 --pretrained epoch_5.pt --out EMB
-    python -m mining.embed --shards 'data/{00000..00331}.tar' --model hardpairs-small --pretrained runs/base/checkpoints/epoch_1.pt --out EMB
+    python -m mining.embed --shards 'data/{00000..00331}.tar' --out EMB \\
+        --image-encoder timm/vit_small_patch14_reg4_dinov2.lvd142m --text-encoder sentence-transformers/all-mpnet-base-v2
+    torchrun --nproc_per_node 8 -m mining.embed --shards data --model ViT-B-32 --pretrained laion2b_s34b_b79k --out EMB
 
-Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. A finished folder made from the same data, model and
-weights is kept as it is.
+Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. Killed anywhere, the same command goes on: finished parts
+are in EMB/.unfinished. A finished folder made from the same data, model and weights is kept as it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from formats.embeddings import open_embeddings, write_embeddings
-from formats.errors import Exit, UserError, bad_input, mismatch, run_command, usage, whole_number
-from formats.images import BadImage, decode
+from formats.embeddings import EmbeddedRows, open_embeddings, write_streamed
+from formats.errors import Exit, bad_input, mismatch, non_finite, run_command, usage, whole_number
 from formats.samples import Samples, open_samples
-from towers.load import Encoder, load_encoder
+from mining.datasets import shards_between
+from mining.encoders import Encoders, open_encoders
+from mining.parts import Parts
+from mining.ranks import Ranks, join
+from mining.stream import Clock, Embedded, encoded
+
+PART_ROWS = 8192
+"""Rows between commits: what a kill can cost, and what is in memory at once."""
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """Unit-length embeddings of the rows that could be used: ``image`` and ``text`` (M, D) float32, ``rows`` (M,) int64 ascending."""
-
-    image: np.ndarray
-    text: np.ndarray
-    rows: np.ndarray
-    rejected: dict[int, str]
-
-
-class _Rows(Dataset):
-    """(row number, transformed image or ``None``, reason) for each row that may be used."""
-
-    def __init__(self, samples: Samples, rows: list[int], transform: Callable) -> None:
-        self.samples, self.rows, self.transform = samples, rows, transform
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int) -> tuple[int, torch.Tensor | None, str]:
-        row = self.rows[i]
-        try:
-            return row, self.transform(decode(self.samples.image_bytes(row))), ""
-        except BadImage as error:
-            return row, None, str(error)
-        except OSError:
-            return row, None, "missing_file"
+def embed(samples: Samples, encoders: Encoders, *, batch_size: int = 256, workers: int = 2, device: str = "cpu") -> Embedded:
+    """Embeds every usable row in memory; a row whose image cannot be read is left out, with its reason in ``rejected``."""
+    batches = list(_batches(samples, range(len(samples)), batch_size))
+    found = []
+    with tqdm(total=sum(map(len, batches)), unit="pair", desc="embed", file=sys.stderr, disable=None) as bar:
+        for rows in encoded(samples, encoders, batches, workers=workers, device=device):
+            found.append(rows)
+            bar.update(len(rows.rows) + len(rows.rejected))
+    rows = Embedded.joined(found)
+    rejected = dict(sorted({**samples.rejected, **rows.rejected}.items()))
+    if not len(rows.rows):
+        raise _nothing_embedded(samples, rejected)
+    return Embedded(rows.image, rows.text, rows.rows, rejected)
 
 
-def _collate(batch: list[tuple[int, torch.Tensor | None, str]]) -> tuple[list[int], torch.Tensor | None, dict[int, str]]:
-    """(kept rows, their images stacked, reasons of the others); stacked in the worker, since each tensor is passed on by itself."""
-    good = [(row, image) for row, image, _ in batch if image is not None]
-    images = torch.stack([image for _, image in good]) if good else None
-    return [row for row, _ in good], images, {row: reason for row, _, reason in batch if reason}
-
-
-def embed(samples: Samples, encoder: Encoder, *, batch_size: int = 256, workers: int = 2, device: str = "cpu") -> Embedded:
-    """Embeds every usable row; a row whose image cannot be read is left out, with its reason in ``rejected``."""
-    rejected = dict(samples.rejected)
-    rows = [row for row in range(len(samples)) if row not in rejected]
-    loader = DataLoader(_Rows(samples, rows, encoder.transform), batch_size=batch_size, num_workers=workers, collate_fn=_collate)
-    images, texts, kept = [], [], []
-    with tqdm(total=len(rows), unit="pair", desc="embed", file=sys.stderr, disable=None) as bar, torch.inference_mode():
-        for good, pixels, reasons in loader:
-            rejected.update(reasons)
-            if pixels is not None:
-                kept += good
-                tokens = encoder.tokenizer([samples.caption(row) for row in good]).to(device)
-                images.append(encoder.model.encode_image(pixels.to(device), normalize=True).float().cpu().numpy())
-                texts.append(encoder.model.encode_text(tokens, normalize=True).float().cpu().numpy())
-            bar.update(len(good) + len(reasons))
-    if not kept:
-        raise bad_input("no pair could be embedded", where=samples.source, why=f"rejected: {dict(Counter(rejected.values()))}")
-    return Embedded(np.concatenate(images), np.concatenate(texts), np.array(kept, np.int64), dict(sorted(rejected.items())))
-
-
-def embed_to_folder(samples: Samples, encoder: Encoder, out: str | Path, **options) -> None:
+def embed_to_folder(
+    samples: Samples,
+    encoders: Encoders,
+    out: str | Path,
+    *,
+    batch_size: int = 256,
+    workers: int = 2,
+    device: str = "cpu",
+    part_rows: int = PART_ROWS,
+    ranks: Ranks | None = None,
+) -> None:
     """Embeds into a folder in clip-retrieval's layout; does nothing when it already holds just this.
+
+    The parts are shared among the ranks. With one number of threads and one batch size, the bytes are the same for every number of ranks,
+    every number of workers, and after any kill and restart.
 
     Raises:
         UserError: exit 4 when the folder holds embeddings of other data or of another model; exit 6 for non-finite ones.
     """
+    out, ranks = Path(out), ranks or Ranks()
     recipe = {
         "kind": "embeddings",
         "dataset_fingerprint": samples.fingerprint,
         "num_samples": len(samples),
         "normalised": True,
-        **encoder.description,
+        "dtype": "float32",
+        **encoders.description,
     }
-    if _is_done(Path(out), recipe):
-        print(f"already embedded: {out}", file=sys.stderr)
+    if _is_done(out, recipe):
+        if ranks.rank == 0:
+            Parts(out, recipe, len(samples), part_rows).remove()  # killed just before
+            print(f"already embedded: {out}", file=sys.stderr)
         return
-    result = embed(samples, encoder, **options)
-    bad = ~(np.isfinite(result.image).all(axis=1) & np.isfinite(result.text).all(axis=1))
+    parts = Parts(out, recipe, len(samples), part_rows)
+    ranks.barrier()  # all have looked before one could finish
+    if ranks.rank == 0:
+        parts.clear_torn()
+        if parts.claim():
+            print(f"going on with the unfinished embeddings in {out}", file=sys.stderr)
+    ranks.barrier()
+    todo = parts.unfinished()
+    ranks.barrier()  # nobody adds a part before all have counted them
+    _make_parts(samples, encoders, parts, todo[ranks.rank :: ranks.world_size], batch_size, workers, device, quiet=ranks.rank > 0)
+    ranks.barrier()
+    if ranks.rank == 0:
+        _join_parts(samples, parts, recipe)
+    ranks.barrier()
+
+
+def _make_parts(
+    samples: Samples, encoders: Encoders, parts: Parts, todo: list[int], batch_size: int, workers: int, device: str, *, quiet: bool
+) -> None:
+    counts = [len(parts.rows(number)) - _rejected_in(samples, parts.rows(number)) for number in todo]
+    clock, start = Clock(), time.perf_counter()
+    batches = (batch for number in todo for batch in _batches(samples, parts.rows(number), batch_size))
+    found = encoded(samples, encoders, batches, workers=workers, device=device, clock=clock)
+    with tqdm(total=sum(counts), unit="pair", desc="embed", file=sys.stderr, disable=True if quiet else None) as bar:
+
+        def watched() -> Iterator[Embedded]:
+            for rows in found:
+                bar.set_postfix_str(f"waiting for data {clock.share_waiting:.0%}", refresh=False)
+                bar.update(len(rows.rows) + len(rows.rejected))
+                yield rows
+
+        stream = watched()
+        for number, count in zip(todo, counts, strict=True):
+            part = Embedded.joined(list(islice(stream, -(-count // batch_size))))
+            _check_finite(part)
+            parts.save(number, part)
+    if sum(counts) and not quiet:
+        speed = sum(counts) / (time.perf_counter() - start)
+        print(f"{speed:,.0f} pairs/s, {clock.share_waiting:.0%} of the time waiting for data", file=sys.stderr)
+
+
+def _rejected_in(samples: Samples, rows: range) -> int:
+    return sum(row in samples.rejected for row in rows)
+
+
+def _batches(samples: Samples, rows: range, size: int) -> Iterator[list[int]]:
+    """The usable ones of ``rows``, ``size`` at a time."""
+    usable = (row for row in rows if row not in samples.rejected)
+    while batch := list(islice(usable, size)):
+        yield batch
+
+
+def _check_finite(part: Embedded) -> None:
+    bad = ~(np.isfinite(part.image).all(axis=1) & np.isfinite(part.text).all(axis=1))
     if bad.any():
-        raise UserError(
-            Exit.NON_FINITE,
-            f"{bad.sum()} embeddings are not finite",
-            where=f"rows {result.rows[bad][:10].tolist()}",
-            fix="use other weights",
-        )
-    rows = result.rows.tolist()
-    write_embeddings(
-        out,
-        image=result.image,
-        text=result.text,
-        rows=result.rows,
-        captions=[samples.caption(row) for row in rows],
-        keys=[samples.keys[row] for row in rows],
-        groups=samples.groups[result.rows],
-        manifest={
-            **recipe,
-            "dtype": "float32",
-            "kept": len(rows),
-            "rejected": {str(row): reason for row, reason in result.rejected.items()},
-        },
+        raise non_finite(f"{bad.sum()} embeddings are not finite", where=f"rows {part.rows[bad][:10].tolist()}", fix="use other weights")
+
+
+def _join_parts(samples: Samples, parts: Parts, recipe: dict) -> None:
+    """Writes the folder's files from its parts, then takes the parts away."""
+    missing = parts.unfinished()
+    if missing:  # some file systems show a file late
+        raise mismatch(f"{len(missing)} parts are not there", where=str(parts.folder), fix="start the same command again")
+    widths, kept, rejected = _counted(samples, parts)
+    if not kept:
+        raise _nothing_embedded(samples, rejected)
+    write_streamed(
+        parts.out,
+        (_with_texts(samples, part) for part in parts.loaded("image", "text", "rows") if len(part["rows"])),
+        shapes=((kept, widths[0]), (kept, widths[1])),
+        dtype=np.dtype(np.float32),
+        manifest={**recipe, "kept": kept, "rejected": {str(row): reason for row, reason in sorted(rejected.items())}},
     )
-    print(
-        f"{len(samples)} pairs = {len(rows)} embedded + {len(result.rejected)} rejected {dict(Counter(result.rejected.values()))}",
-        file=sys.stderr,
+    parts.remove()
+    told = dict(sorted(Counter(rejected.values()).items()))
+    print(f"{len(samples)} pairs = {kept} embedded + {len(rejected)} rejected {told}", file=sys.stderr)
+
+
+def _counted(samples: Samples, parts: Parts) -> tuple[tuple[int, int], int, dict[int, str]]:
+    """(widths of image and text embeddings, kept rows, reasons of the others) of all parts."""
+    rejected, kept, widths = dict(samples.rejected), 0, (0, 0)
+    for number in range(len(parts)):
+        part = parts.load(number, "rows", "rejected")
+        rejected.update(part["rejected"])
+        if len(part["rows"]) and not kept:
+            widths = tuple(parts.load(number, name)[name].shape[1] for name in ("image", "text"))
+        kept += len(part["rows"])
+    return widths, kept, rejected
+
+
+def _with_texts(samples: Samples, part: dict[str, np.ndarray]) -> EmbeddedRows:
+    rows = part["rows"].tolist()
+    return EmbeddedRows(
+        part["image"],
+        part["text"],
+        part["rows"],
+        [samples.caption(row) for row in rows],
+        [samples.keys[row] for row in rows],
+        samples.groups[part["rows"]],
     )
+
+
+def _nothing_embedded(samples: Samples, rejected: dict[int, str]) -> Exception:
+    return bad_input("no pair could be embedded", where=samples.source, why=f"rejected: {dict(Counter(rejected.values()))}")
 
 
 def _is_done(out: Path, recipe: dict) -> bool:
@@ -146,33 +206,88 @@ def _is_done(out: Path, recipe: dict) -> bool:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m mining.embed", description="Embed the images and captions of a dataset with a CLIP model."
-    )
-    data = parser.add_argument_group("data (one of)")
-    data.add_argument("--shards", nargs="+", help="webdataset tars: brace text, glob, folder or list")
-    data.add_argument("--csv", help="OpenCLIP CSV or TSV, or MiniCLIP captions.json")
-    parser.add_argument("--csv-separator", help="default: found from the header")
-    parser.add_argument("--csv-img-key", default="filepath")
-    parser.add_argument("--csv-caption-key", default="title")
-    parser.add_argument("--model", required=True, help="OpenCLIP model name")
-    parser.add_argument("--pretrained", help="checkpoint file or OpenCLIP tag")
+    parser = argparse.ArgumentParser(prog="python -m mining.embed", description="Embed the images and captions of a dataset.")
+    _add_data(parser.add_argument_group("data (--shards or --csv)"))
+    _add_encoders(parser.add_argument_group("encoders (--model, or one for each half; --model stands for a half that is not named)"))
     parser.add_argument("--out", required=True)
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
-    parser.add_argument("--workers", type=whole_number(0), default=2)
+    parser.add_argument("--workers", type=whole_number(0), default=2, help="processes of each rank that load and decode")
+    parser.add_argument("--part-rows", type=whole_number(1), default=PART_ROWS, help="rows between commits of unfinished work")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(argv)
     if bool(args.shards) == bool(args.csv):
         raise usage("give either --shards or --csv")
+    if args.csv and (args.start_tar is not None or args.end_tar is not None):
+        raise usage("--start_tar and --end_tar choose among --shards", fix="leave them out")
     return args
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--shards", nargs="+", help="webdataset tars: brace text, glob, folder or list")
+    group.add_argument("--start_tar", "--start-tar", type=whole_number(0), help="first tar, by its number")
+    group.add_argument("--end_tar", "--end-tar", type=whole_number(0), help="last tar, included")
+    group.add_argument("--csv", help="OpenCLIP CSV or TSV, or MiniCLIP captions.json")
+    group.add_argument("--csv-separator", help="default: found from the header")
+    group.add_argument("--csv-img-key", default="filepath")
+    group.add_argument("--csv-caption-key", default="title")
+    group.add_argument("--csv-group-key", default="group", help="column of a CSV whose equal values are known positives (may be absent)")
+    group.add_argument("--image-root", help="folder of a captions.json's images (default: images/ beside it)")
+
+
+def _add_encoders(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", help="OpenCLIP model name")
+    group.add_argument("--pretrained", help="its checkpoint file or OpenCLIP tag; none: random weights, to try things out")
+    group.add_argument("--image-encoder", help="timm/NAME, or a folder with config.json and weights")
+    group.add_argument("--image-weights", help="a local file of its weights; none: random ones")
+    group.add_argument("--image-size", type=whole_number(1), help="pixels of its input, where it is not to be the model's own")
+    group.add_argument("--text-encoder", help="sentence-transformers model: a name or a folder (pip install sentence-transformers)")
+    group.add_argument("--seed", type=whole_number(0), default=0, help="of random weights")
+
+
+def open_data(args: argparse.Namespace) -> Samples:
+    """The samples that the data flags name."""
+    source = args.csv or shards_between(args.shards if len(args.shards) > 1 else args.shards[0], args.start_tar, args.end_tar)
+    return open_samples(
+        source,
+        separator=args.csv_separator,
+        image_key=args.csv_img_key,
+        caption_key=args.csv_caption_key,
+        group_key=args.csv_group_key,
+        image_root=args.image_root,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    source = args.csv or (args.shards if len(args.shards) > 1 else args.shards[0])
-    samples = open_samples(source, separator=args.csv_separator, image_key=args.csv_img_key, caption_key=args.csv_caption_key)
-    encoder = load_encoder(args.model, args.pretrained, device=args.device)
-    embed_to_folder(samples, encoder, args.out, batch_size=args.batch_size, workers=args.workers, device=args.device)
+    ranks = join()
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if args.device == "cuda" and ranks.world_size > 1 else args.device
+    if ranks.rank == 0:
+        samples = open_data(args)  # builds the index of each tar, once
+    ranks.barrier()
+    if ranks.rank:
+        samples = open_data(args)
+    encoders = open_encoders(
+        model=args.model,
+        pretrained=args.pretrained,
+        image_encoder=args.image_encoder,
+        image_weights=args.image_weights,
+        image_size=args.image_size,
+        text_encoder=args.text_encoder,
+        device=device,
+        seed=args.seed,
+        captions=samples.captions,
+    )
+    embed_to_folder(
+        samples,
+        encoders,
+        args.out,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=device,
+        part_rows=args.part_rows,
+        ranks=ranks,
+    )
+    ranks.close()
     return Exit.OK
 
 

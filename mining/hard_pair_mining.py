@@ -1,82 +1,139 @@
 """Mines the hard pairs of a dataset from its embeddings.
 
     python -m mining.hard_pair_mining --dataset cc3m --save_path OUT --topk 50 --embeddings EMB
+    torchrun --nproc_per_node 2 -m mining.hard_pair_mining --dataset cc3m --save_path OUT --embeddings EMB
 
 Writes HELIP's files (OUT/cc3m_hard_sample.csv, OUT/cc3m_hard_sample_dict.json) and OUT/cc3m_hard_pairs/, the same table memory-mapped,
-with scores and a manifest that ties it to the data.
+with scores and a manifest that ties it to the data. Killed anywhere, the same command goes on: unfinished work is in OUT/.cc3m.work.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from formats.columns import load_column
 from formats.embeddings import Embeddings, load_array, open_embeddings
 from formats.errors import Exit, UserError, bad_input, mismatch, run_command, usage, whole_number
 from formats.hard_pairs import HardPairTable, table_folder, write_helip, write_table
-from mining.search import METHODS, hard_pairs
-from towers.load import check_device
+from formats.samples import open_samples
+from mining.bound import ROWS_AT_ONCE
+from mining.datasets import find_dataset, shards_between
+from mining.filters import METHODS, Filters
+from mining.ranks import Ranks, join
+from mining.search import Found, search
+from mining.work import COMMIT_SECONDS, Work
 
 
 @dataclass(frozen=True)
-class Options:
-    """What decides a table, beside the embeddings (module docstring of ``mining.search`` for the meaning)."""
+class Options(Filters):
+    """What decides a table, beside the embeddings (``mining.filters``, ``mining.search`` for the meaning)."""
 
     topk: int = 50
     mining_method: str = "HPM"
-    duplicate_threshold: float = 0.98
-    similarity_floor: float = 0.0
     noise_rule: str = "none"
     approx: int | None = None
     seed: int = 0
     drop_nonfinite: bool = False
 
+    @property
+    def filters(self) -> Filters:
+        return Filters(**{field.name: getattr(self, field.name) for field in fields(Filters)})
 
-def mine(embeddings: Embeddings, options: Options, *, device: str = "cpu") -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Hard pairs of all N dataset rows; rows without embeddings, zero and (on request) non-finite ones have empty lists.
 
-    Returns:
-        indices (N, K) int64, scores (N, K) float32, and the reason of each row that was left out.
+@dataclass(frozen=True)
+class Mined:
+    """A table of all N dataset rows and how it came about.
+
+    Attributes:
+        indices: (N, K) int64; scores: (N, K) float32; rows without embeddings, zero and dropped ones have empty lists.
+        rejected: reason of each row that was left out.
+        kept, removed: listed pairs, and what each filter removed on the way to them; their sum is the number of candidates.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    rejected: dict[int, str]
+    kept: int
+    removed: dict[str, int]
+
+    @property
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        return {"candidates": self.kept + sum(self.removed.values()), "kept": self.kept, "removed": self.removed}
+
+
+def mine(
+    embeddings: Embeddings,
+    options: Options,
+    *,
+    device: str = "cpu",
+    max_memory: int | None = None,
+    work: Work | None = None,
+    ranks: Ranks | None = None,
+    verbose: bool = False,
+) -> Mined | None:
+    """Hard pairs of all N dataset rows; on ranks other than 0, ``None``.
 
     Raises:
-        UserError: exit 6 for non-finite embeddings without ``drop_nonfinite``.
+        UserError: exit 6 for non-finite embeddings without ``drop_nonfinite``; exit 2 for options that do not go with the embeddings.
     """
-    rejected = {int(row): reason for row, reason in embeddings.manifest.get("rejected", {}).items()}
     dropped = _unusable(embeddings, options.drop_nonfinite)
-    rejected.update({int(embeddings.rows[i]): reason for i, reason in dropped.items()})
-    local, local_scores = hard_pairs(
+    try:
+        options.filters.check(options.mining_method, (embeddings.image.shape[1], embeddings.text.shape[1]))
+    except ValueError as error:
+        raise usage(str(error)) from None
+    if options.filters.has_margin and embeddings.manifest.get("one_space") is False:
+        raise usage("a margin compares images with captions, and these were embedded by separate encoders", fix="embed with a CLIP model")
+    found = search(
         embeddings.image,
         embeddings.text,
         top_k=options.topk,
-        duplicate_threshold=options.duplicate_threshold,
-        similarity_floor=options.similarity_floor,
+        filters=options.filters,
         groups=embeddings.positives,
         exclude=np.array(sorted(dropped), np.int64),
         method=options.mining_method,
         approx=options.approx,
         seed=options.seed,
         device=device,
+        max_memory=max_memory,
+        work=work,
+        ranks=ranks,
+        verbose=verbose,
     )
+    if found is None:
+        return None
+    rejected = {int(row): reason for row, reason in embeddings.manifest.get("rejected", {}).items()}
+    rejected.update({int(embeddings.rows[i]): reason for i, reason in dropped.items()})
+    return _of_dataset(embeddings, found, options, rejected)
+
+
+def _of_dataset(embeddings: Embeddings, found: Found, options: Options, rejected: dict[int, str]) -> Mined:
+    """From rows of the embeddings to rows of the dataset; lists that the noise rule takes away become empty."""
+    kept, removed = found.kept, dict(found.removed)
     if options.noise_rule == "paper":  # HELIP section 3.2: a target with a zero score among its top K is an outlier
-        noise = (local < 0).any(axis=1)
-        local[noise], local_scores[noise] = -1, 0
+        places = options.topk if options.range_max is None else min(options.topk, options.range_max - options.range_min)
+        noise = found.indices[:, places - 1] < 0
+        removed["noise_rule"] = int((found.indices[noise] >= 0).sum())
+        kept -= removed["noise_rule"]
+        found.indices[noise], found.scores[noise] = -1, 0
     indices = np.full((embeddings.num_samples, options.topk), -1, np.int64)
     scores = np.zeros((embeddings.num_samples, options.topk), np.float32)
-    indices[embeddings.rows] = np.where(local >= 0, embeddings.rows[local], -1)
-    scores[embeddings.rows] = local_scores
-    return indices, scores, rejected
+    indices[embeddings.rows] = np.where(found.indices >= 0, embeddings.rows[found.indices], -1)
+    scores[embeddings.rows] = found.scores
+    return Mined(indices, scores, rejected, kept, removed)
 
 
 def _unusable(embeddings: Embeddings, drop_nonfinite: bool) -> dict[int, str]:
     """Positions of zero rows and, if allowed, non-finite ones, with the reason."""
-    norms = np.stack([np.linalg.norm(np.asarray(rows, np.float64), axis=1) for rows in (embeddings.image, embeddings.text)])
+    norms = np.stack([_norms(rows) for rows in (embeddings.image, embeddings.text)])
     nonfinite = np.flatnonzero(~np.isfinite(norms).all(axis=0))
     if len(nonfinite) and not drop_nonfinite:
         raise UserError(
@@ -87,6 +144,25 @@ def _unusable(embeddings: Embeddings, drop_nonfinite: bool) -> dict[int, str]:
         )
     zero = np.flatnonzero((norms <= 1e-30).any(axis=0))
     return {**{int(i): "zero_norm" for i in zero}, **{int(i): "non_finite" for i in nonfinite}}
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    parts = [
+        np.linalg.norm(np.asarray(rows[start : start + ROWS_AT_ONCE], np.float64), axis=1) for start in range(0, len(rows), ROWS_AT_ONCE)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _content(embeddings: Embeddings) -> str:
+    """Hex sha256 of everything in the embeddings that decides a table."""
+    digest = hashlib.sha256()
+    for array in (embeddings.image, embeddings.text, embeddings.rows, embeddings.positives):
+        if array is None:
+            continue
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        for start in range(0, len(array), ROWS_AT_ONCE):
+            digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]))
+    return digest.hexdigest()
 
 
 def statistics(table: HardPairTable) -> dict[str, float]:
@@ -107,21 +183,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mining.hard_pair_mining", description="Mine the hard pairs of a dataset.")
     parser.add_argument("--dataset", required=True, help="name of the dataset; names the output files")
     parser.add_argument("--save_path", "--save-path", required=True, help="output folder")
-    parser.add_argument("--embeddings", help="folder written by mining.embed or clip-retrieval")
-    parser.add_argument("--image-embeddings", help=".npy, rows as in the dataset")
-    parser.add_argument("--text-embeddings", help=".npy, rows as in the dataset")
+    _add_sources(parser.add_argument_group("embeddings (default: those of --dataset, from datasets.yaml or $HARDPAIRS_DATA)"))
     parser.add_argument("--topk", type=whole_number(1), default=Options.topk)
     parser.add_argument("--mining_method", "--mining-method", choices=METHODS, default=Options.mining_method)
-    parser.add_argument("--duplicate-threshold", type=float, default=Options.duplicate_threshold)
-    parser.add_argument("--similarity-floor", type=float, default=Options.similarity_floor)
-    parser.add_argument("--noise-rule", choices=("none", "paper"), default=Options.noise_rule)
     parser.add_argument("--approx", type=whole_number(1), help="search in a seeded random pool of this many rows")
     parser.add_argument("--seed", type=whole_number(0), default=Options.seed)
+    _add_filters(parser.add_argument_group("filters (cosines, and scores in [0, 1])"))
     parser.add_argument("--drop-nonfinite", action="store_true", help="leave rows with NaN or infinity out instead of stopping")
+    parser.add_argument("--max-memory", type=_byte_count, help="such as 8G; default half of what is free")
+    parser.add_argument("--commit-seconds", type=float, default=COMMIT_SECONDS, help="time between commits of unfinished work")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(argv)
-    if bool(args.embeddings) == bool(args.image_embeddings and args.text_embeddings):
-        raise usage("give either --embeddings, or both --image-embeddings and --text-embeddings", fix="python -m mining.embed makes them")
+    _check_sources(args)
     if not re.fullmatch(r"[\w.-]+", args.dataset):
         raise usage(f"--dataset names files: letters, digits, '.', '_' and '-', not {args.dataset!r}")
     if not 0 < args.duplicate_threshold <= 2 or not -1 <= args.similarity_floor <= 1:
@@ -129,39 +202,147 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def _add_sources(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--embeddings", help="folder written by mining.embed or clip-retrieval, or a parquet file with two columns of vectors"
+    )
+    group.add_argument("--image-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the dataset")
+    group.add_argument("--text-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the dataset")
+    group.add_argument("--model", help="OpenCLIP model to embed the dataset's shards with")
+    group.add_argument("--pretrained", help="its checkpoint file or OpenCLIP tag")
+    group.add_argument("--start_tar", "--start-tar", type=whole_number(0), help="first tar to embed, by its number")
+    group.add_argument("--end_tar", "--end-tar", type=whole_number(0), help="last tar to embed")
+
+
+def _add_filters(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--duplicate-threshold", type=float, default=Options.duplicate_threshold)
+    group.add_argument("--similarity-floor", type=float, default=Options.similarity_floor, help="a factor below it counts as 0")
+    for which, what in (("", "the score"), ("image-", "the image similarity"), ("text-", "the text similarity")):
+        group.add_argument(f"--max-{which}score", type=float, help=f"leave out pairs where {what} is above it")
+        group.add_argument(f"--min-{which}score", type=float, help=f"leave out pairs where {what} is below it")
+    group.add_argument("--absolute-margin", type=float, help="leave out j where x_i.y_j or y_i.x_j > x_i.y_i - margin (one space only)")
+    group.add_argument("--relative-margin", type=float, help="leave out j where x_i.y_j or y_i.x_j > (1 - margin) x_i.y_i (one space only)")
+    group.add_argument("--range-min", type=whole_number(0), default=Options.range_min, help="first rank to list, from 0, after all filters")
+    group.add_argument("--range-max", type=whole_number(1), help="first rank not to list any more")
+    group.add_argument("--image-weight", type=float, default=Options.image_weight, help="w in score = image^(2w) * text^(2 - 2w)")
+    group.add_argument("--noise-rule", choices=("none", "paper"), default=Options.noise_rule)
+
+
+def _check_sources(args: argparse.Namespace) -> None:
+    given = [args.embeddings is not None, args.image_embeddings is not None or args.text_embeddings is not None, args.model is not None]
+    if sum(given) > 1 or (args.image_embeddings is None) != (args.text_embeddings is None):
+        raise usage(
+            "give either --embeddings, or both --image-embeddings and --text-embeddings, or --model and --pretrained",
+            fix="python -m mining.embed makes them",
+        )
+    if (args.start_tar is not None or args.end_tar is not None) and (given[0] or given[1]):
+        raise usage("--start_tar and --end_tar choose shards to embed; these embeddings are made already", fix="leave them out")
+
+
+def _byte_count(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"must be a size such as 800M or 8G, not {text!r}")
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
+
+
 def _open(args: argparse.Namespace) -> Embeddings:
     if args.embeddings:
         return open_embeddings(args.embeddings, verify=True)
-    image, text = load_array(args.image_embeddings), load_array(args.text_embeddings)
+    if not args.image_embeddings:
+        return open_embeddings(_embeddings_of_name(args), verify=True)
+    image, text = _load(args.image_embeddings), _load(args.text_embeddings)
     if len(image) != len(text):
         raise mismatch(f"{len(image)} image rows, {len(text)} text rows", where=f"{args.image_embeddings}, {args.text_embeddings}")
     return Embeddings(image, text, np.arange(len(image)), len(image), {})
 
 
+def _load(name: str) -> np.ndarray:
+    return load_column(name) if ":" in name or name.endswith(".parquet") else load_array(name)
+
+
+def _embeddings_of_name(args: argparse.Namespace) -> str:
+    """Folder of the named dataset's embeddings, made here from its shards when ``--model`` says with what."""
+    dataset = find_dataset(args.dataset)
+    if args.model is None and dataset.embeddings and args.start_tar is None and args.end_tar is None:
+        return dataset.embeddings
+    if dataset.shards is None:
+        raise bad_input("the dataset has neither shards nor embeddings", where=args.dataset, fix="name them in datasets.yaml")
+    from mining.embed import embed_to_folder  # models take seconds to import
+    from mining.encoders import open_encoders
+    from mining.encoders.helip import helip_encoders
+
+    encoders = {"model": args.model, "pretrained": args.pretrained} if args.model else helip_encoders()
+    if encoders is None:
+        raise bad_input(
+            "the dataset is not embedded yet, and HELIP's encoders (DINOv2 ViT-S/14 with registers, all-mpnet-base-v2) are not on disk",
+            where=dataset.shards,
+            fix="embed with an OpenCLIP model: --model M --pretrained P here; or with any others, python -m mining.embed --image-encoder E "
+            "--text-encoder T; or give --embeddings, or --image-embeddings and --text-embeddings",
+        )
+    out = str(Path(args.save_path) / f"{args.dataset}_embeddings")
+    samples = open_samples(shards_between(dataset.shards, args.start_tar, args.end_tar))
+    embed_to_folder(samples, open_encoders(**encoders, device=args.device), out, device=args.device)
+    return out
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu":
+        from towers.load import check_device  # takes seconds to import
+
+        check_device(device)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    check_device(args.device)
-    options = Options(**{name: getattr(args, name) for name in Options.__dataclass_fields__})
-    embeddings = _open(args)
+    _check_device(args.device)
+    ranks = join()
+    if ranks.rank == 0:
+        embeddings = _open(args)
+    ranks.barrier()
+    if ranks.rank:
+        embeddings = _open(args)
     if not len(embeddings.rows):
         raise bad_input("there are no embeddings", where=args.embeddings or args.image_embeddings)
-    indices, scores, rejected = mine(embeddings, options, device=args.device)
+    options = Options(**{name: getattr(args, name) for name in Options.__dataclass_fields__})
+    work = Work(
+        Path(args.save_path) / f".{args.dataset}.work",
+        lambda: {"options": vars(options), "embeddings": _content(embeddings), "processes": ranks.world_size},
+        every=args.commit_seconds,
+        writer=ranks.rank == 0,
+    )
+    mined = mine(embeddings, options, device=args.device, max_memory=args.max_memory, work=work, ranks=ranks, verbose=True)
+    if mined is not None:
+        _write(args, options, embeddings, mined)
+        work.remove()
+    ranks.close()
+    return Exit.OK
+
+
+def _write(args: argparse.Namespace, options: Options, embeddings: Embeddings, mined: Mined) -> None:
     manifest = {
         "kind": "hard_pairs",
         "dataset": args.dataset,
         "dataset_fingerprint": embeddings.fingerprint,
         "embeddings": {key: embeddings.manifest.get(key) for key in ("model", "weights", "preprocess", "sha256")},
         "options": vars(options),
-        "rejected": {str(row): reason for row, reason in sorted(rejected.items())},
+        "counts": mined.counts,
+        "rejected": {str(row): reason for row, reason in sorted(mined.rejected.items())},
     }
-    table = write_table(table_folder(args.save_path, args.dataset), indices, scores, manifest)
+    table = write_table(table_folder(args.save_path, args.dataset), mined.indices, mined.scores, manifest)
     write_helip(args.save_path, args.dataset, table)
     numbers = statistics(table)
     if not numbers["rows_with_pairs"]:
         print("warning: no row has a hard pair; a model whose embeddings are all alike makes every pair a near duplicate", file=sys.stderr)
+    print(_told(mined), file=sys.stderr)
     print(json.dumps(numbers))
     print(f"hard pairs: {Path(args.save_path) / args.dataset}_hard_sample.csv", file=sys.stderr)
-    return Exit.OK
+
+
+def _told(mined: Mined) -> str:
+    """One line with what every filter removed."""
+    removed = ", ".join(f"{name} {count}" for name, count in mined.removed.items())
+    return f"{mined.counts['candidates']} candidates = {mined.kept} kept + {sum(mined.removed.values())} removed ({removed})"
 
 
 if __name__ == "__main__":

@@ -1,40 +1,61 @@
-"""Exact hard pairs of N rows: float32 products choose candidates within a proven error bound, a float64 sum in one fixed order decides.
+"""Exact hard pairs of N rows: low-precision products choose candidates within a proven error bound, a float64 sum in one fixed order decides.
 
-Never holds N x N: rows are taken in blocks. The result does not depend on block size, thread count or machine.
+Never holds N x N: rows are taken in tiles, each pair of tiles once for both sides. The result does not depend on tile, block, threads,
+processes, interruptions or machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import contextlib
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 import torch
+from tqdm import tqdm
 
-from formats.errors import Exit, UserError
+from mining import kernel
+from mining.bound import sum_slack
+from mining.filters import METHODS, REMOVED_BY, Filters
+from mining.plan import DEVICE_TILE, Plan, Tile, make_plan
+from mining.products import Products, choose_precision
+from mining.ranks import Ranks
+from mining.rows import Allocate, multiplied_rows, write_unit_rows
+from mining.sweep import Sweep, empty_lists, in_threads, make_products, merged, packed, part_of, unpacked
+from mining.work import Work
 
-METHODS = ("HPM", "image", "text")
-BLOCK_BYTES = 256 << 20
-"""Memory of one block of float32 similarities; a few of these live at once."""
+if TYPE_CHECKING:
+    from mining.device import DeviceSweep, HalfProducts
+
+__all__ = ["METHODS", "Found", "hard_pairs", "search"]
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """Unit rows and rules, as the search needs them. One of ``image`` and ``text`` is ``None`` in single-modality modes."""
+class Found:
+    """Hard pairs and what was passed over.
 
-    image: torch.Tensor | None
-    text: torch.Tensor | None
-    usable: torch.Tensor  # (N,) bool
-    pool: torch.Tensor  # (P,) int64, ascending candidate rows
-    groups: torch.Tensor | None  # (N, G)
-    top_k: int
-    duplicate: float
-    floor: float
+    Attributes:
+        indices: (N, K) int64, hardest first, padded with -1. scores: (N, K) float32, padded with 0.
+        kept: listed pairs. removed: for each filter, candidates that it removed (``mining.filters``); candidates = kept + all removed.
+    """
 
-    @property
-    def modalities(self) -> list[torch.Tensor]:
-        return [rows for rows in (self.image, self.text) if rows is not None]
+    indices: np.ndarray
+    scores: np.ndarray
+    kept: int
+    removed: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Lists of a range of rows in search order, ``depth`` wide: see ``kernel.finish``."""
+
+    indices: np.ndarray
+    scores: np.ndarray
+    removed: np.ndarray
 
 
 def hard_pairs(
@@ -50,6 +71,8 @@ def hard_pairs(
     approx: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    max_memory: int | None = None,
+    **filters: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ``top_k`` hardest partners of each row.
 
@@ -59,151 +82,357 @@ def hard_pairs(
     Unlike the published script, two negative similarities never make a positive score, and a row is itself by its number.
 
     Args:
-        image_embeddings, text_embeddings: (N, D_image), (N, D_text), any floating dtype; rows need not be normalised.
+        image_embeddings, text_embeddings: (N, D_image), (N, D_text), any floating dtype; rows need not be normalised; may be mapped.
         similarity_floor: tau; a factor below it counts as 0.
         groups: (N,) or (N, G) integers; rows that share a value in any column are known positives.
         exclude: row numbers that are neither targets nor candidates.
         approx: size of a seeded random pool of candidate rows (HELIP's fastHPM); default all.
+        max_memory: bytes to stay within; default half of what is free.
+        filters: the further fields of ``mining.filters.Filters``: range_min, range_max, max_score, image_weight, ...
 
     Returns:
         indices (N, top_k) int64, padded with -1; scores (N, top_k) float32, padded with 0.
 
     Raises:
         ValueError: shapes or options that make no sense.
-        UserError: exit 6 for zero or non-finite rows, naming them.
+        UserError: exit 6 for zero or non-finite rows, naming them; exit 5 when ``max_memory`` is too little.
     """
-    _check_arguments(image_embeddings, text_embeddings, top_k, method, duplicate_threshold, similarity_floor)
-    count = len(image_embeddings)
+    rules = Filters(duplicate_threshold=duplicate_threshold, similarity_floor=similarity_floor, **filters)  # type: ignore[arg-type]
+    found = search(
+        _as_numpy(image_embeddings),
+        _as_numpy(text_embeddings),
+        top_k=top_k,
+        filters=rules,
+        groups=groups,
+        exclude=exclude,
+        method=method,
+        approx=approx,
+        seed=seed,
+        device=device,
+        max_memory=max_memory,
+    )
+    assert found is not None
+    return found.indices, found.scores
+
+
+def search(
+    image: np.ndarray,
+    text: np.ndarray,
+    *,
+    top_k: int,
+    filters: Filters,
+    groups: np.ndarray | None = None,
+    exclude: np.ndarray | None = None,
+    method: str = "HPM",
+    approx: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    max_memory: int | None = None,
+    precision: str | None = None,
+    work: Work | None = None,
+    ranks: Ranks | None = None,
+    verbose: bool = False,
+) -> Found | None:
+    """``hard_pairs`` with what a command needs beside: counts, restart, several processes, a plan told in advance.
+
+    Args:
+        precision: "bfloat16" or "float32" for the products that choose candidates; default the faster one here. Same result.
+        work: where unfinished work is committed; needed by several processes, which share the unit rows through it.
+        verbose: print the plan and a progress bar.
+
+    Returns:
+        On rank 0 what was found; ``None`` on the others.
+    """
+    _check_arguments(image, text, top_k, filters, method)
+    ranks = ranks or Ranks()
+    order, pool = _search_order(len(image), exclude, approx, seed)
+    sides = {"HPM": ((image, "image"), (text, "text")), "image": ((image, "image"),), "text": ((text, "text"),)}[method]
+    widths = [rows.shape[1] for rows, _ in sides]
+    depth = filters.depth(top_k)
+    with contextlib.ExitStack() as stack:
+        sizes = {"rows": len(order), "pool": pool, "widths": widths, "depth": min(depth, max(pool, 1))}
+        sizes |= {"tile": DEVICE_TILE} if runs_on_device(device) else {}
+        plan = _plan(work, ranks, max_memory=max_memory, **sizes)
+        if plan.mapped and work is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hard_pairs_"))
+            work = Work(Path(folder) / "work", dict)
+        units, multiplied, errors = _rows(sides, order, plan, work, ranks, "float32" if runs_on_device(device) else precision, device)
+        data = _kernel_data(units, order, groups, filters, method)
+        sweep = _sweep(data, units, multiplied, errors, plan, device)
+        if verbose and ranks.rank == 0:
+            print(f"{plan.text()}, {_expected(plan, sweep.products, ranks)}", file=sys.stderr)
+        results = _strips(plan, sweep, work, ranks, verbose)
+    if ranks.rank:
+        return None
+    return _assemble(results, order, len(image), pool, top_k, filters, method)
+
+
+def runs_on_device(device: str) -> bool:
+    """Whether the loop over all pairs runs on an accelerator (``mining.device``) or is the CPU's compiled one."""
+    return device.startswith("cuda")
+
+
+def _sweep(
+    data: kernel.Data, units: list[np.ndarray], multiplied: list[np.ndarray], errors: list[float], plan: Plan, device: str
+) -> Sweep | DeviceSweep:
+    if not runs_on_device(device):
+        return Sweep(data, make_products(multiplied, errors, plan, device), plan.depth)
+    from mining.device import DeviceSweep  # triton only where it is used
+
+    return DeviceSweep(data, units, plan.depth, device, plan.tile)
+
+
+def _check_arguments(image: np.ndarray, text: np.ndarray, top_k: int, filters: Filters, method: str) -> None:
+    if image.ndim != 2 or text.ndim != 2 or len(image) != len(text):
+        raise ValueError(f"image and text embeddings must be (N, D) with equal N, not {tuple(image.shape)} and {tuple(text.shape)}")
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, not {top_k}")
+    filters.check(method, (image.shape[1], text.shape[1]))
+
+
+def _as_numpy(rows: np.ndarray | torch.Tensor) -> np.ndarray:
+    if isinstance(rows, torch.Tensor):
+        rows = rows.detach().cpu()
+        return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
+    return rows
+
+
+def _search_order(count: int, exclude: np.ndarray | None, approx: int | None, seed: int) -> tuple[np.ndarray, int]:
+    """Row numbers of all targets, candidates first, each part ascending; and how many candidates there are."""
     usable = np.ones(count, bool)
     usable[np.asarray([] if exclude is None else exclude, dtype=np.int64)] = False
     candidates = np.flatnonzero(usable)
-    if approx is not None and approx < len(candidates):
-        candidates = np.sort(np.random.default_rng(seed).choice(candidates, approx, replace=False))
-    problem = _Problem(
-        image=_unit_rows(image_embeddings, usable, "image", device) if method != "text" else None,
-        text=_unit_rows(text_embeddings, usable, "text", device) if method != "image" else None,
-        usable=torch.from_numpy(usable).to(device),
-        pool=torch.from_numpy(candidates).to(device),
-        groups=None if groups is None else torch.from_numpy(np.asarray(groups, np.int64).reshape(count, -1)).to(device),
-        top_k=top_k,
-        duplicate=duplicate_threshold,
-        floor=similarity_floor,
-    )
-    indices = np.full((count, top_k), -1, np.int64)
-    scores = np.zeros((count, top_k), np.float32)
-    exact = [rows.cpu().numpy() for rows in problem.modalities]
-    for start, stop in _blocks(count, len(candidates)):
-        rows, partners = _candidates(problem, start, stop)
-        _decide(problem, exact, rows, partners, start, indices[start:stop], scores[start:stop])
-    return indices, scores
+    if approx is None or approx >= len(candidates):
+        return candidates, len(candidates)
+    pool = np.sort(np.random.default_rng(seed).choice(candidates, approx, replace=False))
+    usable[pool] = False
+    return np.concatenate((pool, np.flatnonzero(usable))), approx
 
 
-def _check_arguments(image, text, top_k: int, method: str, duplicate: float, floor: float) -> None:
-    if image.ndim != 2 or text.ndim != 2 or len(image) != len(text):
-        raise ValueError(f"image and text embeddings must be (N, D) with equal N, not {tuple(image.shape)} and {tuple(text.shape)}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, not {method!r}")
-    if top_k < 1:
-        raise ValueError(f"top_k must be at least 1, not {top_k}")
-    if not -1 <= floor <= 1 or not duplicate > 0:
-        raise ValueError(f"duplicate_threshold must be positive and similarity_floor in [-1, 1], not {duplicate} and {floor}")
+def _plan(work: Work | None, ranks: Ranks, **sizes) -> Plan:
+    """A new plan, or the one that unfinished work was done by: free memory may have changed since, its tiles must not."""
+    if ranks.rank == 0:
+        stored = work.load("plan") if work else None
+        plan = Plan(**{name: value.item() for name, value in stored.items()}) if stored else make_plan(shared=ranks.world_size > 1, **sizes)
+        if work and ranks.world_size > 1:
+            work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
+    ranks.barrier()
+    if ranks.rank:
+        assert work is not None
+        stored = work.load("plan")
+        assert stored is not None
+        plan = Plan(**{name: value.item() for name, value in stored.items()})
+    return plan
 
 
-def _unit_rows(embeddings: np.ndarray | torch.Tensor, usable: np.ndarray, name: str, device: str) -> torch.Tensor:
-    """Float32 unit rows (norms taken in float64); unusable rows become 0."""
-    rows = torch.from_numpy(np.array(embeddings, dtype=np.float64))
-    norms = rows.norm(dim=1)
-    bad = usable & ~(np.isfinite(norms.numpy()) & (norms.numpy() > 1e-30))
-    if bad.any():
-        listed = ", ".join(map(str, np.flatnonzero(bad)[:10]))
-        raise UserError(
-            Exit.NON_FINITE, f"{bad.sum()} {name} embeddings are zero or not finite", where=f"rows {listed}", fix="leave them out (exclude)"
+def _rows(
+    sides, order: np.ndarray, plan: Plan, work: Work | None, ranks: Ranks, precision: str | None, device: str
+) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
+    """Unit rows, the rows to multiply, and their errors; made by rank 0, mapped by all where the plan says so."""
+    if ranks.rank:
+        ranks.barrier()
+        assert work is not None
+        stored = work.load("rows")
+        assert stored is not None
+        units = [work.map(name, (), np.float32, create=False) for _, name in sides]
+        low = bool(stored["low"])
+        return (
+            units,
+            [work.map(f"{name}_bfloat16", (), np.uint16, create=False) for _, name in sides] if low else units,
+            stored["errors"].tolist(),
         )
-    norms[~torch.from_numpy(usable)] = 1
-    unit = (rows / norms[:, None]).to(torch.float32)
-    unit[~torch.from_numpy(usable)] = 0
-    return unit.to(device)
+
+    def allocate(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        if plan.mapped:
+            assert work is not None
+            return work.map(name, shape, dtype, create=True)
+        return np.empty(shape, dtype)
+
+    precision = precision or choose_precision(max(rows.shape[1] for rows, _ in sides), device)
+    units, multiplied, errors = _make_rows(sides, order, precision, allocate)
+    if ranks.world_size > 1:
+        assert work is not None
+        work.save("rows", low=np.array(precision == "bfloat16"), errors=np.array(errors))
+    ranks.barrier()
+    return units, multiplied, errors
 
 
-def _blocks(count: int, columns: int) -> Iterator[tuple[int, int]]:
-    size = max(1, BLOCK_BYTES // (4 * max(columns, 1)))
-    return ((start, min(start + size, count)) for start in range(0, count, size))
+def _make_rows(sides, order: np.ndarray, precision: str, allocate: Allocate) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
+    units, multiplied, errors = [], [], []
+    for embeddings, name in sides:
+        unit = allocate(name, (len(order), embeddings.shape[1]), np.float32)
+        write_unit_rows(embeddings, order, name, unit)
+        rows, error = multiplied_rows(unit, precision, name, allocate)
+        units.append(unit)
+        multiplied.append(rows)
+        errors.append(error)
+    return units, multiplied, errors
 
 
-def _error_bound(modalities: list[torch.Tensor]) -> float:
-    """Bound on |float32 score - exact score|.
-
-    A dot product of D float32 terms in any order is off by at most D u / (1 - D u) * sum |x_k y_k| (Higham, Accuracy and Stability,
-    section 3.1), with sum |x_k y_k| <= 1 for unit rows and u = 2^-24; doubled, since norms themselves are rounded. The product of
-    two factors in [0, 1] adds both errors, and one rounding. TF32 is never used: torch leaves it off for float32 products.
-    """
-    unit = 2.0**-24
-    return sum(2 * (rows.shape[1] * unit) / (1 - rows.shape[1] * unit) for rows in modalities) + 2 * unit
-
-
-def _candidates(problem: _Problem, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """All (row, partner) of a block of rows that can be among their exact top K, and few more."""
-    margin = _error_bound(problem.modalities)
-    allowed = _allowed(problem, start, stop)
-    certain = allowed.clone()
-    score: torch.Tensor | None = None
-    for unit in problem.modalities:
-        similarity = unit[start:stop] @ unit[problem.pool].T
-        allowed &= (similarity <= problem.duplicate + margin) & (similarity > problem.floor - margin)
-        certain &= (similarity <= problem.duplicate - margin) & (similarity >= problem.floor + margin)
-        factor = similarity.clamp_(min=0)
-        score = factor if score is None else score.mul_(factor)
-    assert score is not None
-    sure = torch.where(certain & (score > margin), score, torch.zeros((), device=score.device))
-    threshold = sure.topk(min(problem.top_k, sure.shape[1]), dim=1).values[:, -1:]  # at least K partners are sure to reach it
-    if sure.shape[1] < problem.top_k:
-        threshold.zero_()
-    rows, columns = torch.nonzero(allowed & (score >= threshold - 2 * margin), as_tuple=True)
-    return rows.cpu().numpy() + start, problem.pool[columns].cpu().numpy()
+def _kernel_data(units: list[np.ndarray], order: np.ndarray, groups: np.ndarray | None, filters: Filters, method: str) -> kernel.Data:
+    count = len(order)
+    first, second = (units[0], units[1]) if method == "HPM" else (units[0], np.zeros((count, 0), np.float32))
+    numbers = np.zeros((count, 0), np.int64)
+    if groups is not None:
+        all_groups = np.asarray(groups, np.int64)
+        numbers = np.ascontiguousarray(all_groups.reshape(len(all_groups), -1)[order])
+    margin = np.zeros(0)
+    if filters.has_margin:
+        own = np.empty(count)
+        kernel.own_similarity(first, second, own)
+        margin = np.minimum(
+            own - (-np.inf if filters.absolute_margin is None else filters.absolute_margin),
+            np.inf if filters.relative_margin is None else (1 - filters.relative_margin) * own,
+        )
+    mode = kernel.SINGLE if method != "HPM" else kernel.PRODUCT if filters.image_weight == 0.5 else kernel.WEIGHTED
+    slack = sum_slack(max(unit.shape[1] for unit in units))
+    return kernel.Data(first, second, numbers, order, margin, filters.limits(method), mode, filters.image_weight, slack)
 
 
-def _allowed(problem: _Problem, start: int, stop: int) -> torch.Tensor:
-    """(rows, pool) bool: usable target, not itself, no shared group."""
-    rows = torch.arange(start, stop, device=problem.pool.device)
-    allowed = (rows[:, None] != problem.pool[None, :]) & problem.usable[start:stop, None]
-    if problem.groups is not None:
-        for column in problem.groups.T:
-            allowed &= column[start:stop, None] != column[problem.pool][None, :]
-    return allowed
+def _expected(plan: Plan, products: Products | HalfProducts, ranks: Ranks) -> str:
+    """A forecast from the time of one block."""
+    side = min(products.block, plan.pool)
+    if not side:
+        return "nothing to compare"
+    for _ in range(2):
+        start = time.perf_counter()
+        products(slice(0, side), slice(0, side))[-1][0, 0].item()  # the number waits for an accelerator
+    seconds = (time.perf_counter() - start) / side**2 * plan.pairs() / ranks.world_size
+    return f"about {SWEEP_TO_PRODUCTS * seconds:.0f} s"
+
+
+SWEEP_TO_PRODUCTS = 2.0
+"""Time of a whole search to that of its products (benchmarks/results/mining.json)."""
+
+
+def _strips(plan: Plan, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, verbose: bool) -> list[_Result]:
+    """The lists of all strips; on ranks other than 0, nothing."""
+    results = []
+    total = sum(tile.cost for strip in plan.strips() for tile in _own(plan.tiles(*strip), ranks))
+    bar = tqdm(
+        total=total, unit="pair", unit_scale=True, desc="mine", file=sys.stderr, disable=None if verbose and not ranks.rank else True
+    )
+    several = ranks.world_size > 1 or plan.strip < plan.rows
+    with bar:
+        for number, (start, stop) in enumerate(plan.strips()):
+            name = f"result{number}_{ranks.rank}"
+            stored = work.load(name) if work else None
+            result = _Result(**stored) if stored else None
+            if result is None:
+                tiles = _own(plan.tiles(start, stop), ranks)
+                lists = _fill(plan, tiles, start, stop, sweep, work, f"lists{number}_{ranks.rank}", bar)
+                if ranks.world_size > 1:
+                    assert work is not None
+                    work.save(f"lists{number}_{ranks.rank}", position=np.array(len(tiles)), **packed(lists))
+            ranks.barrier()
+            if result is None:
+                result = _decide(plan, start, stop, lists, sweep, work, ranks, number)
+                if work and several:
+                    _keep_plan(work, plan)
+                    work.save(name, **vars(result))
+            ranks.barrier()
+            if work:
+                work.forget(f"lists{number}_{ranks.rank}")
+            if ranks.rank == 0:
+                results += _gather(result, number, work, ranks)
+    return results
+
+
+def _own(tiles: list[Tile], ranks: Ranks) -> list[Tile]:
+    """This rank's share: each tile to the rank that has least so far."""
+    loads = [0] * ranks.world_size
+    mine = []
+    for tile in tiles:
+        rank = loads.index(min(loads))
+        loads[rank] += tile.cost
+        if rank == ranks.rank:
+            mine.append(tile)
+    return mine
+
+
+def _fill(
+    plan: Plan, tiles: list[Tile], start: int, stop: int, sweep: Sweep | DeviceSweep, work: Work | None, name: str, bar: tqdm
+) -> kernel.State:
+    """Lists of rows [start, stop) from these tiles, going on from committed ones."""
+    stored = work.load(name) if work else None
+    if stored is None:
+        position, lists = 0, empty_lists(stop - start, plan.capacity, float(sweep.data.limits[kernel.LEAST]))
+    else:
+        position, lists = int(stored.pop("position")), unpacked(stored, plan.capacity)
+        bar.update(sum(tile.cost for tile in tiles[:position]))
+    for done, tile in enumerate(tiles[position:], start=position + 1):
+        sweep.tile(tile, lists, start)
+        bar.update(tile.cost)
+        if work and work.due() and done < len(tiles):
+            sweep.flush()
+            _keep_plan(work, plan)
+            work.save(name, position=np.array(done), **packed(lists))
+    sweep.flush()
+    return lists
+
+
+def _keep_plan(work: Work, plan: Plan) -> None:
+    if work.writer and work.load("plan") is None:
+        work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
 
 
 def _decide(
-    problem: _Problem, exact: list[np.ndarray], rows: np.ndarray, partners: np.ndarray, start: int, indices: np.ndarray, scores: np.ndarray
-) -> None:
-    """Scores candidates in float64 and writes each row's top K into ``indices`` and ``scores`` (views of the block)."""
-    score = np.ones(len(rows), np.float64)
-    keep = np.ones(len(rows), bool)
-    for unit in exact:
-        similarity = exact_similarity(unit, rows, partners)
-        keep &= similarity <= problem.duplicate
-        score *= np.where(similarity < problem.floor, 0.0, np.maximum(similarity, 0.0))
-    key = score.astype(np.float32)
-    keep &= key > 0
-    rows, partners, key = rows[keep], partners[keep], key[keep]
-    order = np.lexsort((partners, -key, rows))
-    rows, partners, key = rows[order], partners[order], key[order]
-    first = np.searchsorted(rows, rows, side="left")
-    rank = np.arange(len(rows)) - first
-    top = rank < problem.top_k
-    indices[rows[top] - start, rank[top]] = partners[top]
-    scores[rows[top] - start, rank[top]] = key[top]
+    plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, number: int
+) -> _Result:
+    """Final lists of this rank's share of the strip, from what every rank put into them."""
+    top, bottom = start, stop
+    if ranks.world_size > 1:
+        assert work is not None
+        top, bottom = ranks.share(start, stop)
+        parts = []
+        for rank in range(ranks.world_size):
+            stored = work.load(f"lists{number}_{rank}")
+            assert stored is not None
+            parts.append(part_of(stored, top - start, bottom - start))
+        lists = merged(parts, 0)
+    count = bottom - top
+    indices, scores = np.full((count, plan.depth), -1, np.int64), np.zeros((count, plan.depth), np.float32)
+    removed, last = np.zeros((count, kernel.REASONS), np.int64), np.zeros(count, np.uint64)
+    in_threads(kernel.finish, count, lists.column.shape[1], sweep.data, lists, plan.depth, top, indices, scores, removed, last)
+    again = np.flatnonzero(lists.spilled)
+    if len(again):
+        counts = removed[again]
+        sweep.count_removed(again + top, plan.pool, last[again], counts)
+        removed[again] = counts
+    return _Result(indices, scores, removed)
 
 
-@numba.njit(parallel=True, cache=True)
-def exact_similarity(unit: np.ndarray, rows: np.ndarray, partners: np.ndarray) -> np.ndarray:
-    """Dot products of float32 rows in float64, summed from the first component to the last: (P,) for P pairs.
+def _gather(own: _Result, number: int, work: Work | None, ranks: Ranks) -> list[_Result]:
+    results = [own]
+    for rank in range(1, ranks.world_size):
+        assert work is not None
+        stored = work.load(f"result{number}_{rank}")
+        assert stored is not None
+        results.append(_Result(**stored))
+    return results
 
-    Never by BLAS, whose rounding depends on shapes: two equal pairs must get the same bits wherever they stand.
-    """
-    result = np.empty(len(rows), np.float64)
-    for pair in numba.prange(len(rows)):
-        total = 0.0
-        for k in range(unit.shape[1]):
-            total += np.float64(unit[rows[pair], k]) * np.float64(unit[partners[pair], k])
-        result[pair] = total
-    return result
+
+def _assemble(results: list[_Result], order: np.ndarray, count: int, pool: int, top_k: int, filters: Filters, method: str) -> Found:
+    """Lists of all N rows by row number, cut to the wanted ranks, and the sums of what was removed."""
+    indices, scores = np.full((count, top_k), -1, np.int64), np.zeros((count, top_k), np.float32)
+    removed = dict.fromkeys(REMOVED_BY, 0)
+    kept, top = 0, 0
+    stop = filters.depth(top_k) if filters.range_max is None else min(filters.range_max, filters.depth(top_k))
+    for result in results:
+        rows, lengths = order[top : top + len(result.indices)], (result.indices >= 0).sum(axis=1)
+        width = max(0, min(stop, result.indices.shape[1]) - filters.range_min)
+        window = slice(filters.range_min, filters.range_min + width)
+        indices[rows, :width], scores[rows, :width] = result.indices[:, window], result.scores[:, window]
+        listed = int((result.indices[:, window] >= 0).sum())
+        kept += listed
+        removed["range"] += int(lengths.sum()) - listed
+        for reason, total in enumerate(result.removed.sum(axis=0)):
+            if reason != kernel.KEPT:
+                name = REMOVED_BY[reason - 1]  # the kernel knows a first and a second modality
+                removed[name.replace("image", "text") if method == "text" else name] += int(total)
+        if filters.min_score is not None and filters.min_score == filters.limits(method)[kernel.LEAST] > 0:
+            others = pool - (np.arange(top, top + len(rows)) < pool)
+            passed = lengths + result.removed.sum(axis=1)
+            removed["min_score"] += int(((lengths < min(filters.depth(top_k), pool)) & (passed < others)).sum())
+        top += len(rows)
+    return Found(indices, scores, kept, removed)

@@ -24,7 +24,9 @@ from formats.errors import Exit, non_finite, run_command, whole_number
 from formats.hard_pairs import HardPairTable, open_hard_pairs
 from formats.manifest import check_same_dataset
 from formats.samples import Samples, open_samples
-from mining.embed import Embedded, embed
+from mining.embed import embed
+from mining.encoders import from_encoder
+from mining.stream import Embedded
 from towers.load import load_encoder
 
 REGISTRY_COLUMNS = {
@@ -163,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     if table is not None:
         check_same_dataset(samples.fingerprint, table.fingerprint, ours_name=args.data, theirs_name=args.hard_pairs)
     encoder = load_encoder(args.model, args.pretrained, device=args.device)
-    embedded = embed(samples, encoder, batch_size=args.batch_size, workers=args.workers, device=args.device)
+    embedded = embed(samples, from_encoder(encoder, args.device), batch_size=args.batch_size, workers=args.workers, device=args.device)
     metrics, arrays = evaluate(samples, embedded, table, ties=args.ties)
     record = {
         "method": args.method,

@@ -6,19 +6,26 @@ Rows of a folder are the kept rows of the dataset, in order; the metadata column
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from formats.atomic import atomic_open
+from formats.columns import load_column
 from formats.errors import bad_input, mismatch
 from formats.manifest import NAME, read_manifest, stable_ids, write_manifest
+from formats.stacked import Stacked
+
+METADATA = pa.schema([("image_path", pa.string()), ("caption", pa.string()), ("row", pa.int64()), ("group", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Embeddings:
     """Image and text embeddings of the kept rows of a dataset.
 
     Attributes:
-        image: (M, D_image) float16/32/64, memory-mapped where it is one part.
+        image: (M, D_image) float16/32/64, memory-mapped; several parts are read like one array by slices and row numbers.
         text: (M, D_text).
         rows: (M,) int64, ascending dataset row numbers.
         num_samples: N, rows of the dataset, rejected ones included.
@@ -34,8 +41,8 @@ class Embeddings:
         positives: (M, 1 or 2) int64 ids; rows that share one in any column are known positives (same group, same caption).
     """
 
-    image: np.ndarray
-    text: np.ndarray
+    image: np.ndarray | Stacked
+    text: np.ndarray | Stacked
     rows: np.ndarray
     num_samples: int
     manifest: dict[str, Any]
@@ -44,6 +51,18 @@ class Embeddings:
     @property
     def fingerprint(self) -> str | None:
         return self.manifest.get("dataset_fingerprint")
+
+
+@dataclass(frozen=True)
+class EmbeddedRows:
+    """Some rows to write, in order: ``image`` (m, D_image), ``text`` (m, D_text), and what goes with each of ``rows`` (m,)."""
+
+    image: np.ndarray
+    text: np.ndarray
+    rows: np.ndarray
+    captions: list[str]
+    keys: list[str]
+    groups: np.ndarray
 
 
 def write_embeddings(
@@ -57,38 +76,88 @@ def write_embeddings(
     groups: np.ndarray,
     manifest: dict[str, Any],
 ) -> None:
-    """Writes one part and the manifest. ``image`` and ``text`` have a row for each of ``rows``; captions and keys go with them."""
+    """Writes embeddings that are in memory. ``image`` and ``text`` have a row for each of ``rows``; captions and keys go with them."""
+    part = EmbeddedRows(image, text, rows, captions, keys, groups)
+    write_streamed(folder, [part], shapes=(image.shape, text.shape), dtype=image.dtype, manifest=manifest)
+
+
+def write_streamed(
+    folder: str | os.PathLike[str],
+    parts: Iterable[EmbeddedRows],
+    *,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    dtype: np.dtype,
+    manifest: dict[str, Any],
+) -> None:
+    """Writes embeddings part by part, one in memory at a time, into one file of each kind, which can be memory-mapped.
+
+    Args:
+        shapes: of all image and all text embeddings, (M, D_image) and (M, D_text).
+        dtype: of both.
+    """
     folder = Path(folder)
-    for name in ("img_emb", "text_emb", "metadata"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / NAME).unlink(missing_ok=True)
-    parts = {"img_emb/img_emb_0.npy": image, "text_emb/text_emb_0.npy": text}
-    for name, array in parts.items():
-        with atomic_open(folder / name) as file:
-            np.save(file, np.ascontiguousarray(array))
-    table = pa.table({"image_path": keys, "caption": captions, "row": pa.array(rows, pa.int64()), "group": pa.array(groups, pa.int64())})
-    with atomic_open(folder / "metadata/metadata_0.parquet") as file:
-        pq.write_table(table, file)
-    write_manifest(folder, manifest, [*parts, "metadata/metadata_0.parquet"])
+    names = ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy", "metadata/metadata_0.parquet")
+    with contextlib.ExitStack() as stack:
+        image, text, metadata = (stack.enter_context(atomic_open(folder / name)) for name in names)
+        for file, shape in ((image, shapes[0]), (text, shapes[1])):
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+        table = stack.enter_context(pq.ParquetWriter(metadata, METADATA))
+        for part in parts:
+            image.write(np.ascontiguousarray(part.image, dtype).data)
+            text.write(np.ascontiguousarray(part.text, dtype).data)
+            table.write_table(pa.table([part.keys, part.captions, part.rows, part.groups], schema=METADATA))
+    write_manifest(folder, manifest, names)
 
 
 def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> Embeddings:
-    """Opens a folder of ours or of clip-retrieval, parts in numeric order.
+    """Opens a folder of ours or of clip-retrieval, parts in numeric order, or a parquet file with one column of each kind.
+
+    In a parquet file the columns of vectors are told apart by their names: one has ``image`` or ``img`` in it, one ``text``, ``txt`` or
+    ``caption``. Columns ``row``, ``group`` and ``caption`` are read as those of a folder's metadata.
 
     Raises:
         UserError: exit 3 for missing or unreadable parts, exit 4 when rows or manifest do not fit together.
     """
     folder = Path(folder)
+    if folder.suffix == ".parquet":
+        return _open_parquet(folder)
     manifest = read_manifest(folder, verify=verify) if (folder / NAME).is_file() else {}
     image, text = _read_parts(folder, "img_emb"), _read_parts(folder, "text_emb")
-    metadata = _read_metadata(folder)
+    return _fitted(folder, image, text, _read_metadata(folder), manifest)
+
+
+def _fitted(
+    place: Path, image: np.ndarray | Stacked, text: np.ndarray | Stacked, metadata: dict[str, pa.ChunkedArray], manifest: dict[str, Any]
+) -> Embeddings:
     rows = metadata["row"].to_numpy() if "row" in metadata else np.arange(len(next(iter(metadata.values()), image)))
     if not len(image) == len(text) == len(rows):
-        raise mismatch(f"{len(image)} image rows, {len(text)} text rows, {len(rows)} metadata rows", where=str(folder), fix="embed again")
+        raise mismatch(f"{len(image)} image rows, {len(text)} text rows, {len(rows)} metadata rows", where=str(place), fix="embed again")
     num_samples = int(manifest.get("num_samples", len(image)))
     if len(rows) and (np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= num_samples):
-        raise mismatch("the row numbers are not ascending rows of the dataset", where=str(folder / "metadata"), fix="embed again")
+        raise mismatch("the row numbers are not ascending rows of the dataset", where=str(place), fix="embed again")
     return Embeddings(image, text, rows, num_samples, manifest, _positives(metadata))
+
+
+def _open_parquet(path: Path) -> Embeddings:
+    try:
+        schema = pq.read_schema(path)
+        vectors = [field.name for field in schema if isinstance(field.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType)]
+        facts = [name for name in ("row", "group", "caption") if name in schema.names and name not in vectors]
+        table = pq.read_table(path, columns=facts)
+    except (OSError, pa.ArrowException) as error:
+        raise bad_input(f"not a readable parquet file: {error}", where=str(path)) from None
+    image = [name for name in vectors if re.search("image|img", name, re.IGNORECASE)]
+    text = [name for name in vectors if name not in image and re.search("text|txt|caption", name, re.IGNORECASE)]
+    if len(image) != 1 or len(text) != 1:
+        raise bad_input(
+            f"no one column of image and one of text vectors; columns of vectors: {', '.join(vectors) or 'none'}",
+            where=str(path),
+            fix=f"name them: --image-embeddings {path}:COLUMN --text-embeddings {path}:COLUMN",
+        )
+    metadata = {name: table[name] for name in facts}
+    return _fitted(path, load_column(f"{path}:{image[0]}"), load_column(f"{path}:{text[0]}"), metadata, {})
 
 
 def load_array(path: str | os.PathLike[str]) -> np.ndarray:
@@ -106,7 +175,7 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
     return array
 
 
-def _read_parts(folder: Path, name: str) -> np.ndarray:
+def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
     paths = sorted((folder / name).glob(f"{name}_*.npy"), key=_part_number)
     if not paths:
         raise bad_input(f"no {name}/{name}_*.npy", where=str(folder), fix="give a folder that mining.embed or clip-retrieval wrote")
@@ -116,7 +185,7 @@ def _read_parts(folder: Path, name: str) -> np.ndarray:
     widths = {part.shape[1] for part in parts}
     if len(widths) > 1:
         raise mismatch(f"parts of {name} have different widths: {sorted(widths)}", where=str(folder))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return parts[0] if len(parts) == 1 else Stacked(parts)
 
 
 def _part_number(path: Path) -> int:

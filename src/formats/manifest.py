@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from formats.atomic import write_json
+from formats.atomic import json_text, write_json
 from formats.errors import bad_input, mismatch
 
 NAME = "manifest.json"
@@ -79,7 +79,8 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
     folder = Path(folder)
     path = folder / NAME
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        manifest = json.loads(text)
         claimed = manifest.pop("sha256")
     except FileNotFoundError:
         raise bad_input(
@@ -87,7 +88,7 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
         ) from None
     except (ValueError, KeyError, AttributeError) as error:
         raise mismatch(f"damaged {NAME}: {error}", where=str(path), fix="run the stage that writes it again") from None
-    if claimed != _own_hash(manifest):
+    if claimed != _own_hash(manifest) or text != json_text({**manifest, "sha256": claimed}):  # white space and spelling of numbers, too
         raise mismatch(f"{NAME} was changed after it was written", where=str(path), fix="run the stage that writes it again")
     for name, facts in manifest.get("files", {}).items():
         _check_file(folder / name, facts, verify)

@@ -100,12 +100,21 @@ def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:
     return load_checkpoint(path).get("vocabulary")
 
 
-def load_encoder(model_name: str, pretrained: str | None, *, device: str = "cpu", seed: int = 0, cache_dir: str | None = None) -> Encoder:
+def load_encoder(
+    model_name: str,
+    pretrained: str | None,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    cache_dir: str | None = None,
+    vocabulary: list[str] | None = None,
+) -> Encoder:
     """Opens a model for embedding.
 
     Args:
         model_name: an OpenCLIP name, or one of ours (``hardpairs-*``).
         pretrained: a checkpoint file, an OpenCLIP tag, or ``None`` for seeded random weights (tests).
+        vocabulary: of a model that reads words, where no checkpoint of ours brings it.
 
     Raises:
         UserError: exit 2 for unknown names, exit 3 when the weights cannot be had, exit 4 for a torn or foreign checkpoint.
@@ -115,7 +124,7 @@ def load_encoder(model_name: str, pretrained: str | None, *, device: str = "cpu"
         raise usage(f"unknown model {model_name!r}", fix="python -c 'import open_clip; print(open_clip.list_models())'")
     check_device(device)
     is_file = pretrained is not None and os.path.isfile(pretrained)
-    vocabulary = checkpoint_vocabulary(pretrained) if is_file else None
+    vocabulary = checkpoint_vocabulary(pretrained) if is_file else vocabulary
     if pretrained is not None and not is_file and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
         raise usage(f"no such checkpoint file, and no pretrained tag of {model_name}", where=pretrained, fix="check the path")
     torch.manual_seed(seed)

@@ -36,18 +36,25 @@ def test_helip_files_are_helips(written):
     }
 
 
-def test_every_flipped_byte_and_every_cut_is_noticed(written):
-    folder = table_folder(written[0], "x")
-    for name in (*FILES, "manifest.json"):
-        whole = (folder / name).read_bytes()
-        damaged = [whole[:cut] for cut in range(0, len(whole), 11)]
-        damaged += [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(0, len(whole), 11)]
-        for content in damaged:
-            (folder / name).write_bytes(content)
-            with pytest.raises(UserError) as error:
-                HardPairTable.open(folder, verify=True)
-            assert error.value.code in (3, 4)
-        (folder / name).write_bytes(whole)
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path, name):
+    """All of them: each length, and at each place a low bit, a high bit, all bits, and what turns white space into other white space."""
+    folder = table_folder(tmp_path, "x")
+    write_table(folder, *ragged_table(9, 4), {"dataset_fingerprint": "abc", "options": {"duplicate_threshold": 2.0}})
+    whole = (folder / name).read_bytes()
+    damaged = [whole[:cut] for cut in range(len(whole))] + [whole + b"\n"]
+    damaged += [whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :] for at in range(len(whole)) for flip in (1, 128, 255, 0x29, 0x2A)]
+    missed = []
+    for content in damaged:
+        (folder / name).write_bytes(content)
+        try:
+            HardPairTable.open(folder, verify=True)
+        except UserError as error:
+            assert error.code in (3, 4)
+        else:
+            missed.append(content)
+    assert not missed
+    (folder / name).write_bytes(whole)
     HardPairTable.open(folder, verify=True)
 
 

@@ -95,49 +95,11 @@ def test_another_datasets_folder_is_refused(table, shards, checkpoint, tmp_path)
     assert done.returncode == 4 and "other embeddings: dataset_fingerprint" in done.stderr
 
 
-def test_embeddings_made_elsewhere(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("a", "b"):
-        np.save(tmp_path / f"{name}.npy", rng.normal(size=(30, 8)).astype(np.float16))
-    files = ("--image-embeddings", str(tmp_path / "a.npy"), "--text-embeddings", str(tmp_path / "b.npy"))
-    mine = ("python", "-m", "mining.hard_pair_mining", "--dataset", "x", "--save_path", str(tmp_path / "out"))
-    assert run(*mine, *files).returncode == 0
-    for part in range(2):  # clip-retrieval: two parts, metadata without row numbers
-        for kind in ("img_emb", "text_emb"):
-            (tmp_path / "cr" / kind).mkdir(parents=True, exist_ok=True)
-            np.save(
-                tmp_path / "cr" / kind / f"{kind}_{part}.npy",
-                np.load(tmp_path / ("a.npy" if kind == "img_emb" else "b.npy"))[part * 15 :][:15],
-            )
-    assert run(*mine[:-1], str(tmp_path / "out2"), "--embeddings", str(tmp_path / "cr")).returncode == 0
-    assert (tmp_path / "out/x_hard_sample.csv").read_bytes() == (tmp_path / "out2/x_hard_sample.csv").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "code", "says"),
-    [
-        (lambda a: a[:-1], 4, "29 image rows, 30 text rows"),
-        (lambda a: np.where(np.arange(30)[:, None] == 7, np.nan, a), 6, "rows [7]"),
-        (lambda a: a.astype(int), 3, "2-d floating array"),
-        (lambda a: a.astype(object), 3, "not a readable .npy"),
-    ],
-)
-def test_bad_embeddings(tmp_path, spoil, code, says):
-    good = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
-    np.save(tmp_path / "a.npy", spoil(good), allow_pickle=True)
-    np.save(tmp_path / "b.npy", good)
-    done = run(
-        *("python", "-m", "mining.hard_pair_mining", "--dataset", "x", "--save_path", str(tmp_path / "out")),
-        *("--image-embeddings", str(tmp_path / "a.npy"), "--text-embeddings", str(tmp_path / "b.npy")),
-    )
-    assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (("--csv", "no.csv", "--model", "hardpairs-test"), 2, "no such file"),
-        (("--csv", "TABLE", "--model", "NoModel"), 2, "unknown model"),
+        (("--csv", "TABLE", "--model", "NoModel", "--pretrained", "none"), 2, "unknown model"),
         (("--csv", "TABLE", "--model", "hardpairs-test", "--pretrained", "no.pt"), 2, "no such checkpoint"),
         (("--csv", "TABLE", "--model", "hardpairs-test", "--pretrained", "TORN"), 4, "not a whole, safe checkpoint"),
         (("--csv", "TABLE", "--model", "RN50", "--pretrained", "CHECKPOINT"), 4, "not of RN50"),

@@ -1,11 +1,17 @@
 """Exactness against a float64 brute force that shares nothing with the search but the definition."""
 
+import functools
+
 import numpy as np
 import pytest
+import torch
 
 from formats.errors import UserError
 from mining import search
+from mining.filters import Filters
+from mining.plan import make_plan
 from mining.search import hard_pairs
+from tests.mining import reference as walk
 
 
 def themed(count: int, width: int, seed: int = 0, themes: int = 12) -> np.ndarray:
@@ -83,12 +89,48 @@ def test_two_negative_similarities_make_no_pair():
     assert (hard_pairs(image, text, top_k=1)[0] == -1).all()
 
 
-@pytest.mark.parametrize("block", [4 * 70, 4 * 70 * 7, 1 << 28])
-def test_block_size_changes_nothing(monkeypatch, block):
-    image, text = themed(70, 24), themed(70, 24, 1)
+def near_ties(kind: str):
+    rng = np.random.default_rng(0)
+    base, text = rng.normal(size=32).astype(np.float32), themed(500, 16, 3, themes=3)
+    if kind == "below bfloat16":
+        return base + 1e-4 * rng.normal(size=(500, 32)).astype(np.float32), text
+    if kind == "below float32":
+        return base + 1e-7 * rng.normal(size=(500, 32)).astype(np.float32), np.tile(text[:5], (100, 1))
+    return np.tile(rng.normal(size=(4, 32)).astype(np.float32), (125, 1)), np.tile(text[:2], (250, 1))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("kind", ["below bfloat16", "below float32", "exact"])
+def test_near_ties_are_decided_exactly(kind, precision):
+    image, text = near_ties(kind)
+    filters = Filters(duplicate_threshold=2.0)
+    found = search.search(image, text, top_k=4, filters=filters, precision=precision)
+    expected = walk.reference(image, text, 4, filters)
+    assert (found.indices == expected[0]).all() and (found.scores == expected[1]).all()
+
+
+@pytest.mark.parametrize("kind", ["themed", "isotropic"])
+def test_every_row_of_a_larger_set(kind):
+    rng = np.random.default_rng(0)
+    image, text = (themed(900, 32), themed(900, 24, 1)) if kind == "themed" else (rng.normal(size=(900, 32)), rng.normal(size=(900, 24)))
+    found = search.search(image, text, top_k=20, filters=Filters())
+    expected = walk.reference(image, text, 20, Filters())
+    assert (found.indices == expected[0]).all() and (found.scores == expected[1]).all()
+    assert found.removed == expected[3]
+
+
+@pytest.mark.parametrize("tile", [1, 7, 64, 1000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tiles_and_threads_change_nothing(monkeypatch, tile, threads):
+    image, text = themed(70 if tile == 1 else 300, 24), themed(70 if tile == 1 else 300, 24, 1)
     expected = hard_pairs(image, text, top_k=5)
-    monkeypatch.setattr(search, "BLOCK_BYTES", block)
-    indices, scores = hard_pairs(image, text, top_k=5)
+    monkeypatch.setattr(search, "make_plan", functools.partial(make_plan, tile=tile))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        indices, scores = hard_pairs(image, text, top_k=5)
+    finally:
+        torch.set_num_threads(before)
     assert indices.tobytes() == expected[0].tobytes() and scores.tobytes() == expected[1].tobytes()
 
 

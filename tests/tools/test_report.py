@@ -18,7 +18,7 @@ from evaluation.compare import bootstrap_interval, paired_permutation_test
 from formats.errors import Exit, UserError
 from formats.hard_pairs import HardPairTable, table_folder, write_helip, write_table
 from formats.samples import Samples, open_samples
-from mining.embed import Embedded
+from mining.stream import Embedded
 from tests.helpers import picture
 from tools import report
 from tools.evaluate import evaluate, write_results

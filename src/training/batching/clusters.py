@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from formats.stacked import Stacked
+
 SAMPLE_PER_CLUSTER = 256
 """Rows per centre that the centres are fitted to; more do not move them noticeably (faiss uses as many)."""
 ITERATIONS = 20
 BLOCK = 65_536
 
 
-def cluster(embeddings: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+def cluster(embeddings: np.ndarray | Stacked, count: int, seed: int = 0) -> np.ndarray:
     """The cluster of each embedding, by cosine.
 
     Centres are fitted by scipy's k-means (k-means++ start) to a seeded sample, then each row goes to its nearest.

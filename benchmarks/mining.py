@@ -1,0 +1,328 @@
+"""Hard pair mining against what else finds such pairs: time, peak memory, recall; processes, growth, pools.
+
+    python -m benchmarks.mining --out benchmarks/results/mining.json
+    python -m benchmarks.mining --pairs 3000 --repeats 1 --only methods pools --out /tmp/look.json
+
+Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at 2/5 N: it is slow), ``processes`` (two of one
+thread against one), ``growth`` (N/2 and 2N), ``pools`` (``--approx``). Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes, topics and
+sub-topics of log-normal sizes, which images and captions share, with a power-law spectrum: neighbours exist, as in real embeddings. "isotropic":
+normal numbers; no pair is hard, and thresholds gain least. Every measurement is a process of its own, methods take turns, and the
+shortest time of each counts (all stand in the file). Recall is the share of ours that a method lists; ours is compared on sampled rows
+with a float64 product of all rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.machine import describe_machine
+from formats.atomic import write_json
+from mining.filters import Filters
+from mining.ranks import join
+from mining.search import search
+from mining.work import Work
+
+WIDTHS = (384, 768)
+TOP_K = 50
+DUPLICATE = 0.98
+
+
+def themed(count: int, seed: int = 0, themes: int = 40, topics: int = 20, parts: int = 10) -> list[np.ndarray]:
+    """Image and text embeddings of pairs that belong to one of 40 x 20 x 10 sub-topics of log-normal size."""
+    rng = np.random.default_rng(seed)
+    weights = np.exp(rng.normal(size=(themes, 1, 1)) + rng.normal(size=(themes, topics, 1)) + rng.normal(size=(themes, topics, parts)))
+    leaf = rng.choice(weights.size, count, p=(weights / weights.sum()).ravel())
+    arrays = []
+    for width in WIDTHS:
+        spectrum = np.arange(1, width + 1) ** -0.35
+        spectrum /= np.linalg.norm(spectrum)
+        theme, topic, part = (rng.normal(size=(n, width)) * spectrum for n in (themes, themes * topics, themes * topics * parts))
+        rows = np.empty((count, width), np.float32)
+        for start in range(0, count, 8192):
+            at = leaf[start : start + 8192]
+            noise = rng.normal(size=(len(at), width)) * spectrum
+            rows[start : start + 8192] = 0.55 * theme[at // (topics * parts)] + 0.45 * topic[at // parts] + 0.4 * part[at] + 0.6 * noise
+        arrays.append(rows)
+    return arrays
+
+
+def isotropic(count: int, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(count, width)).astype(np.float32) for width in WIDTHS]
+
+
+def helip(image: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """HELIP's published algorithm on one device: 600 targets at a time against all; a pair is itself when its captions are alike."""
+    x, y = (torch.nn.functional.normalize(torch.from_numpy(rows), dim=1) for rows in (image, text))
+    lists = []
+    for start in range(0, len(x), 600):
+        texts, images = y[start : start + 600] @ y.T, x[start : start + 600] @ x.T
+        texts[texts > 0.995] = -1
+        near = (texts > DUPLICATE) | (images > DUPLICATE)
+        texts[near], images[near] = 0, 0
+        lists.append((texts * images).topk(TOP_K, dim=1).indices)
+    return torch.cat(lists).numpy()
+
+
+def dense(image: np.ndarray, text: np.ndarray, rows: int = 1024) -> np.ndarray:
+    """Float32 blocks and top-k, with our definition of a hard pair."""
+    x, y = (torch.nn.functional.normalize(torch.from_numpy(part), dim=1) for part in (image, text))
+    lists = []
+    for start in range(0, len(x), rows):
+        images, texts = x[start : start + rows] @ x.T, y[start : start + rows] @ y.T
+        near = (images > DUPLICATE) | (texts > DUPLICATE)
+        score = images.clamp_(min=0).mul_(texts.clamp_(min=0)).masked_fill_(near, 0)
+        score[torch.arange(len(score)), torch.arange(start, start + len(score))] = 0
+        lists.append(score.topk(TOP_K, dim=1).indices)
+    return torch.cat(lists).numpy()
+
+
+def faiss_rerank(image: np.ndarray, text: np.ndarray, candidates: int = 1000) -> np.ndarray:
+    """FAISS flat per modality, the candidates of both rescored with the product."""
+    import faiss
+
+    unit = [np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True)) for rows in (image, text)]
+    near = []
+    for rows in unit:
+        index = faiss.IndexFlatIP(rows.shape[1])
+        index.add(rows)
+        near.append(index.search(rows, candidates)[1])
+    return _rescored(unit, np.concatenate(near, axis=1))
+
+
+def faiss_concatenated(image: np.ndarray, text: np.ndarray, candidates: int = 200) -> np.ndarray:
+    """FAISS flat on the joined vectors (inner product = sum of the similarities), candidates rescored with the product."""
+    import faiss
+
+    unit = [np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True)) for rows in (image, text)]
+    joined = np.concatenate(unit, axis=1)
+    index = faiss.IndexFlatIP(joined.shape[1])
+    index.add(joined)
+    return _rescored(unit, index.search(joined, candidates)[1])
+
+
+def _rescored(unit: list[np.ndarray], candidates: np.ndarray) -> np.ndarray:
+    lists = []
+    for i, row in enumerate(candidates):
+        others = np.setdiff1d(row, [i, -1])
+        similarities = [rows[others] @ rows[i] for rows in unit]
+        score = np.prod([np.maximum(s, 0) for s in similarities], axis=0) * np.all([s <= DUPLICATE for s in similarities], axis=0)
+        best = others[np.argsort(-score, kind="stable")[:TOP_K]]
+        lists.append(np.pad(best, (0, TOP_K - len(best)), constant_values=-1))
+    return np.array(lists)
+
+
+PEERS = {"helip": helip, "dense": dense, "faiss_rerank": faiss_rerank, "faiss_concatenated": faiss_concatenated}
+KINDS = {"themed": themed, "isotropic": isotropic}
+
+
+def one(method: str, folder: Path, approx: int | None) -> None:
+    """One measurement in this process, or in several; compiled code is loaded and threads are warm before it."""
+    ranks = join()
+    image, text = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "text"))
+    if method == "ours":
+        search(np.array(image[:500]), np.array(text[:500]), top_k=TOP_K, filters=Filters())
+    torch.ones(512, 512) @ torch.ones(512, 512)
+    image.sum(), text.sum()  # in the page cache, and counted as there already
+    work = Work(Path(os.environ["BENCHMARK_WORK"]), dict, writer=ranks.rank == 0) if ranks.world_size > 1 else None
+    ranks.barrier()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    if method == "ours":
+        found = search(image, text, top_k=TOP_K, filters=Filters(), approx=approx, work=work, ranks=ranks)
+        indices = None if found is None else found.indices
+    else:
+        indices = PEERS[method](image, text)
+    seconds = time.perf_counter() - start
+    ranks.close()
+    if indices is not None:
+        np.save(folder / f"{method}.npy", indices)
+        above = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9
+        print(json.dumps({"seconds": seconds, "gb_above_embeddings": above}))
+
+
+def measure(method: str, folder: Path, *, threads: int, processes: int = 1, approx: int | None = None) -> dict[str, float]:
+    """``one`` in a process of its own (or several, by torchrun)."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
+    command = [sys.executable, *launcher, "-m", "benchmarks.mining", "--one", method, "--folder", str(folder)]
+    with tempfile.TemporaryDirectory() as work:
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "BENCHMARK_WORK": f"{work}/work"}
+        extra = ["--pool", str(approx)] if approx else []
+        done = subprocess.run([*command, *extra], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def recall(listed: np.ndarray, exact: np.ndarray) -> float:
+    """Share of the exact pairs that are listed."""
+    hits = sum(len(np.intersect1d(a, b[b >= 0])) for a, b in zip(listed, exact, strict=True))
+    return hits / max(1, int((exact >= 0).sum()))
+
+
+def wrong_rows(folder: Path, exact: np.ndarray, sample: int = 200) -> int:
+    """Sampled rows whose list is not that of a float64 product of all rows, scores rounded to float32 and ties by row number."""
+    unit = []
+    for name in ("image", "text"):
+        rows = np.load(folder / f"{name}.npy").astype(np.float64)
+        unit.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64))
+    wrong = 0
+    for i in np.random.default_rng(0).choice(len(exact), min(sample, len(exact)), replace=False):
+        similarities = [rows @ rows[i] for rows in unit]
+        score = np.prod([np.maximum(s, 0) for s in similarities], axis=0) * np.all([s <= DUPLICATE for s in similarities], axis=0)
+        score[i] = 0
+        order = np.lexsort((np.arange(len(score)), -score.astype(np.float32)))[:TOP_K]
+        wrong += not np.array_equal(order[score[order] > 0], exact[i][exact[i] >= 0])
+    return wrong
+
+
+def compare(kind: str, count: int, methods: list[str], repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+    """One row per method: the shortest of interleaved repeats."""
+    make_data(kind, count, folder)
+    runs: dict[str, list[dict]] = {method: [] for method in methods}
+    for _ in range(repeats):
+        for method in methods:
+            runs[method].append(measure(method, folder, threads=threads))
+    exact = np.load(folder / "ours.npy")
+    rows: list[dict[str, Any]] = []
+    for method, results in runs.items():
+        times = [result["seconds"] for result in results]
+        row = {
+            "data": kind,
+            "pairs": count,
+            "method": method,
+            "seconds": min(times),
+            "all_seconds": times,
+            "gb_above_embeddings": max(result["gb_above_embeddings"] for result in results),
+            "recall": recall(np.load(folder / f"{method}.npy"), exact),
+        }
+        rows.append({**row, "times_ours": row["seconds"] / (rows[0]["seconds"] if rows else row["seconds"])})
+        show(rows[-1])
+    rows[0]["sampled_rows_that_differ_from_float64"] = wrong_rows(folder, exact)
+    return rows
+
+
+def make_data(kind: str, count: int, folder: Path) -> None:
+    for name, rows in zip(("image", "text"), KINDS[kind](count), strict=True):
+        np.save(folder / f"{name}.npy", rows)
+
+
+def show(row: dict) -> None:
+    print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def benchmark_faiss(count: int, repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+    if importlib.util.find_spec("faiss") is None:
+        print("faiss: left out, faiss-cpu is not installed", file=sys.stderr)
+        return []
+    return compare("themed", count, ["ours", "faiss_concatenated", "faiss_rerank"], repeats, threads, folder)
+
+
+def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+    """What ``--approx`` saves and loses, for pools of 1/2 to 1/64."""
+    make_data("themed", count, folder)
+    rows: list[dict[str, Any]] = [{"pairs": count, "pool": count, **measure("ours", folder, threads=threads), "recall": 1.0}]
+    exact = np.load(folder / "ours.npy")
+    for part in (2, 4, 8, 16, 32, 64):
+        result = measure("ours", folder, threads=threads, approx=count // part)
+        rows.append({"pairs": count, "pool": count // part, **result, "recall": recall(np.load(folder / "ours.npy"), exact)})
+        show(rows[-1])
+    return rows
+
+
+def benchmark_processes(count: int, repeats: int, folder: Path) -> dict[str, Any]:
+    """Two processes of one thread against one."""
+    make_data("themed", count, folder)
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    lists = {}
+    for _ in range(repeats):
+        for number in seconds:
+            seconds[number].append(measure("ours", folder, threads=1, processes=number)["seconds"])
+            lists[number] = (folder / "ours.npy").read_bytes()
+    one, two = min(seconds[1]), min(seconds[2])
+    row = {"pairs": count, "one": one, "two": two, "ratio": one / two, "all_seconds": seconds, "same_bytes": lists[1] == lists[2]}
+    show(row)
+    return row
+
+
+def benchmark_growth(sizes: list[int], repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+    rows = [row for count in sizes for row in compare("themed", count, ["ours"], repeats, threads, folder)]
+    return [{**row, "nanoseconds_per_pair": row["seconds"] / row["pairs"] ** 2 * 1e9} for row in rows]
+
+
+def table_text(record: dict[str, Any]) -> str:
+    """What was measured, against what was asked for."""
+    results = {part: measured["result"] for part, measured in record.items()}
+    lines = ["| | N | seconds | times ours | recall | GB above the embeddings |", "|---|---|---|---|---|---|"]
+    for row in [*results.get("methods", []), *results.get("faiss", [])]:
+        name = {"ours": "ours", "helip": "HELIP's algorithm", "dense": "dense float32", "faiss_rerank": "FAISS per modality, reranked"}
+        lines.append(
+            f"| {name.get(row['method'], 'FAISS on joined vectors, reranked')}, {row['data']} | {row['pairs']:,} | {row['seconds']:.1f} | "
+            f"{row['times_ours']:.1f} | {row['recall']:.4f} | {row['gb_above_embeddings']:.2f} |"
+        )
+    lines += ["", "| what | measured |", "|---|---|"]
+    if found := results.get("processes"):
+        lines.append(f"| two processes to one, {found['pairs']:,} pairs | {found['ratio']:.2f}, same bytes: {found['same_bytes']} |")
+    for row in results.get("growth", []):
+        lines.append(
+            f"| ns per pair of rows at {row['pairs']:,}; GB | {row['nanoseconds_per_pair']:.2f}; {row['gb_above_embeddings']:.2f} |"
+        )
+    for row in results.get("pools", []):
+        lines.append(f"| `--approx {row['pool']}` of {row['pairs']:,}: recall; seconds | {row['recall']:.3f}; {row['seconds']:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=50_000)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["themed"], help="data of the methods")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="the other parts of --out stay")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", choices=("ours", *PEERS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--pool", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        return one(args.one, args.folder, args.pool)
+    if args.out is None:
+        parser.error("--out is missing")
+    record: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
+    with tempfile.TemporaryDirectory() as name:
+        for part in args.only or PARTS:
+            result = PARTS[part](args, Path(name))
+            command = " ".join(["python -m benchmarks.mining", *sys.argv[1:]])
+            busy = os.getloadavg()[0]  # far above --threads: something else was running, too
+            record[part] = {"command": command, "threads": args.threads, "load": busy, "machine": describe_machine(), "result": result}
+            write_json(args.out, record)
+    print(table_text(record))
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
+    "methods": lambda args, folder: [
+        row for kind in args.kinds for row in compare(kind, args.pairs, ["ours", "helip", "dense"], args.repeats, args.threads, folder)
+    ],
+    "faiss": lambda args, folder: benchmark_faiss(args.pairs * 2 // 5, 1, args.threads, folder),
+    "processes": lambda args, folder: benchmark_processes(args.pairs, args.repeats, folder),
+    "growth": lambda args, folder: benchmark_growth([args.pairs // 2, args.pairs * 2], args.repeats, args.threads, folder),
+    "pools": lambda args, folder: benchmark_pools(args.pairs, args.threads, folder),
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""Exact hard pair mining on one GPU: seconds by stage, against what the card can do, and rows checked against float64.
+
+    python -m benchmarks.mining_gpu --pairs 2900000 --out benchmarks/results/mining_gpu.json
+    python -m benchmarks.mining_gpu --device cpu --pairs 45312 --tile 256 --out benchmarks/results/mining_device_on_cpu.json
+
+Data: N pairs of 384-d image and 768-d text embeddings made on the device, themed as in ``benchmarks.mining``, in no order. The search is timed as
+``mining.search.search`` runs it, from embeddings in the host's memory to finished lists there; compiled code is loaded before.
+
+``--device cpu`` takes the same way with plain torch in the GPU's place: its seconds say nothing about a GPU, but how many pairs the device would
+hand to the host, and what the host takes for them, hold for one. With N / ``--tile`` as on the GPU, the lists fill in as many steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.machine import describe_machine
+from formats.atomic import write_json
+from mining import device as mining_device
+from mining import search as mining_search
+from mining.filters import Filters
+from mining.plan import DEVICE_TILE
+from mining.search import Found, search
+
+WIDTHS = (384, 768)
+TOP_K = 50
+DUPLICATE = 0.98
+THEMES, TOPICS, PARTS = 40, 20, 10
+
+
+def themed(count: int, device: str, seed: int = 0) -> list[np.ndarray]:
+    """``benchmarks.mining.themed``, made on the device: other numbers of the same kind. float32 on the host."""
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, device=device)
+
+    weights = (normal(THEMES, 1, 1) + normal(THEMES, TOPICS, 1) + normal(THEMES, TOPICS, PARTS)).exp().flatten()
+    ends = (weights.double().cumsum(0) / weights.double().sum()).clamp(max=1.0)
+    leaf = torch.searchsorted(ends, torch.rand(count, generator=generator, device=device, dtype=torch.float64)).clamp(max=len(ends) - 1)
+    arrays = []
+    for width in WIDTHS:
+        spectrum = torch.arange(1, width + 1, device=device) ** -0.35
+        spectrum /= spectrum.norm()
+        theme, topic, part = (normal(n, width) * spectrum for n in (THEMES, THEMES * TOPICS, THEMES * TOPICS * PARTS))
+        rows = np.empty((count, width), np.float32)
+        for start in range(0, count, 1 << 16):
+            at = leaf[start : start + (1 << 16)]
+            noise = normal(len(at), width) * spectrum
+            made = 0.55 * theme[at // (TOPICS * PARTS)] + 0.45 * topic[at // PARTS] + 0.4 * part[at] + 0.6 * noise
+            rows[start : start + (1 << 16)] = made.cpu().numpy()
+        arrays.append(rows)
+    return arrays
+
+
+class Stages:
+    """Seconds and calls of named functions while a search runs."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.pairs = 0
+        self.sweep: mining_device.DeviceSweep | None = None
+
+    def timed(self, name: str, function: Callable) -> Callable:
+        def call(*arguments, **options):
+            start = time.perf_counter()
+            try:
+                result = function(*arguments, **options)
+            finally:
+                self.seconds[name] += time.perf_counter() - start
+                self.calls[name] += 1
+            if name == "upload":
+                self.sweep = result
+            if name == "fetch pairs":
+                self.pairs += len(result[0])
+            return result
+
+        return call
+
+    def watch(self) -> None:
+        """The stages of a search, and what the sweep's host side spends its time with."""
+        for module, attribute, name in (
+            (mining_search, "_rows", "unit rows"),
+            (mining_search, "_sweep", "upload"),
+            (mining_search, "_fill", "sweep"),
+            (mining_search, "_decide", "decide"),
+            (mining_search, "_assemble", "assemble"),
+            (mining_device, "in_pieces", "offer pairs"),
+            (mining_device.DeviceSweep, "_fetch", "fetch pairs"),
+            (mining_device.DeviceSweep, "_receive", "receive"),
+            (mining_device.DeviceSweep, "_send", "send"),
+        ):
+            setattr(module, attribute, self.timed(name, getattr(module, attribute)))
+
+
+def ceilings(device: str) -> dict[str, float]:
+    """What the device reaches here: bfloat16 and float16 products of 8192 x 8192 random numbers, and a copy in its memory; nothing on a CPU."""
+    if device == "cpu":
+        return {}
+    found = {}
+    for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
+        left, right = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
+        out = torch.empty_like(left)
+        found[f"{name}_tflops"] = 2 * 8192**3 / device_seconds(lambda a=left, b=right, o=out: torch.mm(a, b.T, out=o)) / 1e12
+    source = torch.randn(1 << 30, device="cuda")
+    target = torch.empty_like(source)
+    found["copy_terabytes_per_second"] = 2 * source.nbytes / device_seconds(lambda: target.copy_(source)) / 1e12
+    return found
+
+
+def device_seconds(work: Callable[[], object], repeats: int = 20) -> float:
+    """Median over repeats, by the device's clock; on a CPU, of one."""
+    if not torch.cuda.is_available():
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+    times = []
+    for number in range(repeats + 3):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        if number >= 3:
+            times.append(begin.elapsed_time(end) / 1e3)
+    return statistics.median(times)
+
+
+def of_one_tile(sweep: mining_device.DeviceSweep, count: int) -> dict[str, float]:
+    """Device seconds of a tile's products and of the search for its pairs with the final thresholds; two far ranges of rows."""
+    side = min(sweep.products.block, count // 2)
+    rows, columns = slice(0, side), slice(side, 2 * side)
+    products = device_seconds(lambda: sweep.products(rows, columns))
+    first, second = sweep.products(rows, columns)
+    hits = sweep._hits[0]
+
+    def find() -> None:
+        hits.count.zero_()
+        sweep.append_hits(first, second, sweep.bounds, sweep._side_of(0, side, True), sweep._side_of(side, 2 * side, True), hits)
+
+    return {
+        "rows": side,
+        "products_seconds": products,
+        "products_tflops": 2 * sum(WIDTHS) * side**2 / products / 1e12,
+        "find_seconds": device_seconds(find),
+        "first_thresholds_seconds": device_seconds(lambda: _seed_again(sweep, first, second), 3),
+        "pairs": int(hits.count),
+    }
+
+
+def _seed_again(sweep: mining_device.DeviceSweep, first: torch.Tensor, second: torch.Tensor) -> None:
+    sweep._seeded[: len(first)] = False
+    sweep._seed(first, second, 0, len(first))
+
+
+def _device_memory(device: str) -> dict[str, float]:
+    """Peaks, in GB; nothing for a CPU, whose are the host's."""
+    if device == "cpu":
+        return {}
+    peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    return {f"device_gb_{name}": size / 1e9 for name, size in peaks.items()}
+
+
+def check(image: np.ndarray, text: np.ndarray, found: Found, sample: int, device: str) -> dict[str, int]:
+    """Sampled rows against float64 products with all rows: scores rounded to float32, ties by row number."""
+    rows = np.sort(np.random.default_rng(0).choice(len(image), min(sample, len(image)), replace=False))
+    similarities = [_similarities(side, rows, device) for side in (image, text)]
+    score = similarities[0].clip(0) * similarities[1].clip(0) * np.all([part <= DUPLICATE for part in similarities], axis=0)
+    score[np.arange(len(rows)), rows] = 0
+    score = score.astype(np.float32)
+    wrong_rows = wrong_scores = 0
+    for own, row in zip(score, rows, strict=True):
+        best = np.flatnonzero(own >= -np.partition(-own, TOP_K)[TOP_K - 1])
+        order = best[np.lexsort((best, -own[best]))][:TOP_K]
+        wrong_rows += not np.array_equal(order, found.indices[row])
+        wrong_scores += not np.array_equal(own[order], found.scores[row])
+    return {"rows": len(rows), "rows_with_another_list": wrong_rows, "rows_with_other_scores": wrong_scores}
+
+
+def _similarities(side: np.ndarray, rows: np.ndarray, device: str) -> np.ndarray:
+    """(S, N) float64 cosines of unit rows as the search makes them."""
+
+    def unit(part: np.ndarray) -> torch.Tensor:
+        part = part.astype(np.float64)
+        return torch.from_numpy((part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32)).to(device).double()
+
+    own = unit(side[rows])
+    return np.concatenate([(own @ unit(side[start : start + 65536]).T).cpu().numpy() for start in range(0, len(side), 65536)], axis=1)
+
+
+def one_search(image: np.ndarray, text: np.ndarray, device: str) -> tuple[Found, float]:
+    start = time.perf_counter()
+    found = search(image, text, top_k=TOP_K, filters=Filters(), device=device, verbose=True)
+    assert found is not None
+    return found, time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=2_900_000)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--sample", type=int, default=200, help="rows to check against float64")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--tile", type=int, default=DEVICE_TILE, help="rows of a tile")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    mining_search.DEVICE_TILE, mining_search.runs_on_device = args.tile, lambda device: True  # type: ignore[assignment]
+    peaks = ceilings(args.device)
+    print(peaks, flush=True)
+    small = themed(min(40_000, args.pairs // 4), args.device, seed=1)
+    one_search(*small, args.device)
+    print("compiled", flush=True)
+    image, text = themed(args.pairs, args.device)
+    print("data made", flush=True)
+    runs, stages = [], Stages()
+    stages.watch()
+    for _ in range(args.repeats):
+        stages.clear()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if args.device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        found, seconds = one_search(image, text, args.device)
+        runs.append(
+            {
+                "seconds": seconds,
+                "stages": dict(stages.seconds),
+                "batches": stages.calls["receive"],
+                "pairs_offered_per_row": stages.pairs / args.pairs,
+                "nanoseconds_per_pair_offered": stages.seconds["offer pairs"] / max(1, stages.pairs) * 1e9,
+                **_device_memory(args.device),
+                "host_gb_above_embeddings": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6,
+                "sweep_tflops": args.pairs * (args.pairs + args.tile) * sum(WIDTHS) / stages.seconds["sweep"] / 1e12,
+            }
+        )
+        print(runs[-1], flush=True)
+    assert stages.sweep is not None
+    tile = of_one_tile(stages.sweep, args.pairs)
+    print(tile, flush=True)
+    stages.sweep = None
+    results = {
+        "command": " ".join(["python -m benchmarks.mining_gpu", *sys.argv[1:]]),
+        "machine": {**describe_machine(), "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None},
+        "pairs": args.pairs,
+        "tile": args.tile,
+        "threads": torch.get_num_threads(),
+        "peaks": peaks,
+        "runs": runs,
+        "one_tile": {**tile, **({"share_of_bfloat16_peak": tile["products_tflops"] / peaks["bfloat16_tflops"]} if peaks else {})},
+        "kept": found.kept,
+        "removed": found.removed,
+        "check": check(image, text, found, args.sample, args.device),
+    }
+    print(results["check"], flush=True)
+    if args.out:
+        write_json(args.out, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The command ``mining.hard_pair_mining`` in this process, for tests that need no process of its own: starting one takes seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+
+from formats.errors import run_command
+from mining.hard_pair_mining import main
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def mine(*arguments: object) -> Done:
+    """What the command would return and print."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code = 0
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        try:
+            run_command(lambda: main([str(argument) for argument in arguments]))
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, stdout.getvalue(), stderr.getvalue())

@@ -1,0 +1,91 @@
+"""The definition of hard pairs, filters and counts in plain numpy, sharing nothing with the search."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mining.filters import REMOVED_BY, Filters
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+
+
+def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """All products of two sets of rows, each summed from the first component to the last."""
+    return np.array([np.cumsum(row * right, axis=1)[:, -1] for row in left])
+
+
+def reference(image, text, top_k, filters=Filters(), *, method="HPM", groups=None, exclude=(), pool=None):  # noqa: B008 (frozen)
+    """(indices, scores, kept, removed) by walking down every row's partners."""
+    image, text = unit(image), unit(text)
+    similarity = {"image": dots(image, image), "text": dots(text, text)}
+    sides = {"HPM": ("image", "text"), "image": ("image",), "text": ("text",)}[method]
+    cross = dots(image, text) if filters.has_margin else None
+    count = len(image)
+    indices, scores = np.full((count, top_k), -1, np.int64), np.zeros((count, top_k), np.float32)
+    removed, kept = dict.fromkeys(REMOVED_BY, 0), 0
+    floors = [max(0.0, filters.similarity_floor, getattr(filters, f"min_{side}_score") or 0.0) for side in sides]
+    least = max(_score(filters, floors) * (1 - 1e-12 * (filters.image_weight != 0.5)), filters.min_score or 0.0)
+    for i in range(count):
+        if i in exclude:
+            continue
+        ahead, passed, partners = [], [], 0
+        for j in range(count):
+            if j == i or j in exclude or (pool is not None and j not in pool):
+                continue
+            partners += 1
+            values = [similarity[side][i, j] for side in sides]
+            score = _score(filters, values)
+            if np.float32(score) > 0 and score >= least:
+                reason = _reason(filters, sides, values, score, groups is not None and (groups[i] == groups[j]).any(), cross, i, j)
+                ahead.append((-np.float32(score), j, reason))
+        for place, j, reason in sorted(ahead, key=lambda entry: entry[:2]):
+            if reason is None:
+                passed.append((j, -place))
+            else:
+                removed[reason] += 1
+            if len(passed) == filters.depth(top_k):
+                break
+        else:
+            removed["min_score"] += int(filters.min_score is not None and filters.min_score == least > 0 and len(ahead) < partners)
+        listed = passed[filters.range_min : filters.range_max]
+        removed["range"] += len(passed) - len(listed)
+        kept += len(listed)
+        for rank, (j, score) in enumerate(listed):
+            indices[i, rank], scores[i, rank] = j, score
+    return indices, scores, kept, removed
+
+
+def _score(filters: Filters, values) -> float:
+    factors = [max(float(value), 0.0) for value in values]
+    if len(factors) == 1 or filters.image_weight == 0.5:
+        return math.prod(factors)
+    return factors[0] ** (2 * filters.image_weight) * factors[1] ** (2 - 2 * filters.image_weight)
+
+
+def _reason(filters: Filters, sides, values, score, related, cross, i, j) -> str | None:
+    if related:
+        return "known_positive"
+    if max(values) > filters.duplicate_threshold:
+        return "duplicate_threshold"
+    if min(values) < filters.similarity_floor:
+        return "similarity_floor"
+    for side, value in zip(sides, values, strict=True):
+        at_most, at_least = getattr(filters, f"max_{side}_score"), getattr(filters, f"min_{side}_score")
+        if at_most is not None and value > at_most:
+            return f"max_{side}_score"
+        if at_least is not None and value < at_least:
+            return f"min_{side}_score"
+    if filters.max_score is not None and score > filters.max_score:
+        return "max_score"
+    if cross is not None:
+        for value in (cross[i, j], cross[j, i]):
+            if filters.absolute_margin is not None and value > cross[i, i] - filters.absolute_margin:
+                return "margin"
+            if filters.relative_margin is not None and value > (1 - filters.relative_margin) * cross[i, i]:
+                return "margin"
+    return None

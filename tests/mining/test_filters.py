@@ -1,0 +1,102 @@
+"""Every filter, and the law that kept + removed = candidates, against a walk down all partners."""
+
+import numpy as np
+import pytest
+
+from mining import kernel, search
+from mining.filters import Filters
+from mining.search import hard_pairs
+from tests.mining.reference import reference
+from tests.mining.test_search import themed
+
+
+def found_and_expected(image, text, top_k, filters, precision=None, **options):
+    found = search.search(image, text, top_k=top_k, filters=filters, precision=precision, **options)
+    expected = reference(image, text, top_k, filters, **options)
+    assert (found.indices == expected[0]).all() and (found.scores == expected[1]).all()
+    assert found.kept == expected[2] and found.removed == expected[3]
+    return found
+
+
+FILTERS = {
+    "none": {},
+    "low duplicate threshold": {"duplicate_threshold": 0.4},
+    "floor": {"similarity_floor": 0.35},
+    "image limits": {"max_image_score": 0.5, "min_image_score": 0.2},
+    "text limits": {"max_text_score": 0.45, "min_text_score": 0.25},
+    "score limits": {"max_score": 0.25, "min_score": 0.1},
+    "short lists": {"min_score": 0.3},
+    "absolute margin": {"absolute_margin": 0.05},
+    "both margins": {"absolute_margin": -0.2, "relative_margin": 0.3},
+    "range": {"range_min": 3, "range_max": 9},
+    "range inside the lists": {"range_min": 2, "range_max": 5},
+    "image weight": {"image_weight": 0.7, "similarity_floor": 0.1},
+    "image alone": {"image_weight": 1.0},
+    "all": {"max_score": 0.3, "min_score": 0.02, "relative_margin": -0.5, "range_min": 1, "image_weight": 0.4, "max_text_score": 0.6},
+}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", FILTERS)
+def test_lists_and_counts(name, precision):
+    image, text = themed(160, 24), themed(160, 24, 1)
+    image[20:30] = image[10:20]
+    groups = np.random.default_rng(0).integers(0, 30, (160, 2))
+    found = found_and_expected(image, text, 8, Filters(**FILTERS[name]), precision, groups=groups, exclude=np.array([4, 90]))
+    assert found.kept == (found.indices >= 0).sum()
+
+
+@pytest.mark.parametrize("method", ["image", "text"])
+def test_one_modality(method):
+    limits = {f"max_{method}_score": 0.6, "min_score": 0.1, "range_min": 2}
+    found = found_and_expected(themed(140, 24), themed(140, 16, 1), 6, Filters(**limits), method=method)
+    assert found.removed[f"max_{method}_score"] > 0 and found.removed["range"] > 0
+
+
+def test_rows_whose_removed_partners_do_not_fit_are_counted_again(monkeypatch):
+    image, text = themed(700, 16, themes=2), themed(700, 16, 1, themes=2)
+    image[:400] = image[0]
+    text[:300] = text[0]
+    groups = np.arange(700) % 2
+    spilled = []
+    monkeypatch.setattr(search.Sweep, "count_removed", lambda *a, real=search.Sweep.count_removed: (spilled.append(len(a[1])), real(*a)))
+    found = found_and_expected(image, text, 3, Filters(), groups=groups[:, None])
+    assert spilled and spilled[0] >= 300 and found.removed["duplicate_threshold"] > 10_000
+
+
+def test_a_pool_is_counted_as_a_pool():
+    image, text = themed(150, 24), themed(150, 16, 1)
+    pool = set(np.random.default_rng(5).choice(150, 60, replace=False).tolist())
+    found = search.search(image, text, top_k=70, filters=Filters(min_score=0.05), approx=60, seed=5)
+    expected = reference(image, text, 70, Filters(min_score=0.05), pool=pool)
+    assert (found.indices == expected[0]).all() and found.removed == expected[3]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"range_min": 5, "range_max": 5},
+        {"image_weight": 1.5},
+        {"image_weight": 0.3, "method": "text"},
+        {"max_image_score": 0.5, "method": "text"},
+        {"max_score": 3.0},
+        {"absolute_margin": 0.1, "method": "image"},
+        {"relative_margin": float("nan")},
+    ],
+)
+def test_senseless_filters(options):
+    with pytest.raises(ValueError):
+        hard_pairs(themed(5, 4), themed(5, 4), top_k=2, **options)
+
+
+def test_margins_need_one_space():
+    with pytest.raises(ValueError, match="4 and 6 wide"):
+        hard_pairs(themed(5, 4), themed(5, 6), top_k=2, absolute_margin=0.1)
+
+
+def test_reasons_of_the_kernel_have_their_names():
+    from mining.filters import REMOVED_BY
+
+    for name, number in (("known_positive", kernel.GROUP), ("similarity_floor", kernel.FLOOR), ("max_image_score", kernel.MAX_IMAGE)):
+        assert REMOVED_BY[number - 1] == name
+    assert REMOVED_BY[kernel.MARGIN - 1] == "margin" and len(REMOVED_BY) == kernel.REASONS + 1
