@@ -134,13 +134,13 @@ def test_what_is_refused(pairs, tmp_path, arguments, code, says):
 def test_the_datasets_library_reads_them(pairs, tmp_path, anchor):
     import datasets
 
-    for to, columns in (("st-triplet", 3), ("st-ntuple", 4)):
+    for to, columns, least in (("st-triplet", 3, 1), ("st-ntuple", 4, 2)):
         samples, table = export(pairs, to, tmp_path / "t.parquet", "--anchor", anchor, "--negatives", "2")
         found = datasets.load_dataset("parquet", data_files=str(tmp_path / "t.parquet"), split="train", cache_dir=str(tmp_path / "cache"))
-        assert len(found.column_names) == columns and len(found) > 50
+        assert len(found.column_names) == columns and len(found) > 40
         kinds = {"image": ("Image", "Value"), "text": ("Value", "Image"), "caption": ("Value", "Value")}[anchor]
         assert tuple(type(found.features[name]).__name__ for name in ("anchor", "positive")) == kinds
-        row = next(row for row in range(60) if table.lengths[row] >= 2)
+        row = next(row for row in range(60) if table.lengths[row] >= least)
         if anchor == "image":
             assert found[0]["anchor"].tobytes() == Image.open(io.BytesIO(samples.image_bytes(row))).tobytes()
         else:
