@@ -98,6 +98,8 @@ def remine(
         groups=samples.positives[rows],
         exclude=unread,
         method=options.get("mining_method", "HPM"),
+        approx=options.get("approx"),
+        seed=options.get("seed", 0),
         device=args.device,
         work=Work(folder.with_suffix(".work") / "search", dict, writer=not args.rank),
         ranks=ranks,
