@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from formats.columns import load_column
 from formats.embeddings import Embeddings, load_array, open_embeddings
 from formats.errors import Exit, UserError, bad_input, mismatch, run_command, usage, whole_number
 from formats.hard_pairs import HardPairTable, table_folder, write_helip, write_table
+from formats.rejects import read_rejects
 from formats.samples import open_samples
 from mining.bound import ROWS_AT_ONCE
 from mining.datasets import find_dataset, shards_between
@@ -79,13 +81,14 @@ def mine(
     work: Work | None = None,
     ranks: Ranks | None = None,
     verbose: bool = False,
+    reject: dict[int, str] | None = None,
 ) -> Mined | None:
-    """Hard pairs of all N dataset rows; on ranks other than 0, ``None``.
+    """Hard pairs of all N dataset rows; on ranks other than 0, ``None``. Rows of ``reject`` (with reasons) have and are in no list.
 
     Raises:
         UserError: exit 6 for non-finite embeddings without ``drop_nonfinite``; exit 2 for options that do not go with the embeddings.
     """
-    dropped = _unusable(embeddings, options.drop_nonfinite)
+    dropped = {**_unusable(embeddings, options.drop_nonfinite), **_positions(embeddings, reject or {})}
     try:
         options.filters.check(options.mining_method, (embeddings.image.shape[1], embeddings.text.shape[1]))
     except ValueError as error:
@@ -112,6 +115,7 @@ def mine(
         return None
     rejected = {int(row): reason for row, reason in embeddings.manifest.get("rejected", {}).items()}
     rejected.update({int(embeddings.rows[i]): reason for i, reason in dropped.items()})
+    rejected = {**(reject or {}), **rejected}
     return _of_dataset(embeddings, found, options, rejected)
 
 
@@ -144,6 +148,11 @@ def _unusable(embeddings: Embeddings, drop_nonfinite: bool) -> dict[int, str]:
         )
     zero = np.flatnonzero((norms <= 1e-30).any(axis=0))
     return {**{int(i): "zero_norm" for i in zero}, **{int(i): "non_finite" for i in nonfinite}}
+
+
+def _positions(embeddings: Embeddings, reject: dict[int, str]) -> dict[int, str]:
+    """Rejected rows by their position among the embeddings, those that have one."""
+    return {int(i): reject[int(embeddings.rows[i])] for i in np.flatnonzero(np.isin(embeddings.rows, list(reject)))}
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:
@@ -190,6 +199,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=whole_number(0), default=Options.seed)
     _add_filters(parser.add_argument_group("filters (cosines, and scores in [0, 1])"))
     parser.add_argument("--drop-nonfinite", action="store_true", help="leave rows with NaN or infinity out instead of stopping")
+    parser.add_argument("--reject", help="rows to leave out, as saved on the page of tools.inspect_pairs")
     parser.add_argument("--max-memory", type=_byte_count, help="such as 8G; default half of what is free")
     parser.add_argument("--commit-seconds", type=float, default=COMMIT_SECONDS, help="time between commits of unfinished work")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -282,7 +292,7 @@ def _embeddings_of_name(args: argparse.Namespace) -> str:
         )
     out = str(Path(args.save_path) / f"{args.dataset}_embeddings")
     samples = open_samples(shards_between(dataset.shards, args.start_tar, args.end_tar))
-    embed_to_folder(samples, open_encoders(**encoders, device=args.device), out, device=args.device)
+    embed_to_folder(samples, open_encoders(**encoders, device=args.device, captions=samples.captions), out, device=args.device)
     return out
 
 
@@ -304,14 +314,22 @@ def main(argv: list[str] | None = None) -> int:
         embeddings = _open(args)
     if not len(embeddings.rows):
         raise bad_input("there are no embeddings", where=args.embeddings or args.image_embeddings)
+    reject = {}
+    if args.reject:
+        reject = read_rejects(args.reject, num_samples=embeddings.num_samples, fingerprint=embeddings.fingerprint)
     options = Options(**{name: getattr(args, name) for name in Options.__dataclass_fields__})
     work = Work(
         Path(args.save_path) / f".{args.dataset}.work",
-        lambda: {"options": vars(options), "embeddings": _content(embeddings), "processes": ranks.world_size},
+        lambda: {
+            "options": vars(options),
+            "embeddings": _content(embeddings),
+            "processes": ranks.world_size,
+            **({"reject": sorted(reject)} if reject else {}),
+        },
         every=args.commit_seconds,
         writer=ranks.rank == 0,
     )
-    mined = mine(embeddings, options, device=args.device, max_memory=args.max_memory, work=work, ranks=ranks, verbose=True)
+    mined = mine(embeddings, options, device=args.device, max_memory=args.max_memory, work=work, ranks=ranks, verbose=True, reject=reject)
     if mined is not None:
         _write(args, options, embeddings, mined)
         work.remove()
@@ -335,6 +353,8 @@ def _write(args: argparse.Namespace, options: Options, embeddings: Embeddings, m
     if not numbers["rows_with_pairs"]:
         print("warning: no row has a hard pair; a model whose embeddings are all alike makes every pair a near duplicate", file=sys.stderr)
     print(_told(mined), file=sys.stderr)
+    if mined.rejected:
+        print(f"{len(mined.rejected)} rows left out {dict(sorted(Counter(mined.rejected.values()).items()))}", file=sys.stderr)
     print(json.dumps(numbers))
     print(f"hard pairs: {Path(args.save_path) / args.dataset}_hard_sample.csv", file=sys.stderr)
 

@@ -65,7 +65,7 @@ def test_options_stay_few():
     flags = {option for action in parser._actions for option in action.option_strings if option.startswith("--") and "_" not in option}
     assert flags == {
         *("--help", "--use-hard", "--hard-dict-dir", "--batching", "--hard-per-target", "--hard-topk", "--empty-rows", "--max-steps"),
-        *("--hard-skip", "--hard-choice", "--hard-schedule", "--batching-embeddings", "--p-topical", "--topical-clusters"),
+        *("--hard-skip", "--hard-choice", "--hard-schedule", "--batching-embeddings", "--reject", "--p-topical", "--topical-clusters"),
         *("--topical-round-robin", "--m-per-class", "--neighbourhood", "--neighbourhood-size"),
         *("--max-bad-fraction", "--csv-group-key", "--freeze-bn-stats", "--loss-fn", "--false-negative-mask", "--no-false-negative-mask"),
         *("--margin-weight", "--margin-similarity", "--margin-direction", "--sanw-debias", "--sanw-alpha", "--sanw-delta", "--sanw-lambda"),

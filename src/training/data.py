@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from formats.errors import UserError, bad_input, mismatch, usage
 from formats.hard_pairs import HardPairTable
 from formats.images import BadImage, decode
+from formats.rejects import read_rejects
 from formats.samples import Samples, open_samples
 from training.batching import BATCHING
 from training.samplers import ANCHOR, MINED, RANDOM, RESERVE, BatchPlan, BatchSampler
@@ -134,12 +136,20 @@ class TrainData:
 
 
 def open_training_samples(args: argparse.Namespace) -> Samples:
-    """The samples that ``--train-data`` and the ``--csv-*`` flags name; opened once per process."""
-    return _open_samples(args.train_data, args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key)
+    """The samples that ``--train-data`` and the ``--csv-*`` flags name, without those of ``--reject``; opened once per process."""
+    samples = _open_samples(args.train_data, args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key, args.reject)
+    if args.reject:
+        samples.rejected.update(_new_rejects(args.reject, samples))
+    return samples
+
+
+def _new_rejects(path: str, samples: Samples) -> dict[int, str]:
+    found = read_rejects(path, num_samples=len(samples), fingerprint=samples.fingerprint)
+    return {row: reason for row, reason in found.items() if row not in samples.rejected}
 
 
 @lru_cache(maxsize=4)
-def _open_samples(source: str, separator: str, image_key: str, caption_key: str, group_key: str) -> Samples:
+def _open_samples(source: str, separator: str, image_key: str, caption_key: str, group_key: str, reject: str | None = None) -> Samples:
     return open_samples(source, separator=separator, image_key=image_key, caption_key=caption_key, group_key=group_key)
 
 
@@ -206,6 +216,8 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
 def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler, num_batches: int) -> None:
     if args.rank:
         return
+    if samples.rejected:
+        logging.info(f"Rows that no batch may use: {dict(sorted(Counter(samples.rejected.values()).items()))}.")
     targets, partners = sampler.targets_per_batch, sampler.global_batch_size - sampler.targets_per_batch
     logging.info(
         f"Batches: {args.batching}; {len(samples)} rows, {sampler.num_targets} targets, {len(samples) - len(sampler.rows)} left out; "

@@ -16,7 +16,7 @@ from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
 from training.upstream import world_info
 
-NEED_OUR_BATCHES = ("loss_fn", "margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "loss_block_rows", "max_steps")
+NEED_OUR_BATCHES = ("loss_fn", "margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "loss_block_rows", "max_steps", "reject")
 """Flags that need batches of ours, random ones if nothing else is said."""
 FOR_BATCHING = {
     "hard_dict_dir": ("hard-pairs", "neighbourhood"),
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(batches, "--neighbourhood", choices=NEIGHBOURHOODS, default="rcm", help="neighbourhood: GCBS's order of the rows, or B3's parts")
     _add(batches, "--neighbourhood-size", type=int, default=16, help="neighbourhood: rows that are kept together")
     _add(batches, "--max-steps", type=int, help="optimizer steps in all, cut into --epochs equal parts (default then 1)")
+    _add(batches, "--reject", help="rows that are in no batch, as saved on the page of tools.inspect_pairs")
     _add(batches, "--max-bad-fraction", type=float, default=0.01, help="stop when more than this share of images cannot be read")
     _add(batches, "--csv-group-key", default="group", help="column of a CSV whose equal values are known positives (may be absent)")
     _add(

@@ -18,6 +18,8 @@ from tools.reporting.pair_statistics import QUANTILES, Statistics, Suspicion, ov
 from tools.reporting.pictures import Album, Picture
 
 SUSPICIOUS = 24
+LIKELY = 0.5
+"""Likeness from which a pair is shown as suspicious."""
 RANDOM = 12
 PARTNERS = 5
 """Partners of an anchor that are drawn."""
@@ -41,8 +43,6 @@ class DrawnPair:
 class DrawnAnchor:
     picture: Picture
     partners: list[DrawnPair]
-    listed: int
-    """Partners in its list in all."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def make_page(tables: dict[str, HardPairTable], samples: Samples | None, *, comm
     hub = None
     if samples is not None:
         album, suspected = Album(samples), suspicions(first, samples)
-        suspicious = [_anchor(first, album, suspicion.row, suspicion) for suspicion in _distinct(first, suspected)]
+        suspicious = [_anchor(first, album, suspicion.row, suspicion) for suspicion in _distinct(first, samples, suspected)]
         rows = np.flatnonzero(np.asarray(first.lengths) > 0)
         random = [_anchor(first, album, row, None) for row in draw(rows, samples.groups, RANDOM)]
         hub = album.picture(found[0].most_listed_row) if found[0].pairs else None
@@ -94,13 +94,13 @@ def make_page(tables: dict[str, HardPairTable], samples: Samples | None, *, comm
     )
 
 
-def _distinct(table: HardPairTable, suspected: list[Suspicion]) -> list[Suspicion]:
-    """The first ones, each pair of rows once: i's suspicious partner j often has i as its own."""
+def _distinct(table: HardPairTable, samples: Samples, suspected: list[Suspicion]) -> list[Suspicion]:
+    """The first ones, each pair of groups once: i's suspicious partner j often has i as its own."""
     seen: set[frozenset[int]] = set()
     chosen = []
     for suspicion in suspected:
-        pair = frozenset((suspicion.row, int(table.indices[suspicion.row, suspicion.place])))
-        if pair not in seen and len(chosen) < SUSPICIOUS:
+        pair = frozenset((samples.group(suspicion.row), samples.group(int(table.indices[suspicion.row, suspicion.place]))))
+        if pair not in seen and len(chosen) < SUSPICIOUS and suspicion.likeness >= LIKELY:
             chosen.append(suspicion)
         seen.add(pair)
     return chosen
@@ -120,7 +120,7 @@ def _anchor(table: HardPairTable, album: Album, row: int, suspicion: Suspicion |
         )
         for place in places
     ]
-    return DrawnAnchor(album.picture(row), partners, length)
+    return DrawnAnchor(album.picture(row), partners)
 
 
 def sentences(found: Statistics) -> list[str]:

@@ -1,0 +1,76 @@
+"""Embeddings on disk: written part by part, and those that others made."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from formats.embeddings import EmbeddedRows, open_embeddings, write_embeddings, write_streamed
+from formats.errors import UserError
+from mining.hard_pair_mining import Options, mine
+
+
+def vectors(count=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, 4)).astype(np.float32), rng.normal(size=(count, 6)).astype(np.float32)
+
+
+def test_parts_make_the_same_arrays_as_one(tmp_path):
+    image, text = vectors()
+    rows, captions, keys = np.arange(12) * 2, [f"c{i}" for i in range(12)], [f"k{i}" for i in range(12)]
+    manifest = {"num_samples": 24}
+    write_embeddings(tmp_path / "one", image=image, text=text, rows=rows, captions=captions, keys=keys, groups=rows, manifest=manifest)
+    cuts = [slice(0, 5), slice(5, 5), slice(5, 12)]
+    parts = (EmbeddedRows(image[c], text[c], rows[c], captions[c], keys[c], rows[c]) for c in cuts)
+    write_streamed(tmp_path / "many", parts, shapes=(image.shape, text.shape), dtype=np.float32, manifest=manifest)
+    for name in ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
+    one, many = (open_embeddings(tmp_path / name, verify=True) for name in ("one", "many"))
+    assert np.array_equal(one.rows, many.rows) and np.array_equal(one.positives, many.positives) and isinstance(many.image, np.memmap)
+    assert np.array_equal(np.load(tmp_path / "many/img_emb/img_emb_0.npy"), image)
+
+
+def columns(image, text, **more):
+    return pa.table({"image_embedding": list(image), "TXT_vec": list(text), **more})
+
+
+def test_two_columns_of_a_parquet_file(tmp_path):
+    image, text = vectors()
+    pq.write_table(columns(image, text, caption=["same"] * 2 + [f"c{i}" for i in range(10)], url=["u"] * 12), tmp_path / "a.parquet")
+    found = open_embeddings(tmp_path / "a.parquet")
+    assert np.array_equal(found.image, image) and np.array_equal(found.text, text) and found.num_samples == 12
+    assert found.positives[0] == found.positives[1] != found.positives[2] and found.fingerprint is None
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(image.ravel()), 4)
+    pq.write_table(pa.table({"img": fixed, "caption_emb": list(text)}), tmp_path / "b.parquet")
+    assert np.array_equal(open_embeddings(tmp_path / "b.parquet").image, image)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda image, text: pa.table({"image": list(image)}), "columns of vectors: image"),
+        (lambda image, text: pa.table({"image": list(image), "img": list(image), "text": list(text)}), "no one column"),
+        (lambda image, text: columns([*image[:-1], image[-1][:2]], text), "ragged"),
+        (lambda image, text: columns([*image[:-1], None], text), "missing"),
+        (lambda image, text: columns(image.astype(int), text), "other than floating"),
+    ],
+)
+def test_other_parquet_files_are_refused(tmp_path, content, says):
+    pq.write_table(content(*vectors()), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=says) as error:
+        open_embeddings(tmp_path / "a.parquet")
+    assert error.value.code == 3
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-9])
+    with pytest.raises(UserError, match="not a readable parquet") as error:
+        open_embeddings(tmp_path / "a.parquet")
+    assert error.value.code == 3
+
+
+def test_a_margin_needs_one_space(tmp_path):
+    image, _ = vectors()
+    rows = np.arange(12)
+    options = {"captions": [str(i) for i in rows], "keys": [str(i) for i in rows], "groups": rows}
+    write_embeddings(tmp_path, image=image, text=image, rows=rows, **options, manifest={"num_samples": 12, "one_space": False})
+    with pytest.raises(UserError, match="separate encoders") as error:
+        mine(open_embeddings(tmp_path), Options(topk=2, absolute_margin=0.1))
+    assert error.value.code == 2
