@@ -29,8 +29,10 @@ from formats.atomic import write_json
 from mining import device as mining_device
 from mining import search as mining_search
 from mining.filters import Filters
+from mining.found import Found, Table
 from mining.plan import DEVICE_TILE
-from mining.search import Found, search
+from mining.search import search
+from mining.strips import Strips
 
 WIDTHS = (384, 768)
 TOP_K = 50
@@ -94,11 +96,11 @@ class Stages:
     def watch(self) -> None:
         """The stages of a search, and what the sweep's host side spends its time with."""
         for module, attribute, name in (
-            (mining_search, "_rows", "unit rows"),
+            (mining_search, "make_rows", "unit rows"),
             (mining_search, "_sweep", "upload"),
-            (mining_search, "_fill", "sweep"),
-            (mining_search, "_decide", "decide"),
-            (mining_search, "_assemble", "assemble"),
+            (Strips, "_fill", "sweep"),
+            (Strips, "_decide", "decide"),
+            (Table, "add", "assemble"),
             (mining_device, "in_pieces", "offer pairs"),
             (mining_device.DeviceSweep, "_fetch", "fetch pairs"),
             (mining_device.DeviceSweep, "_receive", "receive"),

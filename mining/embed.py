@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from formats.embeddings import EmbeddedRows, open_embeddings, write_streamed
+from formats.embeddings import EmbeddedRows, write_streamed
 from formats.errors import Exit, bad_input, mismatch, non_finite, run_command, usage, whole_number
+from formats.manifest import read_manifest
 from formats.samples import Samples, open_samples
 from mining.datasets import shards_between
 from mining.encoders import Encoders, open_encoders
@@ -194,7 +195,7 @@ def _nothing_embedded(samples: Samples, rejected: dict[int, str]) -> Exception:
 def _is_done(out: Path, recipe: dict) -> bool:
     if not (out / "manifest.json").is_file():
         return False
-    there = open_embeddings(out).manifest
+    there = read_manifest(out)
     differing = [key for key, value in recipe.items() if there.get(key) != value]
     if differing:
         raise mismatch(

@@ -292,7 +292,7 @@ def _embeddings_of_name(args: argparse.Namespace) -> str:
         )
     out = str(Path(args.save_path) / f"{args.dataset}_embeddings")
     samples = open_samples(shards_between(dataset.shards, args.start_tar, args.end_tar))
-    embed_to_folder(samples, open_encoders(**encoders, device=args.device), out, device=args.device)
+    embed_to_folder(samples, open_encoders(**encoders, device=args.device, captions=samples.captions), out, device=args.device)
     return out
 
 

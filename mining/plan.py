@@ -50,6 +50,7 @@ class Plan:
         strip: rows whose lists are in memory at once.
         mapped: the unit rows are in files, mapped, not in memory.
         bytes: what all that takes, input files aside.
+        precision: of the products, "bfloat16" or "float32".
     """
 
     rows: int
@@ -61,6 +62,7 @@ class Plan:
     strip: int
     mapped: bool
     bytes: int
+    precision: str = "float32"
 
     def strips(self) -> list[tuple[int, int]]:
         return [(start, min(start + self.strip, self.rows)) for start in range(0, self.rows, self.strip)]
@@ -96,13 +98,21 @@ class Plan:
         where = "mapped from disk" if self.mapped else "in memory"
         strips = f"{len(self.strips())} strips of {self.strip} rows" if self.strip < self.rows else "one strip"
         return (
-            f"plan: {self.rows} rows, {self.pool} candidates, {strips}, tiles of {self.tile}, blocks of {self.block}, "
+            f"plan: {self.rows} rows, {self.pool} candidates, {strips}, tiles of {self.tile}, blocks of {self.block} in {self.precision}, "
             f"unit rows {where}, {self.bytes / 1e9:.2f} GB"
         )
 
 
 def make_plan(
-    *, rows: int, pool: int, widths: list[int], depth: int, max_memory: int | None = None, tile: int = TILE, shared: bool = False
+    *,
+    rows: int,
+    pool: int,
+    widths: list[int],
+    depth: int,
+    max_memory: int | None = None,
+    tile: int = TILE,
+    shared: bool = False,
+    precision: str = "bfloat16",
 ) -> Plan:
     """The fastest plan within ``max_memory`` bytes (default: half of what is free).
 
@@ -114,8 +124,8 @@ def make_plan(
     """
     allowed = int(free_memory() * SHARE_OF_FREE) if max_memory is None else max_memory
     tile = max(1, min(tile, rows))
-    unit = 6 * rows * sum(widths)  # float32 and bfloat16
-    results = rows * depth * 12 + rows * 112
+    unit = (6 if precision == "bfloat16" else 4) * rows * sum(widths)
+    results = rows * (24 * depth + 112)  # the table, and the decided lists of a strip on the way to it
     smallest = None
     for mapped in (True,) if shared else (False, True):
         for block in _halves(tile):
@@ -125,7 +135,7 @@ def make_plan(
                 fit = (allowed - fixed) // row
                 if fit >= min(rows, 8 * tile) or (fit >= min(tile, rows) and mapped and block <= 256):
                     strip = rows if fit >= rows else int(fit) // tile * tile
-                    return Plan(rows, pool, depth, capacity, tile, block, strip, mapped, fixed + strip * row)
+                    return Plan(rows, pool, depth, capacity, tile, block, strip, mapped, fixed + strip * row, precision)
                 smallest = fixed + min(tile, rows) * row
     raise UserError(
         Exit.RESOURCES,

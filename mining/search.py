@@ -10,52 +10,28 @@ import contextlib
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mining import kernel
 from mining.bound import sum_slack
-from mining.filters import METHODS, REMOVED_BY, Filters
-from mining.plan import DEVICE_TILE, Plan, Tile, make_plan
+from mining.filters import METHODS, Filters
+from mining.found import Found, Table
+from mining.plan import DEVICE_TILE, Plan, make_plan
 from mining.products import Products, choose_precision
 from mining.ranks import Ranks
-from mining.rows import Allocate, multiplied_rows, write_unit_rows
-from mining.sweep import Sweep, empty_lists, in_threads, make_products, merged, packed, part_of, unpacked
+from mining.rows import UnitRows, make_rows
+from mining.strips import Strips, agreed_plan
+from mining.sweep import Sweep, make_products
 from mining.work import Work
 
 if TYPE_CHECKING:
     from mining.device import DeviceSweep, HalfProducts
 
 __all__ = ["METHODS", "Found", "hard_pairs", "search"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """Hard pairs and what was passed over.
-
-    Attributes:
-        indices: (N, K) int64, hardest first, padded with -1. scores: (N, K) float32, padded with 0.
-        kept: listed pairs. removed: for each filter, candidates that it removed (``mining.filters``); candidates = kept + all removed.
-    """
-
-    indices: np.ndarray
-    scores: np.ndarray
-    kept: int
-    removed: dict[str, int]
-
-
-@dataclass(frozen=True)
-class _Result:
-    """Lists of a range of rows in search order, ``depth`` wide: see ``kernel.finish``."""
-
-    indices: np.ndarray
-    scores: np.ndarray
-    removed: np.ndarray
 
 
 def hard_pairs(
@@ -148,23 +124,30 @@ def search(
     order, pool = _search_order(len(image), exclude, approx, seed)
     sides = {"HPM": ((image, "image"), (text, "text")), "image": ((image, "image"),), "text": ((text, "text"),)}[method]
     widths = [rows.shape[1] for rows, _ in sides]
-    depth = filters.depth(top_k)
+    precision = "float32" if runs_on_device(device) else precision or choose_precision(max(widths), device)
+    plan = make_plan(
+        rows=len(order),
+        pool=pool,
+        widths=widths,
+        depth=min(filters.depth(top_k), max(pool, 1)),
+        max_memory=max_memory,
+        shared=ranks.world_size > 1,
+        precision=precision,
+        **({"tile": DEVICE_TILE} if runs_on_device(device) else {}),
+    )
+    plan = agreed_plan(plan, work, ranks)
     with contextlib.ExitStack() as stack:
-        sizes = {"rows": len(order), "pool": pool, "widths": widths, "depth": min(depth, max(pool, 1))}
-        sizes |= {"tile": DEVICE_TILE} if runs_on_device(device) else {}
-        plan = _plan(work, ranks, max_memory=max_memory, **sizes)
         if plan.mapped and work is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hard_pairs_"))
             work = Work(Path(folder) / "work", dict)
-        units, multiplied, errors = _rows(sides, order, plan, work, ranks, "float32" if runs_on_device(device) else precision, device)
-        data = _kernel_data(units, order, groups, filters, method)
-        sweep = _sweep(data, units, multiplied, errors, plan, device)
+        rows = make_rows(sides, order, plan, work, ranks)
+        sweep = _sweep(_kernel_data(rows.unit, order, groups, filters, method), rows, plan, device)
         if verbose and ranks.rank == 0:
             print(f"{plan.text()}, {_expected(plan, sweep.products, ranks)}", file=sys.stderr)
-        results = _strips(plan, sweep, work, ranks, verbose)
-    if ranks.rank:
-        return None
-    return _assemble(results, order, len(image), pool, top_k, filters, method)
+        table = Table(len(image) if ranks.rank == 0 else 0, order, pool, top_k, filters, method)
+        for lists in Strips(plan, sweep, work, ranks).run(verbose):
+            table.add(lists)
+    return table.found() if ranks.rank == 0 else None
 
 
 def runs_on_device(device: str) -> bool:
@@ -172,14 +155,12 @@ def runs_on_device(device: str) -> bool:
     return device.startswith("cuda")
 
 
-def _sweep(
-    data: kernel.Data, units: list[np.ndarray], multiplied: list[np.ndarray], errors: list[float], plan: Plan, device: str
-) -> Sweep | DeviceSweep:
+def _sweep(data: kernel.Data, rows: UnitRows, plan: Plan, device: str) -> Sweep | DeviceSweep:
     if not runs_on_device(device):
-        return Sweep(data, make_products(multiplied, errors, plan, device), plan.depth)
+        return Sweep(data, make_products(rows.multiplied, rows.errors, plan, device), plan.depth)
     from mining.device import DeviceSweep  # triton only where it is used
 
-    return DeviceSweep(data, units, plan.depth, device, plan.tile)
+    return DeviceSweep(data, rows.unit, plan.depth, device, plan.tile)
 
 
 def _check_arguments(image: np.ndarray, text: np.ndarray, top_k: int, filters: Filters, method: str) -> None:
@@ -207,66 +188,6 @@ def _search_order(count: int, exclude: np.ndarray | None, approx: int | None, se
     pool = np.sort(np.random.default_rng(seed).choice(candidates, approx, replace=False))
     usable[pool] = False
     return np.concatenate((pool, np.flatnonzero(usable))), approx
-
-
-def _plan(work: Work | None, ranks: Ranks, **sizes) -> Plan:
-    """A new plan, or the one that unfinished work was done by: free memory may have changed since, its tiles must not."""
-    if ranks.rank == 0:
-        stored = work.load("plan") if work else None
-        plan = Plan(**{name: value.item() for name, value in stored.items()}) if stored else make_plan(shared=ranks.world_size > 1, **sizes)
-        if work and ranks.world_size > 1:
-            work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
-    ranks.barrier()
-    if ranks.rank:
-        assert work is not None
-        stored = work.load("plan")
-        assert stored is not None
-        plan = Plan(**{name: value.item() for name, value in stored.items()})
-    return plan
-
-
-def _rows(
-    sides, order: np.ndarray, plan: Plan, work: Work | None, ranks: Ranks, precision: str | None, device: str
-) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
-    """Unit rows, the rows to multiply, and their errors; made by rank 0, mapped by all where the plan says so."""
-    if ranks.rank:
-        ranks.barrier()
-        assert work is not None
-        stored = work.load("rows")
-        assert stored is not None
-        units = [work.map(name, (), np.float32, create=False) for _, name in sides]
-        low = bool(stored["low"])
-        return (
-            units,
-            [work.map(f"{name}_bfloat16", (), np.uint16, create=False) for _, name in sides] if low else units,
-            stored["errors"].tolist(),
-        )
-
-    def allocate(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        if plan.mapped:
-            assert work is not None
-            return work.map(name, shape, dtype, create=True)
-        return np.empty(shape, dtype)
-
-    precision = precision or choose_precision(max(rows.shape[1] for rows, _ in sides), device)
-    units, multiplied, errors = _make_rows(sides, order, precision, allocate)
-    if ranks.world_size > 1:
-        assert work is not None
-        work.save("rows", low=np.array(precision == "bfloat16"), errors=np.array(errors))
-    ranks.barrier()
-    return units, multiplied, errors
-
-
-def _make_rows(sides, order: np.ndarray, precision: str, allocate: Allocate) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
-    units, multiplied, errors = [], [], []
-    for embeddings, name in sides:
-        unit = allocate(name, (len(order), embeddings.shape[1]), np.float32)
-        write_unit_rows(embeddings, order, name, unit)
-        rows, error = multiplied_rows(unit, precision, name, allocate)
-        units.append(unit)
-        multiplied.append(rows)
-        errors.append(error)
-    return units, multiplied, errors
 
 
 def _kernel_data(units: list[np.ndarray], order: np.ndarray, groups: np.ndarray | None, filters: Filters, method: str) -> kernel.Data:
@@ -301,138 +222,5 @@ def _expected(plan: Plan, products: Products | HalfProducts, ranks: Ranks) -> st
     return f"about {SWEEP_TO_PRODUCTS * seconds:.0f} s"
 
 
-SWEEP_TO_PRODUCTS = 2.0
+SWEEP_TO_PRODUCTS = 2.5
 """Time of a whole search to that of its products (benchmarks/results/mining.json)."""
-
-
-def _strips(plan: Plan, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, verbose: bool) -> list[_Result]:
-    """The lists of all strips; on ranks other than 0, nothing."""
-    results = []
-    total = sum(tile.cost for strip in plan.strips() for tile in _own(plan.tiles(*strip), ranks))
-    bar = tqdm(
-        total=total, unit="pair", unit_scale=True, desc="mine", file=sys.stderr, disable=None if verbose and not ranks.rank else True
-    )
-    several = ranks.world_size > 1 or plan.strip < plan.rows
-    with bar:
-        for number, (start, stop) in enumerate(plan.strips()):
-            name = f"result{number}_{ranks.rank}"
-            stored = work.load(name) if work else None
-            result = _Result(**stored) if stored else None
-            if result is None:
-                tiles = _own(plan.tiles(start, stop), ranks)
-                lists = _fill(plan, tiles, start, stop, sweep, work, f"lists{number}_{ranks.rank}", bar)
-                if ranks.world_size > 1:
-                    assert work is not None
-                    work.save(f"lists{number}_{ranks.rank}", position=np.array(len(tiles)), **packed(lists))
-            ranks.barrier()
-            if result is None:
-                result = _decide(plan, start, stop, lists, sweep, work, ranks, number)
-                if work and several:
-                    _keep_plan(work, plan)
-                    work.save(name, **vars(result))
-            ranks.barrier()
-            if work:
-                work.forget(f"lists{number}_{ranks.rank}")
-            if ranks.rank == 0:
-                results += _gather(result, number, work, ranks)
-    return results
-
-
-def _own(tiles: list[Tile], ranks: Ranks) -> list[Tile]:
-    """This rank's share: each tile to the rank that has least so far."""
-    loads = [0] * ranks.world_size
-    mine = []
-    for tile in tiles:
-        rank = loads.index(min(loads))
-        loads[rank] += tile.cost
-        if rank == ranks.rank:
-            mine.append(tile)
-    return mine
-
-
-def _fill(
-    plan: Plan, tiles: list[Tile], start: int, stop: int, sweep: Sweep | DeviceSweep, work: Work | None, name: str, bar: tqdm
-) -> kernel.State:
-    """Lists of rows [start, stop) from these tiles, going on from committed ones."""
-    stored = work.load(name) if work else None
-    if stored is None:
-        position, lists = 0, empty_lists(stop - start, plan.capacity, float(sweep.data.limits[kernel.LEAST]))
-    else:
-        position, lists = int(stored.pop("position")), unpacked(stored, plan.capacity)
-        bar.update(sum(tile.cost for tile in tiles[:position]))
-    for done, tile in enumerate(tiles[position:], start=position + 1):
-        sweep.tile(tile, lists, start)
-        bar.update(tile.cost)
-        if work and work.due() and done < len(tiles):
-            sweep.flush()
-            _keep_plan(work, plan)
-            work.save(name, position=np.array(done), **packed(lists))
-    sweep.flush()
-    return lists
-
-
-def _keep_plan(work: Work, plan: Plan) -> None:
-    if work.writer and work.load("plan") is None:
-        work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
-
-
-def _decide(
-    plan: Plan, start: int, stop: int, lists: kernel.State, sweep: Sweep | DeviceSweep, work: Work | None, ranks: Ranks, number: int
-) -> _Result:
-    """Final lists of this rank's share of the strip, from what every rank put into them."""
-    top, bottom = start, stop
-    if ranks.world_size > 1:
-        assert work is not None
-        top, bottom = ranks.share(start, stop)
-        parts = []
-        for rank in range(ranks.world_size):
-            stored = work.load(f"lists{number}_{rank}")
-            assert stored is not None
-            parts.append(part_of(stored, top - start, bottom - start))
-        lists = merged(parts, 0)
-    count = bottom - top
-    indices, scores = np.full((count, plan.depth), -1, np.int64), np.zeros((count, plan.depth), np.float32)
-    removed, last = np.zeros((count, kernel.REASONS), np.int64), np.zeros(count, np.uint64)
-    in_threads(kernel.finish, count, lists.column.shape[1], sweep.data, lists, plan.depth, top, indices, scores, removed, last)
-    again = np.flatnonzero(lists.spilled)
-    if len(again):
-        counts = removed[again]
-        sweep.count_removed(again + top, plan.pool, last[again], counts)
-        removed[again] = counts
-    return _Result(indices, scores, removed)
-
-
-def _gather(own: _Result, number: int, work: Work | None, ranks: Ranks) -> list[_Result]:
-    results = [own]
-    for rank in range(1, ranks.world_size):
-        assert work is not None
-        stored = work.load(f"result{number}_{rank}")
-        assert stored is not None
-        results.append(_Result(**stored))
-    return results
-
-
-def _assemble(results: list[_Result], order: np.ndarray, count: int, pool: int, top_k: int, filters: Filters, method: str) -> Found:
-    """Lists of all N rows by row number, cut to the wanted ranks, and the sums of what was removed."""
-    indices, scores = np.full((count, top_k), -1, np.int64), np.zeros((count, top_k), np.float32)
-    removed = dict.fromkeys(REMOVED_BY, 0)
-    kept, top = 0, 0
-    stop = filters.depth(top_k) if filters.range_max is None else min(filters.range_max, filters.depth(top_k))
-    for result in results:
-        rows, lengths = order[top : top + len(result.indices)], (result.indices >= 0).sum(axis=1)
-        width = max(0, min(stop, result.indices.shape[1]) - filters.range_min)
-        window = slice(filters.range_min, filters.range_min + width)
-        indices[rows, :width], scores[rows, :width] = result.indices[:, window], result.scores[:, window]
-        listed = int((result.indices[:, window] >= 0).sum())
-        kept += listed
-        removed["range"] += int(lengths.sum()) - listed
-        for reason, total in enumerate(result.removed.sum(axis=0)):
-            if reason != kernel.KEPT:
-                name = REMOVED_BY[reason - 1]  # the kernel knows a first and a second modality
-                removed[name.replace("image", "text") if method == "text" else name] += int(total)
-        if filters.min_score is not None and filters.min_score == filters.limits(method)[kernel.LEAST] > 0:
-            others = pool - (np.arange(top, top + len(rows)) < pool)
-            passed = lengths + result.removed.sum(axis=1)
-            removed["min_score"] += int(((lengths < min(filters.depth(top_k), pool)) & (passed < others)).sum())
-        top += len(rows)
-    return Found(indices, scores, kept, removed)

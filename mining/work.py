@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from formats.atomic import atomic_open, write_json
+from formats.errors import mismatch
 
 COMMIT_SECONDS = 30.0
 
@@ -68,23 +70,34 @@ class Work:
         self._last = time.monotonic()
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """What was saved under a name, or ``None``."""
+        """What was saved under a name, or ``None``.
+
+        Raises:
+            UserError: exit 4 when the file is damaged.
+        """
         path = self.folder / f"{name}.npz"
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise mismatch(f"damaged unfinished work: {error}", where=str(path), fix=f"delete {self.folder}; it is done again") from None
 
     def forget(self, name: str) -> None:
         (self.folder / f"{name}.npz").unlink(missing_ok=True)
 
-    def map(self, name: str, shape: tuple[int, ...], dtype: type, *, create: bool) -> np.ndarray:
-        """An array in a file of the folder, mapped; made anew with ``create``, else opened for reading."""
-        path = self.folder / f"{name}.npy"
-        if create:
-            self.claim()
-            return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        return np.load(path, mmap_mode="c", allow_pickle=False)  # "c": torch wants it writable
+    def make_map(self, name: str, shape: tuple[int, ...], dtype: type) -> None:
+        """Makes the file of an array, to be mapped."""
+        self.claim()
+        np.lib.format.open_memmap(self._map_path(name), mode="w+", dtype=dtype, shape=shape)
+
+    def map(self, name: str) -> np.ndarray:
+        """The array in a file, shared with whoever maps it, too."""
+        return np.load(self._map_path(name), mmap_mode="r+", allow_pickle=False)
+
+    def _map_path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
 
     def remove(self) -> None:
         if self.writer:

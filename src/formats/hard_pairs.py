@@ -18,6 +18,8 @@ from formats.manifest import read_manifest, write_manifest
 
 FILES = ("indices.npy", "lengths.npy", "scores.npy")
 SUFFIX = "_hard_pairs"
+ROWS_AT_ONCE = 65_536
+"""Rows that are checked together."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,29 @@ class HardPairTable:
 
 def check_table(indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, *, where: str) -> None:
     """Refuses (exit 4) indices out of range, self pairs, repeats, wrong padding, unsorted or non-finite scores, naming the row."""
-    count, width = indices.shape
-    real = np.arange(width) < np.asarray(lengths)[:, None]
+    for start in range(0, len(indices), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        for what, bad in _faults(indices[rows], np.asarray(lengths[rows]), scores[rows], start, len(indices)).items():
+            if bad.any():
+                row = start + int(np.flatnonzero(bad.any(axis=1))[0])
+                raise mismatch(f"damaged hard pair table: {what}", where=f"{where}, row {row}", fix="mine again")
+
+
+def _faults(indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, start: int, count: int) -> dict[str, np.ndarray]:
+    """Where what is wrong, for rows from ``start`` on of a table of ``count`` rows: (rows, places) or (rows, 1), bool."""
+    width = indices.shape[1]
+    real = np.arange(width) < lengths[:, None]
     ordered = np.sort(np.where(real, indices, -1 - np.arange(width)), axis=1)  # distinct fillers, so that only real repeats are equal
-    checks = {
+    nothing = np.zeros((len(indices), 1), bool)
+    return {
         "a length is out of range": ((lengths < 0) | (lengths > width))[:, None],
         f"an index is not a row number of this table (0 to {count - 1})": real & ((indices < 0) | (indices >= count)),
-        "a row lists itself": real & (indices == np.arange(count)[:, None]),
-        "a row lists a partner twice": (ordered[:, 1:] == ordered[:, :-1]) if width > 1 else np.zeros((count, 1), bool),
+        "a row lists itself": real & (indices == np.arange(start, start + len(indices))[:, None]),
+        "a row lists a partner twice": (ordered[:, 1:] == ordered[:, :-1]) if width > 1 else nothing,
         "padding is not -1": ~real & (indices != -1),
         "a score is not finite": ~np.isfinite(scores),
-        "scores do not descend": (scores[:, 1:] > scores[:, :-1]) if width > 1 else np.zeros((count, 1), bool),
+        "scores do not descend": (scores[:, 1:] > scores[:, :-1]) if width > 1 else nothing,
     }
-    for what, bad in checks.items():
-        if bad.any():
-            row = int(np.flatnonzero(bad.any(axis=1))[0])
-            raise mismatch(f"damaged hard pair table: {what}", where=f"{where}, row {row}", fix="mine again")
 
 
 def table_folder(out: str | os.PathLike[str], dataset: str) -> Path:

@@ -12,9 +12,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 64_000_000
 """Larger images are refused from their header, before any decoding (a 600 kB PNG can hold 200 megapixels)."""
 
+MAX_ASPECT = 200
+"""A picture longer than so many times its width is refused: scaled to a model's input by its short side, one of 1 x 5,000 pixels would
+take a gigabyte."""
+
 
 class BadImage(ValueError):
-    """An image that cannot be used; its text is the reason: ``empty_image``, ``not_an_image``, ``truncated_image``, ``too_many_pixels``."""
+    """An image that cannot be used; its text is the reason: ``empty_image``, ``not_an_image``, ``truncated_image``, ``too_many_pixels``,
+    ``too_narrow``."""
 
 
 def decode(data: bytes) -> Image.Image:
@@ -37,6 +42,8 @@ def decode(data: bytes) -> Image.Image:
             raise BadImage("not_an_image") from None
         if image.width * image.height > MAX_PIXELS:
             raise BadImage("too_many_pixels")
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise BadImage("too_narrow")
         try:
             image.load()
         except Exception:

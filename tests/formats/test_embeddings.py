@@ -50,9 +50,9 @@ def test_two_columns_of_a_parquet_file(tmp_path):
     [
         (lambda image, text: pa.table({"image": list(image)}), "columns of vectors: image"),
         (lambda image, text: pa.table({"image": list(image), "img": list(image), "text": list(text)}), "no one column"),
-        (lambda image, text: columns([*image[:-1], image[-1][:2]], text), "ragged"),
-        (lambda image, text: columns([*image[:-1], None], text), "missing"),
-        (lambda image, text: columns(image.astype(int), text), "other than floating"),
+        (lambda image, text: columns([*image[:-1], image[-1][:2]], text), "row 11 has 2 numbers, row 0 has 4"),
+        (lambda image, text: columns([*image[:-1], None], text), "row 11 is empty"),
+        (lambda image, text: columns(image.astype(int), text), "lists of floating numbers"),
     ],
 )
 def test_other_parquet_files_are_refused(tmp_path, content, says):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from formats.errors import UserError
-from formats.hard_pairs import FILES, HardPairTable, open_hard_pairs, table_folder, write_helip, write_table
+from formats.hard_pairs import FILES, HardPairTable, check_table, open_hard_pairs, table_folder, write_helip, write_table
 from tests.helpers import ragged_table
 
 
@@ -87,6 +87,15 @@ def test_bad_foreign_files(tmp_path, text, says):
     with pytest.raises(UserError, match=says) as error:
         open_hard_pairs(path, num_samples=3)
     assert error.value.code in (3, 4)
+
+
+def test_a_fault_is_named_by_its_row_however_far_down(monkeypatch):
+    indices, scores = ragged_table(30, 5, fullest=True)
+    monkeypatch.setattr("formats.hard_pairs.ROWS_AT_ONCE", 8)
+    check_table(indices, np.full(30, 5), scores, where="t")
+    indices[21, 3] = 21
+    with pytest.raises(UserError, match=r"lists itself\n  where: t, row 21\n"):
+        check_table(indices, np.full(30, 5), scores, where="t")
 
 
 def test_table_of_another_size_and_no_table(written, tmp_path):

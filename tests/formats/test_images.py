@@ -64,3 +64,13 @@ def test_orientation_is_applied():
     exif[0x0112] = 6  # stored turned left; shown turned right
     data = encoded(Image.fromarray(np.rot90(upright).copy()), "PNG", exif=exif)
     assert (np.asarray(decode(data)) == upright).all()
+
+
+@pytest.mark.parametrize(("size", "fits"), [((1, 1), True), ((200, 1), True), ((1, 200), True), ((201, 1), False), ((1, 5000), False)])
+def test_a_strip_is_no_picture(size, fits):
+    data = encoded(Image.new("RGB", size))
+    if fits:
+        assert decode(data).size == size
+    else:
+        with pytest.raises(BadImage, match="too_narrow"):
+            decode(data)

@@ -19,7 +19,8 @@ from mining.filters import Filters
 from mining.hits import ROUNDING, UNDERFLOW, Bounds, Hits, Side
 from mining.plan import make_plan
 from mining.ranks import Ranks
-from mining.rows import write_unit_rows
+from mining.rows import UnitRows, write_unit_rows
+from mining.strips import Strips
 from mining.sweep import factor_tables, merged, packed
 from mining.work import Work
 from tests.helpers import ROOT
@@ -293,9 +294,8 @@ def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
     known = search._kernel_data(units, order, None, Filters(), "HPM")
     parts = []
     for rank in range(3):
-        sweep = search._sweep(known, units, units, [0.0, 0.0], plan, where)
-        tiles = search._own(plan.tiles(0, 260), Ranks(rank, 3))
-        parts.append(packed(search._fill(plan, tiles, 0, 260, sweep, None, "", tqdm(disable=True))))
+        sweep = search._sweep(known, UnitRows(units, units, [0.0, 0.0]), plan, where)
+        parts.append(packed(Strips(plan, sweep, None, Ranks(rank, 3))._fill(0, 0, 260, tqdm(disable=True))))
     lists = merged(parts, 0)
     indices, scores, removed, last = (
         np.full((260, 6), -1),

@@ -16,9 +16,11 @@ import torch
 from formats import atomic
 from formats.embeddings import open_embeddings
 from formats.errors import UserError
+from formats.hard_pairs import HardPairTable
 from formats.images import decode
 from formats.samples import open_samples
 from mining import embed as embed_module
+from mining import hard_pair_mining
 from mining.embed import embed, embed_to_folder
 from mining.encoders import Encoders, ImageEncoder, TextEncoder, open_encoders
 from mining.parts import Parts
@@ -281,3 +283,15 @@ def test_in_memory_is_the_same(shards, tmp_path):
     stored = open_embeddings(tmp_path / "e")
     np.testing.assert_allclose(found.image, stored.image, rtol=1e-6)
     assert found.rows.tolist() == stored.rows.tolist() and found.rejected == {3: "empty_caption", 9: "missing_image"}
+
+
+def test_mining_embeds_a_named_dataset_first(shards, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HARDPAIRS_DATA", str(shards.parent))
+    out = str(tmp_path / "out")
+    command = ["--dataset", "shards", "--save_path", out, "--topk", "3", "--duplicate-threshold", "2", *RANDOM, "--device", "cpu"]
+    hard_pair_mining.main([*command, "--start_tar", "0", "--end_tar", "1"])
+    assert "12 pairs = 10 embedded + 2 rejected" in capsys.readouterr().err
+    table = HardPairTable.open(tmp_path / "out/shards_hard_pairs", verify=True)
+    assert len(table.lengths) == 12 and table.rejected == {3: "empty_caption", 9: "missing_image"}
+    hard_pair_mining.main([*command, "--start_tar", "0", "--end_tar", "1"])
+    assert "already embedded" in capsys.readouterr().err

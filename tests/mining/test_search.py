@@ -148,6 +148,15 @@ def test_pool_is_seeded_and_a_subset():
     assert (hard_pairs(image, text, top_k=5, approx=200)[0] == hard_pairs(image, text, top_k=5)[0]).all()
 
 
+def test_a_pool_lists_every_hard_pair_that_is_in_it():
+    """So the recall of ``approx`` is the pool's share of the rows, whatever the data."""
+    image, text = themed(200, 16), themed(200, 16, 1)
+    exact, listed = (hard_pairs(image, text, top_k=8, approx=approx)[0] for approx in (None, 60))
+    pool = np.unique(listed[listed >= 0])
+    for row in range(200):
+        assert set(exact[row]) & set(pool) - {-1} <= set(listed[row])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
 def test_unusable_rows_are_named(bad):
     image = themed(20, 8)

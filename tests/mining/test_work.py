@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from formats.errors import UserError
 from mining import sweep
 from mining.work import Work
 from tests.helpers import ROOT, run, torchrun
@@ -88,6 +89,17 @@ def test_work_of_other_options_is_discarded(mined):
     done = mine(*flags, "--save_path", out)
     assert done.returncode == 0 and "discarding unfinished work" in done.stderr and "embeddings, options" in done.stderr
     assert output(out) == expected
+
+
+def test_damaged_work_is_refused(tmp_path):
+    work = Work(tmp_path / "w", lambda: {"a": 1})
+    work.save("lists", numbers=np.arange(1000))
+    whole = (tmp_path / "w/lists.npz").read_bytes()
+    for content in (whole[:-7], whole[:300], b"", whole[:500] + b"\x7f" + whole[501:]):
+        (tmp_path / "w/lists.npz").write_bytes(content)
+        with pytest.raises(UserError, match="damaged unfinished work") as error:
+            work.load("lists")
+        assert error.value.code == 4
 
 
 def test_two_processes_give_the_same_bytes(mined):
