@@ -62,6 +62,7 @@ def train(world_size: int, logs: str, *argv: str, timeout: float = 60, file_limi
 
 def _rank(argv: list[str], output: Path, file_limit: int) -> None:
     import open_clip
+
     from open_clip_train.main import main
 
     with open(output, "wb", buffering=0) as file:
