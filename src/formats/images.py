@@ -14,7 +14,7 @@ MAX_PIXELS = 64_000_000
 
 MAX_ASPECT = 200
 """A picture longer than so many times its width is refused: scaled to a model's input by its short side, one of 1 x 5,000 pixels would
-take a gigabyte."""
+be 224 x 1,120,000: 750 MB."""
 
 
 class BadImage(ValueError):
