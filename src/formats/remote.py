@@ -12,6 +12,7 @@ from formats.errors import usage
 
 Place = Path | UPath
 """A local path or a URL; both are used like a ``pathlib.Path``."""
+BEGINNING = 1 << 16
 
 
 def is_url(name: str | os.PathLike[str]) -> bool:
@@ -37,11 +38,13 @@ def place(name: str | os.PathLike[str]) -> Place:
 
 
 def state_of(path: Place) -> tuple[int, int]:
-    """(size in bytes, a number that changes when the file does: time of a local one, hash of what a server tells of the other)."""
+    """(size in bytes, a number that changes when the file does: the time of a local one, of another a hash of what its server tells and of
+    its beginning, since many servers tell no more than the size)."""
     if isinstance(path, UPath):
         told = {key: value for key, value in path.fs.info(path.path).items() if key != "name"}
-        digest = hashlib.sha256(repr(sorted(told.items(), key=lambda item: item[0])).encode()).digest()
-        return int(told["size"]), int.from_bytes(digest[:7], "little")
+        digest = hashlib.sha256(repr(sorted(told.items(), key=lambda item: item[0])).encode())
+        digest.update(read_range(str(path), 0, min(BEGINNING, int(told["size"]))))
+        return int(told["size"]), int.from_bytes(digest.digest()[:7], "little")
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
 
