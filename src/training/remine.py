@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from open_clip import get_input_dtype
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -87,6 +88,9 @@ def remine(
         shutil.rmtree(folder.with_suffix(".work"), ignore_errors=True)
         folder.with_suffix(".work").mkdir(parents=True)
     ranks.barrier()
+    if ranks.world_size > 1:
+        for buffer in model.buffers():  # batch norms' statistics are each rank's own until the next forward pass
+            dist.broadcast(buffer, 0)
     rows = np.setdiff1d(np.arange(len(samples)), np.array(sorted(samples.rejected), np.int64))
     image, text, unread = _embedded(args, model, _Rows(samples, rows, transform, tokenizer), folder.with_suffix(".work"), ranks)
     options = start.manifest.get("options", {})

@@ -136,6 +136,7 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 
 
 @needs_triton
+@pytest.mark.slow
 def test_triton_kernel_in_its_interpreter():
     """The tests above, with the kernel's operations done by triton on the CPU; set before triton is imported, so in a process of its own."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__, "-k", "hits_are_all or more_hits_than_room"]
@@ -143,6 +144,7 @@ def test_triton_kernel_in_its_interpreter():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("mode", MODES)
