@@ -223,4 +223,4 @@ def _expected(plan: Plan, products: Products | HalfProducts, ranks: Ranks) -> st
 
 
 SWEEP_TO_PRODUCTS = 2.5
-"""Time of a whole search to that of its products (benchmarks/results/mining.json)."""
+"""Time of a whole search to that of its products: a rough figure, for the forecast alone."""
