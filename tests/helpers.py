@@ -60,7 +60,7 @@ def ragged_table(count: int, width: int, seed: int = 0, fullest: bool = False):
     return indices, scores
 
 
-def run(*command: str, env: dict[str, str] | None = None, cwd: Path = ROOT, timeout: int = 300) -> subprocess.CompletedProcess[str]:
+def run(*command: str, env: dict[str, str] | None = None, cwd: Path = ROOT, timeout: int = 600) -> subprocess.CompletedProcess[str]:
     """Runs a command with this interpreter for ``python``; text output, no check."""
     line = [sys.executable if part == "python" else part for part in command]
     return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=timeout, env={**os.environ, **(env or {})})
