@@ -32,7 +32,7 @@ class Copy:
         context = multiprocessing.get_context("spawn")
         self.process = concurrent.futures.ProcessPoolExecutor(1, context, initializer=_import_from, initargs=(str(self.source),))
 
-    def call(self, function: Callable[..., Any], *args: Any, timeout: float = 240) -> Any:
+    def call(self, function: Callable[..., Any], *args: Any, timeout: float = 300) -> Any:
         """Result of a function of a test file, run where this copy is imported; its exception is raised here.
 
         Raises:

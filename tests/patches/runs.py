@@ -18,7 +18,7 @@ MODEL = {
 }
 
 
-def train(world_size: int, logs: str, *argv: str, timeout: float = 60, file_limit: int = 0) -> list[tuple[int | None, str]]:
+def train(world_size: int, logs: str, *argv: str, timeout: float = 240, file_limit: int = 0) -> list[tuple[int | None, str]]:
     """Runs ``open_clip_train.main`` with a tiny model on the CPU, one forked process per rank.
 
     Args:

@@ -31,7 +31,7 @@ OURS = (
 def start(patched: Copy, table: Path, hard_pairs: Path, tmp_path: Path):
     """Trains with our flags and others; returns the status, what was printed, and the run folder."""
 
-    def start(*flags: str, steps: int = 2, timeout: float = 240) -> tuple[int | None, str, Path]:
+    def start(*flags: str, steps: int = 2, timeout: float = 300) -> tuple[int | None, str, Path]:
         folder = tmp_path / f"run-{steps}"
         folder.mkdir()
         data = ("--train-data", str(table), "--csv-separator", ",", "--use-hard", "--hard-dict-dir", str(hard_pairs))
@@ -68,7 +68,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     ids=lambda flags: flags[0].lstrip("-"),
 )
 def test_works(start, flags):
-    status, output, run = start(*flags, timeout=600 if "--torchcompile" in flags else 240)
+    status, output, run = start(*flags, timeout=600 if "--torchcompile" in flags else 300)
     assert status == 0, output
     rows = step_log(run)
     accumulated = 2 if "--accum-freq" in flags else 1
