@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from formats.arguments import add_data_flags, open_named
 from formats.embeddings import EmbeddedRows, write_streamed
 from formats.errors import Exit, bad_input, mismatch, non_finite, run_command, usage, whole_number
 from formats.manifest import read_manifest
-from formats.samples import Samples, open_samples
+from formats.samples import Samples
 from mining.datasets import shards_between
 from mining.encoders import Encoders, open_encoders
 from mining.parts import Parts
@@ -185,6 +186,7 @@ def _with_texts(samples: Samples, part: dict[str, np.ndarray]) -> EmbeddedRows:
         [samples.caption(row) for row in rows],
         [samples.keys[row] for row in rows],
         samples.groups[part["rows"]],
+        samples.images[part["rows"]],
     )
 
 
@@ -228,11 +230,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--start_tar", "--start-tar", type=whole_number(0), help="first tar, by its number")
     group.add_argument("--end_tar", "--end-tar", type=whole_number(0), help="last tar, included")
     group.add_argument("--csv", help="OpenCLIP CSV or TSV, or MiniCLIP captions.json")
-    group.add_argument("--csv-separator", help="default: found from the header")
-    group.add_argument("--csv-img-key", default="filepath")
-    group.add_argument("--csv-caption-key", default="title")
-    group.add_argument("--csv-group-key", default="group", help="column of a CSV whose equal values are known positives (may be absent)")
-    group.add_argument("--image-root", help="folder of a captions.json's images (default: images/ beside it)")
+    add_data_flags(group)
 
 
 def _add_encoders(group: argparse._ArgumentGroup) -> None:
@@ -248,14 +246,7 @@ def _add_encoders(group: argparse._ArgumentGroup) -> None:
 def open_data(args: argparse.Namespace) -> Samples:
     """The samples that the data flags name."""
     source = args.csv or shards_between(args.shards if len(args.shards) > 1 else args.shards[0], args.start_tar, args.end_tar)
-    return open_samples(
-        source,
-        separator=args.csv_separator,
-        image_key=args.csv_img_key,
-        caption_key=args.csv_caption_key,
-        group_key=args.csv_group_key,
-        image_root=args.image_root,
-    )
+    return open_named(source, args)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,6 +24,13 @@ class Found:
     kept: int
     removed: dict[str, int]
 
+    def of_dataset(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(indices, scores) of all ``count`` rows of a dataset of which ``rows`` (N,) were searched; the others' lists are empty."""
+        indices, scores = np.full((count, self.indices.shape[1]), -1, np.int64), np.zeros((count, self.indices.shape[1]), np.float32)
+        indices[rows] = np.where(self.indices >= 0, rows[self.indices], -1)
+        scores[rows] = self.scores
+        return indices, scores
+
 
 @dataclass(frozen=True)
 class Lists:

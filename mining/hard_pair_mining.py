@@ -128,11 +128,7 @@ def _of_dataset(embeddings: Embeddings, found: Found, options: Options, rejected
         removed["noise_rule"] = int((found.indices[noise] >= 0).sum())
         kept -= removed["noise_rule"]
         found.indices[noise], found.scores[noise] = -1, 0
-    indices = np.full((embeddings.num_samples, options.topk), -1, np.int64)
-    scores = np.zeros((embeddings.num_samples, options.topk), np.float32)
-    indices[embeddings.rows] = np.where(found.indices >= 0, embeddings.rows[found.indices], -1)
-    scores[embeddings.rows] = found.scores
-    return Mined(indices, scores, rejected, kept, removed)
+    return Mined(*found.of_dataset(embeddings.rows, embeddings.num_samples), rejected, kept, removed)
 
 
 def _unusable(embeddings: Embeddings, drop_nonfinite: bool) -> dict[int, str]:

@@ -98,7 +98,8 @@ def _dot(left, i, right, j):
 
 @_plain
 def _ordered_dot(left, i, right, j):
-    """x_i . y_j in float64, from the first component to the last: the sum that decides."""
+    """x_i . y_j in float64, from the first component to the last: the sum that decides. (Written out again: numba's cache knows a function by
+    its place in the file, so one that is compiled in two ways would be taken for the other.)"""
     total = 0.0
     for k in range(left.shape[1]):
         total += np.float64(left[i, k]) * np.float64(right[j, k])

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 
 from evaluation.retrieval import TIES, Ranking, beats_hard_pairs, rank_positives, summarise
+from formats.arguments import add_data_flags, open_named
 from formats.atomic import atomic_open, write_json, write_text
 from formats.errors import Exit, non_finite, run_command, whole_number
 from formats.hard_pairs import HardPairTable, open_hard_pairs
 from formats.manifest import check_same_dataset
-from formats.samples import Samples, open_samples
+from formats.samples import Samples
 from mining.embed import embed
 from mining.encoders import from_encoder
 from mining.stream import Embedded
@@ -146,10 +147,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the training run, for the registry")
     parser.add_argument("--epoch", default="", help="epoch of the checkpoint, for the registry")
     parser.add_argument("--ties", choices=TIES, default="pessimistic", help="equal scores: against the model, or their expectation")
-    parser.add_argument("--csv-separator", help="default: found from the header")
-    parser.add_argument("--csv-img-key", default="filepath")
-    parser.add_argument("--csv-caption-key", default="title")
-    parser.add_argument("--csv-group-key", default="group")
+    add_data_flags(parser)
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
     parser.add_argument("--workers", type=whole_number(0), default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -158,9 +156,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    samples = open_samples(
-        args.data, separator=args.csv_separator, image_key=args.csv_img_key, caption_key=args.csv_caption_key, group_key=args.csv_group_key
-    )
+    samples = open_named(args.data, args)
     table = open_hard_pairs(args.hard_pairs, num_samples=len(samples), verify=True) if args.hard_pairs else None
     if table is not None:
         check_same_dataset(samples.fingerprint, table.fingerprint, ours_name=args.data, theirs_name=args.hard_pairs)

@@ -31,10 +31,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from formats.arguments import add_data_flags, open_named
 from formats.atomic import atomic_open
 from formats.errors import Exit, bad_input, run_command, usage, whole_number
 from formats.hard_pairs import HardPairTable
-from formats.samples import Samples, open_samples
+from formats.samples import Samples
 from tools.inspect_pairs import open_tables
 
 FORMATS = ("parquet", "st-triplet", "st-ntuple", "fe-jsonl")
@@ -182,11 +183,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", help="what they were mined on: CSV, TSV, shards or captions.json")
     parser.add_argument("--anchor", choices=ANCHORS, help="default: image, and caption for fe-jsonl")
     parser.add_argument("--negatives", type=whole_number(1), help="hardest partners of each row that are written (default 5; parquet: all)")
-    parser.add_argument("--csv-separator", help="default: found from the header")
-    parser.add_argument("--csv-img-key", default="filepath")
-    parser.add_argument("--csv-caption-key", default="title")
-    parser.add_argument("--csv-group-key", default="group")
-    parser.add_argument("--image-root", help="folder of a captions.json's images (default: images/ beside it)")
+    add_data_flags(parser)
     args = parser.parse_args(argv)
     if args.to == "parquet" and args.anchor:
         raise usage("--anchor is for the formats with an anchor and a positive", fix="leave it out, or --to st-triplet")
@@ -199,16 +196,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    samples = None
-    if args.data:
-        samples = open_samples(
-            args.data,
-            separator=args.csv_separator,
-            image_key=args.csv_img_key,
-            caption_key=args.csv_caption_key,
-            group_key=args.csv_group_key,
-            image_root=args.image_root,
-        )
+    samples = open_named(args.data, args) if args.data else None
     table = next(iter(open_tables([args.table], samples).values()))
     if samples is None or args.to == "parquet":
         write_pairs(table, samples, args.out, args.negatives)

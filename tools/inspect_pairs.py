@@ -13,11 +13,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from formats.arguments import add_data_flags, open_named
 from formats.atomic import write_text
 from formats.errors import Exit, mismatch, run_command, usage
 from formats.hard_pairs import SUFFIX, HardPairTable, open_hard_pairs
 from formats.manifest import check_same_dataset
-from formats.samples import Samples, open_samples
+from formats.samples import Samples
 from tools.reporting.page import render_template
 from tools.reporting.pair_page import make_page, terminal_text
 
@@ -27,10 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("tables", nargs="+", type=Path, help="hard pairs: CSV or JSON, the table's folder, or the folder of one mining run")
     parser.add_argument("--data", help="what they were mined on, for pictures and captions: CSV, TSV, shards or captions.json")
     parser.add_argument("--html", type=Path, help="the page; needs --data")
-    parser.add_argument("--csv-separator", help="default: found from the header")
-    parser.add_argument("--csv-img-key", default="filepath")
-    parser.add_argument("--csv-caption-key", default="title")
-    parser.add_argument("--image-root", help="folder of a captions.json's images (default: images/ beside it)")
+    add_data_flags(parser)
     args = parser.parse_args(argv)
     if args.html and not args.data:
         raise usage("--html shows pictures, and nothing says where they are", fix="--data: what the pairs were mined on")
@@ -80,15 +78,7 @@ def _open(path: Path, samples: Samples | None) -> HardPairTable:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
-    samples = None
-    if args.data:
-        samples = open_samples(
-            args.data,
-            separator=args.csv_separator,
-            image_key=args.csv_img_key,
-            caption_key=args.csv_caption_key,
-            image_root=args.image_root,
-        )
+    samples = open_named(args.data, args) if args.data else None
     tables = open_tables(args.tables, samples)
     page = make_page(tables, samples if args.html else None, command=shlex.join(["python", "-m", "tools.inspect_pairs", *argv]))
     print(terminal_text(page))

@@ -25,7 +25,11 @@ from formats.errors import bad_input, mismatch
 from formats.manifest import NAME, read_manifest, stable_ids, write_manifest
 from formats.stacked import Stacked
 
-METADATA = pa.schema([("image_path", pa.string()), ("caption", pa.string()), ("row", pa.int64()), ("group", pa.int64())])
+METADATA = pa.schema(
+    [("image_path", pa.string()), ("caption", pa.string()), ("row", pa.int64()), ("group", pa.int64()), ("same_image", pa.int64())]
+)
+FACTS = ("row", "group", "same_image", "caption")
+"""Columns of the metadata that we read, ours or others'."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Embeddings:
         rows: (M,) int64, ascending dataset row numbers.
         num_samples: N, rows of the dataset, rejected ones included.
         manifest: model, preprocess, fingerprint... ; empty for foreign folders.
-        positives: (M, 1 or 2) int64 ids; rows that share one in any column are known positives (same group, same caption).
+        positives: (M, 1 to 3) int64 ids; rows that share one in any column are known positives (same group, image, caption).
     """
 
     image: np.ndarray | Stacked
@@ -63,6 +67,7 @@ class EmbeddedRows:
     captions: list[str]
     keys: list[str]
     groups: np.ndarray
+    images: np.ndarray
 
 
 def write_embeddings(
@@ -74,10 +79,12 @@ def write_embeddings(
     captions: list[str],
     keys: list[str],
     groups: np.ndarray,
+    images: np.ndarray | None = None,
     manifest: dict[str, Any],
 ) -> None:
-    """Writes embeddings that are in memory. ``image`` and ``text`` have a row for each of ``rows``; captions and keys go with them."""
-    part = EmbeddedRows(image, text, rows, captions, keys, groups)
+    """Writes embeddings that are in memory. ``image`` and ``text`` have a row for each of ``rows``; captions and keys go with them, and ids
+    of groups and of images (default: the group says which image it is)."""
+    part = EmbeddedRows(image, text, rows, captions, keys, groups, groups if images is None else images)
     write_streamed(folder, [part], shapes=(image.shape, text.shape), dtype=image.dtype, manifest=manifest)
 
 
@@ -107,7 +114,7 @@ def write_streamed(
         for part in parts:
             image.write(np.ascontiguousarray(part.image, dtype).data)
             text.write(np.ascontiguousarray(part.text, dtype).data)
-            table.write_table(pa.table([part.keys, part.captions, part.rows, part.groups], schema=METADATA))
+            table.write_table(pa.table([part.keys, part.captions, part.rows, part.groups, part.images], schema=METADATA))
     write_manifest(folder, manifest, names)
 
 
@@ -115,7 +122,7 @@ def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> 
     """Opens a folder of ours or of clip-retrieval, parts in numeric order, or a parquet file with one column of each kind.
 
     In a parquet file the columns of vectors are told apart by their names: one has ``image`` or ``img`` in it, one ``text``, ``txt`` or
-    ``caption``. Columns ``row``, ``group`` and ``caption`` are read as those of a folder's metadata.
+    ``caption``. Columns ``row``, ``group``, ``same_image`` and ``caption`` are read as those of a folder's metadata.
 
     Raises:
         UserError: exit 3 for missing or unreadable parts, exit 4 when rows or manifest do not fit together.
@@ -144,7 +151,7 @@ def _open_parquet(path: Path) -> Embeddings:
     try:
         schema = pq.read_schema(path)
         vectors = [field.name for field in schema if isinstance(field.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType)]
-        facts = [name for name in ("row", "group", "caption") if name in schema.names and name not in vectors]
+        facts = [name for name in FACTS if name in schema.names and name not in vectors]
         table = pq.read_table(path, columns=facts)
     except (OSError, pa.ArrowException) as error:
         raise bad_input(f"not a readable parquet file: {error}", where=str(path)) from None
@@ -193,19 +200,19 @@ def _part_number(path: Path) -> int:
 
 
 def _read_metadata(folder: Path) -> dict[str, pa.ChunkedArray]:
-    """Columns ``row``, ``group`` and ``caption`` of all parts, as far as every part has them."""
+    """Those of ``FACTS`` that all parts have."""
     paths = sorted((folder / "metadata").glob("metadata_*.parquet"), key=_part_number)
     if not paths:
         return {}
-    shared = set.intersection(*(set(pq.read_schema(path).names) for path in paths)) & {"row", "group", "caption"}
+    shared = set.intersection(*(set(pq.read_schema(path).names) for path in paths)) & set(FACTS)
     table = pa.concat_tables([pq.read_table(path, columns=sorted(shared)) for path in paths])
     return {name: table[name] for name in table.column_names}
 
 
 def _positives(metadata: dict[str, pa.ChunkedArray]) -> np.ndarray | None:
-    columns = []
-    if "group" in metadata:
-        columns.append(metadata["group"].to_numpy())
+    columns = [metadata[name].to_numpy() for name in ("group", "same_image") if name in metadata]
+    if len(columns) == 2 and np.array_equal(*columns):
+        columns.pop()
     if "caption" in metadata:
         columns.append(stable_ids(str(caption) for caption in metadata["caption"].to_pylist()))
     return np.stack(columns, axis=1) if columns else None

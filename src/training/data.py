@@ -254,8 +254,8 @@ def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler,
         logging.info(f"--train-num-samples {args.train_num_samples} is not needed here; the data has {len(samples)} rows.")
 
 
-class _Pairs(Dataset):
-    """(image, tokens) of each usable row, for OpenCLIP's own evaluation."""
+class Pairs(Dataset):
+    """(image, tokens) of each usable row, for OpenCLIP's own evaluation and for mining anew."""
 
     def __init__(self, samples: Samples, transform: Callable, tokenizer: Callable) -> None:
         self.samples, self.transform, self.tokenizer = samples, transform, tokenizer
@@ -279,6 +279,6 @@ class EvalData:
 def val_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> EvalData:
     """``--val-data`` through the same reader as the training data, so that shards' members and tables are found alike."""
     samples = _open_samples(args.val_data, args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key)
-    loader = DataLoader(_Pairs(samples, transform, tokenizer), batch_size=args.batch_size, num_workers=args.workers)
+    loader = DataLoader(Pairs(samples, transform, tokenizer), batch_size=args.batch_size, num_workers=args.workers)
     loader.num_batches, loader.num_samples = len(loader), len(samples) - len(samples.rejected)
     return EvalData(loader)

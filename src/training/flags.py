@@ -49,7 +49,12 @@ def _add(group: argparse._ArgumentGroup, name: str, **options: Any) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
     add_config(parser)
-    batches = parser.add_argument_group("hard pairs and batches")
+    _add_batches(parser.add_argument_group("hard pairs and batches"))
+    _add_loss(parser.add_argument_group("loss"))
+    _add_sanw(parser.add_argument_group("similarity-aware negative weights (SANW)"))
+
+
+def _add_batches(batches: argparse._ArgumentGroup) -> None:
     _add(batches, "--use-hard", action="store_true", help="hard-pair batches (HELIP's flag; same as --batching hard-pairs)")
     _add(batches, "--hard-dict-dir", help="hard pairs: CSV or JSON (HELIP's, or the one mining wrote), or the table's folder")
     _add(
@@ -94,7 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="batch norms keep the start model's statistics: those of a hard-pair batch are not the data's",
     )
-    loss = parser.add_argument_group("loss")
+
+
+def _add_loss(loss: argparse._ArgumentGroup) -> None:
     _add(loss, "--loss-fn", default="clip_ce", type=_loss_name, metavar="{" + ",".join(LOSSES) + "}", help="default: clip_ce")
     _add(
         loss,
@@ -121,7 +128,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(loss, "--geometry-weight", type=float, default=0.0, help="weight of CLIPSE's geometry term (0.1 there)")
     _add(loss, "--freeze-logit-scale-epochs", type=float, default=0.0, help="the temperature stays as it is for so many epochs")
     _add(loss, "--loss-block-rows", type=int, help="rows of logits held at once: less memory, the backward computes them again")
-    sanw = parser.add_argument_group("similarity-aware negative weights (SANW)")
+
+
+def _add_sanw(sanw: argparse._ArgumentGroup) -> None:
     _add(sanw, "--sanw-debias", choices=("exp", "sigmoid"), default="exp", help="form of sanw_debias")
     _add(sanw, "--sanw-alpha", type=float, default=0.5, help="share of text similarity")
     _add(sanw, "--sanw-delta", type=float, default=0.6, help="debias: similarity from which a negative loses weight")
@@ -183,6 +192,8 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     _check_batches(args)
     _check_loss(parser, args)
     args.epochs = args.epochs if args.max_steps is None or args.epochs != parser.get_default("epochs") else 1
+    if args.remine_every is not None and args.remine_every >= args.epochs:
+        raise usage(f"--remine-every {args.remine_every} comes to nothing in {args.epochs} epochs", fix="more --epochs")
     args.local_loss = args.gather_with_grad = True  # right on any number of ranks; OpenCLIP leaves both off
     _check_data(args)
     return args
@@ -245,6 +256,8 @@ def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
         raise usage(f"--loss-block-rows must be at least 1, not {args.loss_block_rows}")
     if args.false_negative_embeddings and not args.false_negative_mask:
         raise usage("--false-negative-embeddings is for the mask that --no-false-negative-mask turns off")
+    if args.false_negative_threshold != parser.get_default("false_negative_threshold") and not args.false_negative_embeddings:
+        raise usage("--false-negative-threshold is for --false-negative-embeddings, which are not given")
     if not 0 < args.false_negative_threshold <= 1:
         raise usage(f"--false-negative-threshold must lie in (0, 1], not {args.false_negative_threshold}")
     if args.margin_weight and args.batching != "hard-pairs":

@@ -14,38 +14,33 @@ import torch
 import torch.distributed as dist
 from open_clip import get_input_dtype
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from formats.errors import bad_input
 from formats.hard_pairs import HardPairTable, write_table
-from formats.images import BadImage, decode
+from formats.images import BadImage
 from formats.samples import Samples
 from mining.search import Filters, Found, Ranks, Work, search
 from training import upstream
-from training.data import remined_table
+from training.data import Pairs, remined_table
 
 
-class _Rows(Dataset):
-    """(place, image, tokens) of some rows; ``None`` for an image that cannot be read."""
+class _Readable(Dataset):
+    """(place, image, tokens) of each usable row; ``None`` for an image that cannot be read."""
 
-    def __init__(self, samples: Samples, rows: np.ndarray, transform: Callable, tokenizer: Callable) -> None:
-        self.samples, self.rows, self.transform, self.tokenizer = samples, rows, transform, tokenizer
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int) -> tuple[int, torch.Tensor, torch.Tensor] | None:
-        row = int(self.rows[i])
+    def __getitem__(self, place: int) -> tuple[int, torch.Tensor, torch.Tensor] | None:
         try:
-            image = self.transform(decode(self.samples.image_bytes(row)))
+            return place, *self.pairs[place]
         except (BadImage, OSError):
             return None
-        return i, image, self.tokenizer([self.samples.caption(row)])[0]
 
 
-def _readable(items: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-    places, images, texts = zip(*found, strict=True) if (found := [item for item in items if item is not None]) else ((), (), ())
-    return (torch.tensor(places), torch.stack(images), torch.stack(texts)) if places else None
+def _collate(items: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    found = [item for item in items if item is not None]
+    return default_collate(found) if found else None
 
 
 @torch.no_grad()
@@ -54,7 +49,7 @@ def embed(args: argparse.Namespace, model: nn.Module, rows: Dataset) -> Iterator
     model = getattr(model, "module", model).eval()
     device, dtype = torch.device(args.device), get_input_dtype(args.precision)
     autocast = upstream.patched("precision").get_autocast(args.precision, device_type=device.type)
-    loader = DataLoader(rows, batch_size=args.batch_size, num_workers=args.workers, collate_fn=_readable)
+    loader = DataLoader(rows, batch_size=args.batch_size, num_workers=args.workers, collate_fn=_collate)
     for batch in loader:
         if batch is None:
             continue
@@ -91,8 +86,9 @@ def remine(
     if ranks.world_size > 1:
         for buffer in model.buffers():  # batch norms' statistics are each rank's own until the next forward pass
             dist.broadcast(buffer, 0)
-    rows = np.setdiff1d(np.arange(len(samples)), np.array(sorted(samples.rejected), np.int64))
-    image, text, unread = _embedded(args, model, _Rows(samples, rows, transform, tokenizer), folder.with_suffix(".work"), ranks)
+    pairs = Pairs(samples, transform, tokenizer)
+    rows = np.array(pairs.rows)
+    image, text, unread = _embedded(args, model, pairs, folder.with_suffix(".work"), ranks)
     options = start.manifest.get("options", {})
     found = search(
         image,
@@ -115,11 +111,11 @@ def remine(
     ranks.barrier()
 
 
-def _embedded(args, model: nn.Module, dataset: _Rows, folder: Path, ranks: Ranks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _embedded(args, model: nn.Module, pairs: Pairs, folder: Path, ranks: Ranks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(M, D) image and text rows that all ranks made together, mapped, and the places of rows that could not be read."""
-    first, last = ranks.share(0, len(dataset))
+    first, last = ranks.share(0, len(pairs))
     sides: list[np.ndarray] = []
-    for places, *features in embed(args, model, Subset(dataset, range(first, last))):
+    for places, *features in embed(args, model, Subset(_Readable(pairs), range(first, last))):
         if not sides:
             sides = [np.zeros((last - first, rows.shape[1]), np.float32) for rows in features]
         for side, rows in zip(sides, features, strict=True):
@@ -138,9 +134,6 @@ def _embedded(args, model: nn.Module, dataset: _Rows, folder: Path, ranks: Ranks
 
 
 def _write(folder: Path, found: Found, rows: np.ndarray, samples: Samples, start: HardPairTable, completed: int) -> None:
-    indices = np.full((len(samples), found.indices.shape[1]), -1, np.int64)
-    scores = np.zeros(indices.shape, np.float32)
-    indices[rows] = np.where(found.indices >= 0, rows[found.indices], -1)
-    scores[rows] = found.scores
+    indices, scores = found.of_dataset(rows, len(samples))
     kept = {name: start.manifest[name] for name in ("options", "rejected") if name in start.manifest}
     write_table(folder, indices, scores, {**kept, "kind": "hard_pairs", "dataset_fingerprint": samples.fingerprint, "epochs": completed})

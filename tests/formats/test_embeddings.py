@@ -21,7 +21,7 @@ def test_parts_make_the_same_arrays_as_one(tmp_path):
     manifest = {"num_samples": 24}
     write_embeddings(tmp_path / "one", image=image, text=text, rows=rows, captions=captions, keys=keys, groups=rows, manifest=manifest)
     cuts = [slice(0, 5), slice(5, 5), slice(5, 12)]
-    parts = (EmbeddedRows(image[c], text[c], rows[c], captions[c], keys[c], rows[c]) for c in cuts)
+    parts = (EmbeddedRows(image[c], text[c], rows[c], captions[c], keys[c], rows[c], rows[c]) for c in cuts)
     write_streamed(tmp_path / "many", parts, shapes=(image.shape, text.shape), dtype=np.float32, manifest=manifest)
     for name in ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
@@ -74,3 +74,11 @@ def test_a_margin_needs_one_space(tmp_path):
     with pytest.raises(UserError, match="separate encoders") as error:
         mine(open_embeddings(tmp_path), Options(topk=2, absolute_margin=0.1))
     assert error.value.code == 2
+
+
+def test_rows_of_one_group_image_or_caption_are_known_positives(tmp_path):
+    rows, vectors = np.arange(4), np.eye(4, 3, dtype=np.float32)
+    facts = {"captions": ["a", "b", "c", "a"], "keys": list("wxyz"), "groups": np.array([1, 1, 2, 3]), "images": np.array([5, 6, 5, 7])}
+    write_embeddings(tmp_path, image=vectors, text=vectors, rows=rows, **facts, manifest={"num_samples": 4})
+    first, *others = open_embeddings(tmp_path).positives
+    assert [(first == other).nonzero()[0].tolist() for other in others] == [[0], [1], [2]]

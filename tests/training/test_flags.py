@@ -130,6 +130,7 @@ def test_more_loss_flags(table, hard_pairs):
         (("--margin-weight", "nan"), "--margin-weight must be"),
         (("--loss-block-rows", "0"), "--loss-block-rows must be"),
         (("--false-negative-embeddings", "x", "--no-false-negative-mask"), "turns off"),
+        (("--batching", "random", "--false-negative-threshold", ".9"), "not given"),
         (("--false-negative-embeddings", "x", "--false-negative-threshold", "0"), "must lie in"),
         (("--loss-fn", "sanw_debias", "--sanw-source", "embeddings"), "go together"),
         (("--loss-fn", "sanw_debias", "--sanw-embeddings", "x"), "go together"),
