@@ -135,7 +135,7 @@ def one(method: str, folder: Path, approx: int | None) -> None:
     ranks = join()
     image, text = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "text"))
     if method == "ours":
-        search(np.array(image[:500]), np.array(text[:500]), top_k=TOP_K, filters=Filters())
+        search(np.array(image[:5000]), np.array(text[:5000]), top_k=TOP_K, filters=Filters())
     torch.ones(512, 512) @ torch.ones(512, 512)
     image.sum(), text.sum()  # in the page cache, and counted as there already
     work = Work(Path(os.environ["BENCHMARK_WORK"]), dict, writer=ranks.rank == 0) if ranks.world_size > 1 else None

@@ -20,19 +20,22 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-ROWS_AT_ONCE = 4096
+from mining.threads import in_parallel
+
+ROWS_AT_ONCE = 512
+"""Rows that are converted together: their float64 copies should fit into a core's cache."""
 
 
 def rounded_rows(unit: np.ndarray, out: np.ndarray) -> float:
     """Writes float32 ``unit`` (M, D) as bfloat16 bits into ``out`` (M, D) uint16; returns the largest |rounded row - row|."""
-    largest = 0.0
-    for start in range(0, len(unit), ROWS_AT_ONCE):
+
+    def write(start: int) -> float:
         rows = torch.from_numpy(unit[start : start + ROWS_AT_ONCE])
         rounded = rows.to(torch.bfloat16)
         out[start : start + ROWS_AT_ONCE] = rounded.view(torch.uint16).numpy()
-        off = rounded.float().sub_(rows).norm(dim=1).max().item()  # the differences are exact; 2^-10 covers the norm in float32
-        largest = max(largest, off * (1 + 2.0**-10))
-    return largest
+        return rounded.float().sub_(rows).norm(dim=1).max().item()  # the differences are exact
+
+    return max(in_parallel(write, range(0, len(unit), ROWS_AT_ONCE)), default=0.0) * (1 + 2.0**-10)  # for the norm in float32
 
 
 def similarity_error(width: int, input_error: float) -> float:

@@ -46,8 +46,9 @@ State = namedtuple("State", "column high low reason count threshold spilled")
 spilled: (R,) uint8, 1 where removed entries did not fit and were dropped; such rows are counted again at the end.
 """
 
-Scratch = namedtuple("Scratch", "scores found lows places")
-"""A thread's room: scores (CHUNK,) float32, found (CHUNK + 1,) int64; lows (C,) float32, places (C,) uint64 for one list."""
+Scratch = namedtuple("Scratch", "scores found lows places row ranked")
+"""A thread's room: scores (CHUNK,) float32, found (CHUNK + 1,) int64; lows (C,) float32, places (C,) uint64 for one list; row and ranked
+(B,) float32 for one row of a block."""
 
 LEAST, DUPLICATE_LIMIT, FLOOR_FIRST, FLOOR_SECOND, MAX_FIRST, MIN_FIRST, MAX_SECOND, MIN_SECOND, MAX_PRODUCT = range(9)
 
@@ -60,7 +61,7 @@ TINY = 2.0**-150
 NOWHERE = np.uint64(0xFFFFFFFFFFFFFFFF)
 """The place after all places."""
 COMPILED = numba is not None and not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-CHUNK = 64 if COMPILED else 4096
+CHUNK = 128 if COMPILED else 4096
 """Columns looked at together; only a chunk with a hit is looked into."""
 
 
@@ -469,6 +470,25 @@ if not COMPILED:  # here, not above: it imports this module's constants
 
 
 @_plain
+def _offer_best(data, state, scratch, top_k, slot, row, column, first, second, errors, tables):
+    """Offers the best of a row's pairs to its list, which has not K entries yet, so that its threshold is high before the others are looked
+    at. Returns the upper bound of a score from which on all are offered."""
+    columns = len(first)
+    for start in range(0, columns, CHUNK):
+        stop = min(start + CHUNK, columns)
+        _upper_scores(data.mode, first[start:stop], second[start:stop], errors[0], errors[1], tables, scratch.row[start:stop])
+    for c in range(columns):
+        scratch.ranked[c] = scratch.row[c]
+    most = _kth_largest(scratch.ranked, columns, top_k + top_k // 4)
+    for c in range(columns):
+        if scratch.row[c] >= most and scratch.row[c] > state.threshold[slot]:
+            _offer(data, state, scratch, top_k, slot, row, column + c, _value(first[c]), _value(second[c]), errors[0], errors[1])
+    if state.count[slot] >= top_k:
+        _raise_threshold(state, scratch, top_k, slot)
+    return most
+
+
+@_plain
 def sweep_rows(begin, end, scratch, data, state, top_k, offset, row, column, first, second, errors, tables):
     """Offers rows [begin, end) of a block of pairs to the lists of these rows.
 
@@ -481,15 +501,22 @@ def sweep_rows(begin, end, scratch, data, state, top_k, offset, row, column, fir
     found = scratch.found
     for r in range(begin, end):
         slot = row + r - offset
+        most = np.float32(np.inf)
+        if state.count[slot] < top_k and columns >= 2 * top_k:
+            most = _offer_best(data, state, scratch, top_k, slot, row + r, column, first[r], second[r], errors, tables)
         for start in range(0, columns, CHUNK):
             stop = min(start + CHUNK, columns)
             scores = scratch.scores[: stop - start]
             _upper_scores(data.mode, first[r, start:stop], second[r, start:stop], errors[0], errors[1], tables, scores)
             for f in range(_above(scores, state.threshold[slot], found)):
+                if scores[found[f]] >= most:
+                    continue
                 c = start + found[f]
                 _offer(
                     data, state, scratch, top_k, slot, row + r, column + c, _value(first[r, c]), _value(second[r, c]), errors[0], errors[1]
                 )
+        if state.count[slot] >= 2 * top_k:
+            _raise_threshold(state, scratch, top_k, slot)
 
 
 @_plain
@@ -517,6 +544,9 @@ def sweep_columns(begin, end, scratch, data, state, top_k, offset, row, column, 
                     errors[0],
                     errors[1],
                 )
+    for slot in range(base + begin, base + end):
+        if state.count[slot] >= 2 * top_k:
+            _raise_threshold(state, scratch, top_k, slot)
 
 
 @_plain
@@ -619,8 +649,13 @@ def count_removed(begin, end, scratch, data, rows, column, first, second, errors
                 _count_if_removed(data, row, column + start + found[f], last[r], removed[r])
 
 
-def make_scratch(capacity: int) -> Scratch:
-    """Room for one thread and lists of ``capacity`` entries."""
+def make_scratch(capacity: int, block: int = 0) -> Scratch:
+    """Room for one thread, lists of ``capacity`` entries and blocks of ``block`` columns."""
     return Scratch(
-        np.empty(CHUNK, np.float32), np.empty(CHUNK + 1, np.int64), np.empty(capacity, np.float32), np.empty(capacity, np.uint64)
+        np.empty(CHUNK, np.float32),
+        np.empty(CHUNK + 1, np.int64),
+        np.empty(capacity, np.float32),
+        np.empty(capacity, np.uint64),
+        np.empty(block, np.float32),
+        np.empty(block, np.float32),
     )

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from formats.errors import Exit, UserError
 
-TILE = 2048
-"""Rows of a tile, the unit of work that is committed; also of a block of similarities, unless memory is short."""
+TILE, BLOCK = 2048, 1024
+"""Rows of a tile, the unit of work that is committed, and of a block of similarities, which a thread multiplies and looks through at once: two
+of them should fit into a core's cache."""
 DEVICE_TILE = 16384
 """The same where an accelerator multiplies: large enough that starting its few kernels costs nothing beside them."""
+SMALLEST = 128
+"""Rows of a block that memory is saved down to."""
 SHARE_OF_FREE = 0.5
 """Of the free memory, what a search may take by default."""
 ENTRY_BYTES, ROW_BYTES = 13, 9
@@ -111,13 +114,15 @@ def make_plan(
     depth: int,
     max_memory: int | None = None,
     tile: int = TILE,
+    block: int = BLOCK,
+    threads: int = 1,
     shared: bool = False,
     precision: str = "bfloat16",
 ) -> Plan:
     """The fastest plan within ``max_memory`` bytes (default: half of what is free).
 
     Args:
-        widths: of the modalities. shared: several processes map one copy of the unit rows.
+        widths: of the modalities. threads: each has blocks of its own. shared: several processes map one copy of the unit rows.
 
     Raises:
         UserError: exit 5 when even the smallest plan does not fit.
@@ -128,14 +133,14 @@ def make_plan(
     results = rows * (24 * depth + 112)  # the table, and the decided lists of a strip on the way to it
     smallest = None
     for mapped in (True,) if shared else (False, True):
-        for block in _halves(tile):
-            fixed = (0 if mapped else unit) + results + _block_bytes(block, widths)
+        for size in _halves(min(block, tile)):
+            fixed = (0 if mapped else unit) + results + threads * _block_bytes(size, widths) + (64 << 20)
             for capacity in (4 * depth + 64, 2 * depth + 64):
                 row = capacity * ENTRY_BYTES + ROW_BYTES
                 fit = (allowed - fixed) // row
-                if fit >= min(rows, 8 * tile) or (fit >= min(tile, rows) and mapped and block <= 256):
+                if fit >= min(rows, 8 * tile) or (fit >= min(tile, rows) and mapped and size <= SMALLEST):
                     strip = rows if fit >= rows else int(fit) // tile * tile
-                    return Plan(rows, pool, depth, capacity, tile, block, strip, mapped, fixed + strip * row, precision)
+                    return Plan(rows, pool, depth, capacity, tile, size, strip, mapped, fixed + strip * row, precision)
                 smallest = fixed + min(tile, rows) * row
     raise UserError(
         Exit.RESOURCES,
@@ -144,16 +149,16 @@ def make_plan(
     )
 
 
-def _halves(tile: int) -> list[int]:
-    """Block sizes to try: the tile, and down to 256."""
-    sizes = [tile]
-    while sizes[-1] > 256:
+def _halves(size: int) -> list[int]:
+    """Block sizes to try: down to ``SMALLEST``."""
+    sizes = [size]
+    while sizes[-1] > SMALLEST:
         sizes.append(sizes[-1] // 2)
     return sizes
 
 
 def _block_bytes(block: int, widths: list[int]) -> int:
-    return block * block * (2 * len(widths) + 4) + (64 << 20)
+    return block * block * (2 * len(widths) + 4)
 
 
 def free_memory() -> int:

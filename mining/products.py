@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 
 import numpy as np
@@ -15,37 +16,44 @@ PROBE = 256
 
 
 class Products:
-    """Similarities of two ranges of rows.
+    """Similarities of two ranges of rows, in as many threads as call it.
 
     Args:
         rows: the unit rows of one or two modalities: (M, D) uint16 bfloat16 bits, or (M, D) float32.
         input_errors: for each modality, how far a multiplied row is from the exact one (``mining.bound``).
-        block: most rows and columns of a block; its buffers are made here, and fail here if memory does not suffice.
+        block: most rows and columns of a block; the caller may lower it.
     """
 
     def __init__(self, rows: list[np.ndarray], input_errors: list[float], block: int, device: str = "cpu") -> None:
         self.rows = [as_tensor(modality).to(device) for modality in rows]
         self.errors = [similarity_error(modality.shape[1], error) for modality, error in zip(rows, input_errors, strict=True)]
-        self.device = device
-        self.resize(block)
-
-    def resize(self, block: int) -> None:
-        """Makes buffers for blocks of at most ``block`` x ``block``."""
-        self.block = block
-        self._out = [torch.empty(block * block, dtype=torch.bfloat16, device=self.device) for _ in self.rows]
-        single = any(rows.dtype == torch.float32 for rows in self.rows)
-        self._single = torch.empty(block * block, dtype=torch.float32, device=self.device) if single else None
+        self.block, self.device = block, device
+        self._own = threading.local()
 
     def __call__(self, rows: slice | torch.Tensor, columns: slice) -> list[torch.Tensor]:
-        """(m, n) bfloat16 for each modality; valid until the next call."""
-        return [self._multiply(all_rows[rows], all_rows[columns], out) for all_rows, out in zip(self.rows, self._out, strict=True)]
+        """(m, n) bfloat16 for each modality; valid until the thread's next call."""
+        sides = [(all_rows[rows], all_rows[columns]) for all_rows in self.rows]
+        out, single = self._room(len(sides[0][0]) * len(sides[0][1]))
+        return [_multiply(left, right, room, single) for (left, right), room in zip(sides, out, strict=True)]
 
-    def _multiply(self, left: torch.Tensor, right: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
-        count = len(left) * len(right)
-        out = buffer[:count].view(len(left), len(right))
-        if self._single is None:
-            return torch.mm(left, right.T, out=out)
-        return out.copy_(torch.mm(left, right.T, out=self._single[:count].view(len(left), len(right))))
+    def _room(self, size: int) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """This thread's buffers."""
+        own = self._own
+        if getattr(own, "size", 0) < size:
+            own.size, own.out, own.single = 0, None, None  # gone before others are made
+            own.out = [torch.empty(size, dtype=torch.bfloat16, device=self.device) for _ in self.rows]
+            if any(rows.dtype == torch.float32 for rows in self.rows):
+                own.single = torch.empty(size, dtype=torch.float32, device=self.device)
+            own.size = size
+        return own.out, own.single
+
+
+def _multiply(left: torch.Tensor, right: torch.Tensor, room: torch.Tensor, single: torch.Tensor | None) -> torch.Tensor:
+    shape = len(left), len(right)
+    out = room[: shape[0] * shape[1]].view(shape)
+    if single is None:
+        return torch.mm(left, right.T, out=out)
+    return out.copy_(torch.mm(left, right.T, out=single[: shape[0] * shape[1]].view(shape)))
 
 
 def as_tensor(rows: np.ndarray) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from formats.errors import Exit, UserError
 from mining.bound import ROWS_AT_ONCE, rounded_rows
 from mining.plan import Plan
 from mining.ranks import Ranks
+from mining.threads import in_parallel
 from mining.work import Work
 
 
@@ -44,8 +44,8 @@ def make_rows(sides: tuple[tuple[np.ndarray, str], ...], order: np.ndarray, plan
 
 
 def _allocate(shapes: dict[str, tuple[int, int]], dtype: type, plan: Plan, work: Work | None, ranks: Ranks) -> list[np.ndarray]:
-    if not plan.mapped:
-        return [np.empty(shape, dtype) for shape in shapes.values()]
+    if not plan.mapped:  # by torch, at whole cache lines: products of numpy's arrays, which start anywhere, take up to twice as long
+        return [torch.empty(shape, dtype=torch.float32 if dtype is np.float32 else torch.uint16).numpy() for shape in shapes.values()]
     assert work is not None
     if ranks.rank == 0:
         for name, shape in shapes.items():
@@ -79,8 +79,7 @@ def write_unit_rows(embeddings: np.ndarray, order: np.ndarray, name: str, out: n
         out[start : start + ROWS_AT_ONCE] = rows / np.where(good, norms, 1)
         return numbers[~good[:, 0]].tolist()
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        bad = [number for part in pool.map(write, range(0, len(order), ROWS_AT_ONCE)) for number in part]
+    bad = [number for part in in_parallel(write, range(0, len(order), ROWS_AT_ONCE)) for number in part]
     if bad:
         raise UserError(
             Exit.NON_FINITE,

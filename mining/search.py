@@ -20,12 +20,13 @@ from mining import kernel
 from mining.bound import sum_slack
 from mining.filters import METHODS, Filters
 from mining.found import Found, Table
+from mining.order import similar_together
 from mining.plan import DEVICE_TILE, Plan, make_plan
 from mining.products import Products, choose_precision
 from mining.ranks import Ranks
 from mining.rows import UnitRows, make_rows
 from mining.strips import Strips, agreed_plan
-from mining.sweep import Sweep, make_products
+from mining.sweep import Sweep
 from mining.work import Work
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def search(
     """
     _check_arguments(image, text, top_k, filters, method)
     ranks = ranks or Ranks()
-    order, pool = _search_order(len(image), exclude, approx, seed)
     sides = {"HPM": ((image, "image"), (text, "text")), "image": ((image, "image"),), "text": ((text, "text"),)}[method]
+    order, pool = _search_order([rows for rows, _ in sides], exclude, approx, seed, device)
     widths = [rows.shape[1] for rows, _ in sides]
     precision = "float32" if runs_on_device(device) else precision or choose_precision(max(widths), device)
     plan = make_plan(
@@ -133,9 +134,9 @@ def search(
         max_memory=max_memory,
         shared=ranks.world_size > 1,
         precision=precision,
-        **({"tile": DEVICE_TILE} if runs_on_device(device) else {}),
+        **({"tile": DEVICE_TILE, "block": DEVICE_TILE} if runs_on_device(device) else {"threads": torch.get_num_threads()}),
     )
-    plan = agreed_plan(plan, work, ranks)
+    plan, order = agreed_plan(plan, order, work, ranks)
     with contextlib.ExitStack() as stack:
         if plan.mapped and work is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hard_pairs_"))
@@ -157,7 +158,7 @@ def runs_on_device(device: str) -> bool:
 
 def _sweep(data: kernel.Data, rows: UnitRows, plan: Plan, device: str) -> Sweep | DeviceSweep:
     if not runs_on_device(device):
-        return Sweep(data, make_products(rows.multiplied, rows.errors, plan, device), plan.depth)
+        return Sweep(data, Products(rows.multiplied, rows.errors, plan.block), plan.depth)
     from mining.device import DeviceSweep  # triton only where it is used
 
     return DeviceSweep(data, rows.unit, plan.depth, device, plan.tile)
@@ -178,16 +179,18 @@ def _as_numpy(rows: np.ndarray | torch.Tensor) -> np.ndarray:
     return rows
 
 
-def _search_order(count: int, exclude: np.ndarray | None, approx: int | None, seed: int) -> tuple[np.ndarray, int]:
-    """Row numbers of all targets, candidates first, each part ascending; and how many candidates there are."""
-    usable = np.ones(count, bool)
+def _search_order(
+    sides: list[np.ndarray], exclude: np.ndarray | None, approx: int | None, seed: int, device: str
+) -> tuple[np.ndarray, int]:
+    """Row numbers of all targets, candidates first, similar ones together in each part; and how many candidates there are."""
+    usable = np.ones(len(sides[0]), bool)
     usable[np.asarray([] if exclude is None else exclude, dtype=np.int64)] = False
-    candidates = np.flatnonzero(usable)
-    if approx is None or approx >= len(candidates):
-        return candidates, len(candidates)
-    pool = np.sort(np.random.default_rng(seed).choice(candidates, approx, replace=False))
-    usable[pool] = False
-    return np.concatenate((pool, np.flatnonzero(usable))), approx
+    candidates, others = np.flatnonzero(usable), np.zeros(0, np.int64)
+    if approx is not None and approx < len(candidates):
+        pool = np.random.default_rng(seed).choice(candidates, approx, replace=False)
+        usable[pool] = False
+        candidates, others = np.sort(pool), np.flatnonzero(usable)
+    return np.concatenate([similar_together(sides, part, device) for part in (candidates, others)]), len(candidates)
 
 
 def _kernel_data(units: list[np.ndarray], order: np.ndarray, groups: np.ndarray | None, filters: Filters, method: str) -> kernel.Data:

@@ -21,20 +21,24 @@ if TYPE_CHECKING:
     from mining.device import DeviceSweep
 
 
-def agreed_plan(plan: Plan, work: Work | None, ranks: Ranks) -> Plan:
-    """The plan that unfinished work was done by, since its tiles must stay; else rank 0's, since free memory differs between ranks."""
+def agreed_plan(plan: Plan, order: np.ndarray, work: Work | None, ranks: Ranks) -> tuple[Plan, np.ndarray]:
+    """Plan and order of rows that unfinished work was done by, since its tiles must stay; else rank 0's, since free memory and the rounding of
+    products differ between ranks."""
     if work is None:
-        return plan
+        return plan, order
     if ranks.rank == 0 and ranks.world_size > 1:
-        _keep_plan(work, plan)
+        _keep_plan(work, plan, order)
     ranks.barrier()
     stored = work.load("plan")
-    return Plan(**{name: value.item() for name, value in stored.items()}) if stored else plan
+    if stored is None:
+        return plan, order
+    order = stored.pop("order")
+    return Plan(**{name: value.item() for name, value in stored.items()}), order
 
 
-def _keep_plan(work: Work, plan: Plan) -> None:
-    if work.writer and work.load("plan") is None:
-        work.save("plan", **{name: np.array(value) for name, value in asdict(plan).items()})
+def _keep_plan(work: Work, plan: Plan, order: np.ndarray) -> None:
+    if work.writer and not work.has("plan"):
+        work.save("plan", order=order, **{name: np.array(value) for name, value in asdict(plan).items()})
 
 
 class Strips:
@@ -64,7 +68,7 @@ class Strips:
         if stored is None:
             own = self._decide(number, start, stop, lists)
             if work and (several or self.plan.strip < self.plan.rows):
-                _keep_plan(work, self.plan)
+                _keep_plan(work, self.plan, self.sweep.data.original)
                 work.save(f"result{number}_{rank}", **vars(own))
         else:
             own = Lists(**stored)
@@ -101,7 +105,7 @@ class Strips:
             bar.update(tile.cost)
             if work and work.due() and done < len(tiles):
                 self.sweep.flush()
-                _keep_plan(work, self.plan)
+                _keep_plan(work, self.plan, self.sweep.data.original)
                 work.save(name, position=np.array(done), **packed(lists))
         self.sweep.flush()
         if work and self.ranks.world_size > 1:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from mining import kernel
-from mining.plan import Plan, Tile
+from mining.plan import Tile
 from mining.products import Products, bits
+from mining.threads import in_parallel
 
 SMALLEST_BLOCK = 64
 PIECES = 2
@@ -73,29 +72,15 @@ def merged(parts: list[dict[str, np.ndarray]], capacity: int) -> kernel.State:
 
 
 def in_threads(loop: Callable[..., None], count: int, capacity: int, *arguments) -> None:
-    """``loop(begin, end, scratch, *arguments)`` over [0, count) in pieces, in as many threads as torch has for the products.
-
-    Plain threads, not numba's own: those wait busily for the next loop, and take the cores from torch's meanwhile.
-    """
+    """``loop(begin, end, scratch, *arguments)`` over [0, count) in pieces, in several threads."""
     threads = torch.get_num_threads()
-    if threads == 1 or count < 2 * kernel.CHUNK:
-        loop(0, count, kernel.make_scratch(capacity), *arguments)
-        return
-    size = -(-count // (threads * PIECES * kernel.CHUNK)) * kernel.CHUNK
-    in_pieces(loop, [*range(0, count, size), count], capacity, *arguments)
+    size = count if threads == 1 or count < 2 * kernel.CHUNK else -(-count // (threads * PIECES))
+    in_pieces(loop, [*range(0, count, max(1, size)), count], capacity, *arguments)
 
 
 def in_pieces(loop: Callable[..., None], cuts: list[int], capacity: int, *arguments) -> None:
     """``in_threads`` with pieces from each cut to the next one."""
-    pool = _pool(torch.get_num_threads())
-    futures = [pool.submit(loop, begin, end, kernel.make_scratch(capacity), *arguments) for begin, end in itertools.pairwise(cuts)]
-    for future in futures:
-        future.result()
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="mining")
+    in_parallel(lambda begin, end: loop(begin, end, kernel.make_scratch(capacity), *arguments), cuts, cuts[1:])
 
 
 class Sweep:
@@ -109,10 +94,18 @@ class Sweep:
         self.data, self.products, self.depth = data, products, depth
         self.errors = np.array([*products.errors, 0.0][:2], np.float32)
         self.tables = factor_tables(data, products.errors, bfloat16_values(), kernel.ROUNDING)
+        self._halving = threading.Lock()
 
     def tile(self, tile: Tile, lists: kernel.State, offset: int) -> None:
-        """All pairs of a tile, in blocks; a block that does not fit into memory is halved."""
-        waiting = [tile]
+        """All pairs of a tile. A thread multiplies a block and offers it while it is in its cache; no two threads have rows or columns in
+        common at a time, so that a list has one writer."""
+        for parts in disjoint(tile, torch.get_num_threads()):
+            in_parallel(lambda part: self._part(part, lists, offset), parts)
+
+    def _part(self, part: Tile, lists: kernel.State, offset: int) -> None:
+        """One thread's pairs, block by block; a block that does not fit into memory is halved."""
+        scratch = kernel.make_scratch(lists.column.shape[1], self.products.block)
+        waiting = [part]
         while waiting:
             part = waiting.pop()
             if max(part.bottom - part.top, part.right - part.left) > self.products.block:
@@ -121,8 +114,12 @@ class Sweep:
             blocks = self._blocks(slice(part.top, part.bottom), slice(part.left, part.right))
             if blocks is None:
                 waiting.append(part)
-            else:
-                self._offer(part, lists, offset, blocks)
+                continue
+            first, second = _both(blocks)
+            common = (self.data, lists, self.depth, offset, part.top, part.left, first, second, self.errors, self.tables)
+            kernel.sweep_rows(0, part.bottom - part.top, scratch, *common)
+            if part.both:
+                kernel.sweep_columns(0, part.right - part.left, scratch, *common)
 
     def flush(self) -> None:
         """Nothing is left to do; see ``mining.device``."""
@@ -149,36 +146,17 @@ class Sweep:
 
     def _blocks(self, rows: slice | torch.Tensor, columns: slice) -> list[np.ndarray] | None:
         """Similarities as bfloat16 bits; ``None`` when memory did not suffice and blocks are smaller from now on."""
+        size = self.products.block
         try:
             return [bits(block) for block in self.products(rows, columns)]
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or self.products.block <= SMALLEST_BLOCK:
+            if not is_out_of_memory(error) or size <= SMALLEST_BLOCK:
                 raise
-        half = self.products.block // 2
-        print(f"out of memory: going on with blocks of {half} rows", file=sys.stderr)
-        self.products.resize(half)
+        with self._halving:
+            if self.products.block == size:  # else another thread was here
+                self.products.block = size // 2
+                print(f"out of memory: going on with blocks of {size // 2} rows", file=sys.stderr)
         return None
-
-    def _offer(self, part: Tile, lists: kernel.State, offset: int, blocks: list[np.ndarray]) -> None:
-        first, second = _both(blocks)
-        common = (self.data, lists, self.depth, offset, part.top, part.left, first, second, self.errors, self.tables)
-        capacity = lists.column.shape[1]
-        in_threads(kernel.sweep_rows, part.bottom - part.top, capacity, *common)
-        if part.both:
-            in_threads(kernel.sweep_columns, part.right - part.left, capacity, *common)
-
-
-def make_products(rows: list[np.ndarray], input_errors: list[float], plan: Plan, device: str) -> Products:
-    """Products with the plan's blocks, or the largest halves of them that memory has room for."""
-    block = plan.block
-    while True:
-        try:
-            return Products(rows, input_errors, block, device)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or block <= SMALLEST_BLOCK:
-                raise
-        block //= 2
-        print(f"out of memory: starting with blocks of {block} rows", file=sys.stderr)
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -194,6 +172,20 @@ def quarters(tile: Tile) -> list[Tile]:
         for top, bottom in ((tile.top, middle), (middle, tile.bottom))
         for left, right in ((tile.left, centre), (centre, tile.right))
         if top < bottom and left < right
+    ]
+
+
+def disjoint(tile: Tile, parts: int) -> list[list[Tile]]:
+    """The tile in up to ``parts`` x ``parts`` tiles, in groups without common rows or columns (the diagonals of a Latin square)."""
+    parts = max(1, min(parts, (tile.bottom - tile.top) // SMALLEST_BLOCK, (tile.right - tile.left) // SMALLEST_BLOCK))
+    rows, columns = (np.linspace(*ends, parts + 1).astype(int).tolist() for ends in ((tile.top, tile.bottom), (tile.left, tile.right)))
+    return [
+        [
+            replace(tile, top=rows[i], bottom=rows[i + 1], left=columns[j], right=columns[j + 1])
+            for i in range(parts)
+            for j in [(i + turn) % parts]
+        ]
+        for turn in range(parts)
     ]
 
 

@@ -69,6 +69,9 @@ class Work:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         self._last = time.monotonic()
 
+    def has(self, name: str) -> bool:
+        return (self.folder / f"{name}.npz").exists()
+
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         """What was saved under a name, or ``None``.
 

@@ -208,7 +208,7 @@ def test_equal_to_the_reference(through_device, where, tile, capacity, case):
     approx = options.pop("pool", None)
     found = search.search(image, text, top_k=6, approx=approx, device=where, **options)
     if approx:
-        options["pool"] = set(search._search_order(len(image), None, approx, 0)[0][:approx].tolist())
+        options["pool"] = set(search._search_order([image, text], None, approx, 0, "cpu")[0][:approx].tolist())
     options["exclude"] = options.get("exclude", ())
     indices, scores, kept, removed = reference(image, text, 6, **options)
     assert (found.indices == indices).all() and (found.scores == scores).all()

@@ -1,0 +1,72 @@
+"""The order of the search puts similar rows together, and changes nothing else."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from mining import order, search
+from mining.filters import Filters
+from mining.order import similar_together
+from mining.plan import make_plan
+from mining.search import hard_pairs
+from mining.sweep import Sweep
+from mining.work import Work
+from tests.mining.test_search import themed
+
+
+def test_rows_of_a_theme_stand_together(monkeypatch):
+    monkeypatch.setattr(order, "ROWS_PER_PIVOT", 20)
+    rng = np.random.default_rng(0)
+    theme = rng.integers(0, 10, 600)
+    image, text = (rng.normal(size=(10, width))[theme] + 0.3 * rng.normal(size=(600, width)) for width in (24, 16))
+    numbers = np.sort(rng.choice(600, 500, replace=False))
+    found = similar_together([image.astype(np.float32), text.astype(np.float32)], numbers)
+    assert np.array_equal(np.sort(found), numbers)
+    changes = (np.diff(theme[found]) != 0).sum()
+    assert changes < 60 < 300 < (np.diff(theme[numbers]) != 0).sum()
+
+
+def test_few_rows_and_rows_without_direction(monkeypatch):
+    monkeypatch.setattr(order, "ROWS_PER_PIVOT", 2)
+    assert similar_together([np.ones((3, 4), np.float32)], np.array([0, 2])).tolist() == [0, 2]
+    rows = np.ones((40, 4), np.float32)
+    rows[3], rows[7] = 0, np.nan
+    assert np.array_equal(np.sort(similar_together([rows], np.arange(40))), np.arange(40))
+
+
+@pytest.mark.parametrize("approx", [None, 120])
+def test_the_result_is_that_of_any_order(monkeypatch, approx):
+    image, text = themed(400, 24), themed(400, 16, 1)
+    plain = hard_pairs(image, text, top_k=6, approx=approx)
+    monkeypatch.setattr(order, "ROWS_PER_PIVOT", 10)
+    sorted_by_theme = hard_pairs(image, text, top_k=6, approx=approx)
+    shuffle = np.random.default_rng(1)
+    monkeypatch.setattr(search, "similar_together", lambda sides, numbers, device: shuffle.permutation(numbers))
+    shuffled = hard_pairs(image, text, top_k=6, approx=approx)
+    for found in (sorted_by_theme, shuffled):
+        assert np.array_equal(found[0], plain[0]) and np.array_equal(found[1], plain[1])
+
+
+def test_work_goes_on_in_the_order_it_was_begun_in(monkeypatch, tmp_path):
+    """The order comes from rounded products, which another number of threads may round otherwise."""
+    image, text = themed(500, 24), themed(500, 16, 1)
+    expected = hard_pairs(image, text, top_k=6)
+    shuffle = np.random.default_rng(1)
+    monkeypatch.setattr(search, "similar_together", lambda sides, numbers, device: shuffle.permutation(numbers))
+    monkeypatch.setattr("mining.search.make_plan", functools.partial(make_plan, tile=100))
+    tile, offered = Sweep.tile, []
+
+    def stop_at_the_ninth(self, *arguments):
+        offered.append(arguments)
+        if len(offered) == 9:
+            raise KeyboardInterrupt
+        tile(self, *arguments)
+
+    monkeypatch.setattr(Sweep, "tile", stop_at_the_ninth)
+    options = {"top_k": 6, "filters": Filters()}
+    with pytest.raises(KeyboardInterrupt):
+        search.search(image, text, work=Work(tmp_path / "work", dict, every=0), **options)
+    found = search.search(image, text, work=Work(tmp_path / "work", dict, every=0), **options)
+    assert len(offered) == 9 + 15 - 8  # the eight tiles before it are not done again
+    assert np.array_equal(found.indices, expected[0]) and np.array_equal(found.scores, expected[1])
