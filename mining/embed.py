@@ -187,6 +187,7 @@ def _with_texts(samples: Samples, part: dict[str, np.ndarray]) -> EmbeddedRows:
         [samples.keys[row] for row in rows],
         samples.groups[part["rows"]],
         samples.images[part["rows"]],
+        [samples.urls[row] for row in rows],
     )
 
 

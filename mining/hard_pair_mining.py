@@ -3,7 +3,7 @@
     python -m mining.hard_pair_mining --dataset cc3m --save_path OUT --topk 50 --embeddings EMB
     torchrun --nproc_per_node 2 -m mining.hard_pair_mining --dataset cc3m --save_path OUT --embeddings EMB
 
-Writes HELIP's files (OUT/cc3m_hard_sample.csv, OUT/cc3m_hard_sample_dict.json) and OUT/cc3m_hard_pairs/, the same table memory-mapped,
+Writes HELIP's files (OUT/cc3m_hard_sample.csv, OUT/cc3m_hard_sample_dict.json, OUT/url_index/ where URLs are known) and OUT/cc3m_hard_pairs/, the same table memory-mapped,
 with scores and a manifest that ties it to the data. Killed anywhere, the same command goes on: unfinished work is in OUT/.cc3m.work.
 """
 
@@ -27,6 +27,7 @@ from formats.errors import Exit, UserError, bad_input, mismatch, run_command, us
 from formats.hard_pairs import HardPairTable, table_folder, write_helip, write_table
 from formats.rejects import read_rejects
 from formats.samples import open_samples
+from formats.url_index import write_url_index
 from mining.bound import ROWS_AT_ONCE
 from mining.datasets import find_dataset, shards_between
 from mining.filters import METHODS, Filters
@@ -345,6 +346,9 @@ def _write(args: argparse.Namespace, options: Options, embeddings: Embeddings, m
     }
     table = write_table(table_folder(args.save_path, args.dataset), mined.indices, mined.scores, manifest)
     write_helip(args.save_path, args.dataset, table)
+    if embeddings.urls is not None and any(url.as_py() for url in embeddings.urls):
+        urls = (url.as_py() or "" for url in embeddings.urls)
+        write_url_index(args.save_path, args.dataset, zip(urls, embeddings.rows.tolist(), strict=True))
     numbers = statistics(table)
     if not numbers["rows_with_pairs"]:
         print("warning: no row has a hard pair; a model whose embeddings are all alike makes every pair a near duplicate", file=sys.stderr)

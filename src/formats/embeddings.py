@@ -26,9 +26,16 @@ from formats.manifest import NAME, read_manifest, stable_ids, write_manifest
 from formats.stacked import Stacked
 
 METADATA = pa.schema(
-    [("image_path", pa.string()), ("caption", pa.string()), ("row", pa.int64()), ("group", pa.int64()), ("same_image", pa.int64())]
+    [
+        ("image_path", pa.string()),
+        ("caption", pa.string()),
+        ("row", pa.int64()),
+        ("group", pa.int64()),
+        ("same_image", pa.int64()),
+        ("url", pa.string()),
+    ]
 )
-FACTS = ("row", "group", "same_image", "caption")
+FACTS = ("row", "group", "same_image", "caption", "url")
 """Columns of the metadata that we read, ours or others'."""
 
 
@@ -43,6 +50,7 @@ class Embeddings:
         num_samples: N, rows of the dataset, rejected ones included.
         manifest: model, preprocess, fingerprint... ; empty for foreign folders.
         positives: (M, 1 to 3) int64 ids; rows that share one in any column are known positives (same group, image, caption).
+        urls: (M,) texts, or ``None`` where the metadata has none.
     """
 
     image: np.ndarray | Stacked
@@ -51,6 +59,7 @@ class Embeddings:
     num_samples: int
     manifest: dict[str, Any]
     positives: np.ndarray | None = None
+    urls: pa.ChunkedArray | None = None
 
     @property
     def fingerprint(self) -> str | None:
@@ -68,6 +77,7 @@ class EmbeddedRows:
     keys: list[str]
     groups: np.ndarray
     images: np.ndarray
+    urls: list[str] | None = None
 
 
 def write_embeddings(
@@ -114,7 +124,8 @@ def write_streamed(
         for part in parts:
             image.write(np.ascontiguousarray(part.image, dtype).data)
             text.write(np.ascontiguousarray(part.text, dtype).data)
-            table.write_table(pa.table([part.keys, part.captions, part.rows, part.groups, part.images], schema=METADATA))
+            urls = part.urls or [""] * len(part.rows)
+            table.write_table(pa.table([part.keys, part.captions, part.rows, part.groups, part.images, urls], schema=METADATA))
     write_manifest(folder, manifest, names)
 
 
@@ -144,7 +155,7 @@ def _fitted(
     num_samples = int(manifest.get("num_samples", len(image)))
     if len(rows) and (np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= num_samples):
         raise mismatch("the row numbers are not ascending rows of the dataset", where=str(place), fix="embed again")
-    return Embeddings(image, text, rows, num_samples, manifest, _positives(metadata))
+    return Embeddings(image, text, rows, num_samples, manifest, _positives(metadata), metadata.get("url"))
 
 
 def _open_parquet(path: Path) -> Embeddings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -133,10 +134,15 @@ def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable)
         file.write(b"\n}\n")
 
 
-def open_hard_pairs(path: str | os.PathLike[str], *, num_samples: int, verify: bool = False) -> HardPairTable:
+def open_hard_pairs(
+    path: str | os.PathLike[str], *, num_samples: int, verify: bool = False, renumber: dict[int, int] | None = None
+) -> HardPairTable:
     """Opens what ``--hard-dict-dir`` names: a table folder, the CSV or JSON beside one, or a foreign HELIP file.
 
     A foreign file is converted once, into ``<name>_hard_pairs_converted/`` beside it.
+
+    Args:
+        renumber: row of this data by number in a foreign file (``formats.url_index``); what it does not name is left out.
 
     Raises:
         UserError: exit 2 when nothing is there, exit 3 or 4 when it is not a table of ``num_samples`` rows.
@@ -146,7 +152,7 @@ def open_hard_pairs(path: str | os.PathLike[str], *, num_samples: int, verify: b
         raise usage("no hard pairs there", where=str(path), fix="python -m mining.hard_pair_mining --dataset NAME --save_path OUT")
     folder = path if path.is_dir() else _folder_beside(path)
     if folder is None:
-        folder = _convert_helip(path, num_samples)
+        folder = _convert_helip(path, num_samples, renumber)
     table = HardPairTable.open(folder, verify=verify)
     if len(table.lengths) != num_samples:
         raise mismatch(
@@ -166,15 +172,19 @@ def _folder_beside(path: Path) -> Path | None:
     return None
 
 
-def _convert_helip(path: Path, num_samples: int) -> Path:
+def _convert_helip(path: Path, num_samples: int, renumber: dict[int, int] | None) -> Path:
     folder = path.with_name(f"{path.stem}{SUFFIX}_converted")
-    stamp = [path.stat().st_size, path.stat().st_mtime_ns, num_samples]
+    stamp: list[int | str] = [path.stat().st_size, path.stat().st_mtime_ns, num_samples]
+    if renumber is not None:
+        stamp.append(hashlib.sha256(json.dumps(sorted(renumber.items())).encode()).hexdigest())
     if (folder / "manifest.json").is_file() and read_manifest(folder).get("source_stamp") == stamp:
         return folder
     try:
         rows = dict(_read_helip_json(path) if path.suffix == ".json" else _read_helip_csv(path))
     except UnicodeDecodeError as error:
         raise bad_input(f"not a hard pair file: {error}", where=str(path)) from None
+    if renumber is not None:
+        rows = {renumber[row]: [renumber[p] for p in partners if p in renumber] for row, partners in rows.items() if row in renumber}
     if not any(rows.values()):
         raise bad_input("the file holds no hard pair", where=str(path), fix="python -m mining.hard_pair_mining writes one")
     outside = [row for row in rows if not 0 <= row < num_samples]

@@ -28,7 +28,7 @@ class Samples:
     """Rows of a dataset by number. Made by ``open_samples``.
 
     Attributes:
-        keys, captions: texts by row; shape (N,).
+        keys, captions, urls: texts by row; shape (N,). A URL is empty where the data does not say it.
         shards: name of each row's shard ("" without shards).
         images: int64, shape (N,): rows with equal id have the same image (img2dataset's hash; without one, the same file or member).
         groups: int64, shape (N,): rows with equal group show the same thing (the ``group`` column; without one, the same image).
@@ -42,13 +42,14 @@ class Samples:
         keys: PackedStrings,
         captions: PackedStrings,
         shards: PackedStrings,
+        urls: PackedStrings,
         groups: Iterable[str] | None,
         image_names: Iterable[str],
         files: _Files,
         missing: Iterable[bool],
     ) -> None:
         self.source = source
-        self.keys, self.captions, self.shards = keys, captions, shards
+        self.keys, self.captions, self.shards, self.urls = keys, captions, shards, urls
         self._files = files
         self.images = stable_ids(image_names)
         self.groups = self.images if groups is None else stable_ids(groups)
@@ -171,7 +172,15 @@ def _from_shards(source: str | os.PathLike[str] | list[str]) -> Samples:
     if not len(keys):
         raise bad_input("the shards hold no sample", where=str(source))
     return Samples(
-        str(source), keys=keys, captions=captions, shards=names, groups=groups, image_names=image_names, files=files, missing=size < 0
+        str(source),
+        keys=keys,
+        captions=captions,
+        shards=names,
+        urls=PackedStrings.concatenate([index.urls for index in indexes]),
+        groups=groups,
+        image_names=image_names,
+        files=files,
+        missing=size < 0,
     )
 
 
@@ -188,6 +197,7 @@ def _from_table(name: str, separator: str | None, image_key: str, caption_key: s
         keys=PackedStrings.pack(keys),
         captions=PackedStrings.pack(caption.strip() for caption in columns[caption_key]),
         shards=PackedStrings.pack(shards),
+        urls=PackedStrings.pack(columns.get("url", [""] * len(images))),
         groups=columns.get(group_key),
         image_names=_image_names(images, shards, keys, columns.get("sha256", [""] * len(images))),
         files=_table_images(images),
@@ -297,5 +307,14 @@ def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) 
     empty = PackedStrings.pack("" for _ in names)
     keys = PackedStrings.pack(f"{name}#{i}" for i, name in enumerate(names))
     files, missing = _table_images([str(root / name) for name in names]), [False] * len(names)
-    packed = PackedStrings.pack(captions)
-    return Samples(str(path), keys=keys, captions=packed, shards=empty, groups=None, image_names=names, files=files, missing=missing)
+    return Samples(
+        str(path),
+        keys=keys,
+        captions=PackedStrings.pack(captions),
+        shards=empty,
+        urls=empty,
+        groups=None,
+        image_names=names,
+        files=files,
+        missing=missing,
+    )

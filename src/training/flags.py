@@ -29,6 +29,7 @@ NEED_OUR_BATCHES = (
 """Flags that need batches of ours, random ones if nothing else is said."""
 FOR_BATCHING = {
     "hard_dict_dir": ("hard-pairs", "neighbourhood"),
+    "url_index": ("hard-pairs", "neighbourhood"),
     "hard_topk": ("hard-pairs", "neighbourhood"),
     "hard_skip": ("hard-pairs", "neighbourhood"),
     "remine_every": ("hard-pairs", "neighbourhood"),
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_batches(batches: argparse._ArgumentGroup) -> None:
     _add(batches, "--use-hard", action="store_true", help="hard-pair batches (HELIP's flag; same as --batching hard-pairs)")
     _add(batches, "--hard-dict-dir", help="hard pairs: CSV or JSON (HELIP's, or the one mining wrote), or the table's folder")
+    _add(batches, "--url-index", help="HELIP's url_index of an older download, whose numbers --hard-dict-dir has: rows are found by URL")
     _add(
         batches,
         "--batching",

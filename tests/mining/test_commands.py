@@ -76,6 +76,8 @@ def test_chain_from_shards_to_hard_pairs(shards, checkpoint, tmp_path):
     assert table.rejected == {3: "empty_caption", 9: "missing_image"} and table.lengths[3] == table.lengths[9] == 0
     assert not np.isin(table.indices, (3, 9)).any()
     assert table.fingerprint == embeddings.fingerprint
+    urls = json.loads((tmp_path / "out/url_index/x_url_index.json").read_text())
+    assert urls["http://x/11.jpg"] == 11 and len(urls) == 18
     first = (tmp_path / "out/x_hard_pairs/manifest.json").read_bytes()
     run(*mine, "--embeddings", str(tmp_path / "emb"))
     assert (tmp_path / "out/x_hard_pairs/manifest.json").read_bytes() == first

@@ -15,6 +15,7 @@ from formats.errors import mismatch, usage
 from formats.hard_pairs import HardPairTable, open_hard_pairs
 from formats.manifest import check_same_dataset
 from formats.samples import Samples
+from formats.url_index import rows_by_old_number
 from training.batching.clusters import cluster
 from training.batching.hard_pairs import CHOICES, HardPairBatchSampler
 from training.batching.m_per_class import MPerClassBatchSampler
@@ -110,10 +111,12 @@ def open_table(args: argparse.Namespace, samples: Samples, verify: bool = False)
     Raises:
         UserError: exit 2 when there are none, exit 4 for a table of other data or a damaged one.
     """
-    table = open_hard_pairs(args.hard_dict_dir, num_samples=len(samples), verify=verify)
+    renumber = rows_by_old_number(args.url_index, samples.urls) if args.url_index else None
+    table = open_hard_pairs(args.hard_dict_dir, num_samples=len(samples), verify=verify, renumber=renumber)
     if table.fingerprint is None:
         logging.warning(
-            f"Nothing ties {args.hard_dict_dir} to {args.train_data}: it has no fingerprint. Rows are taken as they are numbered."
+            f"Nothing ties {args.hard_dict_dir} to {args.train_data}: it has no fingerprint. Rows are taken as they are numbered"
+            f"{f', by {args.url_index}' if args.url_index else ''}."
         )
     check_same_dataset(samples.fingerprint, table.fingerprint, ours_name=str(args.train_data), theirs_name=str(args.hard_dict_dir))
     return table
