@@ -84,10 +84,10 @@ def embed_to_folder(
     }
     if _is_done(out, recipe):
         if ranks.rank == 0:
-            Parts(out, recipe, len(samples), part_rows).remove()  # killed just before
+            Parts(out, recipe, len(samples), part_rows, batch_size).remove()  # killed just before
             print(f"already embedded: {out}", file=sys.stderr)
         return
-    parts = Parts(out, recipe, len(samples), part_rows)
+    parts = Parts(out, recipe, len(samples), part_rows, batch_size)
     ranks.barrier()  # all have looked before one could finish
     if ranks.rank == 0:
         parts.clear_torn()

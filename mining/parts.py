@@ -23,16 +23,16 @@ FOLDER = ".unfinished"
 
 
 class Parts:
-    """Parts of ``count`` rows, ``size`` rows each.
+    """Parts of ``count`` rows, ``size`` rows each, made in batches of ``batch_size`` (products of other shapes round otherwise).
 
     Args:
         out: the folder of the embeddings.
         recipe: JSON values that say what the parts belong to.
     """
 
-    def __init__(self, out: Path, recipe: dict[str, Any], count: int, size: int) -> None:
+    def __init__(self, out: Path, recipe: dict[str, Any], count: int, size: int, batch_size: int) -> None:
         self.out, self.folder = out, out / FOLDER
-        self.key = json.loads(json.dumps({**recipe, "part_rows": size}))
+        self.key = json.loads(json.dumps({**recipe, "part_rows": size, "batch_size": batch_size}))
         self.count, self.size = count, size
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class Parts:
                 f"the folder holds unfinished embeddings of another kind: {', '.join(differing)} "
                 f"differ{'s' if len(differing) == 1 else ''}",
                 where=str(self.folder),
-                fix="give the same data, encoders and --part-rows to go on; or choose another --out, or delete the folder",
+                fix="give the same data, encoders, --part-rows and --batch-size to go on; or choose another --out, or delete the folder",
             )
 
     def unfinished(self) -> list[int]:

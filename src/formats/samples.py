@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from formats.strings import PackedStrings
 
 SEPARATORS = {"\t": "tab", ",": ",", ";": ";", "|": "|"}
 MAX_OPEN_TARS = 256
+FOLDER_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 
 
 class Samples:
@@ -31,7 +32,8 @@ class Samples:
         keys, captions, urls: texts by row; shape (N,). A URL is empty where the data does not say it.
         shards: name of each row's shard ("" without shards).
         images: int64, shape (N,): rows with equal id have the same image (img2dataset's hash; without one, the same file or member).
-        groups: int64, shape (N,): rows with equal group show the same thing (the ``group`` column; without one, the same image).
+        groups: int64, shape (N,): rows with equal group show the same thing (the ``group`` column; a row without one: the same image).
+        labelled: bool, shape (N,): rows whose group the data says.
         rejected: reason by row number, of rows that no stage may use (``empty_caption``, ``missing_image``...).
     """
 
@@ -51,8 +53,11 @@ class Samples:
         self.source = source
         self.keys, self.captions, self.shards, self.urls = keys, captions, shards, urls
         self._files = files
-        self.images = stable_ids(image_names)
-        self.groups = self.images if groups is None else stable_ids(groups)
+        names = list(image_names)
+        given = [""] * len(names) if groups is None else list(groups)
+        self.images = stable_ids(names)
+        self.labelled = np.array([bool(group) for group in given], bool)
+        self.groups = stable_ids(group or name for group, name in zip(given, names, strict=True)) if any(given) else self.images
         reasons = (
             ("empty_caption" if not caption else "missing_image" if gone else "") for caption, gone in zip(captions, missing, strict=True)
         )
@@ -128,30 +133,35 @@ def open_samples(
     image_key: str = "filepath",
     caption_key: str = "title",
     group_key: str = "group",
+    unlabelled: Iterable[str] = (),
     image_root: str | os.PathLike[str] | None = None,
 ) -> Samples:
-    """Opens a dataset by what its name says: ``.csv``/``.tsv``/``.txt`` table, ``.json`` captions, else webdataset shards.
+    """Opens a dataset by what its name says: ``.csv``/``.tsv``/``.txt`` table, ``.json`` captions, a folder of class folders with pictures, else
+    webdataset shards.
 
     Args:
         source: table, captions.json, or shards as in ``expand_shards``; local, or behind a URL that fsspec knows.
         separator: of a table; ``None`` finds it from the header line.
         image_key, caption_key, group_key: column names of a table; the group column may be absent.
+        unlabelled: values of the group that say there is none (CLIPPINGS has 999), as an empty one does.
         image_root: folder of a captions.json's images (default: ``images`` beside it, or its own folder).
 
     Raises:
         UserError: exit 2 for a path that is not there, exit 3 for bad content.
     """
-    name = str(source)
+    name, unlabelled = str(source), frozenset(unlabelled)
+    if not isinstance(source, list) and is_image_folder(name):
+        return _from_image_folder(Path(name))
     if isinstance(source, list) or not name.lower().endswith((".csv", ".tsv", ".txt", ".json")):
-        return _from_shards(source)
+        return _from_shards(source, unlabelled)
     if not place(name).is_file():
         raise usage("no such file", where=name, fix="check the path")
     if name.lower().endswith(".json"):
         return _from_captions_json(place(name), image_root)
-    return _from_table(name, separator, image_key, caption_key, group_key)
+    return _from_table(name, separator, image_key, caption_key, group_key, unlabelled)
 
 
-def _from_shards(source: str | os.PathLike[str] | list[str]) -> Samples:
+def _from_shards(source: str | os.PathLike[str] | list[str], unlabelled: frozenset[str]) -> Samples:
     paths = expand_shards(source)
     indexes = [ShardIndex.open(path) for path in paths]
     counts = [len(index) for index in indexes]
@@ -166,8 +176,6 @@ def _from_shards(source: str | os.PathLike[str] | list[str]) -> Samples:
     )
     hashes = [digest for index in indexes for digest in index.hashes]
     image_names = _image_names(keys, names, keys, hashes)
-    given = [group for index in indexes for group in index.groups]
-    groups = [group or name for group, name in zip(given, image_names, strict=True)] if any(given) else None
     captions = PackedStrings.concatenate([index.captions for index in indexes])
     if not len(keys):
         raise bad_input("the shards hold no sample", where=str(source))
@@ -177,14 +185,14 @@ def _from_shards(source: str | os.PathLike[str] | list[str]) -> Samples:
         captions=captions,
         shards=names,
         urls=PackedStrings.concatenate([index.urls for index in indexes]),
-        groups=groups,
+        groups=["" if group in unlabelled else group for index in indexes for group in index.groups],
         image_names=image_names,
         files=files,
         missing=size < 0,
     )
 
 
-def _from_table(name: str, separator: str | None, image_key: str, caption_key: str, group_key: str) -> Samples:
+def _from_table(name: str, separator: str | None, image_key: str, caption_key: str, group_key: str, unlabelled: frozenset[str]) -> Samples:
     asked_for = () if group_key == "group" else (group_key,)  # the default name may be absent
     columns = read_table(name, separator, required=(image_key, caption_key, *asked_for))
     images = columns[image_key]
@@ -198,7 +206,7 @@ def _from_table(name: str, separator: str | None, image_key: str, caption_key: s
         captions=PackedStrings.pack(caption.strip() for caption in columns[caption_key]),
         shards=PackedStrings.pack(shards),
         urls=PackedStrings.pack(columns.get("url", [""] * len(images))),
-        groups=columns.get(group_key),
+        groups=["" if group in unlabelled else group for group in columns.get(group_key, ())] or None,
         image_names=_image_names(images, shards, keys, columns.get("sha256", [""] * len(images))),
         files=_table_images(images),
         missing=[not image for image in images],
@@ -290,6 +298,36 @@ def _table_images(images: list[str]) -> _Files:
             path = image
         path_of_row[row] = paths.setdefault(path, len(paths))
     return _Files(list(paths), path_of_row, offset, size)
+
+
+def is_image_folder(name: str) -> bool:
+    """Whether this is a tree of class folders with pictures (torchvision's ImageFolder), and no folder of shards."""
+    folder = Path(name)
+    return not is_url(name) and folder.is_dir() and not any(folder.glob("*.tar")) and next(_class_images(folder), None) is not None
+
+
+def _class_images(folder: Path) -> Iterator[Path]:
+    """Pictures of the class folders, by name of class and of file."""
+    classes = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    return (path for place in classes for path in sorted(place.rglob("*")) if path.suffix.lower().lstrip(".") in FOLDER_EXTENSIONS)
+
+
+def _from_image_folder(folder: Path) -> Samples:
+    """One row per picture; its group is the name of its class folder, its caption that name with spaces for underscores."""
+    paths = [str(path) for path in _class_images(folder)]
+    classes = [Path(path).relative_to(folder).parts[0] for path in paths]
+    empty = PackedStrings.pack("" for _ in paths)
+    return Samples(
+        str(folder),
+        keys=PackedStrings.pack(str(Path(path).relative_to(folder)) for path in paths),
+        captions=PackedStrings.pack(name.replace("_", " ") for name in classes),
+        shards=empty,
+        urls=empty,
+        groups=classes,
+        image_names=paths,
+        files=_table_images(paths),
+        missing=[False] * len(paths),
+    )
 
 
 def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) -> Samples:

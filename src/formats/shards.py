@@ -27,8 +27,8 @@ from formats.remote import Place, beside, is_url, place, state_of
 from formats.strings import PackedStrings
 
 IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
-TEXT_EXTENSION = "txt"
-INDEX_VERSION = 2
+TEXT_EXTENSION, LABEL_EXTENSION = "txt", "cls"
+INDEX_VERSION = 3
 MAX_CAPTION_BYTES = 65_536
 
 
@@ -87,7 +87,7 @@ class ShardIndex:
     """Where the samples of one tar lie: one entry per key, in the order of their first members.
 
     Attributes:
-        keys, captions, groups, urls, hashes: texts by sample; a missing one is empty. A hash is img2dataset's sha256 of the image as downloaded.
+        keys, captions, groups, urls, hashes: texts by sample; a missing one is empty. A group is the json's, or webdataset's ``.cls``; a hash is img2dataset's sha256 of the image as downloaded.
         image_offset, image_size: int64 byte positions in the tar; size -1 where the sample has no image.
         has_caption: bool, whether a ``.txt`` member exists.
     """
@@ -200,7 +200,7 @@ def _index_from_members(file: IO[bytes], samples: dict[str, dict[str, tuple[int,
         has_caption[i] = caption is not None
         captions.append(caption or "")
         meta = _read_json(file, members.get("json"))
-        groups.append(_text(meta.get("group")))
+        groups.append(_text(meta.get("group")) or _read_text(file, members.get(LABEL_EXTENSION)) or "")
         urls.append(_text(meta.get("url")))
         hashes.append(_text(meta.get("sha256")))
     keys, *texts = (PackedStrings.pack(column) for column in (samples, captions, groups, urls, hashes))

@@ -47,6 +47,8 @@ def rows_by_old_number(url_index: str | os.PathLike[str], urls: Iterable[str]) -
             rows.setdefault(numbers[url], row)
     if not rows:
         raise mismatch(
-            "no URL of the index is in the data", where=str(path), fix="give data with URLs: shards of img2dataset, or a CSV with a url column"
+            "no URL of the index is in the data",
+            where=str(path),
+            fix="give data with URLs: shards of img2dataset, or a CSV with a url column",
         )
     return rows

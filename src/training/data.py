@@ -145,7 +145,7 @@ class TrainData:
 
 def open_training_samples(args: argparse.Namespace) -> Samples:
     """The samples that ``--train-data`` and the ``--csv-*`` flags name, without those of ``--reject``; opened once per process."""
-    samples = _open_samples(args.train_data, args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key, args.reject)
+    samples = _open_samples(args.train_data, *_table_flags(args), args.reject)
     if args.reject:
         samples.rejected.update(_new_rejects(args.reject, samples))
     return samples
@@ -157,8 +157,22 @@ def _new_rejects(path: str, samples: Samples) -> dict[int, str]:
 
 
 @lru_cache(maxsize=4)
-def _open_samples(source: str, separator: str, image_key: str, caption_key: str, group_key: str, reject: str | None = None) -> Samples:
-    return open_samples(source, separator=separator, image_key=image_key, caption_key=caption_key, group_key=group_key)
+def _open_samples(
+    source: str,
+    separator: str,
+    image_key: str,
+    caption_key: str,
+    group_key: str,
+    unlabelled: tuple[str, ...],
+    reject: str | None = None,
+) -> Samples:
+    return open_samples(
+        source, separator=separator, image_key=image_key, caption_key=caption_key, group_key=group_key, unlabelled=unlabelled
+    )
+
+
+def _table_flags(args: argparse.Namespace) -> tuple:
+    return args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key, tuple(args.unlabelled)
 
 
 def make_sampler(args: argparse.Namespace, samples: Samples, *, rank: int, world_size: int, verify: bool = False) -> BatchSampler:
@@ -278,7 +292,7 @@ class EvalData:
 
 def val_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> EvalData:
     """``--val-data`` through the same reader as the training data, so that shards' members and tables are found alike."""
-    samples = _open_samples(args.val_data, args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key)
+    samples = _open_samples(args.val_data, *_table_flags(args))
     loader = DataLoader(Pairs(samples, transform, tokenizer), batch_size=args.batch_size, num_workers=args.workers)
     loader.num_batches, loader.num_samples = len(loader), len(samples) - len(samples.rejected)
     return EvalData(loader)

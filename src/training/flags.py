@@ -41,10 +41,10 @@ FOR_BATCHING = {
 """Flags that only some makers of batches read; given with another they are refused."""
 
 
-def _add(group: argparse._ArgumentGroup, name: str, **options: Any) -> None:
+def _add(group: argparse._ArgumentGroup, *names: str, **options: Any) -> None:
     """Adds a flag with its underscore spelling, which the users of CLIPSE and MiniCLIP know."""
-    underscores = "--" + name.removeprefix("--").replace("-", "_")
-    group.add_argument(*dict.fromkeys((name, underscores)), **options)
+    underscores = ("--" + name.removeprefix("--").replace("-", "_") for name in names)
+    group.add_argument(*dict.fromkeys((*names, *underscores)), **options)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,14 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
     _add(batches, "--max-steps", type=int, help="optimizer steps in all, cut into --epochs equal parts (default then 1)")
     _add(batches, "--reject", help="rows that are in no batch, as saved on the page of tools.inspect_pairs")
     _add(batches, "--max-bad-fraction", type=float, default=0.01, help="stop when more than this share of images cannot be read")
-    _add(batches, "--csv-group-key", default="group", help="column of a CSV whose equal values are known positives (may be absent)")
+    _add(
+        batches,
+        "--csv-group-key",
+        "--csv-label-key",
+        default="group",
+        help="column of a CSV whose equal values are known positives, or one class (may be absent)",
+    )
+    _add(batches, "--unlabelled", nargs="*", default=(), help="values of that column that mean none, as an empty one does (CLIPPINGS: 999)")
     _add(
         batches,
         "--freeze-bn-stats",

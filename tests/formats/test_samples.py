@@ -10,7 +10,7 @@ from formats.errors import UserError
 from formats.manifest import dataset_fingerprint
 from formats.samples import open_samples
 from formats.strings import PackedStrings
-from tests.helpers import picture, run, write_tar
+from tests.helpers import picture, run, sample, write_tar
 from tools.wds_to_csv import main
 
 
@@ -124,3 +124,35 @@ def test_braces_that_do_not_close(tmp_path):
     with pytest.raises(UserError, match="braces") as error:
         open_samples(f"{tmp_path}/{{0000")
     assert error.value.code == 2
+
+
+def test_rows_without_a_group_are_groups_of_their_own(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("filepath,title,label\na.jpg,one,7\nb.jpg,two,\nc.jpg,three,\nd.jpg,four,999\ne.jpg,five,999\nf.jpg,six,7\n")
+    samples = open_samples(path, group_key="label", unlabelled=("999",))
+    assert samples.labelled.tolist() == [True, False, False, False, False, True]
+    assert samples.group(0) == samples.group(5) and len(set(samples.groups.tolist())) == 5
+    assert len(set(open_samples(path, group_key="label").groups.tolist())) == 4  # 999 is a label like any other, unless one says so
+
+
+def test_labels_of_shards(tmp_path):
+    samples = {f"{i:04d}": sample(i, json=b"{}", cls=str(i // 2).encode()) for i in range(4)}
+    del samples["0003"]["cls"]
+    opened = open_samples(write_tar(tmp_path / "0.tar", samples).parent)
+    assert opened.labelled.tolist() == [True, True, True, False] and opened.group(0) == opened.group(1) != opened.group(2) != opened.group(
+        3
+    )
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    for i, name in enumerate(("red_fox/1.jpg", "red_fox/b/2.JPEG", "cat/x.png", "cat/notes.txt", ".hidden/y.jpg")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(i))
+    samples = open_samples(tmp_path)
+    assert list(samples.keys) == ["cat/x.png", "red_fox/1.jpg", "red_fox/b/2.JPEG"] and list(samples.captions) == [
+        "cat",
+        "red fox",
+        "red fox",
+    ]
+    assert samples.group(1) == samples.group(2) != samples.group(0) and samples.labelled.all() and not samples.rejected
+    assert samples.image_bytes(1) == picture(0)

@@ -278,7 +278,7 @@ def test_scores_and_embeddings_of_other_data_are_refused(table, hard_pairs, embe
 
 def test_every_flag_of_one_maker_is_named_as_such():
     """A flag of the batches is either for all makers or refused with those that do not read it."""
-    for_all = {"use_hard", "batching", "max_steps", "max_bad_fraction", "csv_group_key", "freeze_bn_stats", "reject"}
+    for_all = {"use_hard", "batching", "max_steps", "max_bad_fraction", "csv_group_key", "unlabelled", "freeze_bn_stats", "reject"}
     batches = {action.dest for action in our_actions() if action.container.title == "hard pairs and batches"}
     assert batches - for_all == set(FOR_BATCHING)
 

@@ -1,0 +1,206 @@
+"""Links near duplicates: clusters by single linkage on images, texts or both, with the threshold chosen on labels of their own.
+
+    python -m tools.link --embeddings EMB --data news.csv --csv-label-key label --opt-im-wt --out linked --html linked/clusters.html
+    python -m tools.link --embeddings EMB --threshold 0.23 --im-wt 0.76 --out linked
+    python -m tools.link --data news.csv --csv-label-key label --model ViT-B-32 --pretrained 'logs/x/checkpoints/*.pt' --out linked
+
+Labels are split in two, disjoint by label: the threshold (and the image's weight) is the best on the first part, and what is reported comes
+from the second. Writes OUT/clusters.csv (row, key, cluster), OUT/linkage.json and OUT/cuts.csv (ARI at every cut). With ``--reference`` each
+row is linked to its nearest rows of another folder instead: OUT/links.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.pooling import best_weight
+from formats.arguments import add_data_flags, open_named
+from formats.atomic import write_json, write_text
+from formats.embeddings import Embeddings, open_embeddings
+from formats.errors import Exit, bad_input, mismatch, run_command, usage, whole_number
+from formats.manifest import check_same_dataset
+from formats.samples import Samples
+from tools.linking.choose import Choice, Rows, choose, others, score_of, split_by_label
+from tools.linking.reference import link_to_reference
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.link", description="Link near duplicates by image and text.")
+    parser.add_argument("--out", type=Path, required=True)
+    _add_input(parser.add_argument_group("what is linked (--embeddings, or --model to embed --data with)"))
+    _add_choice(parser.add_argument_group("how"))
+    _add_reference(parser.add_argument_group("nearest neighbours in a reference list, instead of clusters"))
+    args = parser.parse_args(argv)
+    _check(args)
+    return args
+
+
+def _add_input(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--embeddings", help="folder of mining.embed or clip-retrieval")
+    group.add_argument("--data", help="CSV, shards or a folder of class folders: labels, names and pictures")
+    group.add_argument("--model", help="OpenCLIP model")
+    group.add_argument(
+        "--pretrained", "--checkpoints", "--checkpoint_path", "--checkpoint", help="its weights; a glob tries all and takes the best"
+    )
+    group.add_argument("--device", default="cpu")
+    add_data_flags(group)
+
+
+def _add_choice(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--im-wt", "--im_wt", type=float, default=0.5, help="the image's weight: 1 images alone, 0 texts alone")
+    group.add_argument("--opt-im-wt", "--opt_im_wt", action="store_true", help="choose the weight, too")
+    group.add_argument(
+        "--threshold", "--specified-thresh", "--specified_thresh", type=float, help="cosine distance; default: the best by label"
+    )
+    group.add_argument("--val-share", type=float, default=0.4, help="share of the labels that the choice is made on")
+    group.add_argument(
+        "--split-test-for-eval", "--split_test_for_eval", action="store_true", help="CLIPPINGS' name for what is done anyway"
+    )
+    group.add_argument("--seed", type=whole_number(0), default=42, help="of the split")
+    group.add_argument("--compare", action="store_true", help="also DBSCAN, average linkage and HDBSCAN, tuned on the same labels")
+    group.add_argument("--html", type=Path, help="a page of clusters as pictures, and of the pairs nearest the threshold; needs --data")
+
+
+def _add_reference(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--reference", help="folder of embeddings to link to")
+    group.add_argument("--reference-data", help="what they were made of: labels and names")
+    group.add_argument("--k", type=whole_number(1), default=1)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if bool(args.embeddings) == bool(args.model):
+        raise usage("give either --embeddings, or --model and --data", fix="python -m mining.embed makes embeddings")
+    if args.model and not args.data:
+        raise usage("--model needs --data to embed")
+    if args.html and not args.data:
+        raise usage("--html shows pictures, and nothing says where they are", fix="--data")
+    if not 0 <= args.im_wt <= 1:
+        raise usage(f"--im-wt must be in [0, 1], not {args.im_wt}")
+    if not 0 < args.val_share < 1:
+        raise usage(f"--val-share must be between 0 and 1, not {args.val_share}")
+    if args.threshold is not None and (args.opt_im_wt or not 0 <= args.threshold <= 2):
+        raise usage("--threshold is a cosine distance from 0 to 2, and goes with a weight that is given", fix="leave --opt-im-wt out")
+    if not args.data and args.threshold is None and not args.reference:
+        raise usage("without labels nothing says which threshold is good", fix="--data with a label column, or --threshold")
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse_args(argv)
+    samples = open_named(args.data, args) if args.data else None
+    if args.reference:
+        numbers = link_to_reference(args, _embedded(args, samples, args.pretrained), samples)
+    else:
+        numbers = _cluster(args, samples, shlex.join(["python", "-m", "tools.link", *argv]))
+    print(json.dumps(numbers))
+    return Exit.OK
+
+
+def _cluster(args: argparse.Namespace, samples: Samples | None, command: str) -> dict:
+    """Clusters of the best of all checkpoints; what is reported of each comes from labels that it was not chosen by."""
+    found = []
+    for weights in _checkpoints(args.pretrained):
+        embeddings = _embedded(args, samples, weights)
+        rows = Rows.of(embeddings, samples)
+        validation, test = split_by_label(rows.labels, args.val_share, args.seed)
+        choice = _chosen(args, rows, validation)
+        found.append((choice, rows, test, weights))
+        if weights != args.pretrained:
+            print(f"{weights}: validation ARI {choice.validation_ari:.4f}", file=sys.stderr)
+    choice, rows, test, weights = max(found, key=lambda entry: entry[0].validation_ari)
+    labels = choice.tree.labels(choice.threshold)
+    record = {
+        "threshold": choice.threshold,
+        "plateau": choice.plateau,
+        "image_weight": choice.image_weight,
+        "validation_ari": choice.validation_ari,
+        "test": score_of(rows, test, labels),
+        "all": score_of(rows, rows.labels, labels),
+        "weights_tried": {f"{weight:.4f}": ari for weight, ari in choice.tried.items()},
+        "checkpoints": {name: choice.validation_ari for choice, *_, name in found if name},
+        "command": command,
+    }
+    if args.compare:
+        record["others"] = others(rows, choice, *split_by_label(rows.labels, args.val_share, args.seed))
+    _write(args.out, rows, labels, choice, record)
+    if args.html and samples is not None:
+        from tools.reporting.link_page import link_page
+        from tools.reporting.page import render_template
+
+        write_text(args.html, render_template("links.html.j2", page=link_page(rows, labels, choice, record, samples)))
+        print(f"page: {args.html}", file=sys.stderr)
+    return {name: value for name, value in record.items() if name not in ("weights_tried", "command")}
+
+
+def _chosen(args: argparse.Namespace, rows: Rows, validation: np.ndarray) -> Choice:
+    if args.threshold is None and not (validation >= 0).any():
+        raise bad_input(
+            "no row has a label that another one shares", where=args.data or args.embeddings, fix="--csv-label-key, or --threshold"
+        )
+    if not args.opt_im_wt:
+        return choose(rows, validation, args.im_wt, args.threshold)
+    choices = {}
+
+    def ari(weight: float) -> float:
+        choices[weight] = choose(rows, validation, weight, None)
+        return choices[weight].validation_ari
+
+    weight, tried = best_weight(ari)
+    return choices[weight].with_tried(tried)
+
+
+def _checkpoints(pattern: str | None) -> list[str | None]:
+    if pattern is None or not any(sign in pattern for sign in "*?["):
+        return [pattern]
+    from glob import glob
+
+    found = sorted(glob(pattern))
+    if not found:
+        raise usage("no checkpoint matches", where=pattern)
+    return list(found)
+
+
+def _embedded(args: argparse.Namespace, samples: Samples | None, weights: str | None) -> Embeddings:
+    if args.embeddings:
+        embeddings = open_embeddings(args.embeddings, verify=True)
+        if samples is not None:
+            if embeddings.num_samples != len(samples):
+                raise mismatch(
+                    f"{embeddings.num_samples} embedded rows, {len(samples)} in the data", where=f"{args.embeddings}, {args.data}"
+                )
+            if embeddings.fingerprint:
+                check_same_dataset(samples.fingerprint, embeddings.fingerprint, ours_name=args.data, theirs_name=args.embeddings)
+        return embeddings
+    from mining.embed import embed
+    from mining.encoders import open_encoders
+
+    assert samples is not None
+    encoders = open_encoders(model=args.model, pretrained=weights, device=args.device, captions=samples.captions)
+    made = embed(samples, encoders, device=args.device)
+    return Embeddings(made.image, made.text, made.rows, len(samples), {"dataset_fingerprint": samples.fingerprint, "one_space": True})
+
+
+def _write(out: Path, rows: Rows, labels: np.ndarray, choice: Choice, record: dict) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["row", "key", "cluster"])
+    writer.writerows(zip(rows.numbers.tolist(), rows.keys, labels.tolist(), strict=True))
+    write_text(out / "clusters.csv", text.getvalue())
+    if choice.cuts is not None:
+        columns = ("thresholds", "clusters", "ari", "precision", "recall")
+        table = np.stack([getattr(choice.cuts, name).astype(np.float64) for name in columns], axis=1)
+        lines = [",".join(columns), *(",".join(f"{value:.9g}" for value in line) for line in table)]
+        write_text(out / "cuts.csv", "\n".join(lines) + "\n")
+    write_json(out / "linkage.json", record)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""What tools.link is made of."""

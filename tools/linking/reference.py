@@ -1,0 +1,44 @@
+"""Links each row to its nearest rows of a reference list."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+
+from evaluation.neighbours import nearest, precision_at
+from formats.arguments import open_named
+from formats.atomic import write_text
+from formats.embeddings import Embeddings, open_embeddings
+from formats.errors import mismatch, usage
+from formats.manifest import check_same_dataset
+from formats.samples import Samples
+from tools.linking.choose import Rows
+
+
+def link_to_reference(args: argparse.Namespace, embeddings: Embeddings, samples: Samples | None) -> dict[str, float]:
+    """Writes OUT/links.csv (row, key, rank, reference row, its key, score), best first for each row; returns precision at 1..k."""
+    ours = Rows.of(embeddings, samples)
+    other = open_named(args.reference_data, args) if args.reference_data else None
+    theirs_embedded = open_embeddings(args.reference, verify=True)
+    if other is not None and theirs_embedded.fingerprint:
+        check_same_dataset(other.fingerprint, theirs_embedded.fingerprint, ours_name=args.reference_data, theirs_name=args.reference)
+    theirs = Rows.of(theirs_embedded, other)
+    queries, references = ours.pooled(args.im_wt), theirs.pooled(args.im_wt)
+    if queries.shape[1] != references.shape[1]:
+        raise mismatch(f"embeddings of {queries.shape[1]} and {references.shape[1]} numbers", where=f"{args.embeddings}, {args.reference}")
+    indices, scores = nearest(queries, references, args.k)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["row", "key", "rank", "reference_row", "reference_key", "score"])
+    for i, (places, values) in enumerate(zip(indices.tolist(), scores.tolist(), strict=True)):
+        for rank, (place, value) in enumerate(zip(places, values, strict=True), start=1):
+            writer.writerow([ours.numbers[i], ours.keys[i], rank, theirs.numbers[place], theirs.keys[place], f"{value:.6f}"])
+    write_text(args.out / "links.csv", text.getvalue())
+    if samples is None or other is None:
+        return {"rows": len(queries), "references": len(references)}
+    labels, reference_labels = samples.groups[ours.numbers], other.groups[theirs.numbers]
+    if not samples.labelled[ours.numbers].any() or not other.labelled[theirs.numbers].any():
+        raise usage("precision needs labels on both sides", fix="--csv-label-key, or leave --reference-data out")
+    known = samples.labelled[ours.numbers]
+    return precision_at(labels[known], reference_labels, indices[known], tuple(range(1, args.k + 1)))
