@@ -19,7 +19,12 @@ def compare_clusters(labels: np.ndarray, found: np.ndarray) -> dict[str, float]:
     known = labels >= 0
     true, ours = labels[known], found[known]
     sizes = np.sort(np.unique(found, return_counts=True)[1])[::-1]
-    numbers = {"rows": len(found), "clusters": len(sizes), "largest_cluster": int(sizes[0]), "singletons": int((sizes == 1).sum())}
+    numbers: dict[str, float] = {
+        "rows": len(found),
+        "clusters": len(sizes),
+        "largest_cluster": int(sizes[0]),
+        "singletons": int((sizes == 1).sum()),
+    }
     if not len(true):
         return numbers
     (_, wrong), (missed, right) = pair_confusion_matrix(true, ours)

@@ -36,7 +36,7 @@ def precision_at(labels: np.ndarray, reference_labels: np.ndarray, indices: np.n
     """
     right = reference_labels[indices] == labels[:, None]
     counted = np.isin(labels, reference_labels)
-    found = {"queries": int(counted.sum()), "without_match": int((~counted).sum())}
+    found: dict[str, float] = {"queries": int(counted.sum()), "without_match": int((~counted).sum())}
     for k in ks:
         if k <= indices.shape[1] and counted.any():
             found[f"precision@{k}"] = float(right[counted, :k].mean())

@@ -11,6 +11,7 @@ Similarities that choose are float32 products within a proven error; those that 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ def _first_tree(unit: np.ndarray, seed: int) -> Edges:
             order = merge_order(tree, count)[0] if turn % 2 else _by_pivots(unit, rng)
         shift = BLOCK // 2 if turn % 2 else 0
         cuts = sorted({0, *range(shift, count, BLOCK), count})
-        blocks = [_dense_tree(unit, order[top:bottom]) for top, bottom in zip(cuts, cuts[1:], strict=False)]
+        blocks = [_dense_tree(unit, order[top:bottom]) for top, bottom in itertools.pairwise(cuts)]
         ends = np.array(cuts[1:-1], np.int64)
         links = with_similarity(unit, order[ends - 1], order[ends])
         tree = _tree_of(_joined(tree, *blocks, links), count)

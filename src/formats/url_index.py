@@ -14,7 +14,8 @@ from formats.errors import bad_input, mismatch, usage
 def write_url_index(out: str | os.PathLike[str], dataset: str, urls: Iterable[tuple[str, int]]) -> Path:
     """Writes URLs and their row numbers as one JSON object; of a URL that stands twice the first row counts, as a reader would otherwise
     take the last."""
-    path, seen = Path(out) / "url_index" / f"{dataset}_url_index.json", set()
+    path = Path(out) / "url_index" / f"{dataset}_url_index.json"
+    seen: set[str] = set()
     with atomic_open(path) as file:
         file.write(b"{")
         for url, row in urls:

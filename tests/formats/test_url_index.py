@@ -35,7 +35,7 @@ def test_an_old_file_is_renumbered_by_url(tmp_path):
     lists = list(map(list, open_hard_pairs(tmp_path / "old_hard_sample.csv", num_samples=6, renumber=rows).rows()))
     assert lists == [[], [2], [1], [], [1], []]
     plain = open_hard_pairs(tmp_path / "old_hard_sample.csv", num_samples=6)  # another conversion, not that one again
-    assert list(map(list, plain.rows()))[0] == [1, 2]
+    assert list(next(iter(plain.rows()))) == [1, 2]
 
 
 @pytest.mark.parametrize(("content", "code"), [(None, 2), ("[1]", 3), ("{", 3), ('{"u": 1}', 4)])

@@ -84,7 +84,7 @@ def test_the_page_shows_clusters_and_escapes_captions(news):
 
 
 def test_links_to_a_reference_list(news, capsys):
-    folder, story = news
+    folder, _ = news
     assert main([*flags(folder, "--im-wt", "1"), "--reference", f"{folder}/emb", "--reference-data", f"{folder}/news.csv", "--k", "3"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["precision@1"] == 1 and told["hit@3"] == 1 and 0.8 < told["precision@3"] <= 1 and told["queries"] == 87
