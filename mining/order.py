@@ -17,25 +17,30 @@ SAMPLE = 16
 """Rows per pivot that its mean is taken of."""
 
 
-def similar_together(sides: list[np.ndarray], numbers: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """``numbers`` (M,) with rows of one pivot together: one step of k-means from evenly drawn rows, on the sum of the similarities.
+def similar_together(sides: list[np.ndarray], candidates: np.ndarray, others: np.ndarray, device: str = "cpu") -> np.ndarray:
+    """Row numbers of the candidates, then of the others, in each part those together that are nearest to one pivot, pivots in one order.
+
+    Pivots are candidates, evenly drawn, moved by one step of k-means on the sum of the similarities.
 
     Args:
         sides: (N, D) embeddings of one or two modalities, of any length. Rows that are zero or not finite go anywhere.
     """
-    count = min(MOST_PIVOTS, len(numbers) // ROWS_PER_PIVOT)
+    count = min(MOST_PIVOTS, len(candidates) // ROWS_PER_PIVOT)
     if count < 2:
-        return numbers
-    pivots = _joined(sides, numbers[_spread(len(numbers), count)], device)
-    sample = _joined(sides, numbers[_spread(len(numbers), count * SAMPLE)], device)
+        return np.concatenate((candidates, others))
+    pivots = _joined(sides, candidates[_spread(len(candidates), count)], device)
+    sample = _joined(sides, candidates[_spread(len(candidates), count * SAMPLE)], device)
     sums = torch.zeros_like(pivots).index_add_(0, (sample @ pivots.T).argmax(dim=1), sample)
     pivots = torch.nn.functional.normalize(sums + 1e-3 * pivots, dim=1)
 
-    def nearest(start: int) -> np.ndarray:
-        return (_joined(sides, numbers[start : start + ROWS_AT_ONCE], device) @ pivots.T).argmax(dim=1).cpu().numpy()
+    def nearest(numbers: np.ndarray) -> np.ndarray:
+        return (_joined(sides, numbers, device) @ pivots.T).argmax(dim=1).cpu().numpy()
 
-    cells = np.concatenate(in_parallel(nearest, range(0, len(numbers), ROWS_AT_ONCE)))
-    return numbers[np.argsort(cells, kind="stable")]
+    parts = []
+    for numbers in (candidates, others):
+        cells = in_parallel(nearest, np.split(numbers, range(ROWS_AT_ONCE, len(numbers), ROWS_AT_ONCE)))
+        parts.append(numbers[np.argsort(np.concatenate(cells), kind="stable")])
+    return np.concatenate(parts)
 
 
 def _spread(count: int, parts: int) -> np.ndarray:

@@ -71,7 +71,8 @@ class Plan:
         return [(start, min(start + self.strip, self.rows)) for start in range(0, self.rows, self.strip)]
 
     def tiles(self, start: int, stop: int) -> list[Tile]:
-        """The tiles of the lists of rows [start, stop), near pairs of ranges first: data in a themed order fills its lists at once."""
+        """The tiles of the lists of rows [start, stop), near pairs of ranges first: rows are in an order in which similar ones stand together
+        (``mining.order``), so that lists are filled with their best at once."""
         tops = [top for top in range(start, stop, self.tile)]
         cuts = sorted({*tops, *([self.pool] if start < self.pool < stop else []), stop})
         tiles = []
@@ -80,7 +81,11 @@ class Plan:
                 inside = start <= left and right <= stop and bottom <= self.pool
                 if not (inside and left > top):  # the mirror image is in the list
                     tiles.append(Tile(top, bottom, left, right, both=inside and left < top))
-        return sorted(tiles, key=lambda tile: (abs(tile.top - tile.left), tile.top))
+        return sorted(tiles, key=lambda tile: (abs(self._beside(tile.top) - tile.left), tile.top))
+
+    def _beside(self, row: int) -> float:
+        """The place in the pool that a row's like are at."""
+        return row if row < self.pool else (row - self.pool) / (self.rows - self.pool) * self.pool
 
     def _column_ranges(self, start: int, stop: int, cuts: list[int]) -> list[tuple[int, int]]:
         """The pool in ranges that fall together with the strip's own."""

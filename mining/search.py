@@ -190,7 +190,7 @@ def _search_order(
         pool = np.random.default_rng(seed).choice(candidates, approx, replace=False)
         usable[pool] = False
         candidates, others = np.sort(pool), np.flatnonzero(usable)
-    return np.concatenate([similar_together(sides, part, device) for part in (candidates, others)]), len(candidates)
+    return similar_together(sides, candidates, others, device), len(candidates)
 
 
 def _kernel_data(units: list[np.ndarray], order: np.ndarray, groups: np.ndarray | None, filters: Filters, method: str) -> kernel.Data:

@@ -36,10 +36,15 @@ class Tree:
         The same as scikit-learn's DBSCAN(eps=threshold, min_samples=1, metric="cosine").
         """
         made = self.heights <= threshold
-        graph = coo_array((np.ones(made.sum(), np.int8), (self.left[made], self.right[made])), shape=(len(self), len(self)))
-        found = connected_components(graph, directed=False)[1]
-        _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[inverse]
+        return components(len(self), self.left[made], self.right[made])
+
+
+def components(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(N,) int64 clusters of rows that pairs join, numbered by first row."""
+    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
+    found = connected_components(graph, directed=False)[1]
+    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
 
 
 def single_linkage(embeddings: np.ndarray) -> Tree:

@@ -21,18 +21,21 @@ def test_rows_of_a_theme_stand_together(monkeypatch):
     theme = rng.integers(0, 10, 600)
     image, text = (rng.normal(size=(10, width))[theme] + 0.3 * rng.normal(size=(600, width)) for width in (24, 16))
     numbers = np.sort(rng.choice(600, 500, replace=False))
-    found = similar_together([image.astype(np.float32), text.astype(np.float32)], numbers)
-    assert np.array_equal(np.sort(found), numbers)
-    changes = (np.diff(theme[found]) != 0).sum()
-    assert changes < 60 < 300 < (np.diff(theme[numbers]) != 0).sum()
+    sides = [image.astype(np.float32), text.astype(np.float32)]
+    found = similar_together(sides, numbers, np.setdiff1d(np.arange(600), numbers))
+    assert np.array_equal(np.sort(found[:500]), numbers) and np.array_equal(np.sort(found), np.arange(600))
+    changes = [(np.diff(theme[part]) != 0).sum() for part in (found[:500], found[500:])]
+    assert changes[0] < 60 < 300 < (np.diff(theme[numbers]) != 0).sum() and changes[1] < 30
+    places = np.linspace(0, 499, 100).astype(int)  # the others stand as their like do among the candidates
+    assert (theme[found[500:]] == theme[found[:500]][places]).mean() > 0.5
 
 
 def test_few_rows_and_rows_without_direction(monkeypatch):
     monkeypatch.setattr(order, "ROWS_PER_PIVOT", 2)
-    assert similar_together([np.ones((3, 4), np.float32)], np.array([0, 2])).tolist() == [0, 2]
+    assert similar_together([np.ones((3, 4), np.float32)], np.array([0, 2]), np.array([1])).tolist() == [0, 2, 1]
     rows = np.ones((40, 4), np.float32)
     rows[3], rows[7] = 0, np.nan
-    assert np.array_equal(np.sort(similar_together([rows], np.arange(40))), np.arange(40))
+    assert np.array_equal(np.sort(similar_together([rows], np.arange(39), np.array([39]))), np.arange(40))
 
 
 @pytest.mark.parametrize("approx", [None, 120])
@@ -42,7 +45,7 @@ def test_the_result_is_that_of_any_order(monkeypatch, approx):
     monkeypatch.setattr(order, "ROWS_PER_PIVOT", 10)
     sorted_by_theme = hard_pairs(image, text, top_k=6, approx=approx)
     shuffle = np.random.default_rng(1)
-    monkeypatch.setattr(search, "similar_together", lambda sides, numbers, device: shuffle.permutation(numbers))
+    monkeypatch.setattr(search, "similar_together", lambda sides, *parts: np.concatenate([shuffle.permutation(part) for part in parts[:2]]))
     shuffled = hard_pairs(image, text, top_k=6, approx=approx)
     for found in (sorted_by_theme, shuffled):
         assert np.array_equal(found[0], plain[0]) and np.array_equal(found[1], plain[1])
@@ -53,7 +56,7 @@ def test_work_goes_on_in_the_order_it_was_begun_in(monkeypatch, tmp_path):
     image, text = themed(500, 24), themed(500, 16, 1)
     expected = hard_pairs(image, text, top_k=6)
     shuffle = np.random.default_rng(1)
-    monkeypatch.setattr(search, "similar_together", lambda sides, numbers, device: shuffle.permutation(numbers))
+    monkeypatch.setattr(search, "similar_together", lambda sides, *parts: np.concatenate([shuffle.permutation(part) for part in parts[:2]]))
     monkeypatch.setattr("mining.search.make_plan", functools.partial(make_plan, tile=100))
     tile, offered = Sweep.tile, []
 

@@ -35,10 +35,7 @@ class Rows:
         numbers = np.asarray(embeddings.rows)
         if len(numbers) < 2:
             raise bad_input(f"{len(numbers)} embeddings: there is nothing to link")
-        labels = np.full(len(numbers), -1, np.int64)
-        if samples is not None:
-            known = samples.labelled[numbers]
-            labels[known] = np.unique(samples.groups[numbers][known], return_inverse=True)[1]
+        labels = np.full(len(numbers), -1, np.int64) if samples is None else row_labels(samples, numbers)
         keys = [samples.keys[row] for row in numbers] if samples is not None else [str(row) for row in numbers]
         image, text = (np.asarray(side[:], np.float32) for side in (embeddings.image, embeddings.text))
         return cls(_unit(image), _unit(text), numbers, keys, labels)
@@ -53,6 +50,13 @@ class Rows:
                 fix="--im-wt 1 or --im-wt 0, or embed with one CLIP model",
             )
         return pooled(self.image, self.text, image_weight)
+
+
+def row_labels(samples: Samples, rows: np.ndarray) -> np.ndarray:
+    """(M,) int64 from 0 for rows of a dataset, equal where their labels are; -1 without a label."""
+    labels, known = np.full(len(rows), -1, np.int64), samples.labelled[rows]
+    labels[known] = np.unique(samples.groups[rows][known], return_inverse=True)[1]
+    return labels
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,74 @@
+"""Near-duplicate texts by shared word n-grams (CLIPPINGS' baseline, dell-research-harvard/clippings, scripts/jaccard_sim.py), by inverted index.
+
+Two texts are linked when |A & B| / |A | B| >= threshold for their sets of n-grams. Only pairs that share one of their rarest n-grams can reach it
+(prefix filter: Chaudhuri et al., ICDE 2006), so that common words cost nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_array
+
+PUNCTUATION = str.maketrans("", "", "\"#$%&()*+/:;<=>@[\\]^_`{|}~.?,!'")
+ROWS_AT_ONCE = 1024
+
+
+def cleaned(text: str) -> list[str]:
+    """Words by the seed's rule: words cut at a line's end are joined, punctuation and non-ASCII go, lower case.
+
+    Example:
+        >>> cleaned("The Presi-\\ndent, today: YES.")
+        ['the', 'president', 'today', 'yes']
+    """
+    text = re.sub("\n", " ", text.replace("-\n", "")).translate(PUNCTUATION)
+    return text.encode("ascii", "ignore").decode().lower().split()
+
+
+def ngrams(words: Sequence[str], n: int) -> set[str]:
+    """The set of runs of ``n`` words; empty for a text of fewer words."""
+    return {" ".join(words[start : start + n]) for start in range(len(words) - n + 1)}
+
+
+def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs i < j whose Jaccard index is at least ``threshold``.
+
+    Returns:
+        pairs (E, 2) int64, ascending; their indices (E,) float64.
+
+    Raises:
+        ValueError: n below 1, or a threshold outside (0, 1].
+    """
+    if n < 1 or not 0 < threshold <= 1:
+        raise ValueError(f"n must be at least 1 and the threshold in (0, 1], not {n} and {threshold}")
+    sets = [ngrams(cleaned(text), n) for text in texts]
+    frequency = Counter(gram for grams in sets for gram in grams)
+    number = {gram: place for place, gram in enumerate(sorted(frequency, key=lambda gram: (frequency[gram], gram)))}  # rarest first
+    rows = [np.sort(np.fromiter((number[gram] for gram in grams), np.int64, len(grams))) for grams in sets]
+    sizes = np.array([len(row) for row in rows])
+    # J >= t needs an overlap of at least t * |A|, so of the |A| n-grams one of the first |A| - ceil(t * |A|) + 1 is shared
+    prefix = [row[: len(row) - int(np.ceil(threshold * len(row) - 1e-9)) + 1] for row in rows]
+    whole, rare = _matrix(rows, len(number)), _matrix(prefix, len(number))
+    pairs, values = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
+    for start in range(0, len(texts), ROWS_AT_ONCE):
+        candidates = (rare[start : start + ROWS_AT_ONCE] @ rare.T).tocoo()
+        left, right = candidates.row.astype(np.int64) + start, candidates.col.astype(np.int64)
+        likely = (left < right) & (np.minimum(sizes[left], sizes[right]) >= threshold * np.maximum(sizes[left], sizes[right]) - 1e-9)
+        left, right = left[likely], right[likely]
+        shared = np.asarray(whole[left].multiply(whole[right]).sum(axis=1)).ravel() if len(left) else np.zeros(0)
+        index = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
+        kept = index >= threshold
+        pairs.append(np.stack([left[kept], right[kept]], axis=1))
+        values.append(index[kept])
+    edges, found = np.concatenate(pairs), np.concatenate(values)
+    order = np.lexsort((edges[:, 1], edges[:, 0]))
+    return edges[order], found[order]
+
+
+def _matrix(rows: list[np.ndarray], width: int) -> csr_array:
+    lengths = np.array([len(row) for row in rows])
+    columns = np.concatenate([*rows, np.zeros(0, np.int64)])
+    return csr_array((np.ones(len(columns), np.int32), columns, np.concatenate(([0], np.cumsum(lengths)))), shape=(len(rows), width))
