@@ -17,7 +17,7 @@ import numpy as np
 from formats.errors import bad_input, usage
 from formats.manifest import dataset_fingerprint, stable_ids
 from formats.remote import Place, is_url, place, read_range
-from formats.shards import ShardIndex, expand_shards
+from formats.shards import MAX_CAPTION_BYTES, ShardIndex, expand_shards
 from formats.strings import PackedStrings
 
 SEPARATORS = {"\t": "tab", ",": ",", ";": ";", "|": "|"}
@@ -136,8 +136,8 @@ def open_samples(
     unlabelled: Iterable[str] = (),
     image_root: str | os.PathLike[str] | None = None,
 ) -> Samples:
-    """Opens a dataset by what its name says: ``.csv``/``.tsv``/``.txt`` table, ``.json`` captions, a folder of class folders with pictures, else
-    webdataset shards.
+    """Opens a dataset by what its name says: ``.csv``/``.tsv``/``.txt`` table, ``.json`` captions, a folder of pictures (in class
+    folders or not), else webdataset shards.
 
     Args:
         source: table, captions.json, or shards as in ``expand_shards``; local, or behind a URL that fsspec knows.
@@ -301,33 +301,47 @@ def _table_images(images: list[str]) -> _Files:
 
 
 def is_image_folder(name: str) -> bool:
-    """Whether this is a tree of class folders with pictures (torchvision's ImageFolder), and no folder of shards."""
+    """Whether this is a folder of pictures, in class folders (torchvision's ImageFolder) or flat, and no folder of shards."""
     folder = Path(name)
-    return not is_url(name) and folder.is_dir() and not any(folder.glob("*.tar")) and next(_class_images(folder), None) is not None
+    return not is_url(name) and folder.is_dir() and not any(folder.glob("*.tar")) and next(_pictures(folder), None) is not None
 
 
-def _class_images(folder: Path) -> Iterator[Path]:
-    """Pictures of the class folders, by name of class and of file."""
-    classes = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
-    return (path for place in classes for path in sorted(place.rglob("*")) if path.suffix.lower().lstrip(".") in FOLDER_EXTENSIONS)
+def _pictures(folder: Path) -> Iterator[Path]:
+    """By name; nothing whose own or whose folder's name starts with a dot."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.rpartition(".")[2].lower() in FOLDER_EXTENSIONS:
+                yield Path(parent) / name
 
 
 def _from_image_folder(folder: Path) -> Samples:
-    """One row per picture; its group is the name of its class folder, its caption that name with spaces for underscores."""
-    paths = [str(path) for path in _class_images(folder)]
-    classes = [Path(path).relative_to(folder).parts[0] for path in paths]
+    """One row per picture. Its group is the name of its class folder; its caption a text file beside it (``a.jpg``, ``a.txt``), else the class's
+    name, else its own, with spaces for underscores."""
+    paths = list(_pictures(folder))
+    inside = [path.relative_to(folder) for path in paths]
+    classes = [place.parts[0] if len(place.parts) > 1 else "" for place in inside]
     empty = PackedStrings.pack("" for _ in paths)
     return Samples(
         str(folder),
-        keys=PackedStrings.pack(str(Path(path).relative_to(folder)) for path in paths),
-        captions=PackedStrings.pack(name.replace("_", " ") for name in classes),
+        keys=PackedStrings.pack(map(str, inside)),
+        captions=PackedStrings.pack(
+            _caption_beside(path) or (name or path.stem).replace("_", " ") for path, name in zip(paths, classes, strict=True)
+        ),
         shards=empty,
         urls=empty,
         groups=classes,
-        image_names=paths,
-        files=_table_images(paths),
+        image_names=map(str, paths),
+        files=_table_images(list(map(str, paths))),
         missing=[False] * len(paths),
     )
+
+
+def _caption_beside(image: Path) -> str:
+    try:
+        return image.with_suffix(".txt").read_text(encoding="utf-8").strip()[:MAX_CAPTION_BYTES]
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) -> Samples:

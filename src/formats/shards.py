@@ -65,6 +65,8 @@ def _expand_part(part: str) -> list[Place]:
     whole = place(part)
     if not part.endswith(".tar") and whole.is_dir():
         return sorted(whole.glob("*.tar"))
+    if not part.endswith(".tar") and not set(part) & set("{*?[") and not whole.is_file():
+        raise usage("no such file or folder", where=part, fix="check the path")
     found: list[Place] = []
     try:
         names = list(braceexpand(part))

@@ -156,3 +156,11 @@ def test_a_folder_of_class_folders(tmp_path):
     ]
     assert samples.group(1) == samples.group(2) != samples.group(0) and samples.labelled.all() and not samples.rejected
     assert samples.image_bytes(1) == picture(0)
+
+
+def test_a_flat_folder_with_texts_beside(tmp_path):
+    for i, name in enumerate(("b_1.jpg", "a.png")):
+        (tmp_path / name).write_bytes(picture(i))
+    (tmp_path / "a.txt").write_text(" my cat \n")
+    samples = open_samples(tmp_path)
+    assert list(samples.captions) == ["my cat", "b 1"] and not samples.labelled.any() and samples.group(0) != samples.group(1)
