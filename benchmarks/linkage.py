@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import PeakMemory, describe_machine
 from evaluation.linkage import Tree, all_cuts, best_threshold, single_linkage, unit_rows
 from formats.atomic import write_json
 
@@ -68,7 +67,7 @@ def one(method: str, count: int) -> dict:
     """One measurement in this process."""
     rows, labels = clustered(count)
     single_linkage(rows[:300])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = PeakMemory()
     start = time.perf_counter()
     tree = {"ours": single_linkage, "prim": prim}[method](rows)
     linked = time.perf_counter()
@@ -79,7 +78,7 @@ def one(method: str, count: int) -> dict:
         "linkage_seconds": linked - start,
         "cuts_seconds": done - linked,
         "cuts": len(all_cuts(tree, labels).thresholds),
-        "gb_above_embeddings": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9,
+        "gb_above_embeddings": memory.gigabytes(),
         "threshold": threshold,
         "ari": ari,
         "heights_sum": float(tree.heights.sum()),

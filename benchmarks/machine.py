@@ -33,3 +33,19 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+class PeakMemory:
+    """Gigabytes that this process needs at most above what it has when this is made. (``getrusage``'s peak may be the parent's.)"""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        self._before = _resident_peak()
+
+    def gigabytes(self) -> float:
+        return (_resident_peak() - self._before) * 1024 / 1e9
+
+
+def _resident_peak() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1])

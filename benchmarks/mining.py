@@ -17,7 +17,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import PeakMemory, describe_machine
 from formats.atomic import write_json
 from mining.filters import Filters
 from mining.ranks import join
@@ -140,7 +139,7 @@ def one(method: str, folder: Path, approx: int | None) -> None:
     image.sum(), text.sum()  # in the page cache, and counted as there already
     work = Work(Path(os.environ["BENCHMARK_WORK"]), dict, writer=ranks.rank == 0) if ranks.world_size > 1 else None
     ranks.barrier()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = PeakMemory()
     start = time.perf_counter()
     if method == "ours":
         found = search(image, text, top_k=TOP_K, filters=Filters(), approx=approx, work=work, ranks=ranks)
@@ -153,8 +152,7 @@ def one(method: str, folder: Path, approx: int | None) -> None:
         np.save(folder / f"{method}.npy", indices)
         if scores is not None:
             np.save(folder / f"{method}_scores.npy", scores)
-        above = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9
-        print(json.dumps({"seconds": seconds, "gb_above_embeddings": above}))
+        print(json.dumps({"seconds": seconds, "gb_above_embeddings": memory.gigabytes()}))
 
 
 def measure(method: str, folder: Path, *, threads: int, processes: int = 1, approx: int | None = None) -> dict[str, float]:
