@@ -471,8 +471,7 @@ if not COMPILED:  # here, not above: it imports this module's constants
 
 @_plain
 def _offer_best(data, state, scratch, top_k, slot, row, column, first, second, errors, tables):
-    """Offers the best of a row's pairs to its list, which has not K entries yet, so that its threshold is high before the others are looked
-    at. Returns the upper bound of a score from which on all are offered."""
+    """Offers the best of a row's pairs to its list, which has no threshold yet, so that it has a high one before the others are looked at. Returns the upper bound of a score from which on all are offered."""
     columns = len(first)
     for start in range(0, columns, CHUNK):
         stop = min(start + CHUNK, columns)
@@ -499,10 +498,11 @@ def sweep_rows(begin, end, scratch, data, state, top_k, offset, row, column, fir
     """
     columns = first.shape[1]
     found = scratch.found
+    lowest = nudged(data.limits[LEAST])
     for r in range(begin, end):
         slot = row + r - offset
         most = np.float32(np.inf)
-        if state.count[slot] < top_k and columns >= 2 * top_k:
+        if state.threshold[slot] <= lowest and state.count[slot] < top_k and columns >= 2 * top_k:
             most = _offer_best(data, state, scratch, top_k, slot, row + r, column, first[r], second[r], errors, tables)
         for start in range(0, columns, CHUNK):
             stop = min(start + CHUNK, columns)
@@ -567,6 +567,13 @@ def offer_pairs(begin, end, scratch, data, state, top_k, offset, slots, others, 
         _offer_within(data, state, scratch, top_k, slot, offset + slot, others[p], one, other, one_error, other_error)
         if (p + 1 == end or slots[p + 1] != slot) and state.count[slot] >= 2 * top_k:
             _raise_threshold(state, scratch, top_k, slot)
+
+
+@_plain
+def raise_thresholds(begin, end, scratch, state, top_k):
+    """Raises the thresholds of slots [begin, end) to what their entries allow, and drops what does not reach them."""
+    for slot in range(begin, end):
+        _raise_threshold(state, scratch, top_k, slot)
 
 
 @_plain

@@ -83,6 +83,10 @@ class Plan:
                     tiles.append(Tile(top, bottom, left, right, both=inside and left < top))
         return sorted(tiles, key=lambda tile: (abs(self._beside(tile.top) - tile.left), tile.top))
 
+    def is_near(self, tile: Tile) -> bool:
+        """Whether it is among the tiles where a row's like are."""
+        return abs(self._beside(tile.top) - tile.left) < self.tile
+
     def _beside(self, row: int) -> float:
         """The place in the pool that a row's like are at."""
         return row if row < self.pool else (row - self.pool) / (self.rows - self.pool) * self.pool

@@ -23,7 +23,7 @@ from mining.found import Found, Table
 from mining.order import similar_together
 from mining.plan import DEVICE_TILE, Plan, make_plan
 from mining.products import Products, choose_precision
-from mining.ranks import Ranks
+from mining.ranks import ALONE, Ranks
 from mining.rows import UnitRows, make_rows
 from mining.strips import Strips, agreed_plan
 from mining.sweep import Sweep
@@ -121,9 +121,9 @@ def search(
         On rank 0 what was found; ``None`` on the others.
     """
     _check_arguments(image, text, top_k, filters, method)
-    ranks = ranks or Ranks()
+    ranks = ranks or ALONE
     sides = {"HPM": ((image, "image"), (text, "text")), "image": ((image, "image"),), "text": ((text, "text"),)}[method]
-    order, pool = _search_order([rows for rows, _ in sides], exclude, approx, seed, device)
+    order, pool = _search_order([rows for rows, _ in sides], exclude, approx, seed, device, work, ranks)
     widths = [rows.shape[1] for rows, _ in sides]
     precision = "float32" if runs_on_device(device) else precision or choose_precision(max(widths), device)
     plan = make_plan(
@@ -180,7 +180,13 @@ def _as_numpy(rows: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def _search_order(
-    sides: list[np.ndarray], exclude: np.ndarray | None, approx: int | None, seed: int, device: str
+    sides: list[np.ndarray],
+    exclude: np.ndarray | None,
+    approx: int | None,
+    seed: int,
+    device: str,
+    work: Work | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[np.ndarray, int]:
     """Row numbers of all targets, candidates first, similar ones together in each part; and how many candidates there are."""
     usable = np.ones(len(sides[0]), bool)
@@ -190,7 +196,7 @@ def _search_order(
         pool = np.random.default_rng(seed).choice(candidates, approx, replace=False)
         usable[pool] = False
         candidates, others = np.sort(pool), np.flatnonzero(usable)
-    return similar_together(sides, candidates, others, device), len(candidates)
+    return similar_together(sides, candidates, others, device, work, ranks), len(candidates)
 
 
 def _kernel_data(units: list[np.ndarray], order: np.ndarray, groups: np.ndarray | None, filters: Filters, method: str) -> kernel.Data:

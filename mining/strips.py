@@ -14,7 +14,7 @@ from mining import kernel
 from mining.found import Lists
 from mining.plan import Plan, Tile
 from mining.ranks import Ranks
-from mining.sweep import Sweep, empty_lists, in_threads, merged, packed, part_of, unpacked
+from mining.sweep import Sweep, empty_lists, in_threads, merged, packed, part_of, some_of, unpacked
 from mining.work import Work
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ class Strips:
         stored = work.load(f"result{number}_{rank}") if work else None
         if stored is None:
             lists = self._fill(number, start, stop, bar)
+        else:
+            for _ in range(2):
+                self.ranks.maximum(np.zeros(stop - start, np.float32))  # others share their thresholds
         self.ranks.barrier()  # all lists are there
         if stored is None:
             own = self._decide(number, start, stop, lists)
@@ -100,24 +103,43 @@ class Strips:
         else:
             position, lists = int(stored.pop("position")), unpacked(stored, self.plan.capacity)
             bar.update(sum(tile.cost for tile in tiles[:position]))
-        for done, tile in enumerate(tiles[position:], start=position + 1):
-            self.sweep.tile(tile, lists, start)
-            bar.update(tile.cost)
-            if work and work.due() and done < len(tiles):
+        near = sum(map(self.plan.is_near, tiles))  # they come first
+        for done in range(position, len(tiles) + 1):
+            if done == max(near, position):
+                self._share_thresholds(lists)
+            if done == len(tiles):
+                break
+            if work and work.due() and done > position:
                 self.sweep.flush()
                 _keep_plan(work, self.plan, self.sweep.data.original)
                 work.save(name, position=np.array(done), **packed(lists))
+            self.sweep.tile(tiles[done], lists, start)
+            bar.update(tiles[done].cost)
         self.sweep.flush()
         if work and self.ranks.world_size > 1:
+            self._share_thresholds(lists)
+            self._raise_thresholds(lists)
             work.save(name, position=np.array(len(tiles)), **packed(lists))
         return lists
+
+    def _share_thresholds(self, lists: kernel.State) -> None:
+        """Twice a strip. After the tiles that bring a row its best: the rank that had them tells the others what they need not look at. And at
+        the end, for what they need not hand over."""
+        if self.ranks.world_size > 1:
+            self.sweep.flush()
+            self._raise_thresholds(lists)
+            self.ranks.maximum(lists.threshold)
+
+    def _raise_thresholds(self, lists: kernel.State) -> None:
+        in_threads(kernel.raise_thresholds, len(lists.count), lists.column.shape[1], lists, self.plan.depth)
 
     def _decide(self, number: int, start: int, stop: int, lists: kernel.State) -> Lists:
         """Final lists of this rank's share of the strip, from what every rank put into them."""
         top, bottom = self.ranks.share(start, stop)
         if self.ranks.world_size > 1:
-            filled = (_stored(self.work, f"lists{number}_{rank}") for rank in range(self.ranks.world_size))
-            lists = merged([part_of(stored, top - start, bottom - start) for stored in filled], 0)
+            others = (rank for rank in range(self.ranks.world_size) if rank != self.ranks.rank)
+            parts = [part_of(_stored(self.work, f"lists{number}_{rank}"), top - start, bottom - start) for rank in others]
+            lists = merged(some_of(lists, top - start, bottom - start), parts)
         depth, count = self.plan.depth, bottom - top
         indices, scores = np.full((count, depth), -1, np.int64), np.zeros((count, depth), np.float32)
         removed, last = np.zeros((count, kernel.REASONS), np.int64), np.zeros(count, np.uint64)

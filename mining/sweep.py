@@ -56,19 +56,25 @@ def part_of(stored: dict[str, np.ndarray], start: int, stop: int) -> dict[str, n
     return {**entries, **{name: stored[name][start:stop] for name in ("count", "threshold", "spilled")}}
 
 
-def merged(parts: list[dict[str, np.ndarray]], capacity: int) -> kernel.State:
-    """Lists of the same rows that several processes filled from different tiles, each entry in one of them."""
-    total = np.stack([part["count"] for part in parts]).sum(axis=0, dtype=np.int64)
-    lists = empty_lists(len(total), max(capacity, int(total.max(initial=0))), 0.0)
-    filled = np.zeros(len(total), np.int32)
-    width = np.arange(lists.column.shape[1])
+def some_of(lists: kernel.State, start: int, stop: int) -> kernel.State:
+    """Lists of rows [start, stop), which share their memory with all."""
+    return kernel.State(*(array[start:stop] for array in lists))
+
+
+def merged(own: kernel.State, parts: list[dict[str, np.ndarray]]) -> kernel.State:
+    """Lists with what other processes put into those of the same rows from other tiles; in place, where there is room."""
+    total = own.count + sum(part["count"].astype(np.int64) for part in parts)
+    if total.max(initial=0) > own.column.shape[1]:
+        own = unpacked(packed(own), int(total.max()))
+    filled, starts = own.count.astype(np.int64), np.arange(len(total)) * own.column.shape[1]
     for part in parts:
-        places = (width >= filled[:, None]) & (width < (filled + part["count"])[:, None])
+        before = np.cumsum(part["count"], dtype=np.int64) - part["count"]
+        places = np.repeat(starts + filled - before, part["count"]) + np.arange(len(part["column"]))
         for name in ("column", "high", "low", "reason"):
-            getattr(lists, name)[places] = part[name]
+            getattr(own, name).ravel()[places] = part[name]  # a view: the table is in one piece
         filled += part["count"]
-    threshold, spilled = (np.max([part[name] for part in parts], axis=0) for name in ("threshold", "spilled"))
-    return lists._replace(count=filled, threshold=threshold, spilled=spilled)
+    threshold, spilled = (np.max([getattr(own, name), *(part[name] for part in parts)], axis=0) for name in ("threshold", "spilled"))
+    return own._replace(count=filled.astype(np.int32), threshold=threshold, spilled=spilled)
 
 
 def in_threads(loop: Callable[..., None], count: int, capacity: int, *arguments) -> None:

@@ -21,7 +21,7 @@ from mining.plan import make_plan
 from mining.ranks import Ranks
 from mining.rows import UnitRows, write_unit_rows
 from mining.strips import Strips
-from mining.sweep import factor_tables, merged, packed
+from mining.sweep import factor_tables, merged, packed, unpacked
 from mining.work import Work
 from tests.helpers import ROOT
 from tests.mining.reference import dots, reference, unit
@@ -283,6 +283,13 @@ def test_first_thresholds_are_below_the_kth_kept_score(where, mode):
     assert (seeds.first_thresholds(*[block[:, :19] for block in blocks], bounds, limits.tolist(), related[:, :19].to(where), 20) == 0).all()
 
 
+class Apart(Ranks):
+    """Ranks that tell each other no thresholds."""
+
+    def maximum(self, values):
+        pass
+
+
 @pytest.mark.parametrize("where", ["cpu", gpu])
 def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
     """Each rank has lists of all rows from its own tiles alone, many of them without the tile on the diagonal that gives first thresholds."""
@@ -297,8 +304,8 @@ def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
     parts = []
     for rank in range(3):
         sweep = search._sweep(known, UnitRows(units, units, [0.0, 0.0]), plan, where)
-        parts.append(packed(Strips(plan, sweep, None, Ranks(rank, 3))._fill(0, 0, 260, tqdm(disable=True))))
-    lists = merged(parts, 0)
+        parts.append(packed(Strips(plan, sweep, None, Apart(rank, 3))._fill(0, 0, 260, tqdm(disable=True))))
+    lists = merged(unpacked(parts[0], plan.capacity), parts[1:])
     indices, scores, removed, last = (
         np.full((260, 6), -1),
         np.zeros((260, 6), np.float32),

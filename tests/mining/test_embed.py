@@ -201,16 +201,16 @@ def test_a_stale_or_foreign_folder_is_refused(table, shards, tmp_path):
     with pytest.raises(UserError, match="made elsewhere") as error:
         embed_to_folder(data, colours(), tmp_path / "foreign", workers=0)
     assert error.value.code == 4
-    parts = Parts(tmp_path / "half", {"dataset_fingerprint": "0" * 64}, 40, 8)
+    parts = Parts(tmp_path / "half", {"dataset_fingerprint": "0" * 64}, 40, 8, 4)
     parts.claim()
-    with pytest.raises(UserError, match="unfinished embeddings of another kind: dataset_fingerprint") as error:
+    with pytest.raises(UserError, match="unfinished embeddings of another kind: batch_size, dataset_fingerprint") as error:
         embed_to_folder(data, colours(), tmp_path / "half", workers=0, part_rows=8)
     assert error.value.code == 4 and (tmp_path / "half/.unfinished/key.json").exists()
 
 
 def test_a_damaged_part_is_named(table, tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "unfinished", lambda self: [])
-    parts = Parts(tmp_path, {}, 4, 4)
+    parts = Parts(tmp_path, {}, 4, 4, 4)
     parts.claim()
     part = next(encoded(open_samples(table), colours(), [[0, 1, 2, 3]], workers=0, device="cpu"))
     parts.save(0, part)

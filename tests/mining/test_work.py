@@ -129,5 +129,8 @@ def test_lists_survive_being_packed(tmp_path):
         assert again.column[row, : lists.count[row]].tolist() == lists.column[row, : lists.count[row]].tolist()
     part = sweep.part_of(stored, 1, 3)
     assert part["count"].tolist() == [3, 6] and part["column"].tolist() == [6, 7, 8, *range(12, 18)]
-    twice = sweep.merged([stored, stored], 0)
+    twice = sweep.merged(sweep.unpacked(stored, 6), [stored])  # a row needs more room than there is
     assert twice.count.tolist() == [0, 6, 12, 2] and twice.column[1, :6].tolist() == [6, 7, 8, 6, 7, 8]
+    own = sweep.unpacked(stored, 20)
+    in_place = sweep.merged(sweep.some_of(own, 1, 3), [part])
+    assert in_place.count.tolist() == [6, 12] and own.column[1, :6].tolist() == [6, 7, 8, 6, 7, 8]
