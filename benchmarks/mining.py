@@ -3,7 +3,7 @@
     python -m benchmarks.mining --out benchmarks/results/mining.json
     python -m benchmarks.mining --pairs 3000 --repeats 1 --only methods pools --out /tmp/look.json
 
-Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at 2/5 N: it is slow), ``processes`` (two of one
+Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at 2/5 N: it is slow), ``processes`` (at N and 2N: two of one
 thread against one), ``growth`` (N/2 and 2N), ``pools`` (``--approx``). Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes, topics and
 sub-topics of log-normal sizes, which images and captions share, with a power-law spectrum: neighbours exist, as in real embeddings. "isotropic":
 normal numbers; no pair is hard, and thresholds gain least. Every measurement is a process of its own, methods take turns, and the
@@ -277,7 +277,7 @@ def table_text(record: dict[str, Any]) -> str:
             f"{row['times_ours']:.1f} | {row['recall']:.4f} | {row['gb_above_embeddings']:.2f} |"
         )
     lines += ["", "| what | measured |", "|---|---|"]
-    if found := results.get("processes"):
+    for found in results.get("processes", []):
         lines.append(f"| two processes to one, {found['pairs']:,} pairs | {found['ratio']:.2f}, same bytes: {found['same_bytes']} |")
     for row in results.get("growth", []):
         lines.append(
@@ -323,7 +323,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
         row for kind in args.kinds for row in compare(kind, args.pairs, ["ours", "helip", "dense"], args.repeats, args.threads, folder)
     ],
     "faiss": lambda args, folder: benchmark_faiss(args.pairs * 2 // 5, 1, args.threads, folder),
-    "processes": lambda args, folder: benchmark_processes(args.pairs, args.repeats, folder),
+    "processes": lambda args, folder: [benchmark_processes(count, args.repeats, folder) for count in (args.pairs, args.pairs * 2)],
     "growth": lambda args, folder: benchmark_growth([args.pairs // 2, args.pairs * 2], args.repeats, args.threads, folder),
     "pools": lambda args, folder: benchmark_pools(args.pairs, args.threads, folder),
 }

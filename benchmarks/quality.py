@@ -1,6 +1,8 @@
 """What in the quickstart's settings makes the gain: continuations of its base model, judged on its validation photographs.
 
     bash scripts/quickstart.sh && python -m benchmarks.quality --out benchmarks/results/quality.json
+    python -m benchmarks.quality --seeds 3 --only "hard, 3 partners of 20" "hard, 3 of 20, SANW delta .6" \\
+        "hard, 3 of 20, SANW delta .6, partners exempt" --out benchmarks/results/exempt.json
 
 Each variant changes one thing of the quickstart's continuation and is trained with the same number of pairs seen. The test photographs are
 not looked at.
@@ -45,6 +47,9 @@ VARIANTS = {
     "plain, moving batch norms": _moving_norms(_plain()),
     "hard, 3 of 20, moving batch norms": _moving_norms(_hard()),
     "hard, 3 of 20, SANW delta .6": _hard(3, 20, "--loss-fn", "sanw_debias", "--sanw-delta", "0.6"),
+    "hard, 3 of 20, SANW delta .6, partners exempt": _hard(
+        3, 20, "--loss-fn", "sanw_debias", "--sanw-delta", "0.6", "--sanw-exempt-partners"
+    ),
     "hard, 3 of 20, margin .3": _hard(3, 20, "--margin-weight", "0.3"),
 }
 
@@ -108,12 +113,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/quickstart"))
     parser.add_argument("--work", type=Path, default=Path("runs/quality"))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     prepare(args.runs, args.data, args.work)
     results = {"base": [evaluate(args.runs / "base/checkpoints/epoch_1.pt", args.data, args.work, "base")]}
     print("| variant | " + " | ".join(METRICS) + " |\n|---|" + "---|" * len(METRICS))
-    for name in ("base", *VARIANTS):
+    for name in ("base", *args.only):
         if name not in results:
             results[name] = [run_variant(name, args.runs, args.data, args.work, seed) for seed in range(args.seeds)]
         means = (sum(r[metric] for r in results[name]) / len(results[name]) for metric in METRICS)

@@ -40,7 +40,11 @@ PART_ROWS = 8192
 
 
 def embed(samples: Samples, encoders: Encoders, *, batch_size: int = 256, workers: int = 2, device: str = "cpu") -> Embedded:
-    """Embeds every usable row in memory; a row whose image cannot be read is left out, with its reason in ``rejected``."""
+    """Embeds every usable row in memory; a row whose image cannot be read is left out, with its reason in ``rejected``.
+
+    Raises:
+        UserError: exit 3 when no row can be embedded; exit 6 for embeddings that are not finite.
+    """
     batches = list(_batches(samples, range(len(samples)), batch_size))
     found = []
     with tqdm(total=sum(map(len, batches)), unit="pair", desc="embed", file=sys.stderr, disable=None) as bar:
@@ -51,6 +55,7 @@ def embed(samples: Samples, encoders: Encoders, *, batch_size: int = 256, worker
     rejected = dict(sorted({**samples.rejected, **rows.rejected}.items()))
     if not len(rows.rows):
         raise _nothing_embedded(samples, rejected)
+    _check_finite(rows)
     return Embedded(rows.image, rows.text, rows.rows, rejected)
 
 

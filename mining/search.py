@@ -231,5 +231,5 @@ def _expected(plan: Plan, products: Products | HalfProducts, ranks: Ranks) -> st
     return f"about {SWEEP_TO_PRODUCTS * seconds:.0f} s"
 
 
-SWEEP_TO_PRODUCTS = 2.5
+SWEEP_TO_PRODUCTS = 1.5
 """Time of a whole search to that of its products: a rough figure, for the forecast alone."""

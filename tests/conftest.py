@@ -71,3 +71,20 @@ def embeddings(table: Path, tmp_path: Path) -> Path:
         manifest={"dataset_fingerprint": samples.fingerprint, "num_samples": 40},
     )
     return tmp_path / "embeddings"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint of the tiny model for tests, random weights, that knows the words of ``table``."""
+    import torch
+
+    from towers.load import _create, max_vocabulary, register_configs
+    from towers.words import build_vocabulary
+
+    register_configs()
+    torch.manual_seed(0)
+    model, _ = _create("hardpairs-test", None, "cpu", None)
+    path = tmp_path_factory.mktemp("model") / "epoch_1.pt"
+    words = build_vocabulary((f"picture number {i}" for i in range(40)), max_vocabulary("hardpairs-test"))
+    torch.save({"epoch": 1, "state_dict": model.state_dict(), "vocabulary": words}, path)
+    return path

@@ -87,5 +87,7 @@ def test_options_stay_few():
         *("--sanw-m1", "--sanw-m2", "--sanw-gamma", "--sanw-beta", "--sanw-normalize", "--no-sanw-normalize", "--sanw-max-weight"),
         *("--config", "--margin-detach", "--geometry-weight", "--freeze-logit-scale-epochs", "--loss-block-rows", "--sanw-warmup-epochs"),
         *("--sanw-exempt-partners", "--sanw-source", "--sanw-embeddings", "--sanw-variant"),
+        *("--preset", "--embed", "--im-wt", "--learn-im-wt", "--mlp-layers", "--miner", "--metric-temperature", "--metric-margin"),
+        *("--metric-negative-margin", "--metric-scale"),
         *("--remine-every", "--false-negative-embeddings", "--false-negative-threshold"),
     }

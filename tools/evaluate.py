@@ -1,6 +1,7 @@
-"""Evaluates a model's retrieval on held-out pairs.
+"""Evaluates a model: retrieval on held-out pairs, zero-shot classes, a linear probe.
 
     python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --out runs/x [--hard-pairs OUT/test_hard_sample.csv]
+    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --zero-shot imagenet/val --linear-probe flowers --out runs/x
 
 Writes into OUT: evaluation.json, evaluation.csv, evaluation.md and queries.npz (what each query found, for reports and paired tests), and one
 line into run_registry.csv beside OUT. All shares are fractions.
@@ -21,14 +22,15 @@ import torch
 from evaluation.retrieval import TIES, Ranking, beats_hard_pairs, rank_positives, summarise
 from formats.arguments import add_data_flags, open_named
 from formats.atomic import atomic_open, write_json, write_text
-from formats.errors import Exit, non_finite, run_command, whole_number
+from formats.errors import Exit, run_command, usage, whole_number
 from formats.hard_pairs import HardPairTable, open_hard_pairs
 from formats.manifest import check_same_dataset
 from formats.samples import Samples
 from mining.embed import embed
 from mining.encoders import from_encoder
 from mining.stream import Embedded
-from towers.load import load_encoder
+from tools.evaluating.classes import Options, probe, read_prompts, zero_shot
+from towers.load import Encoder, load_encoder
 
 REGISTRY_COLUMNS = {
     "method": "method",
@@ -62,10 +64,6 @@ def evaluate(
         metrics by name; arrays: ``image_rows``, ``text_rows`` (dataset rows of images and of distinct texts), ranks and top-10 rows of
         both directions, and with a table ``*_beats`` per image row.
     """
-    for name, rows in (("image", embedded.image), ("text", embedded.text)):
-        bad = embedded.rows[~np.isfinite(rows).all(axis=1)]
-        if len(bad):
-            raise non_finite(f"{len(bad)} {name} embeddings are not finite", where=f"rows {bad[:10].tolist()}", fix="use other weights")
     rows, groups = embedded.rows, samples.groups[embedded.rows]
     _, distinct = np.unique(samples.positives[rows], axis=0, return_index=True)  # one text per (group, caption)
     distinct.sort()
@@ -140,7 +138,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.evaluate", description="Evaluate a model's retrieval on held-out pairs.")
     parser.add_argument("--model", required=True)
     parser.add_argument("--pretrained", help="checkpoint file or OpenCLIP tag")
-    parser.add_argument("--data", required=True, help="CSV, TSV, shards or captions.json")
+    parser.add_argument("--data", help="CSV, TSV, shards or captions.json, for retrieval")
+    parser.add_argument("--zero-shot", metavar="FOLDER", help="pictures in class folders, classified by the classes' names")
+    parser.add_argument(
+        "--prompts", metavar="FILE", help="zero-shot: templates with {} for the class, a line each (default: OpenCLIP's 80)"
+    )
+    parser.add_argument(
+        "--linear-probe", metavar="FOLDER", help="train/CLASS/... and test/CLASS/... (and val/): logistic regression on embeddings"
+    )
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--hard-pairs", help="mined on --data: also asks whether each pair beats its hard pairs")
     parser.add_argument("--method", default="", help="name of the method, for the registry and the report")
@@ -151,17 +156,37 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
     parser.add_argument("--workers", type=whole_number(0), default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not (args.data or args.zero_shot or args.linear_probe):
+        raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    samples = open_named(args.data, args)
-    table = open_hard_pairs(args.hard_pairs, num_samples=len(samples), verify=True) if args.hard_pairs else None
-    if table is not None:
+    samples = open_named(args.data, args) if args.data else None
+    table = open_hard_pairs(args.hard_pairs, num_samples=len(samples), verify=True) if args.hard_pairs and samples else None
+    if samples is not None and table is not None:
         check_same_dataset(samples.fingerprint, table.fingerprint, ours_name=args.data, theirs_name=args.hard_pairs)
+    prompts = read_prompts(args.prompts) if args.zero_shot else []
     encoder = load_encoder(args.model, args.pretrained, device=args.device)
-    embedded = embed(samples, from_encoder(encoder, args.device), batch_size=args.batch_size, workers=args.workers, device=args.device)
+    options: Options = {"batch_size": args.batch_size, "workers": args.workers, "device": args.device}
+    if samples is not None:
+        _retrieval(args, samples, table, encoder, options)
+    classified = {}
+    if args.zero_shot:
+        classified["zero_shot"] = {"folder": args.zero_shot, **zero_shot(args.zero_shot, encoder, prompts, options)}
+    if args.linear_probe:
+        classified["linear_probe"] = {"folder": args.linear_probe, **probe(args.linear_probe, encoder, options)}
+    if classified:
+        write_json(args.out / "classes.json", {**encoder.description, "pretrained": args.pretrained or "", **classified})
+        print(json.dumps(classified))
+        print(f"classes: {args.out / 'classes.json'}", file=sys.stderr)
+    return Exit.OK
+
+
+def _retrieval(args: argparse.Namespace, samples: Samples, table: HardPairTable | None, encoder: Encoder, options: Options) -> None:
+    embedded = embed(samples, from_encoder(encoder, args.device), **options)  # type: ignore[arg-type]
     metrics, arrays = evaluate(samples, embedded, table, ties=args.ties)
     record = {
         "method": args.method,
@@ -180,7 +205,6 @@ def main(argv: list[str] | None = None) -> int:
     register(args.out.parent / "run_registry.csv", record)
     print(json.dumps(metrics))
     print(f"evaluation: {args.out / 'evaluation.json'}", file=sys.stderr)
-    return Exit.OK
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -95,6 +97,29 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+HEAD = "embedding_head"
+"""First word of the entries that metric learning adds to a checkpoint's weights (``training.metric.head``)."""
+
+
+def checkpoint_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """A checkpoint's weights by name, those of a run of several processes, too."""
+    content = load_checkpoint(path)
+    return {name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
+
+
+@contextlib.contextmanager
+def loadable(pretrained: str | None) -> Iterator[str | None]:
+    """A checkpoint as OpenCLIP can load it: where it has the head of metric learning, a copy without it, gone after the block."""
+    state = checkpoint_weights(pretrained) if pretrained and os.path.isfile(pretrained) else {}
+    if not any(name.startswith(f"{HEAD}.") for name in state):
+        yield pretrained
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        place = os.path.join(folder, "model.pt")
+        torch.save({"state_dict": {name: value for name, value in state.items() if not name.startswith(f"{HEAD}.")}}, place)
+        yield place
+
+
 def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:
     """The word list a checkpoint of ours carries; ``None`` for any other."""
     return load_checkpoint(path).get("vocabulary")
@@ -158,7 +183,8 @@ def weights_error(error: Exception, model_name: str, pretrained: str | None) -> 
 
 def _create(model_name: str, pretrained: str | None, device: str, cache_dir: str | None) -> tuple[nn.Module, Callable]:
     try:
-        model, _, transform = open_clip.create_model_and_transforms(model_name, pretrained, device=device, cache_dir=cache_dir)
+        with loadable(pretrained) as weights:
+            model, _, transform = open_clip.create_model_and_transforms(model_name, weights, device=device, cache_dir=cache_dir)
     except WEIGHTS_ERRORS as error:
         raise weights_error(error, model_name, pretrained) from None
     return model, transform

@@ -66,13 +66,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def config_first(argv: list[str]) -> list[str]:
-    """The command line with its ``--config FILE`` moved to the front, so that every other flag overrides the file."""
+    """The command line with its ``--config FILE`` and ``--preset NAME`` moved to the front, so that every other flag overrides them."""
     first, rest, words = [], [], iter(argv)
     for word in words:
-        if word == "--config":
+        if word in ("--config", "--preset"):
             first += [word, *(value for value in [next(words, None)] if value is not None)]
         else:
-            (first if word.startswith("--config=") else rest).append(word)
+            (first if word.startswith(("--config=", "--preset=")) else rest).append(word)
     return first + rest
 
 

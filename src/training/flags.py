@@ -14,8 +14,12 @@ from training.batching import BATCHING, CHOICES, NEIGHBOURHOODS, open_stored_emb
 from training.config import add_config
 from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
+from training.metric.flags import add_metric, check_metric
+from training.metric.losses import METRIC
 from training.upstream import world_info
 
+NAMES = (*LOSSES, *METRIC)
+"""Of ``--loss-fn``."""
 NEED_OUR_BATCHES = (
     "loss_fn",
     "margin_weight",
@@ -53,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_batches(parser.add_argument_group("hard pairs and batches"))
     _add_loss(parser.add_argument_group("loss"))
     _add_sanw(parser.add_argument_group("similarity-aware negative weights (SANW)"))
+    add_metric(parser.add_argument_group("metric learning with labels"), _add)
 
 
 def _add_batches(batches: argparse._ArgumentGroup) -> None:
@@ -111,7 +116,7 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
 
 
 def _add_loss(loss: argparse._ArgumentGroup) -> None:
-    _add(loss, "--loss-fn", default="clip_ce", type=_loss_name, metavar="{" + ",".join(LOSSES) + "}", help="default: clip_ce")
+    _add(loss, "--loss-fn", default="clip_ce", type=_loss_name, metavar="{" + ",".join(NAMES) + "}", help="default: clip_ce")
     _add(
         loss,
         "--false-negative-mask",
@@ -170,8 +175,8 @@ def _add_sanw(sanw: argparse._ArgumentGroup) -> None:
 
 def _loss_name(name: str) -> str:
     name = {"baseline": "clip_ce"}.get(name, name).replace("-", "_")  # CLIPSE's code says baseline, its README clip_ce
-    if name not in LOSSES:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(LOSSES)}, not {name!r}")
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(NAMES)}, not {name!r}")
     return name
 
 
@@ -189,12 +194,13 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         args.siglip = True
     ours = any(getattr(args, name) != parser.get_default(name) for name in NEED_OUR_BATCHES) or args.false_negative_mask
     if ours and args.batching is None:
-        args.batching = "random"
+        args.batching = "m-per-class" if args.loss_fn in METRIC and args.loss_fn != "arcface" else "random"
     if args.false_negative_mask is None:
         args.false_negative_mask = args.batching is not None
     if args.margin_weight is None:
         args.margin_weight = 0.3 if args.loss_fn == "helip" else 0.0
     _check_unread(parser, args)
+    check_metric(parser, args)
     if args.batching is None:
         return args
     _check_numbers(args)

@@ -19,7 +19,7 @@ from formats.errors import bad_input, non_finite, usage
 from towers.load import (
     WEIGHTS_ERRORS,
     checkpoint_vocabulary,
-    load_checkpoint,
+    loadable,
     make_tokenizer,
     max_vocabulary,
     register_configs,
@@ -29,6 +29,8 @@ from towers.load import (
 from towers.words import build_vocabulary
 from training import data as our_data
 from training import losses, upstream
+from training.metric.flags import add_head, build_metric_loss
+from training.metric.losses import METRIC
 from training.samplers import ANCHOR, MINED, RANDOM, RESERVE
 from training.similarities import duplicate_source, similarity_source
 
@@ -39,6 +41,7 @@ STEP_COLUMNS = [
     "contrastive_loss",
     "margin_loss",
     "geometry_loss",
+    "metric_loss",
     "temp",
     "lr",
     "pos_logit",
@@ -72,17 +75,17 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
         and pretrained not in open_clip.list_pretrained_tags_by_model(model_name)
     ):
         raise usage(f"--pretrained is no file, and no tag of {model_name}", where=pretrained, fix="check the path")
-    if pretrained and os.path.isfile(pretrained):
-        load_checkpoint(pretrained)  # a torn one is told as such
     try:
-        return open_clip.create_model_and_transforms(model_name, pretrained, **options)
+        with loadable(pretrained) as weights:
+            return open_clip.create_model_and_transforms(model_name, weights, **options)
     except WEIGHTS_ERRORS as error:
         raise weights_error(error, model_name, pretrained) from None
 
 
 def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
-    """Changes to the model before it is wrapped for several processes: ``--freeze-bn-stats``."""
-    return open_clip.utils.freeze_batch_norm_2d(model) if args.freeze_bn_stats else model
+    """Changes to the model before it is wrapped for several processes: ``--freeze-bn-stats``, and the head that metric losses are about."""
+    model = open_clip.utils.freeze_batch_norm_2d(model) if args.freeze_bn_stats else model
+    return add_head(model, args, our_data.open_training_samples(args)) if args.loss_fn in METRIC else model
 
 
 def get_tokenizer(args: argparse.Namespace) -> Callable:
@@ -124,8 +127,8 @@ class RunLoss(nn.Module):
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__()
-        self.loss = losses.build_loss(args)
         samples = our_data.open_training_samples(args)
+        self.loss = build_metric_loss(args, samples) if args.loss_fn in METRIC else losses.build_loss(args)
         self.source = similarity_source(args, samples, create_model_and_transforms)
         self.stored = duplicate_source(args, samples)
         self.max_bad_fraction = args.max_bad_fraction

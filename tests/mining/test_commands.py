@@ -11,22 +11,6 @@ from formats.samples import open_samples
 from tests.helpers import run
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    import torch
-
-    from towers.load import _create, max_vocabulary, register_configs
-    from towers.words import build_vocabulary
-
-    register_configs()
-    torch.manual_seed(0)
-    model, _ = _create("hardpairs-test", None, "cpu", None)
-    path = tmp_path_factory.mktemp("model") / "epoch_1.pt"
-    words = build_vocabulary((f"picture number {i}" for i in range(40)), max_vocabulary("hardpairs-test"))
-    torch.save({"epoch": 1, "state_dict": model.state_dict(), "vocabulary": words}, path)
-    return path
-
-
 def embed(source, checkpoint, out, *more):
     flag = "--csv" if str(source).endswith("csv") else "--shards"
     return run(

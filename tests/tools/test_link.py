@@ -142,3 +142,29 @@ def test_the_best_weight_is_found_between_grid_points():
     weight, tried = best_weight(lambda w: -((w - 0.637) ** 2))
     assert abs(weight - 0.637) < 0.01 and len(tried) < 25 and list(tried) == sorted(tried)
     assert best_weight(lambda w: 1.0)[0] == pytest.approx(0.5, abs=0.06)  # all equal: the middle
+
+
+def test_the_best_of_several_checkpoints(news, checkpoint, capsys):
+    folder, _ = news
+    for name in ("a.pt", "b.pt"):
+        (folder / name).write_bytes(checkpoint.read_bytes())
+    with_model = flags(folder, "--model", "hardpairs-test", "--pretrained", f"{folder}/[ab].pt", "--im-wt", "1")[2:]
+    assert main(with_model) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert sorted(told["checkpoints"]) == [f"{folder}/a.pt", f"{folder}/b.pt"] and told["test"]["labels"] == 18
+    with pytest.raises(UserError, match="no checkpoint matches"):
+        main(flags(folder, "--model", "hardpairs-test", "--pretrained", f"{folder}/x*.pt")[2:])
+
+
+def test_rows_without_a_direction_are_named(news):
+    folder, _ = news
+    image = np.load(folder / "emb/img_emb/img_emb_0.npy")
+    image[5] = np.nan
+    np.save(folder / "img_emb_0.npy", image)
+    (folder / "plain/img_emb").mkdir(parents=True)
+    (folder / "plain/text_emb").mkdir()
+    (folder / "img_emb_0.npy").rename(folder / "plain/img_emb/img_emb_0.npy")
+    (folder / "plain/text_emb/text_emb_0.npy").write_bytes((folder / "emb/text_emb/text_emb_0.npy").read_bytes())
+    with pytest.raises(UserError, match="zero or not finite") as error:
+        main(["--embeddings", f"{folder}/plain", "--threshold", "0.2", "--out", f"{folder}/out"])
+    assert error.value.code == 6 and "[5]" in error.value.text()

@@ -11,7 +11,7 @@ from evaluation.clustering import compare_clusters
 from evaluation.linkage import Cuts, Tree, all_cuts, single_linkage
 from evaluation.pooling import pooled
 from formats.embeddings import Embeddings
-from formats.errors import bad_input, usage
+from formats.errors import bad_input, non_finite, usage
 from formats.samples import Samples
 
 
@@ -37,8 +37,8 @@ class Rows:
             raise bad_input(f"{len(numbers)} embeddings: there is nothing to link")
         labels = np.full(len(numbers), -1, np.int64) if samples is None else row_labels(samples, numbers)
         keys = [samples.keys[row] for row in numbers] if samples is not None else [str(row) for row in numbers]
-        image, text = (np.asarray(side[:], np.float32) for side in (embeddings.image, embeddings.text))
-        return cls(_unit(image), _unit(text), numbers, keys, labels)
+        image, text = (_unit(np.asarray(side[:], np.float32), numbers) for side in (embeddings.image, embeddings.text))
+        return cls(image, text, numbers, keys, labels)
 
     def pooled(self, image_weight: float) -> np.ndarray:
         """(M, D) rows to link by; a weight of 0 or 1 takes one side, which may then be of any width."""
@@ -59,8 +59,14 @@ def row_labels(samples: Samples, rows: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+def _unit(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = numbers[~(np.isfinite(lengths) & (lengths > 1e-12))[:, 0]]
+    if len(bad):
+        raise non_finite(
+            f"{len(bad)} embeddings are zero or not finite", where=f"rows {bad[:10].tolist()}", fix="embed again without these rows"
+        )
+    return rows / lengths
 
 
 @dataclass(frozen=True)

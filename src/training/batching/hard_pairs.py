@@ -6,7 +6,7 @@ import numpy as np
 
 from formats.errors import usage
 from formats.hard_pairs import HardPairTable
-from training.batching.partners import WEIGHTS, CycleDraw, Draw, WeightedDraw, choose_partners, list_weights
+from training.batching.partners import WEIGHTS, CycleDraw, Draw, UniformDraw, WeightedDraw, choose_partners, list_weights
 from training.batching.plan import ANCHOR, MINED, RANDOM
 from training.batching.rows import RowSet
 from training.batching.sampler import BatchSampler, targets_of_step
@@ -119,6 +119,8 @@ class HardPairBatchSampler(BatchSampler):
         depth = min(self.hard_topk, self.table.indices.shape[1])
         if self.hard_choice == "cycle":
             return CycleDraw(targets, count, depth, epoch * self.hard_per_target, self.seed)
+        if self.hard_choice == "uniform":
+            return UniformDraw(count, rng)
         places = np.arange(depth)
         ranks = first[:, None] + places
         deepest = self.table.indices.shape[1] - 1

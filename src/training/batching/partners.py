@@ -39,6 +39,30 @@ class WeightedDraw:
         return place
 
 
+class UniformDraw:
+    """Draws places without replacement, all of a list alike: what ``WeightedDraw`` does with equal weights, without a table of them.
+
+    Args:
+        lengths: (T,) places of the lists.
+    """
+
+    def __init__(self, lengths: np.ndarray, rng: np.random.Generator) -> None:
+        self._left, self._rng = np.array(lengths, np.int64), rng
+        self._drawn = np.empty((len(lengths), 0), np.int64)  # ascending in each row; places of rows that drew nothing are out of the way
+
+    def next(self, targets: np.ndarray) -> np.ndarray:
+        left = self._left[targets]
+        place = np.minimum((self._rng.random(len(targets)) * left).astype(np.int64), left - 1)  # among those that are left
+        for drawn in self._drawn[targets].T:
+            place += place >= drawn
+        some = left > 0
+        self._left[targets[some]] -= 1
+        column = np.full((len(self._left), 1), np.iinfo(np.int64).max)
+        column[targets[some], 0] = place[some]
+        self._drawn = np.sort(np.concatenate([self._drawn, column], axis=1), axis=1)
+        return np.where(some, place, -1)
+
+
 class CycleDraw:
     """Each target goes through its list in an order of its own, on from where it stood an epoch ago: L / p epochs see all L once.
 

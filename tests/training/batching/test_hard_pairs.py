@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from formats.errors import UserError
 from tests.training.batching.helpers import all_ranks, check_batches, epoch, random_table, table_of
 from training.batching.hard_pairs import CHOICES
+from training.batching.partners import UniformDraw
 from training.samplers import ANCHOR, MINED, RANDOM, HardPairBatchSampler
 
 
@@ -163,3 +164,18 @@ def test_sizes_that_do_not_fit(options, says):
     with pytest.raises(UserError, match=says) as error:
         HardPairBatchSampler(30, random_table(30, 3), **options)
     assert error.value.code == 2
+
+
+def test_uniform_draws_go_through_a_list_without_repetition():
+    """As the draw by equal weights does, with the same chances."""
+    lengths, counts = np.array([5, 0, 3, 1]), np.zeros((4, 5))
+    for seed in range(3000):
+        draw = UniformDraw(lengths, np.random.default_rng(seed))
+        drawn = [draw.next(np.arange(4)), draw.next(np.array([2, 0])), *(draw.next(np.array([0, 2, 3])) for _ in range(4))]
+        of_first = [drawn[0][0], drawn[1][1], *(places[0] for places in drawn[2:])]
+        assert sorted(of_first) == [-1, 0, 1, 2, 3, 4] and of_first[-1] == -1
+        assert sorted([drawn[0][2], drawn[1][0], *(places[1] for places in drawn[2:])]) == [-1, -1, -1, 0, 1, 2]
+        assert drawn[0][1] == -1 and drawn[0][3] == 0 and drawn[2][2] == -1
+        counts[0, of_first[1]] += 1
+        counts[2, drawn[0][2]] += 1
+    assert abs(counts[0] - 600).max() < 110 and abs(counts[2, :3] - 1000).max() < 130  # five standard deviations

@@ -1,0 +1,209 @@
+"""The flags of metric learning, and what they become."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import open_clip
+import torch
+from torch import nn
+
+from formats.errors import bad_input, usage
+from towers.load import checkpoint_weights
+from training.losses.gather import World
+from training.metric.head import KINDS, EmbeddingHead, attach, head_state
+from training.metric.losses import METRIC, MINED, MINERS, NEEDS, MetricLoss, Numbers, make_miner
+
+if TYPE_CHECKING:
+    from formats.samples import Samples
+
+PRESETS: dict[str, tuple[str, ...]] = {
+    "clippings-supcon": (
+        *("--loss-fn", "supcon", "--embed", "pooled", "--im-wt", "0.3", "--metric-temperature", "0.1", "--batching", "m-per-class"),
+        *("--m-per-class", "3", "--batch-size", "153", "--lr", "5e-9", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6"),
+    ),
+    "clippings-contrastive": (
+        *("--loss-fn", "contrastive", "--embed", "pooled", "--im-wt", "0.3", "--metric-margin", "0", "--metric-negative-margin", "0.5"),
+        *(
+            "--batching",
+            "m-per-class",
+            "--m-per-class",
+            "3",
+            "--batch-size",
+            "153",
+            "--lr",
+            "5e-9",
+            "--wd",
+            "0.001",
+            "--beta2",
+            "0.98",
+            "--eps",
+            "1e-6",
+        ),
+    ),
+    "clippings-pretrain": (
+        "--loss-fn",
+        "clip_ce",
+        "--batch-size",
+        "153",
+        "--lr",
+        "5e-6",
+        "--wd",
+        "0.001",
+        "--beta2",
+        "0.98",
+        "--eps",
+        "1e-6",
+    ),
+    "lc-arcface": (
+        *("--loss-fn", "arcface", "--embed", "image", "--metric-margin", "0.5", "--metric-scale", "64", "--batch-size", "128"),
+        *("--epochs", "40", "--lr", "1e-4", "--wd", "1e-4"),
+    ),
+    "lc-triplet": (
+        *("--loss-fn", "triplet", "--embed", "image", "--metric-margin", "0.2", "--batching", "m-per-class", "--m-per-class", "2"),
+        *("--batch-size", "64", "--epochs", "45", "--lr", "1e-4", "--wd", "1e-4"),
+    ),
+    "lc-clip": (
+        *(
+            "--loss-fn",
+            "clip_ce",
+            "--batch-size",
+            "64",
+            "--epochs",
+            "21",
+            "--lr",
+            "1e-4",
+            "--wd",
+            "1e-4",
+            "--beta2",
+            "0.98",
+            "--eps",
+            "1e-6",
+        ),
+        *("--grad-clip-norm", "1.0"),
+    ),
+    "lc-contrastive": (
+        *("--loss-fn", "contrastive_squared", "--embed", "image", "--metric-negative-margin", "0.5", "--batching", "m-per-class"),
+        *("--m-per-class", "2", "--batch-size", "16", "--epochs", "35", "--lr", "1e-4", "--wd", "1e-4"),
+    ),
+}
+"""CLIPPINGS' and the loss comparison's settings; what stands on the command line, too, wins. (The loss comparison's optimiser is Adam for two of
+its losses; here it is OpenCLIP's AdamW with the same numbers.)"""
+
+
+def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
+    add(group, "--preset", choices=PRESETS, action=_Preset, help="the settings of CLIPPINGS or of the loss comparison; other flags win")
+    add(group, "--embed", choices=KINDS, help="what metric losses are about (default with them: image)")
+    add(group, "--im-wt", type=float, default=0.5, help="pooled: the image's weight")
+    add(group, "--learn-im-wt", action="store_true", help="pooled: the weight is learned, from --im-wt on")
+    add(group, "--mlp-layers", type=int, default=2, help="mlp: its linear layers")
+    add(group, "--miner", choices=MINERS, default="none", help="which triplets or pairs of a batch count")
+    add(group, "--metric-temperature", type=float, help="supcon: 0.1")
+    add(group, "--metric-margin", type=float, help="triplet: 0.2; contrastive, of positives: 0; arcface, in radians: 0.5")
+    add(group, "--metric-negative-margin", type=float, help="contrastive, of negatives: 0.5")
+    add(group, "--metric-scale", type=float, help="arcface: 64")
+
+
+class _Preset(argparse.Action):
+    def __call__(self, parser, namespace, value, option_string=None) -> None:
+        setattr(namespace, self.dest, value)
+        parser.parse_args(list(PRESETS[value]), namespace)
+
+
+def check_metric(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Raises UserError (exit 2) for flags that have no effect or make no sense together; fills in ``--embed``."""
+    flags = (
+        "embed",
+        "im_wt",
+        "learn_im_wt",
+        "mlp_layers",
+        "miner",
+        "metric_temperature",
+        "metric_margin",
+        "metric_negative_margin",
+        "metric_scale",
+    )
+    given = [name for name in flags if getattr(args, name) != parser.get_default(name)]
+    if args.loss_fn not in METRIC:
+        if given:
+            raise usage(
+                f"--{given[0].replace('_', '-')} has no effect with --loss-fn {args.loss_fn}", fix=f"--loss-fn {' or '.join(METRIC)}"
+            )
+        return
+    args.embed = args.embed or "image"
+    for name in given:
+        number = name.removeprefix("metric_")
+        if number in NEEDS and args.loss_fn not in NEEDS[number]:
+            raise usage(
+                f"--{name.replace('_', '-')} has no effect with --loss-fn {args.loss_fn}", fix=f"it is for {', '.join(NEEDS[number])}"
+            )
+        if number in NEEDS and not (0 <= getattr(args, name) < math.inf):
+            raise usage(f"--{name.replace('_', '-')} must be a number from 0, not {getattr(args, name)}")
+    for name in ("margin_weight", "geometry_weight", "loss_block_rows", "false_negative_embeddings"):
+        if getattr(args, name):
+            raise usage(f"--{name.replace('_', '-')} has no effect with --loss-fn {args.loss_fn}")
+    rules = {
+        "--im-wt must lie in [0, 1]": 0 <= args.im_wt <= 1,
+        "--im-wt and --learn-im-wt are for --embed pooled": args.embed == "pooled" or not {"im_wt", "learn_im_wt"} & set(given),
+        "--mlp-layers is for --embed mlp": args.embed == "mlp" or "mlp_layers" not in given,
+        "--mlp-layers must be at least 1": args.mlp_layers >= 1,
+        f"--miner is for --loss-fn {' and '.join(MINED)}": args.miner == "none" or args.loss_fn in MINED,
+        "--metric-temperature must be above 0": args.metric_temperature is None or args.metric_temperature > 0,
+        "--metric-scale must be above 0": args.metric_scale is None or args.metric_scale > 0,
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise usage(rule)
+
+
+def class_groups(samples: Samples) -> torch.Tensor:
+    """(C,) ascending group ids of the labelled rows that can be used.
+
+    Raises:
+        UserError: exit 3 when there are fewer than two.
+    """
+    usable = samples.labelled.copy()
+    usable[list(samples.rejected)] = False
+    groups = np.unique(samples.groups[usable])
+    if len(groups) < 2:
+        raise bad_input(f"the data has {len(groups)} classes", where=samples.source, fix="--csv-label-key names the column of labels")
+    return torch.from_numpy(groups)
+
+
+def add_head(model: nn.Module, args: argparse.Namespace, samples: Samples) -> nn.Module:
+    """The model with the head that the options name; its weights are those of ``--pretrained`` where that has such a head."""
+    classes = len(class_groups(samples)) if args.loss_fn == "arcface" else 0
+    options = {"image_weight": args.im_wt, "learned": args.learn_im_wt, "layers": args.mlp_layers}
+    head = EmbeddingHead(args.embed, feature_width(args.model), classes=classes, **options)
+    stored = head_state(checkpoint_weights(args.pretrained)) if args.pretrained and os.path.isfile(args.pretrained) else {}
+    if {name: value.shape for name, value in stored.items()} == {name: value.shape for name, value in head.state_dict().items()}:
+        head.load_state_dict(stored)
+    elif stored:
+        logging.warning(f"The head of {args.pretrained} is of another shape; this one starts anew.")
+    return attach(model, head.to(next(model.parameters()).device))
+
+
+def feature_width(model_name: str) -> int:
+    """Numbers of a model's image and text features."""
+    return open_clip.get_model_config(model_name)["embed_dim"]
+
+
+def build_metric_loss(args: argparse.Namespace, samples: Samples) -> MetricLoss:
+    """The metric loss that the options name. Checks that there are labels at all."""
+    groups, width = class_groups(samples), feature_width(args.model)
+    numbers = Numbers(args.metric_temperature, args.metric_margin, args.metric_negative_margin, args.metric_scale)
+    sizes: dict[str, Any] = {"classes": len(groups), "width": 2 * width if args.embed == "mlp" else width}
+    world = World(args.rank, args.world_size, args.local_loss, args.gather_with_grad)
+    return MetricLoss(
+        METRIC[args.loss_fn](numbers, **sizes),
+        make_miner(args.miner, numbers),
+        classes=groups if args.loss_fn == "arcface" else None,
+        world=world,
+        accumulate=args.accum_freq,
+    )

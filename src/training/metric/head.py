@@ -1,0 +1,85 @@
+"""What metric losses see of a row: its image, its text, both pooled, or an MLP over both; with ArcFace's class weights beside it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from towers.load import HEAD
+
+KINDS = ("image", "text", "pooled", "mlp")
+
+
+class EmbeddingHead(nn.Module):
+    """One unit vector of a row, from its image and text features.
+
+    pooled: normalise(w * image + (1 - w) * text) (CLIPPINGS, arXiv 2304.03464). mlp: CLIPPINGS' MLP over both side by side: [2D -> D,
+    ReLU, dropout] and so on, then -> 2D.
+
+    Args:
+        kind: one of ``KINDS``. width: D of the features.
+        image_weight: w; ``learned``: it is a parameter, kept in (0, 1) by a sigmoid.
+        layers: linear layers of the MLP.
+        classes: C of ArcFace's class weights (C, embedding width); 0: none.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        width: int,
+        *,
+        image_weight: float = 0.5,
+        learned: bool = False,
+        layers: int = 2,
+        dropout: float = 0.1,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.kind, self.width = kind, 2 * width if kind == "mlp" else width
+        if kind == "pooled" and learned:
+            self.weight_logit = nn.Parameter(torch.logit(torch.tensor(image_weight, dtype=torch.float32), eps=1e-3))
+        elif kind == "pooled":
+            self.register_buffer("image_weight", torch.tensor(image_weight, dtype=torch.float32))
+        if kind == "mlp":
+            self.mlp = _mlp(2 * width, width, layers, dropout)
+        if classes:
+            self.class_weights = nn.Parameter(nn.init.xavier_normal_(torch.empty(classes, self.width)))
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """(B, D) unit features of each side -> (B, D) or, for the MLP, (B, 2D) unit rows."""
+        if self.kind in ("image", "text"):
+            return F.normalize(image if self.kind == "image" else text, dim=-1)
+        if self.kind == "mlp":
+            return F.normalize(self.mlp(torch.cat((image, text), dim=-1)), dim=-1)
+        weight = self.weight_logit.sigmoid() if hasattr(self, "weight_logit") else self.image_weight
+        return F.normalize(weight * image + (1 - weight) * text, dim=-1)
+
+
+def _mlp(width: int, hidden: int, layers: int, dropout: float) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    inside = width
+    for _ in range(layers - 1):
+        parts += [nn.Linear(inside, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        inside = hidden
+    return nn.Sequential(*parts, nn.Linear(inside, width))
+
+
+def attach(model: nn.Module, head: EmbeddingHead) -> nn.Module:
+    """Makes the head a part of the model, so that it is optimised, saved and loaded with it: the model's output gets ``embedding``, and with
+    class weights ``class_weights``. A model that returns tuples (outside of training) is left alone."""
+    model.add_module(HEAD, head)
+
+    def add_embedding(_: nn.Module, __: tuple, outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if not isinstance(outputs, dict) or outputs.get("image_features") is None or outputs.get("text_features") is None:
+            return outputs
+        more = {"class_weights": head.class_weights} if hasattr(head, "class_weights") else {}
+        return {**outputs, "embedding": head(outputs["image_features"], outputs["text_features"]), **more}
+
+    model.register_forward_hook(add_embedding)
+    return model
+
+
+def head_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The head's entries of a model's state, without the head's name."""
+    return {name.removeprefix(f"{HEAD}."): value for name, value in state.items() if name.startswith(f"{HEAD}.")}

@@ -1,0 +1,84 @@
+"""tools.evaluate on folders of classes; retrieval is tested where it is used (tests/test_quickstart.py, tests/evaluation)."""
+
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from formats.errors import UserError
+from tests.helpers import picture
+from tools.evaluate import main
+from towers.load import load_encoder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Classes of pictures that are all alike within a class, so that a probe can tell them; and one that is no picture."""
+    for part, count in (("train", 4), ("test", 2)):
+        for i, name in enumerate(("picture", "number", "7")):
+            for j in range(count):
+                path = tmp_path / "data" / part / name / f"{j}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(picture(i))
+    (tmp_path / "data/test/7/broken.jpg").write_bytes(b"")
+    return tmp_path
+
+
+def flags(folder, checkpoint, *more):
+    return [
+        "--model",
+        "hardpairs-test",
+        "--pretrained",
+        str(checkpoint),
+        "--out",
+        f"{folder}/out",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+        *more,
+    ]
+
+
+def test_zero_shot_is_openclips_classifier(folders, checkpoint, capsys):
+    (folders / "prompts.txt").write_text("picture {}\n\nnumber {}\n")
+    command = flags(folders, checkpoint, "--zero-shot", f"{folders}/data/test", "--prompts", f"{folders}/prompts.txt")
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)["zero_shot"]
+    assert (found["classes"], found["pictures"], found["prompts"]) == (3, 6, 2)
+    encoder = load_encoder("hardpairs-test", str(checkpoint))
+    names = ["7", "number", "picture"]
+    with torch.no_grad():
+        texts = [encoder.model.encode_text(encoder.tokenizer([f"picture {n}", f"number {n}"]), normalize=True).mean(0) for n in names]
+        from formats.images import decode
+
+        pixels = torch.stack([encoder.transform(decode(picture({"picture": 0, "number": 1, "7": 2}[n]))) for n in names])
+        scores = encoder.model.encode_image(pixels, normalize=True) @ torch.nn.functional.normalize(torch.stack(texts), dim=1).T
+    expected = np.mean([int(scores[i].argmax()) == i for i in range(3)])
+    assert found["top-1"] == pytest.approx(expected)
+    assert json.loads((folders / "out/classes.json").read_text())["zero_shot"] == found
+    assert len(open_clip.OPENAI_IMAGENET_TEMPLATES) == 80
+
+
+def test_a_linear_probe_on_frozen_features(folders, checkpoint, capsys):
+    assert main(flags(folders, checkpoint, "--linear-probe", f"{folders}/data")) == 0
+    found = json.loads(capsys.readouterr().out)["linear_probe"]
+    assert found["top-1"] == 1 and found["classes"] == 3 and found["pictures"] == 6
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        ((), 2, "nothing to evaluate on"),
+        (("--zero-shot", "nowhere"), 2, "no such folder"),
+        (("--linear-probe", "FOLDER/data/train"), 2, "train/CLASS"),
+        (("--zero-shot", "FOLDER/data/test", "--prompts", "FOLDER/data/test/7/broken.jpg"), 3, "one {} for the class"),
+        (("--zero-shot", "FOLDER/data/test/7"), 3, "not in folders of two classes"),
+    ],
+)
+def test_wrong_input(folders, checkpoint, more, code, says):
+    with pytest.raises(UserError) as error:
+        main(flags(folders, checkpoint, *(word.replace("FOLDER", str(folders)) for word in more)))
+    assert error.value.code == code and says in error.value.text()

@@ -1,0 +1,123 @@
+"""Metric losses in the trainer: real runs on labelled pictures, the head saved, loaded and left out, flags that do not go together."""
+
+import csv
+
+import pytest
+import torch
+
+from formats.errors import UserError
+from tests.helpers import picture, run
+from tests.training.test_trainer import SAME_PIXELS, steps, train
+from towers.load import checkpoint_weights
+from training.main import config_first
+from training.metric.flags import PRESETS
+from training.upstream import patched
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A CSV of 40 pictures of ten classes; two rows say 999 and one says nothing."""
+    path = tmp_path / "labelled.csv"
+    (tmp_path / "images").mkdir()
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_path", "text", "label"])
+        for i in range(40):
+            (tmp_path / f"images/{i}.jpg").write_bytes(picture(i))
+            writer.writerow([tmp_path / f"images/{i}.jpg", f"picture number {i}", {5: "999", 6: "999", 7: ""}.get(i, f"class {i // 4}")])
+    return path
+
+
+def data(path):
+    keys = ("--csv-separator", ",", "--csv-img-key", "image_path", "--csv-caption-key", "text", "--csv-label-key", "label")
+    return ("--train-data", str(path), *keys, "--unlabelled", "999", "--freeze-bn-stats", *SAME_PIXELS)
+
+
+def weights(logs, name):
+    return checkpoint_weights(logs / name / "checkpoints/epoch_1.pt")
+
+
+def moved(logs, one, other):
+    """Entries of two checkpoints that differ, by first words."""
+    first, second = (weights(logs, name) for name in (one, other))
+    return {name.split(".")[0] for name in first if name in second and not torch.equal(first[name], second[name])}
+
+
+def test_one_and_two_processes_train_the_same(labelled, tmp_path):
+    flags = (
+        *data(labelled),
+        "--loss-fn",
+        "supcon",
+        "--embed",
+        "pooled",
+        "--im-wt",
+        "0.3",
+        "--learn-im-wt",
+        "--m-per-class",
+        "2",
+        "--max-steps",
+        "3",
+        "--eps",
+        "1e-3",  # Adam's default makes steps of full size out of rounding, where a gradient is 0 (a key's bias)
+    )
+    one = train(tmp_path, "one", *flags, "--batch-size", "16")
+    assert one.returncode == 0, one.stderr
+    two = train(tmp_path, "two", *flags, "--batch-size", "8", processes=2)
+    assert two.returncode == 0, two.stderr
+    losses = [[float(row["metric_loss"]) for row in steps(tmp_path, name)] for name in ("one", "two")]
+    assert len(losses[0]) == 3 and losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0][0] > 0
+    first, second = (weights(tmp_path, name) for name in ("one", "two"))
+    assert "embedding_head.weight_logit" in first
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_class_weights_are_trained_saved_and_loaded(labelled, tmp_path):
+    flags = (*data(labelled), "--loss-fn", "arcface", "--embed", "mlp", "--batch-size", "10", "--accum-freq", "2", "--max-steps", "1")
+    done = train(tmp_path, "a", *flags)
+    assert done.returncode == 0, done.stderr
+    assert weights(tmp_path, "a")["embedding_head.class_weights"].shape[0] == 10
+    start = str(tmp_path / "a/checkpoints/epoch_1.pt")
+    again = train(tmp_path, "b", *flags, "--pretrained", start, "--lr", "1e-30")
+    assert again.returncode == 0, again.stderr
+    assert moved(tmp_path, "a", "b") == set()  # the head went on from where it was
+    embed = ("python", "-m", "mining.embed", "--csv", str(labelled), "--csv-img-key", "image_path", "--csv-caption-key", "text")
+    done = run(*embed, "--model", "hardpairs-test", "--pretrained", start, "--out", str(tmp_path / "emb"))
+    assert done.returncode == 0, done.stderr  # for OpenCLIP the head is not there
+    resumed = train(tmp_path, "a", *flags, "--resume", "latest", "--epochs", "2", "--max-steps", "2")
+    assert resumed.returncode == 0, resumed.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--embed", "pooled"), "--embed has no effect with --loss-fn clip_ce"),
+        (("--loss-fn", "supcon", "--metric-scale", "3"), "it is for arcface"),
+        (("--loss-fn", "supcon", "--miner", "batch-hard"), "--miner is for --loss-fn triplet and contrastive"),
+        (("--loss-fn", "triplet", "--im-wt", "0.2"), "are for --embed pooled"),
+        (("--loss-fn", "triplet", "--embed", "pooled", "--im-wt", "2"), "must lie in [0, 1]"),
+        (("--loss-fn", "triplet", "--metric-margin", "-1"), "must be a number from 0"),
+        (("--loss-fn", "supcon", "--metric-temperature", "0"), "must be above 0"),
+        (("--loss-fn", "arcface", "--geometry-weight", "0.1"), "--geometry-weight has no effect"),
+        (("--loss-fn", "arcface", "--csv-label-key", "nolabel"), "no column 'nolabel'"),
+    ],
+)
+def test_flags_that_do_not_go_together(labelled, flags, says):
+    with pytest.raises(UserError) as error:
+        patched("params").parse_args(["--model", "hardpairs-test", *data(labelled), "--batch-size", "8", *flags])
+    assert says in error.value.text()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_overridden_by_what_is_given(labelled, preset):
+    argv = ["--model", "hardpairs-test", *data(labelled), "--batch-size", "6", "--lr", "0.5", "--preset", preset]
+    more = ["--m-per-class", "2"] if "--m-per-class" in PRESETS[preset] else []
+    args = patched("params").parse_args(config_first([*argv, *more]))
+    assert args.batch_size == 6 and args.lr == 0.5
+    expected = dict(zip(PRESETS[preset][::2], PRESETS[preset][1::2], strict=True))
+    assert args.loss_fn == expected["--loss-fn"] and args.wd == float(expected["--wd"])
+
+
+def test_data_without_labels_is_refused(labelled, tmp_path):
+    done = train(tmp_path, "x", *data(labelled)[:8], "--loss-fn", "arcface", "--batch-size", "8")
+    assert done.returncode == 3 and "the data has 0 classes" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,1 @@
+"""What tools.evaluate measures beside retrieval."""
