@@ -65,7 +65,7 @@ def evaluate(
         both directions, and with a table ``*_beats`` per image row.
     """
     rows, groups = embedded.rows, samples.groups[embedded.rows]
-    _, distinct = np.unique(samples.positives[rows], axis=0, return_index=True)  # one text per (group, caption)
+    _, distinct = np.unique(np.stack([groups, samples.texts[rows]], axis=1), axis=0, return_index=True)
     distinct.sort()
     to_text = rank_positives(embedded.image, embedded.text[distinct], groups, groups[distinct])
     to_image = rank_positives(embedded.text[distinct], embedded.image, groups[distinct], groups)

@@ -86,10 +86,15 @@ class Samples:
         return dataset_fingerprint(zip(self.shards, self.keys, self.captions, strict=True))
 
     @cached_property
+    def texts(self) -> np.ndarray:
+        """Shape (N,), int64: rows with equal id have the same caption."""
+        return stable_ids(self.captions)
+
+    @cached_property
     def positives(self) -> np.ndarray:
         """Shape (N, 2 or 3), int64: group, image (where groups are given) and caption ids. Two rows are known positives when any is equal
         (not transitive)."""
-        columns = [self.groups, stable_ids(self.captions)]
+        columns = [self.groups, self.texts]
         if not np.array_equal(self.groups, self.images):
             columns.insert(1, self.images)
         return np.stack(columns, axis=1)

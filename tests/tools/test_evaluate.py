@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from formats.errors import UserError
+from formats.samples import open_samples
+from mining.stream import Embedded
 from tests.helpers import picture
-from tools.evaluate import main
+from tools.evaluate import evaluate, main
 from towers.load import load_encoder
 
 
@@ -40,6 +42,28 @@ def flags(folder, checkpoint, *more):
         "cpu",
         *more,
     ]
+
+
+def test_a_caption_is_one_item_of_its_groups_gallery_however_many_images_have_it(tmp_path):
+    """Two pictures of each of four things, one caption each thing: four texts, and a wrong one counts once."""
+    lines = [f"{tmp_path}/{i}.jpg,thing {i // 2},{i // 2}" for i in range(8)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["filepath,title,group", *lines]) + "\n")
+    samples = open_samples(tmp_path / "pairs.csv")
+    assert samples.positives.shape == (8, 3)  # images are told apart from groups here
+    text = np.repeat(np.eye(4, dtype=np.float32), 2, axis=0)
+    image = text[[2, 3, 0, 1, 4, 5, 6, 7]]  # things 0 and 1 are taken for each other
+    metrics, arrays = evaluate(samples, Embedded(image, text, np.arange(8), {}), None)
+    assert metrics["texts"] == 4 and len(arrays["text_rows"]) == 4
+    assert sorted(arrays["image_to_text_ranks"].tolist()) == [
+        1,
+        1,
+        1,
+        1,
+        4,
+        4,
+        4,
+        4,
+    ]  # among four texts: the wrong one, and ties against the model
 
 
 def test_zero_shot_is_openclips_classifier(folders, checkpoint, capsys):
