@@ -148,7 +148,7 @@ def make_plan(
                 row = capacity * ENTRY_BYTES + ROW_BYTES
                 fit = (allowed - fixed) // row
                 if fit >= min(rows, 8 * tile) or (fit >= min(tile, rows) and mapped and size <= SMALLEST):
-                    strip = rows if fit >= rows else int(fit) // tile * tile
+                    strip = max(rows, 1) if fit >= rows else int(fit) // tile * tile
                     return Plan(rows, pool, depth, capacity, tile, size, strip, mapped, fixed + strip * row, precision)
                 smallest = fixed + min(tile, rows) * row
     raise UserError(

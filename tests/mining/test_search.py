@@ -176,3 +176,9 @@ def test_senseless_arguments(options):
         hard_pairs(themed(5, 4), themed(5, 4), **options)
     with pytest.raises(ValueError):
         hard_pairs(themed(5, 4), themed(6, 4), top_k=1)
+
+
+def test_no_row_at_all():
+    for count, exclude in ((0, None), (2, [0, 1])):
+        indices, scores = hard_pairs(np.ones((count, 4), np.float32), np.ones((count, 3), np.float32), top_k=3, exclude=exclude)
+        assert indices.shape == scores.shape == (count, 3) and (indices == -1).all() and not scores.any()
