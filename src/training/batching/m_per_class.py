@@ -78,12 +78,18 @@ def class_groups(rows: np.ndarray, classes: np.ndarray, m: int, rng: np.random.G
     """
     order = sorted_by(classes, rng)
     rows, classes = rows[order], classes[order]
-    first = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1]])
-    sizes = np.diff(np.r_[first, len(rows)])
+    first = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1]]).astype(np.int32)  # 4 bytes a row here and below: epochs are large
+    sizes = np.diff(np.r_[first, np.int32(len(rows))])
     groups = -(-sizes // m)
-    of_class = np.repeat(np.arange(len(first)), groups)
-    number = np.arange(len(of_class)) - np.repeat(groups.cumsum() - groups, groups)  # of the group in its class
-    place = number[:, None] * m + np.arange(m)  # (groups, m)
+    of_class = np.repeat(np.arange(len(first), dtype=np.int32), groups)
+    number = np.arange(len(of_class), dtype=np.int32) - np.repeat(
+        groups.cumsum(dtype=np.int32) - groups, groups
+    )  # of the group in its class
+    place = number[:, None] * np.int32(m) + np.arange(m, dtype=np.int32)  # (groups, m)
     size = sizes[of_class, None]
-    found = rows[first[of_class, None] + place % size]
-    return np.where((place < size) | (size >= m), found, -1)
+    empty = (place >= size) & (size < m)
+    place %= size
+    place += first[of_class, None]
+    found = rows[place]
+    found[empty] = -1
+    return found
