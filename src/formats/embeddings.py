@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from formats.atomic import atomic_open
 from formats.columns import load_column
-from formats.errors import bad_input, mismatch
+from formats.errors import bad_input, mismatch, usage
 from formats.manifest import NAME, read_manifest, stable_ids, write_manifest
 from formats.stacked import Stacked
 
@@ -136,11 +136,13 @@ def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> 
     ``caption``. Columns ``row``, ``group``, ``same_image`` and ``caption`` are read as those of a folder's metadata.
 
     Raises:
-        UserError: exit 3 for missing or unreadable parts, exit 4 when rows or manifest do not fit together.
+        UserError: exit 2 when nothing is there, exit 3 for missing or unreadable parts, exit 4 when rows or manifest do not fit together.
     """
     folder = Path(folder)
     if folder.suffix == ".parquet":
         return _open_parquet(folder)
+    if not folder.exists():
+        raise usage("no such folder", where=str(folder), fix="python -m mining.embed makes one")
     manifest = read_manifest(folder, verify=verify) if (folder / NAME).is_file() else {}
     image, text = _read_parts(folder, "img_emb"), _read_parts(folder, "text_emb")
     return _fitted(folder, image, text, _read_metadata(folder), manifest)

@@ -158,6 +158,10 @@ def open_samples(
     if not isinstance(source, list) and is_image_folder(name):
         return _from_image_folder(Path(name))
     if isinstance(source, list) or not name.lower().endswith((".csv", ".tsv", ".txt", ".json")):
+        if not isinstance(source, list) and not name.lower().endswith(".tar") and not is_url(name) and Path(name).is_file():
+            raise usage(
+                "no kind of data that is known", where=name, fix="a .csv, .tsv or .txt table, a captions .json, .tar shards, or a folder"
+            )
         return _from_shards(source, unlabelled)
     if not place(name).is_file():
         raise usage("no such file", where=name, fix="check the path")

@@ -126,6 +126,13 @@ def test_braces_that_do_not_close(tmp_path):
     assert error.value.code == 2
 
 
+def test_a_file_of_no_known_kind_is_told_as_such(tmp_path):
+    (tmp_path / "README.md").write_text("# pairs")
+    with pytest.raises(UserError, match="no kind of data that is known") as error:
+        open_samples(tmp_path / "README.md")
+    assert error.value.code == 2
+
+
 def test_rows_without_a_group_are_groups_of_their_own(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("filepath,title,label\na.jpg,one,7\nb.jpg,two,\nc.jpg,three,\nd.jpg,four,999\ne.jpg,five,999\nf.jpg,six,7\n")

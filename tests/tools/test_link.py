@@ -101,7 +101,7 @@ def test_links_to_a_reference_list(news, capsys):
         (("--model", "x"), 2, "either --embeddings, or --model"),
         (("--csv-label-key", "nolabel"), 3, "no column 'nolabel'"),
         (("--unlabelled", "999", *(f"s{i}" for i in range(30))), 3, "no row has a label"),
-        (("--embeddings", "EMPTY"), 3, "no img_emb"),
+        (("--embeddings", "EMPTY"), 2, "no such folder"),
     ],
 )
 def test_wrong_input(news, more, code, says):

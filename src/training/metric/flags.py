@@ -23,74 +23,26 @@ from training.metric.losses import METRIC, MINED, MINERS, NEEDS, MetricLoss, Num
 if TYPE_CHECKING:
     from formats.samples import Samples
 
+_CLIPPINGS = ("--batch-size", "153", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6")
+_POOLED = (*_CLIPPINGS, "--embed", "pooled", "--im-wt", "0.3", "--batching", "m-per-class", "--m-per-class", "3", "--lr", "5e-9")
+_COMPARISON = ("--lr", "1e-4", "--wd", "1e-4")
+_TWO_OF_A_CLASS = (*_COMPARISON, "--embed", "image", "--batching", "m-per-class", "--m-per-class", "2")
 PRESETS: dict[str, tuple[str, ...]] = {
-    "clippings-supcon": (
-        *("--loss-fn", "supcon", "--embed", "pooled", "--im-wt", "0.3", "--metric-temperature", "0.1", "--batching", "m-per-class"),
-        *("--m-per-class", "3", "--batch-size", "153", "--lr", "5e-9", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6"),
-    ),
-    "clippings-contrastive": (
-        *("--loss-fn", "contrastive", "--embed", "pooled", "--im-wt", "0.3", "--metric-margin", "0", "--metric-negative-margin", "0.5"),
-        *(
-            "--batching",
-            "m-per-class",
-            "--m-per-class",
-            "3",
-            "--batch-size",
-            "153",
-            "--lr",
-            "5e-9",
-            "--wd",
-            "0.001",
-            "--beta2",
-            "0.98",
-            "--eps",
-            "1e-6",
-        ),
-    ),
-    "clippings-pretrain": (
-        "--loss-fn",
-        "clip_ce",
-        "--batch-size",
-        "153",
-        "--lr",
-        "5e-6",
-        "--wd",
-        "0.001",
-        "--beta2",
-        "0.98",
-        "--eps",
-        "1e-6",
-    ),
+    "clippings-pretrain": (*_CLIPPINGS, "--loss-fn", "clip_ce", "--lr", "5e-6"),
+    "clippings-supcon": (*_POOLED, "--loss-fn", "supcon", "--metric-temperature", "0.1"),
+    "clippings-contrastive": (*_POOLED, "--loss-fn", "contrastive", "--metric-margin", "0", "--metric-negative-margin", "0.5"),
     "lc-arcface": (
-        *("--loss-fn", "arcface", "--embed", "image", "--metric-margin", "0.5", "--metric-scale", "64", "--batch-size", "128"),
-        *("--epochs", "40", "--lr", "1e-4", "--wd", "1e-4"),
+        *(*_COMPARISON, "--loss-fn", "arcface", "--embed", "image", "--metric-margin", "0.5", "--metric-scale", "64"),
+        *("--batch-size", "128", "--epochs", "40"),
     ),
-    "lc-triplet": (
-        *("--loss-fn", "triplet", "--embed", "image", "--metric-margin", "0.2", "--batching", "m-per-class", "--m-per-class", "2"),
-        *("--batch-size", "64", "--epochs", "45", "--lr", "1e-4", "--wd", "1e-4"),
-    ),
+    "lc-triplet": (*_TWO_OF_A_CLASS, "--loss-fn", "triplet", "--metric-margin", "0.2", "--batch-size", "64", "--epochs", "45"),
     "lc-clip": (
-        *(
-            "--loss-fn",
-            "clip_ce",
-            "--batch-size",
-            "64",
-            "--epochs",
-            "21",
-            "--lr",
-            "1e-4",
-            "--wd",
-            "1e-4",
-            "--beta2",
-            "0.98",
-            "--eps",
-            "1e-6",
-        ),
-        *("--grad-clip-norm", "1.0"),
+        *(*_COMPARISON, "--loss-fn", "clip_ce", "--beta2", "0.98", "--eps", "1e-6", "--grad-clip-norm", "1.0"),
+        *("--batch-size", "64", "--epochs", "21"),
     ),
     "lc-contrastive": (
-        *("--loss-fn", "contrastive_squared", "--embed", "image", "--metric-negative-margin", "0.5", "--batching", "m-per-class"),
-        *("--m-per-class", "2", "--batch-size", "16", "--epochs", "35", "--lr", "1e-4", "--wd", "1e-4"),
+        *(*_TWO_OF_A_CLASS, "--loss-fn", "contrastive_squared", "--metric-negative-margin", "0.5"),
+        *("--batch-size", "16", "--epochs", "35"),
     ),
 }
 """CLIPPINGS' and the loss comparison's settings; what stands on the command line, too, wins. (The loss comparison's optimiser is Adam for two of
