@@ -196,6 +196,10 @@ def _search_order(
         pool = np.random.default_rng(seed).choice(candidates, approx, replace=False)
         usable[pool] = False
         candidates, others = np.sort(pool), np.flatnonzero(usable)
+    if runs_on_device(device):
+        from mining.device import own_device
+
+        device = str(own_device(device))
     return similar_together(sides, candidates, others, device, work, ranks), len(candidates)
 
 
