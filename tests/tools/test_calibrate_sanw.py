@@ -55,5 +55,5 @@ def test_command(folder, tmp_path):
     assert rows["both (alpha 1)"]["mean_similarity"] == rows["text"]["mean_similarity"]
     assert list(rows["text"])[:3] == ["dataset", "mean_similarity", "std_similarity"] and "fraction_ge_0_3" in rows["text"]
     assert (tmp_path / "out/similarities.png").read_bytes().startswith(b"\x89PNG")
-    assert run("python", "-m", "tools.calibrate_sanw", str(tmp_path / "none")).returncode == 3
+    assert run("python", "-m", "tools.calibrate_sanw", str(tmp_path / "none")).returncode == 2
     assert run("python", "-m", "tools.calibrate_sanw", str(folder), "--alpha", "2").returncode == 2
