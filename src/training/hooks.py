@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,12 @@ from torch import nn
 
 from formats.errors import bad_input, non_finite, usage
 from towers.load import (
+    HEAD,
+    PREPROCESS,
     WEIGHTS_ERRORS,
+    checkpoint_preprocess,
     checkpoint_vocabulary,
+    is_weights,
     loadable,
     make_tokenizer,
     max_vocabulary,
@@ -28,7 +31,8 @@ from towers.load import (
 )
 from towers.words import build_vocabulary
 from training import data as our_data
-from training import losses, upstream
+from training import freezing, losses, upstream, validation
+from training.augment import augmented
 from training.metric.flags import add_head, build_metric_loss
 from training.metric.losses import METRIC
 from training.samplers import ANCHOR, MINED, RANDOM, RESERVE
@@ -70,22 +74,38 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
     register_configs()
     if (
         pretrained
-        and not os.path.isfile(pretrained)
+        and not is_weights(pretrained)
         and ":" not in model_name
         and pretrained not in open_clip.list_pretrained_tags_by_model(model_name)
     ):
         raise usage(f"--pretrained is no file, and no tag of {model_name}", where=pretrained, fix="check the path")
+    stored = checkpoint_preprocess(pretrained) if pretrained and is_weights(pretrained) else {}
+    options |= {name: value for name, value in stored.items() if options.get(name) is None}
     try:
-        with loadable(pretrained) as weights:
+        with loadable(pretrained, model_name) as weights:
             return open_clip.create_model_and_transforms(model_name, weights, **options)
     except WEIGHTS_ERRORS as error:
         raise weights_error(error, model_name, pretrained) from None
 
 
 def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
-    """Changes to the model before it is wrapped for several processes: ``--freeze-bn-stats``, and the head that metric losses are about."""
+    """Changes to the model before it is wrapped for several processes: ``--freeze-bn-stats``, the head that metric losses are about, and what
+    is frozen."""
     model = open_clip.utils.freeze_batch_norm_2d(model) if args.freeze_bn_stats else model
-    return add_head(model, args, our_data.open_training_samples(args)) if args.loss_fn in METRIC else model
+    model = add_head(model, args, our_data.open_training_samples(args)) if args.loss_fn in METRIC else model
+    if args.batching is not None:
+        freezing.freeze(model, args)
+    return model
+
+
+def ddp_options(args: argparse.Namespace) -> dict[str, Any]:
+    """For DistributedDataParallel: parameters that are frozen for some epochs get no gradient in them."""
+    return {"find_unused_parameters": True} if args.freeze_epochs is not None else {}
+
+
+def prepare_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, args: argparse.Namespace) -> torch.optim.Optimizer:
+    """The head's parameters in groups of their own where ``--head-lr`` is given."""
+    return optimizer if args.head_lr is None else freezing.head_groups(optimizer, model, args)
 
 
 def get_tokenizer(args: argparse.Namespace) -> Callable:
@@ -93,7 +113,7 @@ def get_tokenizer(args: argparse.Namespace) -> Callable:
     context_length = getattr(args, "force_context_length", None)  # OpenCLIP 2.32 has no such flag
     if not uses_words(args.model):
         return open_clip.get_tokenizer(args.model, cache_dir=args.cache_dir, context_length=context_length)
-    start = args.resume or (args.pretrained if args.pretrained and os.path.isfile(args.pretrained) else None)
+    start = args.resume or (args.pretrained if is_weights(args.pretrained) else None)
     vocabulary = checkpoint_vocabulary(start) if start else None
     if vocabulary is None and args.train_data:
         vocabulary = build_vocabulary(our_data.open_training_samples(args).captions, max_vocabulary(args.model))
@@ -108,6 +128,8 @@ def get_data(
     if args.batching is None:
         return theirs(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
     preprocess_train, preprocess_val = preprocess_fns
+    if args.augment is not None:
+        preprocess_train = augmented(args.augment, preprocess_val)
     data = {"train": our_data.train_data(args, preprocess_train, tokenizer)}
     if args.val_data:
         data["val"] = our_data.val_data(args, preprocess_val, tokenizer)
@@ -214,21 +236,46 @@ def _append(path: Path, columns: list[str], row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-def end_epoch(
-    args: argparse.Namespace, model: nn.Module, data: dict[str, Any], transform: Callable, tokenizer: Callable, completed: int
+def run_epochs(
+    args: argparse.Namespace, model: nn.Module, data: dict[str, Any], transform: Callable, tokenizer: Callable, epochs: range
+) -> Iterator[int]:
+    """The epochs (from 0) of a run, each prepared before it is trained: what is frozen until then thaws, and hard pairs or embeddings are made
+    anew where ``--remine-every`` asks for them. Ends early by ``--patience``. All ranks take part.
+    """
+    for epoch in epochs:
+        if args.patience is not None and validation.is_over(args, epoch):
+            return
+        freezing.thaw(model, epoch)
+        train = data.get("train")
+        if isinstance(train, our_data.TrainData) and args.remine_every and epoch and epoch % args.remine_every == 0:
+            _remine(args, model, train, transform, tokenizer, epoch)
+        yield epoch
+
+
+def _remine(
+    args: argparse.Namespace, model: nn.Module, train: our_data.TrainData, transform: Callable, tokenizer: Callable, epoch: int
 ) -> None:
-    """Before a checkpoint is saved after ``completed`` epochs: new hard pairs where ``--remine-every`` asks for them."""
-    train = data.get("train")
-    if not isinstance(train, our_data.TrainData) or not args.remine_every or completed >= args.epochs or completed % args.remine_every:
-        return
-    from training.remine import remine  # the search compiles code when it is imported
+    from training.remine import embed_again, remine  # the search compiles code when it is imported
 
-    assert train.table is not None
-    remine(args, model, train.samples, train.table, transform, tokenizer, completed)
+    if train.table is None:
+        embed_again(args, model, train.samples, transform, tokenizer, epoch)
+    else:
+        remine(args, model, train.samples, train.table, transform, tokenizer, epoch)
 
 
-def extra_state(args: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint of ours carries besides OpenCLIP's entries: the word list, and which data and hard pairs it was trained on."""
+def validation_metrics(model: nn.Module, val: Any, image: torch.Tensor, text: torch.Tensor) -> dict[str, float]:
+    """What our validation data adds to OpenCLIP's numbers, or puts in their place (``training.validation``). Rank 0.
+
+    Args:
+        image, text: (M, D) unit features of the validation rows on the CPU.
+    """
+    pairs = val.dataloader.dataset
+    return validation.val_numbers(model, pairs.samples, pairs.rows, image, text) if isinstance(pairs, our_data.Pairs) else {}
+
+
+def extra_state(args: argparse.Namespace, model: nn.Module, data: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint of ours carries besides OpenCLIP's entries: the word list, which data and hard pairs it was trained on, how pictures
+    were prepared, and what kind of head it has. With ``--save-best`` the checkpoint of the best epoch so far is kept, too. Rank 0."""
     state: dict[str, Any] = {}
     if uses_words(args.model):
         state["vocabulary"] = get_tokenizer(args).vocabulary
@@ -236,4 +283,9 @@ def extra_state(args: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any
     if isinstance(train, our_data.TrainData):
         table = train.table.manifest["sha256"] if train.table is not None else None
         state["hardpairs"] = {"dataset_fingerprint": train.samples.fingerprint, "hard_pairs_sha256": table}
+        model = getattr(model, "module", model)
+        state[PREPROCESS] = dict(open_clip.get_model_preprocess_cfg(model))
+        state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
+    if args.save_best:
+        validation.keep_best(args, {**checkpoint, **state})
     return state

@@ -10,7 +10,7 @@ from tests.helpers import picture, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train
 from towers.load import checkpoint_weights
 from training.main import config_first
-from training.metric.flags import PRESETS
+from training.presets import PRESETS
 from training.upstream import patched
 
 
@@ -112,9 +112,12 @@ def test_flags_that_do_not_go_together(labelled, flags, says):
 def test_presets_are_overridden_by_what_is_given(labelled, preset):
     argv = ["--model", "hardpairs-test", *data(labelled), "--batch-size", "6", "--lr", "0.5", "--preset", preset]
     more = ["--m-per-class", "2"] if "--m-per-class" in PRESETS[preset] else []
+    more += ["--no-freeze-backbone"] if "--freeze-backbone" in PRESETS[preset] else []
     args = patched("params").parse_args(config_first([*argv, *more]))
     assert args.batch_size == 6 and args.lr == 0.5
-    expected = dict(zip(PRESETS[preset][::2], PRESETS[preset][1::2], strict=True))
+    assert not args.freeze_backbone
+    words = [word for word in PRESETS[preset] if word != "--freeze-backbone"]
+    expected = dict(zip(words[::2], words[1::2], strict=True))
     assert args.loss_fn == expected["--loss-fn"] and args.wd == float(expected["--wd"])
 
 
