@@ -54,7 +54,9 @@ def weights_file(path: str) -> str:
     """The file of weights in a folder; a path that is no folder is itself one."""
     found = [Path(path) / name for name in ("model.safetensors", "pytorch_model.bin") if (Path(path) / name).is_file()]
     if Path(path).is_dir() and not found:
-        raise bad_input("the folder has a config.json and no weights", where=path, fix="model.safetensors or pytorch_model.bin, in one file")
+        raise bad_input(
+            "the folder has a config.json and no weights", where=path, fix="model.safetensors or pytorch_model.bin, in one file"
+        )
     return str(found[0]) if found else path
 
 

@@ -148,7 +148,9 @@ def _check_activation(folder: str, model_name: str) -> None:
     theirs = huggingface.activation(folder) == "quick_gelu"
     if theirs != bool(config.get("quick_gelu")):
         better = f"{model_name}-quickgelu" if theirs else model_name.removesuffix("-quickgelu")
-        raise mismatch(f"the folder's activation is {huggingface.activation(folder)}, not that of {model_name}", where=folder, fix=f"--model {better}")
+        raise mismatch(
+            f"the folder's activation is {huggingface.activation(folder)}, not that of {model_name}", where=folder, fix=f"--model {better}"
+        )
 
 
 def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:

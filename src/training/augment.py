@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torchvision.transforms import RandomResizedCrop, v2
 
 Transform = Callable[[Image.Image], torch.Tensor]
@@ -28,7 +28,7 @@ def scanned_document() -> Parts:
         sometimes(0.7, v2.RandomAffine(2, translate=(0.1, 0.1))),
         sometimes(0.5, v2.ColorJitter(0.4, 0.2, 0.2, 0.2)),
         sometimes(0.5, _grain),
-        sometimes(0.3, v2.GaussianBlur(5)),
+        sometimes(0.3, _blur),
         v2.RandomGrayscale(0.2),
         v2.RandomInvert(0.05),
         v2.RandomPosterize(4, 0.05),
@@ -45,7 +45,7 @@ def retrieval() -> Parts:
         v2.RandomHorizontalFlip(),
         v2.ColorJitter(0.3, 0.3),
         v2.RandomApply([_crop(0.85)], 0.5),
-        v2.RandomApply([v2.GaussianBlur(3)], 0.3),
+        v2.RandomApply([_blur], 0.3),
     ), ()
 
 
@@ -54,6 +54,11 @@ def _grain(image: Image.Image) -> Image.Image:
     pixels = v2.functional.pil_to_tensor(image).float()
     deviation = torch.empty(()).uniform_(10, 40).sqrt()
     return v2.functional.to_pil_image((pixels + deviation * torch.randn_like(pixels)).clamp(0, 255).round().to(torch.uint8))
+
+
+def _blur(image: Image.Image) -> Image.Image:
+    """Gaussian blur of .1 to 2 pixels, of pictures of any size (torchvision's refuses those smaller than its kernel)."""
+    return image.filter(ImageFilter.GaussianBlur(torch.empty(()).uniform_(0.1, 2.0).item()))
 
 
 def _crop(least: float) -> Callable[[Image.Image], Image.Image]:

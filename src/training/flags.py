@@ -13,9 +13,9 @@ from formats.errors import usage
 from training.augment import AUGMENT
 from training.batching import BATCHING, CHOICES, NEIGHBOURHOODS, open_stored_embeddings
 from training.config import add_config
+from training.freezing import check_freezing
 from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
-from training.freezing import check_freezing
 from training.metric.clippings import add_clippings_names
 from training.metric.flags import add_metric, check_metric
 from training.metric.losses import METRIC
@@ -97,8 +97,12 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
         default="random",
         help="targets without hard pairs: a random partner, or left out",
     )
-    _add(batches, "--remine-every", type=int, help="epochs after which hard pairs (or embeddings) are made anew, by the model as it then is")
-    _add(batches, "--batching-embeddings", help="topical: folder of stored embeddings, whose texts are clustered; class-neighbours: the same")
+    _add(
+        batches, "--remine-every", type=int, help="epochs after which hard pairs (or embeddings) are made anew, by the model as it then is"
+    )
+    _add(
+        batches, "--batching-embeddings", help="topical: folder of stored embeddings, whose texts are clustered; class-neighbours: the same"
+    )
     _add(batches, "--p-topical", type=float, default=0.5, help="topical: share of the batches that come from one cluster each")
     _add(batches, "--topical-clusters", type=int, default=80, help="topical: number of clusters")
     _add(batches, "--topical-round-robin", action="store_true", help="topical: the opposite, each batch has its part of every cluster")
@@ -137,7 +141,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     )
     _add(group, "--freeze-epochs", type=int, help="what is frozen or locked is trained, too, after so many epochs")
     _add(group, "--head-lr", type=float, help="learning rate of projections, temperature and head, where --lr is the backbone's")
-    _add(group, "--save-best", choices=METRICS, metavar="METRIC", help=f"keep the best epoch by --val-data as best.pt: {', '.join(METRICS)}")
+    _add(
+        group, "--save-best", choices=METRICS, metavar="METRIC", help=f"keep the best epoch by --val-data as best.pt: {', '.join(METRICS)}"
+    )
     _add(group, "--patience", type=int, help="stop after so many measured epochs without a better one")
 
 

@@ -31,11 +31,15 @@ def is_head(name: str) -> bool:
 
 def check_freezing(args: argparse.Namespace) -> None:
     """Raises UserError (exit 2) for flags that have no effect or cannot work."""
+    if args.lock_text:
+        args.lock_text_freeze_layer_norm = True  # OpenCLIP's own towers know no other way and die without it
     if args.freeze_epochs is not None:
         if args.freeze_epochs < 1:
             raise usage(f"--freeze-epochs must be at least 1, not {args.freeze_epochs}")
         if not (args.freeze_backbone or args.lock_image or args.lock_text):
-            raise usage("--freeze-epochs says when what is frozen is trained, and nothing is", fix="--freeze-backbone, --lock-image or --lock-text")
+            raise usage(
+                "--freeze-epochs says when what is frozen is trained, and nothing is", fix="--freeze-backbone, --lock-image or --lock-text"
+            )
         for flag in ("ddp_static_graph", "horovod"):
             if getattr(args, flag):
                 raise usage(f"--{flag.replace('_', '-')} needs the same parameters in every step; --freeze-epochs changes them")
@@ -63,7 +67,9 @@ def freeze(model: nn.Module, args: argparse.Namespace) -> None:
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     scale_only = all(name.startswith(("logit_scale", "logit_bias")) for name in trained)
     if scale_only and args.freeze_epochs is None and args.train_data:
-        raise usage("everything is frozen: nothing is left to train", fix="leave a part free, or --projection WIDTH adds a layer to metric losses")
+        raise usage(
+            "everything is frozen: nothing is left to train", fix="leave a part free, or --projection WIDTH adds a layer to metric losses"
+        )
     if args.freeze_epochs is None:
         keep_statistics(model)
         return

@@ -24,7 +24,9 @@ from training import upstream
 
 LABEL_METRICS = ("ari", "top-1", "mAP", "R-precision")
 """Need labels: the best ARI of all cuts of single linkage, and retrieval among the rows themselves, each left out in its turn."""
-PAIR_METRICS = tuple(f"{way}_{name}" for way in ("image_to_text", "text_to_image") for name in ("R@1", "R@5", "R@10", "mean_rank", "median_rank"))
+PAIR_METRICS = tuple(
+    f"{way}_{name}" for way in ("image_to_text", "text_to_image") for name in ("R@1", "R@5", "R@10", "mean_rank", "median_rank")
+)
 METRICS = ("mean_R@1", *PAIR_METRICS, "clip_val_loss", *LABEL_METRICS)
 BEST = "best.pt"
 

@@ -21,8 +21,8 @@ from training.batching.class_neighbours import ClassNeighbourBatchSampler, class
 from training.batching.clusters import cluster
 from training.batching.hard_pairs import CHOICES, HardPairBatchSampler
 from training.batching.m_per_class import MPerClassBatchSampler
-from training.batching.ordered import compact
 from training.batching.neighbourhood import NeighbourhoodBatchSampler, bandwidth_order, community_order, hard_pair_graph
+from training.batching.ordered import compact
 from training.batching.random_rows import RandomBatchSampler
 from training.batching.sampler import BatchSampler
 from training.batching.stored import made_once

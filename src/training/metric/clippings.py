@@ -9,6 +9,7 @@ SAME = {
     "--clip_lr": ("lr", float),
     "--mlp_lr": ("head_lr", float),
     "--clip_weight_decay": ("wd", float),
+    "--batch_size": ("batch_size", int),
     "--m": ("m_per_class", int),
     "--supcon_temp": ("metric_temperature", float),
     "--contrastive_loss_pos_margin": ("metric_margin", float),

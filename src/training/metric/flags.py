@@ -22,6 +22,7 @@ from training.metric.losses import METRIC, MINED, MINERS, NEEDS, MetricLoss, Num
 if TYPE_CHECKING:
     from formats.samples import Samples
 
+
 def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
     add(group, "--embed", choices=KINDS, help="what metric losses are about (default with them: image)")
     add(group, "--im-wt", type=float, default=0.5, help="pooled: the image's weight")
