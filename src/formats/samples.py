@@ -253,8 +253,8 @@ def read_table(name: str, separator: str | None, *, required: tuple[str, ...]) -
 
 
 def _sniff(header_line: str, required: tuple[str, ...]) -> str:
-    """The separator under which the header has the required columns; the most frequent one when none has."""
-    for candidate in SEPARATORS:
+    """The separator under which the header has the required columns; the most frequent one when none has, or none is required."""
+    for candidate in SEPARATORS if required else ():
         if set(required) <= set(next(csv.reader([header_line], delimiter=candidate), [])):
             return candidate
     return max(SEPARATORS, key=header_line.count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -120,3 +121,18 @@ def load_head(checkpoint: str | os.PathLike[str]) -> EmbeddingHead | None:
     head = EmbeddingHead(**options)
     head.load_state_dict(state)
     return head.eval()
+
+
+@torch.no_grad()
+def embed_with(head: EmbeddingHead, image: np.ndarray, text: np.ndarray, rows_at_once: int = 4096) -> np.ndarray:
+    """What a head makes of (N, D) unit image and text rows: (N, ``head.width``) float32 unit rows."""
+    parts = []
+    for start in range(0, len(image), rows_at_once):
+        sides = (torch.from_numpy(np.array(side[start : start + rows_at_once], np.float32)) for side in (image, text))
+        parts.append(head(*sides).numpy())
+    return np.concatenate(parts)
+
+
+def changes_space(head: EmbeddingHead) -> bool:
+    """Whether a head has layers of its own, so that distances without it are not those that were trained."""
+    return head.kind == "mlp" or head.options["projection"] > 0
