@@ -40,6 +40,11 @@ def leave_one_out(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float
     Args:
         embeddings: (N, D) unit rows. labels: (N,) integers.
     """
+    return {**_means(per_row(embeddings, labels)), "gallery": len(embeddings) - 1}
+
+
+def per_row(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """What ``leave_one_out`` takes the means of, (N,) each; names as in ``per_query``."""
     rows = np.asarray(embeddings, np.float32)
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -48,7 +53,7 @@ def leave_one_out(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float
         similarity[np.arange(len(here)), here] = -np.inf  # itself: last, and wrong
         right[np.arange(len(here)), here] = False
         parts.append(_of_queries(similarity, right, [1, 5, 10]))
-    return {**_means({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}), "gallery": len(rows) - 1}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def per_query(similarity: np.ndarray, labels: np.ndarray, gallery_labels: np.ndarray) -> dict[str, np.ndarray]:

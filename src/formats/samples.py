@@ -80,6 +80,10 @@ class Samples:
         """
         return self._files.read(i)
 
+    def image_place(self, i: int) -> str:
+        """Where the image of row i lies, as a table can say it: a file, or ``TAR/KEY``."""
+        return self._files.place(i, self.keys[i])
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the dataset: sha256 of its ordered (shard, key, caption) list."""
@@ -115,6 +119,10 @@ class _Files:
         if len(data) != size:
             raise OSError(f"{path} ends before byte {offset + size}")
         return data
+
+    def place(self, i: int, key: str) -> str:
+        path = self.paths[self.path_of_row[i]]
+        return path if self.offset[i] < 0 else f"{path}/{key}"
 
     def _handle(self, path: int) -> int:
         key = (os.getpid(), path)  # a forked worker opens its own

@@ -232,8 +232,8 @@ def test_identical_drawings_share_a_group(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_groups_join_by_concept_and_by_look() -> None:
-    assert build_module._groups(["a", "b", "c", "a"], ["x", "x", "y", "y"]) == [0, 0, 0, 0]
-    assert build_module._groups(["a", "b"], ["x", "y"]) == [0, 1]
+    assert build_module.groups_of(["a", "b", "c", "a"], ["x", "x", "y", "y"]) == [0, 0, 0, 0]
+    assert build_module.groups_of(["a", "b"], ["x", "y"]) == [0, 1]
 
 
 def test_colour_hidden_under_transparency_stays_hidden(tmp_path: Path) -> None:
