@@ -99,10 +99,12 @@ def _parts(shots: Sequence[Shot], seed: int) -> dict[int, str]:
 
 
 def _class_names(shots: Sequence[Shot]) -> dict[int, str]:
-    """A folder's name for each class: its first caption, in letters, digits and underscores."""
+    """A folder's name for each class: its first caption, in letters, digits and underscores; with a number where two would be the same."""
     names: dict[int, str] = {}
     for shot in shots:
-        names.setdefault(shot.label, f"{re.sub('[^a-z0-9]+', '_', shot.caption.lower()).strip('_') or 'class'}_{shot.label}")
+        if shot.label not in names:
+            name = re.sub("[^a-z0-9]+", "_", shot.caption.lower()).strip("_") or "class"
+            names[shot.label] = f"{name}_{shot.label}" if name in names.values() else name
     return names
 
 
