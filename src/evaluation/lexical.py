@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -41,6 +42,7 @@ def bm25(documents: Sequence[Words]) -> Scorer:
     """BM25 of bm25s with its defaults (Lucene's variant, k1 = 1.5, b = .75); words are as rare as the documents say."""
     from bm25s import BM25
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for DEBUG when imported
     if not any(documents):
         return lambda queries: np.zeros((len(queries), len(documents)))
     index = BM25()
