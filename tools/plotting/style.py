@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +65,8 @@ def styled() -> rc_context:
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes a PNG, complete or not at all; the same results give the same bytes."""
-    with atomic_open(path) as file:
+    with warnings.catch_warnings(), atomic_open(path) as file:
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box: the font has no Chinese, for one
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return path
 
@@ -80,8 +83,6 @@ def lines_of(text: str, width: int, most: int) -> str:
         >>> lines_of("a mug on a white chair on a dark floor", 12, 2)
         'a mug on a\\nwhite chair…'
     """
-    import textwrap
-
     lines = textwrap.wrap(shown_text(text), width) or [""]
     if len(lines) > most:
         lines = [*lines[: most - 1], lines[most - 1][: width - 1].rstrip() + "…"]
