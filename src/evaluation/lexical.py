@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from evaluation.retrieval import BLOCK_ROWS, Ranking, joined, rank_scores
+
+MOST_SCORES = 1 << 24
+"""Scores held at once: 128 MiB in float64, and some copies."""
 
 PUNCTUATION = str.maketrans(dict.fromkeys(",.!?:;'\"()[]", " "))
 Words = Sequence[str]
@@ -48,6 +51,12 @@ def bm25(documents: Sequence[Words]) -> Scorer:
     index = BM25()
     index.index([list(document) for document in documents], show_progress=False)
     return lambda queries: np.stack([index.get_scores(list(query)) if query else np.zeros(len(documents)) for query in queries])
+
+
+def blocks_of(queries: int, documents: int) -> Iterator[slice]:
+    """Slices of the queries, so that a block's scores have at most ``MOST_SCORES`` entries."""
+    rows = max(1, min(BLOCK_ROWS, MOST_SCORES // max(documents, 1)))
+    return (slice(start, start + rows) for start in range(0, queries, rows))
 
 
 SCORERS: dict[str, Callable[[Sequence[Words]], Scorer]] = {"bm25": bm25, "bag_of_words": bag_of_words}
@@ -98,8 +107,7 @@ def rank_by_other_captions(
     document_phrases, document_groups = np.array([phrase[tuple(text)] for text in documents]), image_groups[caption_images[order]]
     query_phrases = np.array([phrase.get(tuple(text), -1) for text in asked])
     score, blocks = SCORERS[method](documents), []
-    for start in range(0, len(queries), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
+    for block in blocks_of(len(queries), len(documents)):
         scores = score(asked[block])
         own = (query_phrases[block, None] == document_phrases) & (query_groups[block, None] == document_groups)
         best = np.maximum.reduceat(np.where(own, 0, scores), starts, axis=1)

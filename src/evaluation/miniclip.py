@@ -11,7 +11,7 @@ import numpy as np
 
 from evaluation.ceiling import folded, sharing, text_to_image_ceiling
 from evaluation.chance import chance_metrics
-from evaluation.lexical import bag_of_words, words
+from evaluation.lexical import bag_of_words, blocks_of, words
 from evaluation.retrieval import BLOCK_ROWS, BOUNDS, joined, rank_scores, summarise
 from formats.errors import non_finite
 from formats.manifest import stable_ids
@@ -81,8 +81,7 @@ def miniclip_bag_of_words(captions: Sequence[str], images: np.ndarray) -> dict[s
     """
     documents, blocks = [words(caption) for caption in captions], []
     score, rows = bag_of_words(documents), np.arange(len(documents))
-    for start in range(0, len(documents), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
+    for block in blocks_of(len(documents), len(documents)):
         itself = rows[block, None] == rows
         blocks.append(rank_scores(np.where(itself, -np.inf, score(documents[block])), (images[block, None] == images) & ~itself))
     ranking = joined(blocks)

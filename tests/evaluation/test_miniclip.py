@@ -5,7 +5,7 @@ import doctest
 import numpy as np
 import pytest
 
-from evaluation import miniclip
+from evaluation import lexical, miniclip
 from evaluation.miniclip import miniclip_bag_of_words, miniclip_ceiling, miniclip_metrics, miniclip_random, miniclip_ranks
 from formats.errors import UserError
 
@@ -44,6 +44,11 @@ def test_a_constant_model_scores_chance_here():
     assert miniclip_metrics(miniclip_ranks(same, same, np.arange(32)))["MRR"] == pytest.approx(miniclip_random(32)["MRR"])
     assert miniclip_random(32) == pytest.approx({"R@1": 3.125, "R@5": 15.625, "R@10": 31.25, "MRR": 0.126828}, abs=1e-6)
     assert miniclip_random(1) == {"R@1": 100, "R@5": 100, "R@10": 100, "MRR": 1}
+
+
+def test_equal_scores_go_by_first_appearance():
+    same = np.tile(at(30), (4, 1))
+    assert miniclip_ranks(same, same, np.array([9, 9, 2, 5])).tolist() == [0, 0, 1, 2]
 
 
 def test_one_image():
@@ -104,7 +109,7 @@ def one_order(captions, images, rng):
 
 
 def test_bag_of_words_holds_every_order_of_ties(monkeypatch):
-    monkeypatch.setattr(miniclip, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(lexical, "MOST_SCORES", 5 * 24)  # several blocks
     rng = np.random.default_rng(1)
     captions = [" ".join(rng.choice(list("abcdefgh"), rng.integers(1, 4))) for _ in range(24)]
     images = np.repeat(np.arange(12), 2)

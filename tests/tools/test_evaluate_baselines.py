@@ -88,6 +88,13 @@ def test_captions_that_are_alone(tmp_path):
     assert found["texts_without_another"] == 2 and set(found["baselines"]) == {"random", "bm25", "bag_of_words"}
 
 
+def test_two_images_with_one_caption_tie_as_asked(tmp_path):
+    samples = open_samples(write_photos(tmp_path, [["cup"], ["Cup"], ["tree"]]))
+    ceilings = {ties: baselines(samples, np.arange(3), ties=ties)["ceiling"] for ties in ("pessimistic", "expected")}
+    assert ceilings["pessimistic"]["image_to_text_R@1"] == pytest.approx(1 / 3)
+    assert ceilings["expected"]["image_to_text_R@1"] == pytest.approx(2 / 3) == ceilings["pessimistic"]["text_to_image_R@1"]
+
+
 def test_one_image(tmp_path):
     data = write_photos(tmp_path, [["cup", "red cup"]])
     samples = open_samples(data)

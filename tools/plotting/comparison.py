@@ -58,7 +58,8 @@ def _panel(axes: Axes, methods: Sequence[Method], direction: str) -> None:
         for path, style in ((("ceiling",), "-"), (("baselines", "random"), ":")):
             if (value := reference(methods, *path).get(f"{direction}_{metric}")) is not None:
                 ends = places[0] - 0.5, places[-1] + 0.5
-                axes.vlines(100 * value, *ends, color="white", linewidth=2.6)  # so that it is seen on a bar, too
+                if value > 0.03:  # so that it is seen on a bar, too; nearer to 0 it would cut the bar off from its axis
+                    axes.vlines(100 * value, *ends, color="white", linewidth=2.6)
                 axes.vlines(100 * value, *ends, color=INK, linewidth=1.4, linestyle=style)
     axes.set_title(DIRECTIONS[direction], pad=4)
     axes.set(xlim=(0, 100.8), xticks=range(0, 101, 20), ylim=(_places(len(SHOWN) - 1, len(methods))[-1] + 0.7, -1.5))

@@ -33,7 +33,7 @@ def retrieval_results(samples: Samples, queries: Mapping[str, np.ndarray], label
         words.axis("off")
         caption, rank = lines_of(samples.caption(int(rows[query])), 18, 4), count_text(int(ranks[query]))
         words.text(0, 0.5, caption, va="bottom", fontsize=9.5, fontweight="bold", linespacing=1.15, transform=words.transAxes)
-        words.text(0, 0.42, f"right one at rank {rank}", va="top", fontsize=8.5, color=SOFT, transform=words.transAxes)
+        words.text(0, 0.42, f"first right one: rank {rank}", va="top", fontsize=8.5, color=SOFT, transform=words.transAxes)
         for axes, row in zip(cells, top[query, :answers], strict=True):
             _answer(axes, samples, int(row), int(rows[query]))
     figure.suptitle(
