@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from formats.samples import Samples
@@ -55,7 +56,7 @@ def embedding_space(samples: Samples, drawn: Mapping[str, np.ndarray], label: st
     return figure
 
 
-def _key(axes, samples: Samples, drawn: Mapping[str, np.ndarray]) -> None:
+def _key(axes: Axes, samples: Samples, drawn: Mapping[str, np.ndarray]) -> None:
     """Numbers and first captions of the images."""
     axes.axis("off")
     first = np.searchsorted(drawn["text_image"], np.arange(len(drawn["image"])))

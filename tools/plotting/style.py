@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def new_figure(height: float, *, width: float = WIDTH) -> Figure:
     return figure
 
 
-def styled() -> rc_context:
+def styled() -> AbstractContextManager[None]:
     """The style, for a ``with`` block around drawing and saving."""
     return rc_context(_STYLE)
 
