@@ -16,7 +16,7 @@ from torch import nn
 
 from evaluation.gallery import leave_one_out
 from evaluation.linkage import best_threshold, single_linkage
-from evaluation.retrieval import retrieval_metrics
+from evaluation.retrieval import first_of_each, retrieval_metrics
 from formats.errors import bad_input, usage
 from formats.samples import Samples
 from towers.load import HEAD
@@ -58,14 +58,16 @@ def check_val_labels(args: argparse.Namespace, samples: Samples) -> None:
 def val_numbers(model: nn.Module, samples: Samples, rows: list[int], image: torch.Tensor, text: torch.Tensor) -> dict[str, float]:
     """What our data knows and OpenCLIP's metrics do not: which rows show the same thing, and labels.
 
-    Retrieval has OpenCLIP's names and replaces its numbers: any row of the same group is right, equal similarities count against the model.
+    Retrieval has OpenCLIP's names and replaces its numbers, as ``tools.evaluate`` measures it: each picture and each caption of a group once, any
+    of the same group is right, equal similarities count against the model.
     With labels also ``LABEL_METRICS``, on what the run embeds (the head's output, else the image).
 
     Args:
         rows: dataset rows of the features. image, text: (M, D) unit features on the CPU.
     """
     groups, known = samples.groups[rows], samples.labelled[rows]
-    found = retrieval_metrics(image.float().numpy(), text.float().numpy(), groups, groups)
+    images, texts = first_of_each(groups, samples.images[rows]), first_of_each(groups, samples.texts[rows])
+    found = retrieval_metrics(image[images].float().numpy(), text[texts].float().numpy(), groups[images], groups[texts])
     numbers = {name: value for name, value in found.items() if name in PAIR_METRICS}
     numbers["mean_R@1"] = (numbers["image_to_text_R@1"] + numbers["text_to_image_R@1"]) / 2
     if len(np.unique(groups[known])) < known.sum():
