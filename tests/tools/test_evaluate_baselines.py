@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from evaluation.retrieval import first_of_each
 from formats.errors import UserError
 from formats.samples import open_samples
 from mining.stream import Embedded
@@ -15,7 +16,7 @@ from tools.evaluating.baselines import baselines, miniclip
 from tools.evaluating.drawn import CAPTIONS as CAPTIONS_DRAWN
 from tools.evaluating.drawn import drawn, read_drawn, write_drawn
 from tools.evaluating.results import file_label, numbers
-from tools.evaluating.retrieval import evaluate, first_of_each
+from tools.evaluating.retrieval import evaluate
 from tools.evaluating.tables import tables
 
 

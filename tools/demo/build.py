@@ -157,7 +157,7 @@ def subjects_of(options: Options) -> list[Subject]:
     """What is photographed: as many drawings or scenes as the options ask for."""
     count = math.ceil(options.pairs / options.views)
     rng = np.random.default_rng(options.seed)
-    subjects = _scene_subjects(count, rng) if options.kind == "scenes" else _emojisubjects_of(options.second_vendor)
+    subjects = _scene_subjects(count, rng) if options.kind == "scenes" else _emoji_subjects(options.second_vendor)
     if count > len(subjects):
         raise usage(
             f"--pairs {options.pairs} with --views {options.views} needs {count} drawings, there are {len(subjects)}",

@@ -69,7 +69,7 @@ def build_classes(folder: Path, options: Options, *, force: bool = False) -> boo
     looks = photograph_all(tasks)
     labels = groups_of([subject.concept for subject in subjects], looks)
     shots = [
-        Shot(folder / "images" / file, labels[number], subject.name.split("/")[0], view, subject.caption)
+        Shot(folder / "images" / file, labels[number], subject.name.partition("-")[0], view, subject.caption)
         for number, (subject, task) in enumerate(zip(subjects, tasks, strict=True))
         for file, _, view in task.files
     ]
@@ -108,7 +108,9 @@ def _class_names(shots: Sequence[Shot]) -> dict[int, str]:
     return names
 
 
-def _place(folder: Path, shots: Sequence[Shot], parts: dict[int, str], names: dict[int, str], *, two_vendors: bool) -> list[tuple[Path, Shot]]:
+def _place(
+    folder: Path, shots: Sequence[Shot], parts: dict[int, str], names: dict[int, str], *, two_vendors: bool
+) -> list[tuple[Path, Shot]]:
     """Moves the pictures to their places; (path, shot) of the test's."""
     vendors = sorted({shot.vendor for shot in shots}, key=[shot.vendor for shot in shots].index)
     both = {label for label in names if len({shot.vendor for shot in shots if shot.label == label}) > 1} if two_vendors else set(names)

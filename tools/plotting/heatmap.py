@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from evaluation.retrieval import first_of_each
 from formats.samples import Samples
-from tools.evaluating.retrieval import first_of_each
 from tools.plotting.pictures import square
 from tools.plotting.style import INK, lines_of, mark, new_figure, show_picture
 
