@@ -22,14 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.pooling import best_weight
 from formats.arguments import add_data_flags, open_named
 from formats.atomic import write_json, write_text
 from formats.embeddings import Embeddings, open_embeddings
 from formats.errors import Exit, bad_input, mismatch, run_command, usage, whole_number
 from formats.manifest import check_same_dataset
 from formats.samples import Samples
-from tools.linking.choose import Choice, Rows, choose, others, score_of, split_by_label
+from tools.linking.choose import Choice, Rows, best_of_weights, choose, others, score_of, split_by_label
 from tools.linking.reference import link_to_reference
 from training.metric.head import EmbeddingHead, changes_space, load_head
 
@@ -158,14 +157,7 @@ def _chosen(args: argparse.Namespace, rows: Rows, validation: np.ndarray) -> Cho
         )
     if not args.opt_im_wt:
         return choose(rows, validation, args.im_wt, args.threshold)
-    choices = {}
-
-    def ari(weight: float) -> float:
-        choices[weight] = choose(rows, validation, weight, None)
-        return choices[weight].validation_ari
-
-    weight, tried = best_weight(ari)
-    return choices[weight].with_tried(tried)
+    return best_of_weights(rows, validation)
 
 
 def _head(args: argparse.Namespace, weights: str | None) -> EmbeddingHead | None:
@@ -222,6 +214,13 @@ def _write(out: Path, rows: Rows, labels: np.ndarray, choice: Choice, record: di
     writer.writerow(["row", "key", "cluster"])
     writer.writerows(zip(rows.numbers.tolist(), rows.keys, labels.tolist(), strict=True))
     write_text(out / "clusters.csv", text.getvalue())
+    if choice.surface:
+        lines = [
+            f"{weight:.4f},{threshold:.9g},{ari:.9g}"
+            for weight, cuts in choice.surface.items()
+            for threshold, ari in zip(cuts.thresholds, cuts.ari, strict=True)
+        ]
+        write_text(out / "surface.csv", "\n".join(["image_weight,threshold,ari", *lines]) + "\n")
     if choice.cuts is not None:
         columns = ("thresholds", "clusters", "ari", "precision", "recall")
         table = np.stack([getattr(choice.cuts, name).astype(np.float64) for name in columns], axis=1)

@@ -114,7 +114,9 @@ def train(plan: Plan, parts: Parts, budget: Budget) -> None:
         done = subprocess.run([*start, *command(plan, parts, budget)], stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
     if done.returncode:
         words = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("error:")][-1:]
-        raise UserError(done.returncode, f"the run {plan.name} failed: {(words or ['see its log'])[0]}", where=str(log))
+        raise UserError(
+            done.returncode, f"the run {plan.name} failed: {(words or ['see its log'])[0].removeprefix('error: ')}", where=str(log)
+        )
     write_json(plan.run / "done.json", _recipe(plan, budget))
 
 

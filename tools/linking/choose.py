@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.clustering import compare_clusters
 from evaluation.linkage import Cuts, Tree, all_cuts, single_linkage
-from evaluation.pooling import pooled
+from evaluation.pooling import best_weight, pooled
 from formats.embeddings import Embeddings
 from formats.errors import bad_input, mismatch, non_finite, usage
 from formats.samples import Samples
@@ -82,7 +82,7 @@ class Choice:
 
     Attributes:
         plateau: thresholds (from, to) that give the best ARI on the validation labels. cuts: what every cut gives there.
-        tried: validation ARI by image weight, where several were tried.
+        tried: validation ARI by image weight, where several were tried. surface: and every cut of each.
     """
 
     tree: Tree
@@ -92,9 +92,25 @@ class Choice:
     plateau: tuple[float, float] | None = None
     cuts: Cuts | None = None
     tried: dict[float, float] = field(default_factory=dict)
+    surface: dict[float, Cuts] = field(default_factory=dict)
 
-    def with_tried(self, tried: dict[float, float]) -> Choice:
-        return replace(self, tried=tried)
+
+def best_of_weights(rows: Rows, validation: np.ndarray) -> Choice:
+    """The choice of the image's weight that gives the best cut, with what the others give."""
+    choices: dict[float, Choice] = {}
+
+    def ari(weight: float) -> float:
+        choices[weight] = choose(rows, validation, weight, None)
+        return choices[weight].validation_ari
+
+    weight, tried = best_weight(ari)
+    surface = {weight: choices[weight].cuts for weight in tried}
+    return replace(choices[weight], tried=tried, surface={weight: cuts for weight, cuts in surface.items() if cuts is not None})
+
+
+def ari_at(cuts: Cuts, thresholds: np.ndarray) -> np.ndarray:
+    """ARI of the cut that each threshold makes: (T,)."""
+    return cuts.ari[np.searchsorted(cuts.thresholds, thresholds, side="right") - 1]
 
 
 def split_by_label(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluation.pooling import GRID
 from formats.samples import Samples
-from tools.linking.choose import Choice, Rows
+from tools.linking.choose import Choice, Rows, ari_at
 from tools.reporting import numbers
 from tools.reporting.figures import Chart, line_chart
 from tools.reporting.pictures import Album, Picture
 
-CLUSTERS, MEMBERS, EDGES = 40, 24, 20
+CLUSTERS, MEMBERS, EDGES, THRESHOLDS = 40, 24, 20, 48
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class DrawnEdge:
 
 
 @dataclass(frozen=True)
+class Surface:
+    """ARI by image weight (rows, largest first) and threshold (columns): the share of the best, in percent, and what a reader is told."""
+
+    rows: list[tuple[str, list[tuple[int, str]]]]
+    ends: tuple[str, str]
+
+
+@dataclass(frozen=True)
 class LinkPage:
     """Everything the template reads."""
 
@@ -44,6 +53,7 @@ class LinkPage:
     sentences: list[str]
     scores: list[tuple[str, str, str]]
     charts: list[Chart]
+    surface: Surface | None
     clusters: list[DrawnCluster]
     edges: list[DrawnEdge]
     command: str
@@ -56,7 +66,7 @@ def link_page(rows: Rows, found: np.ndarray, choice: Choice, record: dict, sampl
     sentences = [
         f"{numbers.count_text(len(found))} rows are in {numbers.count_text(len(sizes))} clusters; "
         f"{numbers.count_text(several)} of them have more than one row, the largest {numbers.count_text(int(sizes.max()))}.",
-        f"Rows nearer than {choice.threshold:.3f} (cosine distance; image weight {choice.image_weight:.2f}) are linked.",
+        f"Rows nearer than {choice.threshold:.3f} (cosine distance; {_by(rows, choice)}) are linked.",
     ]
     if choice.plateau:
         sentences.append(
@@ -67,10 +77,15 @@ def link_page(rows: Rows, found: np.ndarray, choice: Choice, record: dict, sampl
         sentences=sentences,
         scores=_scores(record),
         charts=_charts(choice),
+        surface=_surface(choice),
         clusters=[_cluster(rows, found, album, number) for number in np.argsort(-sizes, kind="stable")[:CLUSTERS] if sizes[number] > 1],
         edges=_edges(rows, choice, album),
         command=record["command"],
     )
+
+
+def _by(rows: Rows, choice: Choice) -> str:
+    return f"image weight {choice.image_weight:.2f}" if rows.joint is None else "of what the checkpoint's head makes of picture and text"
 
 
 def _scores(record: dict) -> list[tuple[str, str, str]]:
@@ -100,6 +115,26 @@ def _charts(choice: Choice) -> list[Chart]:
         weights, values = np.array(list(choice.tried)), np.array(list(choice.tried.values()))
         charts.append(line_chart("Best ARI by image weight", [(3, "ARI", weights, values)], x_label="image weight", whole=False))
     return [chart for chart in charts if chart is not None]
+
+
+def _surface(choice: Choice) -> Surface | None:
+    """Up to where every weight's ARI has fallen to a tenth of the best."""
+    if not choice.surface:
+        return None
+    best = max(float(cuts.ari.max()) for cuts in choice.surface.values())
+    if best <= 0:
+        return None
+    last = max(float(cuts.thresholds[cuts.ari > best / 10].max()) for cuts in choice.surface.values() if (cuts.ari > best / 10).any())
+    thresholds = np.linspace(0, last, THRESHOLDS)
+    rows = []
+    for weight in sorted(set(choice.surface) & {*GRID, choice.image_weight}, reverse=True):
+        values = ari_at(choice.surface[weight], thresholds)
+        cells = [
+            (max(0, round(100 * ari / best)), f"weight {weight:.2f}, threshold {t:.3f}: ARI {ari:.3f}")
+            for t, ari in zip(thresholds, values, strict=True)
+        ]
+        rows.append((f"{weight:.2f}", cells))
+    return Surface(rows, ("0", f"{last:.2f}"))
 
 
 def _cluster(rows: Rows, found: np.ndarray, album: Album, number: int) -> DrawnCluster:

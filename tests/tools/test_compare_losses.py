@@ -1,0 +1,163 @@
+"""tools.compare_losses: parts, the table, the page, and going on with what is missing."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from evaluation.gallery import gallery_metrics, leave_one_out
+from formats.errors import UserError
+from formats.samples import open_samples
+from tests.helpers import run
+from tools import compare_losses
+from tools.comparing import runs
+from tools.comparing.measure import METRICS, Measured, measure
+from tools.comparing.parts import find_parts, split
+from tools.comparing.table import disagreements, rows_of
+from tools.demo.build import Options
+from tools.demo.classes import build_classes
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Class folders of coloured shapes, and a start model that knows their words."""
+    folder = tmp_path_factory.mktemp("pictures")
+    build_classes(folder / "data", Options("scenes", 80, 4, 0, None, "classes"))
+    flags = ("--batch-size", "16", "--max-steps", "2", "--batching", "random", "--workers", "0", "--precision", "fp32", "--device", "cpu")
+    data = ("--train-data", str(folder / "data/train"), "--model", "hardpairs-test", "--logs", str(folder), "--name", "start")
+    done = run("python", "-m", "training.main", *data, *flags, "--warmup", "1")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def argv(folder, out, *more):
+    start = ("--model", "hardpairs-test", "--pretrained", str(folder / "start/checkpoints/epoch_1.pt"))
+    size = ("--steps", "4", "--epochs", "2", "--batch-size", "16", "--m-per-class", "2", "--seeds", "1", "--lr", "1e-3")
+    trainer = ("--", "--workers", "0", "--precision", "fp32")
+    return [str(folder / "data"), *start, *size, "--losses", "supcon,clip-ce", "--out", str(out), *more, *trainer]
+
+
+def test_the_whole_and_going_on(pictures, tmp_path, capsys, monkeypatch):
+    assert compare_losses.main(argv(pictures, tmp_path)) == 0
+    table = capsys.readouterr().out
+    record = json.loads((tmp_path / "comparison.json").read_text())
+    assert {row["loss"] for row in record["losses"]} == {"start", "supcon", "clip_ce"} and record["queries"] == 4
+    assert record["losses"][0]["mAP"]["mean"] == max(row["mAP"]["mean"] for row in record["losses"])
+    assert all(row["p"] is None or 0 < row["p"] <= 1 for row in record["losses"]) and "| supcon | 1 | 0.001 |" in table
+    page = (tmp_path / "comparison.html").read_text()
+    assert "Losses compared" in page and "http" not in page.split("</style>")[1].split("<footer>")[0]
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a finished run is made again"))
+    monkeypatch.setattr(compare_losses, "train", lambda *_: pytest.fail("a finished run is made again"))
+    assert compare_losses.main(argv(pictures, tmp_path)) == 0
+    assert capsys.readouterr().out == table
+    with pytest.raises(UserError) as error:
+        compare_losses.main(argv(pictures, tmp_path, "--choose-by", "ari"))
+    assert error.value.code == 4 and "other settings" in error.value.text()
+
+
+def test_a_killed_run_goes_on(pictures, tmp_path):
+    """A run that was killed before its first checkpoint left a folder, and comes to what one comes to that was never stopped."""
+    for name in ("whole", "cut"):
+        assert compare_losses.main(argv(pictures, tmp_path / name, "--losses", "supcon")) == 0
+        folder = tmp_path / name / "runs/supcon-lr0.001-seed0"
+        if name == "cut":
+            (folder / "done.json").unlink()
+            shutil.rmtree(folder / "checkpoints")
+            shutil.rmtree(tmp_path / "cut/measured")
+            assert compare_losses.main(argv(pictures, tmp_path / "cut", "--losses", "supcon")) == 0
+    found = [json.loads((tmp_path / name / "comparison.json").read_text())["losses"] for name in ("whole", "cut")]
+    assert found[0] == found[1]
+
+
+def _parts(pictures):
+    return find_parts(str(pictures / "data"), pictures, {}, by="label")
+
+
+def test_measures_are_those_of_the_gallery(pictures):
+    parts = _parts(pictures)
+    weights = str(pictures / "start/checkpoints/epoch_1.pt")
+    validation, gallery, query = parts.open("validation"), parts.open("test"), parts.open("query")
+    found = measure("hardpairs-test", weights, validation, gallery, query)
+    assert found.found.shape == (4, 5) and set(found.numbers()) == {*METRICS, "score", "ari"}
+    alone = measure("hardpairs-test", weights, validation, gallery, None)
+    assert len(alone.rows) == len(gallery) and not (alone.found == alone.rows[:, None]).any()
+    from mining.embed import embed
+    from mining.encoders import open_encoders
+
+    made = embed(gallery, open_encoders(model="hardpairs-test", pretrained=weights), workers=0)
+    asked = embed(query, open_encoders(model="hardpairs-test", pretrained=weights), workers=0)
+    expected = gallery_metrics(asked.image @ made.image.T, query.groups[asked.rows], gallery.groups[made.rows])
+    assert {name: found.numbers()[name] for name in METRICS} == pytest.approx({name: expected[name] for name in METRICS}, abs=1e-6)
+    assert found.numbers()["score"] == pytest.approx(expected["score"], abs=1e-3)
+    expected = leave_one_out(made.image, gallery.groups[made.rows])
+    assert {name: alone.numbers()[name] for name in METRICS} == pytest.approx({name: expected[name] for name in METRICS}, abs=1e-6)
+
+
+def of(values):
+    values = np.array(values, float)
+    queries = {name: values for name in METRICS}
+    return Measured(queries, np.arange(len(values)), np.zeros((len(values), 5), int), np.zeros((len(values), 5), bool), 0.5)
+
+
+def test_table_by_hand():
+    measured = {"a": [of([1, 0, 1, 0]), of([1, 1, 1, 0])], "b": [of([0, 0, 0, 0]), of([1, 0, 0, 0])]}
+    first, second = rows_of(measured, {"a": 0.1}, {})
+    assert (first.loss, first.mean["mAP"], first.p) == ("a", 0.625, None)
+    assert first.spread["mAP"] == pytest.approx(0.25 / 2**0.5) and second.mean["mAP"] == 0.125
+    assert 0 < second.p < 1
+    assert disagreements(measured, 2) == [2, 0]  # two thirds apart, then a half; places of equal spread by number
+
+
+def test_split_by_label_and_by_row():
+    labels = np.repeat(np.arange(20), 5)
+    by_label = split(labels, "label")
+    assert {name: len(set(labels[part])) for name, part in by_label.items()} == {"train": 12, "validation": 4, "test": 4}
+    assert sorted(np.concatenate(list(by_label.values())).tolist()) == list(range(100))
+    by_row = split(labels, "row")
+    assert all(set(labels[part]) == set(range(20)) for part in by_row.values())
+    assert split(np.arange(3), "row")["train"].tolist() == [0, 1, 2]  # a label of one row is trained on
+
+
+def test_a_table_is_split_once_and_other_data_is_refused(pictures, tmp_path):
+    def table(name, folder):
+        with open(tmp_path / name, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["image", "text", "kind"])
+            for path in sorted((pictures / "data" / folder).rglob("*.jpg")):
+                writer.writerow([path, "a picture", path.parent.name])
+        return str(tmp_path / name)
+
+    keys = {"image_key": "image", "caption_key": "text", "group_key": "kind"}
+    parts = find_parts(table("a.csv", "train"), tmp_path / "out", keys, by="label")
+    found = {name: parts.open(name) for name in ("train", "validation", "test")}
+    assert sum(map(len, found.values())) == 48 and parts.query is None
+    assert not set(found["train"].groups.tolist()) & set(found["test"].groups.tolist())
+    assert len(found["test"].image_bytes(0)) > 100
+    assert find_parts(table("a.csv", "train"), tmp_path / "out", keys, by="label") == parts
+    with pytest.raises(UserError) as error:
+        find_parts(table("b.csv", "validation"), tmp_path / "out", keys, by="label")
+    assert error.value.code == 4
+    assert open_samples(parts.train, group_key="label").labelled.all()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--losses", "nothing"), "no loss is called nothing"),
+        (("--losses", ","), "no loss is called"),
+        (("--steps", "5"), "--steps 4"),
+        (("--batch-size", "15"), "whole groups of 2"),
+    ],
+)
+def test_wrong_command_lines(pictures, tmp_path, more, says):
+    with pytest.raises(UserError, match=says) as error:
+        compare_losses.main(argv(pictures, tmp_path, *more))
+    assert error.value.code == 2
+
+
+def test_a_run_that_fails_is_told_with_its_words(pictures, tmp_path):
+    with pytest.raises(UserError) as error:
+        compare_losses.main(argv(pictures, tmp_path, "--batch-size", "640"))
+    assert error.value.code == 2 and "fewer than one global batch of 640" in error.value.text()
