@@ -49,7 +49,7 @@ else
     fi
     demo=(--second-vendor "$vendor" --pairs 15248 --views 4) model=hardpairs-small
     start=(--batch-size 64 --max-steps 600 --lr 2e-3 --warmup 50)
-    compare=(--batch-size 64 --steps 300 --epochs 10 --lr 1e-4 1e-3)
+    compare=(--batch-size 64 --steps 200 --epochs 5 --lr 1e-4 1e-3)
 fi
 
 say "demo_data --layout classes"
@@ -59,12 +59,12 @@ if [ ! -e "$out/start/checkpoints/epoch_1.pt" ]; then
     say "the start model: a small CLIP of the training pictures and their names"
     rm -rf "$out/start"
     $python -m training.main --train-data "$data/pictures/train" --model $model --batching random --device cpu --precision fp32 --workers 1 \
-        --augment none --log-every-n-steps 50 --logs "$out" --name start "${start[@]}" 2>&1 | grep --line-buffered -E 'Train Epoch|^error|^  ' >&2
+        --augment none --log-every-n-steps 50 --logs "$out" --name start "${start[@]}" 2>&1 | grep --line-buffered -E 'Train Epoch|^error|^  (where|why|fix):' >&2
 fi
 
 say "compare_losses"
 $python -m tools.compare_losses "$data/pictures" --model $model --pretrained "$out/start/checkpoints/epoch_1.pt" --seeds "$seeds" "${compare[@]}" \
-    --losses arcface,triplet,clip_ce,contrastive,supcon --m-per-class 4 --out "$out/losses" -- --workers 1 --precision fp32 --augment none --freeze-bn-stats
+    --losses arcface,triplet,clip_ce,contrastive,supcon --flags 'arcface:--head-lr 0.01' --m-per-class 4 --out "$out/losses" -- --workers 1 --precision fp32 --augment none --freeze-bn-stats
 
 say "link: the test pictures of both vendors, with misread texts"
 best=$($python -c "import json; rows = json.load(open('$out/losses/comparison.json'))['losses']; \

@@ -55,13 +55,18 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--split-by", choices=("label", "row"), default="label", help="data without parts: test on new labels, or on new rows"
     )
+    parser.add_argument(
+        "--flags", action="append", default=[], metavar="LOSS:FLAGS", help="more flags for one loss, such as 'arcface:--head-lr 0.01'"
+    )
     parser.add_argument("--processes", type=whole_number(1), default=1, help="of each run, on this machine")
     parser.add_argument("--device", default="cpu")
     add_data_flags(parser)
     args = parser.parse_args(ours)
     args.more = tuple(more)
+    own = [entry.partition(":") for entry in args.flags]
+    args.flags = {name.strip().replace("-", "_"): tuple(shlex.split(flags)) for name, _, flags in own}
     args.losses = list(dict.fromkeys(name.strip().replace("-", "_") for name in args.losses.split(",") if name.strip()))
-    unknown = [name for name in args.losses if name not in (*LOSSES, *METRIC)]
+    unknown = [name for name in args.losses if name not in (*LOSSES, *METRIC)] + [name for name in args.flags if name not in args.losses]
     if unknown or not args.losses:
         raise usage(f"no loss is called {unknown[0] if unknown else '(nothing)'}", fix=f"of {', '.join((*LOSSES, *METRIC))}")
     if args.steps % args.epochs:

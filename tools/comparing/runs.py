@@ -40,12 +40,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run to make."""
+    """A run to make; ``more``: flags of the trainer for this loss alone."""
 
     loss: str
     rate: float
     seed: int
     folder: Path
+    more: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -97,7 +98,7 @@ def is_done(plan: Plan, budget: Budget) -> bool:
 
 def _recipe(plan: Plan, budget: Budget) -> dict:
     numbers = {name: getattr(budget, name) for name in ("model", "pretrained", "steps", "epochs", "batch_size", "m_per_class", "metric")}
-    return {**numbers, "loss": plan.loss, "rate": plan.rate, "seed": plan.seed, "more": list(budget.more)}
+    return {**numbers, "loss": plan.loss, "rate": plan.rate, "seed": plan.seed, "more": [*budget.more, *plan.more]}
 
 
 def train(plan: Plan, parts: Parts, budget: Budget) -> None:

@@ -1,0 +1,40 @@
+"""scripts/replicate_clippings.sh: the seven rows, and command lines that lack something."""
+
+import csv
+
+import pytest
+
+from tests.helpers import picture, run
+
+
+@pytest.fixture
+def news(tmp_path):
+    with open(tmp_path / "news.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_path", "text", "label"])
+        for i in range(40):
+            (tmp_path / f"{i}.jpg").write_bytes(picture(i // 2))
+            writer.writerow([tmp_path / f"{i}.jpg", f"picture number {i // 2}", f"story {i // 2}"])
+    return tmp_path / "news.csv"
+
+
+@pytest.mark.slow  # ten processes
+def test_seven_rows(news, checkpoint, tmp_path):
+    flags = ("--model", "hardpairs-test", "--selfsup", str(checkpoint), "--supervised", str(checkpoint), "--out", str(tmp_path / "out"))
+    done = run("bash", "scripts/replicate_clippings.sh", str(news), *flags)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if line.startswith("|")][2:]
+    assert [row[0] for row in rows] == [
+        "Jaccard",
+        *(f"{kind}, {side}" for kind in ("self-supervised", "supervised") for side in ("visual", "language", "multimodal")),
+    ]
+    found = {row[0]: float(row[1]) for row in rows}
+    assert found["Jaccard"] == 100 and found["supervised, visual"] == 100  # the same text, and the same picture, twice
+    assert [row[3] for row in rows][1:3] == ["1.00", "0.00"]
+
+
+def test_what_is_missing_is_told(news):
+    done = run("bash", "scripts/replicate_clippings.sh", str(news), "--model", "hardpairs-test")
+    assert done.returncode == 2 and "--supervised" in done.stderr
+    done = run("bash", "scripts/replicate_clippings.sh", "nowhere.csv", "--model", "m", "--selfsup", "a", "--supervised", "b")
+    assert done.returncode == 2 and "no such file" in done.stderr
