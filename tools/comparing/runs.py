@@ -77,7 +77,8 @@ def command(plan: Plan, parts: Parts, budget: Budget) -> list[str]:
         ),
         *("--max-steps", str(budget.steps), "--epochs", str(budget.epochs), "--warmup", str(max(1, budget.steps // 10))),
         *("--lr", f"{plan.rate:g}", "--seed", str(plan.seed), "--save-best", budget.metric, "--save-frequency", "0", "--save-most-recent"),
-        *("--logs", str(plan.folder / "runs"), "--name", plan.name, "--device", budget.device, "--log-every-n-steps", "10", *budget.more),
+        *("--logs", str(plan.folder / "runs"), "--name", plan.name, "--device", budget.device, "--log-every-n-steps", "10"),
+        *(*budget.more, *plan.more),
     ]
     return [*flags, "--resume", "latest"] if plan.run.is_dir() else flags
 
