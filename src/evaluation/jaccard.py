@@ -14,7 +14,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 PUNCTUATION = str.maketrans("", "", "\"#$%&()*+/:;<=>@[\\]^_`{|}~.?,!'")
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 256
+MANY = 0.02
+"""Share of pairs that may overlap, above which all overlaps are counted at once."""
 
 
 def cleaned(text: str) -> list[str]:
@@ -54,11 +56,9 @@ def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np
     whole, rare = _matrix(rows, len(number)), _matrix(prefix, len(number))
     pairs, values = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
     for start in range(0, len(texts), ROWS_AT_ONCE):
-        candidates = (rare[start : start + ROWS_AT_ONCE] @ rare.T).tocoo()
-        left, right = candidates.row.astype(np.int64) + start, candidates.col.astype(np.int64)
+        left, right, shared = _overlaps(whole, rare, start)
         likely = (left < right) & (np.minimum(sizes[left], sizes[right]) >= threshold * np.maximum(sizes[left], sizes[right]) - 1e-9)
-        left, right = left[likely], right[likely]
-        shared = np.asarray(whole[left].multiply(whole[right]).sum(axis=1)).ravel() if len(left) else np.zeros(0)
+        left, right, shared = left[likely], right[likely], _counted(whole, left[likely], right[likely]) if shared is None else shared[likely]
         index = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
         kept = index >= threshold
         pairs.append(np.stack([left[kept], right[kept]], axis=1))
@@ -66,6 +66,20 @@ def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np
     edges, found = np.concatenate(pairs), np.concatenate(values)
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     return edges[order], found[order]
+
+
+def _overlaps(whole: csr_array, rare: csr_array, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Pairs of a block's texts with all, and how many n-grams they share; ``None`` where pairs are few enough to be counted one by one."""
+    block = slice(start, start + ROWS_AT_ONCE)
+    found, shared = (rare[block] @ rare.T).tocoo(), None
+    if found.nnz > MANY * found.shape[0] * found.shape[1]:  # one product of everything is cheaper than so many single ones
+        found = (whole[block] @ whole.T).tocoo()
+        shared = found.data
+    return found.row.astype(np.int64) + start, found.col.astype(np.int64), shared
+
+
+def _counted(whole: csr_array, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.asarray(whole[left].multiply(whole[right]).sum(axis=1)).ravel() if len(left) else np.zeros(0)
 
 
 def _matrix(rows: list[np.ndarray], width: int) -> csr_array:
