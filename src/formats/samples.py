@@ -80,6 +80,10 @@ class Samples:
         """
         return self._files.read(i)
 
+    def image_path(self, i: int) -> str | None:
+        """The file, or URL, that is row i's image; ``None`` for a member of a tar."""
+        return self._files.path(i)
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the dataset: sha256 of its ordered (shard, key, caption) list."""
@@ -106,6 +110,9 @@ class _Files:
     def __init__(self, paths: list[str], path_of_row: np.ndarray, offset: np.ndarray, size: np.ndarray) -> None:
         self.paths, self.path_of_row, self.offset, self.size = paths, path_of_row, offset, size
         self._open: dict[tuple[int, int], int] = {}
+
+    def path(self, i: int) -> str | None:
+        return self.paths[self.path_of_row[i]] if self.offset[i] < 0 else None
 
     def read(self, i: int) -> bytes:
         path, offset, size = self.paths[self.path_of_row[i]], int(self.offset[i]), int(self.size[i])

@@ -19,6 +19,7 @@ from towers.load import checkpoint_weights
 from training.losses.gather import World
 from training.metric.head import KINDS, EmbeddingHead, attach, head_state
 from training.metric.losses import METRIC, MINED, MINERS, NEEDS, MetricLoss, Numbers, make_miner
+from training.presets_miniclip import PRESETS_MINICLIP
 
 if TYPE_CHECKING:
     from formats.samples import Samples
@@ -44,13 +45,14 @@ PRESETS: dict[str, tuple[str, ...]] = {
         *(*_TWO_OF_A_CLASS, "--loss-fn", "contrastive_squared", "--metric-negative-margin", "0.5"),
         *("--batch-size", "16", "--epochs", "35"),
     ),
+    **PRESETS_MINICLIP,
 }
 """CLIPPINGS' and the loss comparison's settings; what stands on the command line, too, wins. (The loss comparison's optimiser is Adam for two of
 its losses; here it is OpenCLIP's AdamW with the same numbers.)"""
 
 
 def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
-    add(group, "--preset", choices=PRESETS, action=_Preset, help="the settings of CLIPPINGS or of the loss comparison; other flags win")
+    add(group, "--preset", choices=PRESETS, action=_Preset, help="the settings of CLIPPINGS, MiniCLIP or the loss comparison; other flags win")
     add(group, "--embed", choices=KINDS, help="what metric losses are about (default with them: image)")
     add(group, "--im-wt", type=float, default=0.5, help="pooled: the image's weight")
     add(group, "--learn-im-wt", action="store_true", help="pooled: the weight is learned, from --im-wt on")
