@@ -89,5 +89,6 @@ def test_options_stay_few():
         *("--sanw-exempt-partners", "--sanw-source", "--sanw-embeddings", "--sanw-variant"),
         *("--preset", "--embed", "--im-wt", "--learn-im-wt", "--mlp-layers", "--miner", "--metric-temperature", "--metric-margin"),
         *("--metric-negative-margin", "--metric-scale"),
+        *("--captions-json", "--image-root", "--image-weights", "--vocabulary-from", "--warmup-epochs", "--batch"),
         *("--remine-every", "--false-negative-embeddings", "--false-negative-threshold"),
     }

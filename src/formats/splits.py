@@ -1,8 +1,8 @@
 """A dataset cut by image into train, val and test, by MiniCLIP's rule, and the folder that keeps the cut.
 
-    FOLDER/train.csv val.csv test.csv     tables that every command reads
-    FOLDER/split.json                     the images of each part by name
-    FOLDER/manifest.json                  what was split, how, and hashes of the above
+FOLDER/train.csv val.csv test.csv     tables that every command reads
+FOLDER/split.json                     the images of each part by name
+FOLDER/manifest.json                  what was split, how, and hashes of the above
 """
 
 from __future__ import annotations
@@ -175,9 +175,7 @@ def _name(samples: Samples, row: int) -> str:
     return key.rpartition("#")[0] if samples.source.lower().endswith(".json") else key
 
 
-def _columns(
-    samples: Samples, image_key: str, caption_key: str, separator: str | None, groups: np.ndarray | None
-) -> dict[str, list[str]]:
+def _columns(samples: Samples, image_key: str, caption_key: str, separator: str | None, groups: np.ndarray | None) -> dict[str, list[str]]:
     """The rows of all parts as columns; a table's own are kept, as text."""
     if _is_table(samples):
         columns = read_table(samples.source, separator, required=(image_key, caption_key))

@@ -85,7 +85,7 @@ def make_tokenizer(
     if vocabulary is None:
         raise usage(
             f"{model_name} reads words and needs a vocabulary",
-            fix="give a checkpoint of ours (it holds one), or training data to build it from",
+            fix="give a checkpoint of ours (it holds one; tools.import_miniclip makes one of MiniCLIP's), or training data to build it from",
         )
     config = _text_config(model_name)
     tokenizer, _ = WORD_TOKENIZERS[config["tokenizer_mode"]]
@@ -257,9 +257,7 @@ def prepare_towers(model: MiniCLIP, vocabulary: list[str] | None, weights: Path 
 def _create(
     model_name: str, pretrained: str | None, device: str, cache_dir: str | None, vocabulary: list[str] | None = None
 ) -> tuple[nn.Module, Callable]:
-    model, _, transform = create_model_and_transforms(
-        model_name, pretrained, vocabulary=vocabulary, device=device, cache_dir=cache_dir
-    )
+    model, _, transform = create_model_and_transforms(model_name, pretrained, vocabulary=vocabulary, device=device, cache_dir=cache_dir)
     return model, transform
 
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torchvision import transforms
+from torchvision.transforms import v2
 
-LARGER = 256 / 224
-"""Size, to the input's, that a picture is stretched to before a part is cut out."""
+STRETCHED, CUT = 256, 224
+"""Pixels of a picture's sides before a part is cut out, and after. A photograph is made small first: the other steps cost by pixels."""
 
 
-def miniclip_augment(
-    image_size: int | tuple[int, int], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Callable:
-    """An RGB image to a (3, H, W) float32 tensor: most of the picture, perhaps mirrored, a little turned and tinted, perhaps a part erased.
+def miniclip() -> tuple[Sequence[Callable], Sequence[Callable]]:
+    """What is done to the RGB picture before the model's own transform, and to the tensor after it.
 
-    Args:
-        image_size: height and width of the input in pixels.
-        mean, std: per channel, of values from 0 to 1.
+    Most of the picture, perhaps mirrored, a little tinted and turned; perhaps a part of it erased.
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return transforms.Compose(
-        [
-            transforms.Resize((round(height * LARGER), round(width * LARGER))),
-            transforms.RandomResizedCrop((height, width), scale=(0.8, 1.0)),
-            transforms.RandomHorizontalFlip(),
-            transforms.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
-            transforms.RandomRotation(10),
-            transforms.ToTensor(),
-            transforms.Normalize(mean, std),
-            transforms.RandomErasing(p=0.1),
-        ]
-    )
+    return (
+        v2.Resize((STRETCHED, STRETCHED)),
+        v2.RandomResizedCrop(CUT, scale=(0.8, 1.0)),
+        v2.RandomHorizontalFlip(),
+        v2.ColorJitter(0.2, 0.2, 0.2, 0.1),
+        v2.RandomRotation(10),
+    ), (v2.RandomErasing(0.1),)

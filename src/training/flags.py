@@ -14,8 +14,9 @@ from training.batching import BATCHING, CHOICES, NEIGHBOURHOODS, open_stored_emb
 from training.config import add_config
 from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
-from training.metric.flags import add_metric, check_metric
+from training.metric.flags import Preset, add_metric, check_metric
 from training.metric.losses import METRIC
+from training.miniclip_names import add_miniclip_names
 from training.photos import add_photos, check_photos, fill_in_split, fill_in_warmup, is_for_our_reader
 from training.upstream import world_info
 
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_sanw(parser.add_argument_group("similarity-aware negative weights (SANW)"))
     add_metric(parser.add_argument_group("metric learning with labels"), _add)
     add_photos(parser, parser.add_argument_group("one's own photographs"), _add)
+    add_miniclip_names(parser.add_argument_group("MiniCLIP's names for some of these"), Preset)
 
 
 def _add_batches(batches: argparse._ArgumentGroup) -> None:

@@ -17,7 +17,6 @@ import traceback
 import torch.distributed as dist
 
 from formats.errors import Exit, UserError, run_command
-from training.aliases import in_our_words
 from training.config import config_first
 from training.upstream import patched
 
@@ -34,7 +33,7 @@ UPSTREAM_ERRORS = {
 def main(argv: list[str] | None = None) -> int:
     trainer = patched("main")
     try:
-        code = trainer.main(config_first(in_our_words(sys.argv[1:] if argv is None else argv)))
+        code = trainer.main(config_first(sys.argv[1:] if argv is None else argv))
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()  # without it gloo's threads may abort a run that succeeded
     except tuple(UPSTREAM_ERRORS) as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from formats.errors import usage
-from formats.manifest import check_same_dataset
+from formats.manifest import NAME, check_same_dataset
 from formats.samples import is_image_folder, open_samples
 from formats.splits import open_split, split_into
 from towers.load import checkpoint_vocabulary, find_image_weights, uses_words, vocabulary_of
 from training.data import open_table_or_folder, open_training_samples
+from training.miniclip_names import RESULTS_DIR
 
 CAPTIONS_JSON = "captions-json"
 
@@ -70,6 +72,8 @@ def is_for_our_reader(args: argparse.Namespace) -> bool:
 
 def check_photos(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuses, before any model is made, flags that have no effect, and a small model without weights or words."""
+    if args.results_dir is not None:
+        logging.warning(RESULTS_DIR)
     start = args.pretrained or getattr(args, "resume", None)
     if args.image_weights is not None and args.pretrained:
         raise usage(f"--image-weights {args.image_weights} has no effect: all weights come from --pretrained", fix="leave one out")
@@ -78,6 +82,8 @@ def check_photos(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         raise usage(f"--vocabulary-from has no effect: {args.model} reads no words but its own tokens", fix="leave it out")
     if args.vocabulary_from is not None and args.pretrained:
         raise usage("--vocabulary-from has no effect: the words come with --pretrained", fix="leave one out")
+    if args.vocabulary_from not in (None, "train") and not start:
+        _captions(args)
     if args.warmup_epochs is not None and args.warmup_epochs < 0:
         raise usage(f"--warmup-epochs must not be negative, not {args.warmup_epochs}")
     if args.warmup_epochs is not None and args.preset is None and args.warmup != parser.get_default("warmup"):
@@ -108,13 +114,20 @@ def _captions(args: argparse.Namespace) -> Iterable[str]:
     """Those that ``--vocabulary-from`` names.
 
     Raises:
-        UserError: exit 3 for ``all`` where no split says what all is, exit 4 when that was changed since.
+        UserError: exit 2 for ``all`` where no split says what all is, exit 4 when that was changed since.
     """
     if args.vocabulary_from in (None, "train"):
         return open_training_samples(args).captions
     if args.vocabulary_from != "all":
         return open_table_or_folder(args.vocabulary_from, args).captions
-    split = open_split(Path(args.train_data).parent)
+    folder = Path(args.train_data).parent
+    if not (folder / NAME).is_file():
+        raise usage(
+            "--vocabulary-from all: nothing beside the training data says what all is",
+            where=str(folder),
+            fix="train on a table of tools.split_pairs, or name the file of all captions: --vocabulary-from FILE",
+        )
+    split = open_split(folder)
     samples = open_samples(
         split.manifest["source"],
         image_key=args.csv_img_key,

@@ -94,9 +94,7 @@ def resnet18(trained_tensors: int, **options) -> ImageTower:
 def cnn(channels: Sequence[int], **options) -> ImageTower:
     """A convolution of 3 x 3, batch norm, ReLU and halving for each of ``channels``, then the mean over the picture."""
     blocks = [
-        nn.Sequential(
-            nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True), nn.MaxPool2d(2)
-        )
+        nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True), nn.MaxPool2d(2))
         for before, after in zip((3, *channels), channels, strict=False)
     ]
     network = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())

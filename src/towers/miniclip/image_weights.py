@@ -93,4 +93,3 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise mismatch(f"not a whole safetensors file: {error}", where=str(path), fix="fetch it again") from None
-

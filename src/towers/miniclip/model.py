@@ -112,9 +112,7 @@ def create_miniclip(
     )
     if state is not None:
         model.load_state_dict(state)
-    given = merge_preprocess_kwargs(
-        {}, mean=image_mean, std=image_std, interpolation=image_interpolation, resize_mode=image_resize_mode
-    )
+    given = merge_preprocess_kwargs({}, mean=image_mean, std=image_std, interpolation=image_interpolation, resize_mode=image_resize_mode)
     preprocess = PreprocessCfg(**merge_preprocess_dict(preprocess_of(model), given))
     set_model_preprocess_cfg(model, asdict(preprocess))
     train = image_transform_v2(preprocess, is_train=True, aug_cfg=aug_cfg)

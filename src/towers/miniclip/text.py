@@ -31,9 +31,10 @@ class TextTower(nn.Module):
         return self.embedding.num_embeddings
 
     def set_vocabulary_size(self, vocab_size: int) -> None:
-        """A new table, with random vectors, unless the present one has that size."""
-        if vocab_size != self.vocab_size:
-            self.embedding = nn.Embedding(vocab_size, self.width, padding_idx=PAD).to(self.embedding.weight)
+        """A new table, with random vectors, unless the present one has that size; locked where that is."""
+        old = self.embedding.weight
+        if vocab_size != len(old):
+            self.embedding = nn.Embedding(vocab_size, self.width, padding_idx=PAD).to(old).requires_grad_(old.requires_grad)
 
     def lock(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
         """Stops training of the whole tower (OpenCLIP's ``--lock-text``)."""
@@ -63,7 +64,9 @@ class LSTMTower(TextTower):
         between = dropout if layers > 1 else 0.0  # torch warns of a dropout between layers where there is one
         self.lstm = nn.LSTM(width, hidden, layers, batch_first=True, bidirectional=True, dropout=between)
         self.norm = nn.LayerNorm(2 * hidden)
-        self.head = nn.Sequential(nn.Linear(2 * hidden, embed_dim), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Linear(embed_dim, embed_dim))
+        self.head = nn.Sequential(
+            nn.Linear(2 * hidden, embed_dim), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Linear(embed_dim, embed_dim)
+        )
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, L) int64 ids to (B, embed_dim), not of unit length."""

@@ -52,7 +52,7 @@ its losses; here it is OpenCLIP's AdamW with the same numbers.)"""
 
 
 def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
-    add(group, "--preset", choices=PRESETS, action=_Preset, help="the settings of CLIPPINGS, MiniCLIP or the loss comparison; other flags win")
+    add(group, "--preset", choices=PRESETS, action=Preset, help="the settings of CLIPPINGS, MiniCLIP or the loss comparison; other flags win")
     add(group, "--embed", choices=KINDS, help="what metric losses are about (default with them: image)")
     add(group, "--im-wt", type=float, default=0.5, help="pooled: the image's weight")
     add(group, "--learn-im-wt", action="store_true", help="pooled: the weight is learned, from --im-wt on")
@@ -64,7 +64,7 @@ def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None
     add(group, "--metric-scale", type=float, help="arcface: 64")
 
 
-class _Preset(argparse.Action):
+class Preset(argparse.Action):
     def __call__(self, parser, namespace, value, option_string=None) -> None:
         setattr(namespace, self.dest, value)
         parser.parse_args(list(PRESETS[value]), namespace)
