@@ -22,6 +22,12 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 PRECISIONS = ("fp32", "amp", "amp_bf16", "amp_bfloat16")
 """What the towers run in: others turn weights of single layers to half precision, by lists that know no LSTM."""
 
+NOT_OURS = (
+    *("jit", "force_quick_gelu", "force_custom_text", "force_patch_dropout"),
+    *("pretrained_image", "pretrained_image_path", "pretrained_text_path"),
+)
+"""Options of OpenCLIP's models that are refused."""
+
 
 class MiniCLIP(open_clip.CustomTextCLIP):
     """OpenCLIP's model of two towers with towers of ours; all that it does with them is inherited.
@@ -96,7 +102,7 @@ def create_miniclip(
     """
     if precision not in PRECISIONS:
         raise usage(f"these towers do not run in {precision}", fix=f"--precision {' or '.join(PRECISIONS)}")
-    for name in ("jit", "force_quick_gelu", "force_custom_text", "force_patch_dropout", "pretrained_image"):
+    for name in NOT_OURS:
         if others.get(name):
             raise usage(f"{name} means nothing to a model of small towers", fix="leave it out")
     vision, text = ({key: value for key, value in config[part].items() if key != "tower"} for part in ("vision_cfg", "text_cfg"))
