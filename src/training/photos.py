@@ -75,6 +75,8 @@ def check_photos(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
     if args.results_dir is not None:
         logging.warning(RESULTS_DIR)
     start = args.pretrained or getattr(args, "resume", None)
+    if args.preset == "miniclip-openclip" and not start:
+        logging.warning(f"--preset {args.preset} fine-tunes, and there is no --pretrained: {args.model} starts from random weights.")
     if args.image_weights is not None and args.pretrained:
         raise usage(f"--image-weights {args.image_weights} has no effect: all weights come from --pretrained", fix="leave one out")
     find_image_weights(args.model, args.image_weights, fresh=not start)

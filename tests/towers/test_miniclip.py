@@ -1,6 +1,8 @@
 """The small towers: MiniCLIP's sizes, what is frozen, one caption's embedding whatever stands beside it, and where image weights come from."""
 
+import hashlib
 import math
+from types import SimpleNamespace
 
 import open_clip
 import pytest
@@ -13,6 +15,7 @@ from torch.nn import functional
 
 from formats.errors import UserError
 from towers.load import checkpoint_weights, create_model_and_transforms, find_image_weights, freeze_statistics, load_encoder, prepare_towers
+from towers.miniclip import image_weights
 from towers.miniclip.image_weights import RESNET18
 from towers.miniclip.text import lengths_of, sinusoids
 
@@ -175,6 +178,22 @@ def test_no_weights_are_an_error_that_says_what_to_do(cache):
         text = error.value.text()
         assert error.value.code == 3 and str(cache) in text
         assert all(word in text for word in ("--image-weights torchvision", "--image-weights FILE", "--image-weights none", "-cnn"))
+
+
+def test_weights_that_are_asked_for_are_fetched_and_checked(cache, tmp_path, monkeypatch):
+    """From a file's URL: torchvision's is another machine's."""
+    content = b"not what the name promises"
+    (tmp_path / "resnet18-00000000.pth").write_bytes(content)
+    right = tmp_path / f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    right.write_bytes(content)
+    for place, code in ((tmp_path / "resnet18-00000000.pth", 3), (tmp_path / "resnet18-absent.pth", 3), (right, 0)):
+        monkeypatch.setattr(image_weights, "RESNET18", SimpleNamespace(url=place.as_uri()))
+        if code:
+            with pytest.raises(UserError, match="cannot be fetched") as error:
+                find_image_weights("miniclip-lstm", "torchvision", fresh=True)
+            assert error.value.code == code and not list(cache.iterdir())
+    assert find_image_weights("miniclip-lstm", "torchvision", fresh=True) == cache / right.name
+    assert find_image_weights("miniclip-lstm", None, fresh=True).read_bytes() == content
 
 
 def test_what_needs_no_weights(cache):

@@ -5,7 +5,6 @@ MiniCLIP takes another image tower when it finds no weights, and says so in one 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,9 +57,13 @@ def load_image_weights(visual: nn.Module, path: Path, read: Callable[[str], dict
         raise mismatch(f"not weights of ResNet18: {reason}", where=str(path), fix="torchvision's or timm's resnet18") from None
 
 
+def _place() -> Path:
+    """Where torchvision keeps the file."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / RESNET18.url.rpartition("/")[2]
+
+
 def _cached() -> Path:
-    """Where torchvision keeps the weights, if it has them."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(RESNET18.url)
+    path = _place()
     if not path.is_file():
         raise bad_input(
             "there are no ImageNet weights for ResNet18 on this machine",
@@ -73,16 +76,19 @@ def _cached() -> Path:
 
 
 def _fetched() -> Path:
-    """torchvision's cache, filled over the network where it is empty."""
-    try:
-        RESNET18.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise bad_input(
-            f"torchvision cannot fetch the weights: {str(error).splitlines()[0]}",
-            where=RESNET18.url,
-            fix="fetch the file elsewhere and give --image-weights FILE",
-        ) from None
-    return _cached()
+    """torchvision's file, fetched over the network where it is not there. The start of its hash is in its name, and checked."""
+    path = _place()
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(RESNET18.url, str(path), path.stem.rpartition("-")[2], progress=False)
+        except (OSError, RuntimeError) as error:
+            raise bad_input(
+                f"the weights cannot be fetched: {str(error).splitlines()[0]}",
+                where=RESNET18.url,
+                fix="fetch the file elsewhere and give --image-weights FILE",
+            ) from None
+    return path
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
