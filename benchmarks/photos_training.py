@@ -6,7 +6,8 @@ The bare loop has what a training needs and nothing else: MiniCLIP's pictures th
 as many workers, cross entropy, AdamW, clipping, a schedule. Both take the same number of full batches in an epoch. (Ours fills the
 last one up with pictures from the start of the pass; a loop that leaves it short has fewer to do, and one that drops it fewer still.)
 Rounds are interleaved. ``loops`` is the time between the first and last step of each epoch, waiting for data included; ``run`` is the
-whole process: imports, start, validation and checkpoints, which the bare loop has, too.
+whole process: imports, start, validation and checkpoints, which the bare loop has, too; ``cpu`` is what the processors spent on it,
+which other programs on the machine disturb least.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import csv
 import json
 import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -64,9 +66,9 @@ def flags_of(folder: Path, options: argparse.Namespace, name: str) -> list[str]:
 
 def train(folder: Path, options: argparse.Namespace, name: str) -> dict[str, float]:
     """Seconds of the trainer's loops and of its whole run."""
-    seconds = timed([sys.executable, "-m", "training.main", *flags_of(folder, options, name)])
+    spent = timed([sys.executable, "-m", "training.main", *flags_of(folder, options, name)])
     with open(folder / f"logs/{name}/metrics.csv") as file:
-        return {"loops": sum(float(row["batch_time"]) for row in csv.DictReader(file)), "run": seconds}
+        return {"loops": sum(float(row["batch_time"]) for row in csv.DictReader(file)), **spent}
 
 
 def bare(folder: Path, options: argparse.Namespace, name: str) -> dict[str, float]:
@@ -79,16 +81,18 @@ def bare(folder: Path, options: argparse.Namespace, name: str) -> dict[str, floa
         str(folder / f"{name}.json"),
         *flags_of(folder, options, name),
     ]
-    seconds = timed(command)
-    return {"loops": json.loads((folder / f"{name}.json").read_text()), "run": seconds}
+    spent = timed(command)
+    return {"loops": json.loads((folder / f"{name}.json").read_text()), **spent}
 
 
-def timed(command: list[str]) -> float:
-    start = time.perf_counter()
+def timed(command: list[str]) -> dict[str, float]:
+    """Seconds of a process on the clock, and those of the processors that it and its workers had."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr[-3000:])
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"run": time.perf_counter() - start, "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
 
 
 def bare_loop(flags: list[str]) -> float:
@@ -192,8 +196,8 @@ def main() -> None:
             rounds.append(measured)
             told = ", ".join(f"{side} loops {measured[side]['loops']:.1f} s, run {measured[side]['run']:.1f} s" for side in sides)
             print(told, file=sys.stderr, flush=True)
-    ratios = {what: statistics.median(r["trainer"][what] / r["bare"][what] for r in rounds) for what in ("loops", "run")}
-    print(f"trainer to bare loop, median of {args.rounds}: loops {ratios['loops']:.3f}, whole run {ratios['run']:.3f}")
+    ratios = {what: statistics.median(r["trainer"][what] / r["bare"][what] for r in rounds) for what in ("loops", "run", "cpu")}
+    print(f"trainer to bare loop, median of {args.rounds}: " + ", ".join(f"{what} {ratio:.3f}" for what, ratio in ratios.items()))
     environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "")}
     command = " ".join(["python -m benchmarks.photos_training", *sys.argv[1:]])
     write_json(args.out, {"command": command, "machine": describe_machine(), **environment, "rounds": rounds, "median_ratios": ratios})

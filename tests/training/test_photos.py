@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from formats.errors import UserError
 from formats.hard_pairs import table_folder, write_table
@@ -177,7 +178,7 @@ def checkpoint_of(tmp_path):
 
     def train(*flags):
         runs.append(f"run{len(runs)}")
-        args = (*flags, *QUICK, "--precision", "fp32", "--max-steps", "1", "--logs", str(tmp_path / "logs"), "--name", runs[-1])
+        args = (*QUICK, "--precision", "fp32", "--max-steps", "1", "--logs", str(tmp_path / "logs"), "--name", runs[-1], *flags)
         handlers = list(logging.root.handlers)
         try:
             assert main([*map(str, args)]) == 0
@@ -214,6 +215,28 @@ def test_one_and_two_processes_train_the_same(photos, tmp_path):
     assert checkpoint(tmp_path, "plain1")["vocabulary"] == checkpoint(tmp_path, "plain2")["vocabulary"]
     assert [row["mined"] for row in steps(tmp_path, "hard1")] == ["8", "16", "24"]
     assert all(0 < float(row["w_mean"]) < 1 for row in steps(tmp_path, "hard1"))
+
+
+def test_resnet18_starts_from_the_file_and_its_first_layers_stay(photos, tmp_path, checkpoint_of):
+    torch.manual_seed(5)
+    network = torchvision.models.resnet18(weights=None)
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    weights = ("--image-weights", str(tmp_path / "resnet18.pth"))
+    state = checkpoint_of("--train-data", photos, "--model", "miniclip-lstm", "--force-image-size", "32", *weights, "--warmup", "0")[
+        "state_dict"
+    ]
+    changed = {
+        name
+        for name, value in network.named_parameters()
+        if not name.startswith("fc") and not torch.equal(state[f"visual.backbone.{name}"], value)
+    }
+    assert {name.split(".")[0] for name in changed} == {"layer3", "layer4"} and len(changed) == 20
+
+
+def test_the_transformer_trains(photos, checkpoint_of):
+    flags = ("--train-data", photos, "--preset", "miniclip-transformer", "--model", "miniclip-transformer-cnn", "--force-image-size", "32")
+    saved = checkpoint_of(*flags, "--epochs", "1", "--batch-size", "16")
+    assert saved["state_dict"]["text.embedding.weight"].shape == (4 + len(saved["vocabulary"]), 128)
 
 
 def test_a_checkpoint_goes_through_every_stage(photos, tmp_path, checkpoint_of):

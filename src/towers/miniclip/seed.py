@@ -22,8 +22,9 @@ from towers.miniclip.text import sinusoids
 from towers.words import SPECIALS
 
 Weights = dict[str, torch.Tensor]
+_scalar = np.float64(0).__reduce__()[0]
 NUMBERS = [
-    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # type: ignore[attr-defined]
+    *((_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # by NumPy 1's name and by NumPy 2's
     *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType),
 ]
 """What a NumPy number in a checkpoint is made of (``val_r1`` may be one); nothing of it runs code."""
