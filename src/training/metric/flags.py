@@ -52,7 +52,13 @@ its losses; here it is OpenCLIP's AdamW with the same numbers.)"""
 
 
 def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
-    add(group, "--preset", choices=PRESETS, action=Preset, help="the settings of CLIPPINGS, MiniCLIP or the loss comparison; other flags win")
+    add(
+        group,
+        "--preset",
+        choices=PRESETS,
+        action=Preset,
+        help="the settings of CLIPPINGS, MiniCLIP or the loss comparison; other flags win",
+    )
     add(group, "--embed", choices=KINDS, help="what metric losses are about (default with them: image)")
     add(group, "--im-wt", type=float, default=0.5, help="pooled: the image's weight")
     add(group, "--learn-im-wt", action="store_true", help="pooled: the weight is learned, from --im-wt on")
