@@ -3,9 +3,11 @@
     python -m tools.demo_data --out data/demo --pairs 2000                 # photographs of OpenMoji stickers
     python -m tools.demo_data --out data/demo --pairs 2000 --serve         # and serves them until Ctrl-C
     python -m tools.demo_data --out data/scenes --kind scenes --pairs 300  # coloured shapes in relations: seconds
+    python -m tools.demo_data --out data/classes --layout classes          # class folders, a query and a gallery folder, news.csv
 
 Writes OUT/{train,val,test}.tsv (caption, url, group), OUT/images/ and OUT/manifest.json. The train table also has a few broken
-entries (declared in the manifest), as every real table does. The same options give the same bytes; finished data is not made again.
+entries (declared in the manifest), as every real table does. With ``--layout classes`` OUT/{train,validation,test/query,test/gallery} of class folders
+and OUT/news.csv. The same options give the same bytes; finished data is not made again.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from formats.errors import run_command
 from tools.demo.build import UNSERVED_URL, Options, build
+from tools.demo.classes import build_classes
 from tools.demo.serve import PictureServer, serve_until_stopped
 from tools.demo.tables import SPLITS, move_table
 
@@ -27,9 +30,11 @@ DEFAULT_PAIRS = 2000
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     vendor = str(arguments.second_vendor) if arguments.second_vendor else None
-    options = Options(arguments.kind, arguments.pairs, arguments.views, arguments.seed, vendor)
-    made = build(arguments.out, options, force=arguments.force)
+    options = Options(arguments.kind, arguments.pairs, arguments.views, arguments.seed, vendor, arguments.layout)
+    made = (build_classes if arguments.layout == "classes" else build)(arguments.out, options, force=arguments.force)
     print(f"{arguments.out}: {'made' if made else 'finished already, nothing to do'}", file=sys.stderr)
+    if arguments.layout == "classes":
+        return 0
     if arguments.serve:
         _serve(arguments.out, arguments.port)
     else:
@@ -54,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kind", choices=("emoji", "scenes"), default="emoji", help="photographs of stickers, or scenes of coloured shapes"
     )
+    parser.add_argument("--layout", choices=("pairs", "classes"), default="pairs", help="tables of texts and URLs, or class folders")
     parser.add_argument("--pairs", type=int, default=DEFAULT_PAIRS, help="image-text pairs to train on (default: %(default)s)")
     parser.add_argument("--views", type=int, default=DEFAULT_VIEWS, help="train photographs per drawing (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="which drawings and photographs (default: %(default)s)")

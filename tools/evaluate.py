@@ -1,137 +1,40 @@
 """Evaluates a model: retrieval on held-out pairs, zero-shot classes, a linear probe.
 
     python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --out runs/x [--hard-pairs OUT/test_hard_sample.csv]
+    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --baselines --protocol both --out runs/x
     python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --zero-shot imagenet/val --linear-probe flowers --out runs/x
 
-Writes into OUT: evaluation.json, evaluation.csv, evaluation.md and queries.npz (what each query found, for reports and paired tests), and one
-line into run_registry.csv beside OUT. All shares are fractions.
+Writes into OUT: evaluation.json, evaluation.csv, evaluation.md, queries.npz (what each query found, for reports and paired tests) and drawn.npz
+(a few embeddings, for plots), and one line into run_registry.csv beside OUT. Shares are fractions; in MiniCLIP's protocol, percent.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from evaluation.retrieval import TIES, Ranking, beats_hard_pairs, rank_positives, summarise
+from evaluation.retrieval import TIES
 from formats.arguments import add_data_flags, open_named
-from formats.atomic import atomic_open, write_json, write_text
+from formats.atomic import write_json
 from formats.errors import Exit, run_command, usage, whole_number
 from formats.hard_pairs import HardPairTable, open_hard_pairs
 from formats.manifest import check_same_dataset
 from formats.samples import Samples
 from mining.embed import embed
 from mining.encoders import from_encoder
-from mining.stream import Embedded
+from tools.evaluating.baselines import baselines, miniclip
 from tools.evaluating.classes import Options, probe, read_prompts, zero_shot
+from tools.evaluating.drawn import drawn, write_drawn
+from tools.evaluating.results import register, write_miniclip, write_results
+from tools.evaluating.retrieval import evaluate
+from tools.evaluating.tables import tables
 from towers.load import Encoder, load_encoder
 
-REGISTRY_COLUMNS = {
-    "method": "method",
-    "seed": "seed",
-    "epoch": "epoch",
-    "model": "model",
-    "pretrained": "pretrained",
-    "R1_I2T": "image_to_text_R@1",
-    "R5_I2T": "image_to_text_R@5",
-    "R10_I2T": "image_to_text_R@10",
-    "R1_T2I": "text_to_image_R@1",
-    "R5_T2I": "text_to_image_R@5",
-    "R10_T2I": "text_to_image_R@10",
-    "MR_I2T": "image_to_text_median_rank",
-    "MR_T2I": "text_to_image_median_rank",
-    "mAP10_I2T": "image_to_text_mAP@10",
-    "mAP10_T2I": "text_to_image_mAP@10",
-}
-"""Columns of CLIPSE's run_registry.csv and where their values are in evaluation.json."""
-
-
-def evaluate(
-    samples: Samples, embedded: Embedded, table: HardPairTable | None, *, ties: str = "pessimistic"
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Metrics of a model, and per-query arrays.
-
-    Captions that stand several times in one group are one item of the gallery, and so are a group's texts as queries; images are all
-    different items.
-
-    Returns:
-        metrics by name; arrays: ``image_rows``, ``text_rows`` (dataset rows of images and of distinct texts), ranks and top-10 rows of
-        both directions, and with a table ``*_beats`` per image row.
-    """
-    rows, groups = embedded.rows, samples.groups[embedded.rows]
-    _, distinct = np.unique(np.stack([groups, samples.texts[rows]], axis=1), axis=0, return_index=True)
-    distinct.sort()
-    to_text = rank_positives(embedded.image, embedded.text[distinct], groups, groups[distinct])
-    to_image = rank_positives(embedded.text[distinct], embedded.image, groups[distinct], groups)
-    metrics = {**summarise(to_text, "image_to_text", ties=ties), **summarise(to_image, "text_to_image", ties=ties)}
-    metrics.update({"images": len(rows), "texts": len(distinct), "groups": len(np.unique(groups))})
-    arrays = {
-        "image_rows": rows,
-        "text_rows": rows[distinct],
-        "image_to_text_ranks": to_text.ranks,
-        "image_to_text_top": rows[distinct][to_text.top],
-        "text_to_image_ranks": to_image.ranks,
-        "text_to_image_top": rows[to_image.top],
-    }
-    if table is not None:
-        hard, flags = _against_hard_pairs(samples, embedded, table, to_text, to_image, distinct)
-        metrics.update(hard)
-        arrays.update(flags)
-    return metrics, arrays
-
-
-def _against_hard_pairs(
-    samples: Samples, embedded: Embedded, table: HardPairTable, to_text: Ranking, to_image: Ranking, distinct: np.ndarray
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Share of queries whose own pair beats all its mined ones, and share of wrong first answers that were mined ones (by group)."""
-    position = np.full(len(samples) + 1, -1)  # by dataset row; the last entry serves the padding
-    position[embedded.rows] = np.arange(len(embedded.rows))
-    partners = position[np.asarray(table.indices)[embedded.rows]]
-    counted = (partners >= 0).any(axis=1)
-    to_text_beats, to_image_beats = beats_hard_pairs(embedded.image, embedded.text, partners)
-    groups = samples.groups[embedded.rows]
-    partner_groups = np.where(partners >= 0, groups[partners], -1)
-    metrics = {
-        "image_to_text_beats_hard_pairs": float(to_text_beats[counted].mean()),
-        "text_to_image_beats_hard_pairs": float(to_image_beats[counted].mean()),
-    }
-    first_answers = (
-        ("image_to_text", to_text, np.arange(len(groups)), groups[distinct][to_text.top[:, 0]]),
-        ("text_to_image", to_image, distinct, groups[to_image.top[:, 0]]),
-    )
-    for name, ranking, query, answer in first_answers:
-        wrong = ranking.ranks > 1
-        mined = (partner_groups[query] == answer[:, None]).any(axis=1)
-        metrics[f"{name}_wrong_answers_mined"] = float(mined[wrong].mean()) if wrong.any() else 0.0
-    return metrics, {"image_to_text_beats": to_text_beats, "text_to_image_beats": to_image_beats, "beats_counted": counted}
-
-
-def register(path: Path, record: dict[str, Any]) -> None:
-    """Adds one line to a run registry; the header is written once and must be ours."""
-    is_new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(REGISTRY_COLUMNS)
-        writer.writerow([record.get(source, "") for source in REGISTRY_COLUMNS.values()])
-
-
-def write_results(out: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """evaluation.json, .csv, .md and queries.npz."""
-    metrics = {name: value for name, value in record.items() if isinstance(value, float | int)}
-    write_text(out / "evaluation.csv", "metric,value\n" + "".join(f"{name},{value}\n" for name, value in metrics.items()))
-    write_text(
-        out / "evaluation.md", "| metric | value |\n|---|---|\n" + "".join(f"| {name} | {value:.4g} |\n" for name, value in metrics.items())
-    )
-    with atomic_open(out / "queries.npz") as file:
-        np.savez_compressed(file, **arrays)
-    write_json(out / "evaluation.json", record)
+PROTOCOLS = ("ours", "miniclip", "both")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -152,6 +55,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the training run, for the registry")
     parser.add_argument("--epoch", default="", help="epoch of the checkpoint, for the registry")
     parser.add_argument("--ties", choices=TIES, default="pessimistic", help="equal scores: against the model, or their expectation")
+    parser.add_argument("--baselines", action="store_true", help="also chance, BM25, bag of words, and the ceiling of repeated captions")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="ours", help="miniclip: also its own way of testing, text to image")
+    parser.add_argument("--results-dir", "--results_dir", type=Path, metavar="FOLDER", help="also MiniCLIP's metrics_METHOD.json there")
     add_data_flags(parser)
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
     parser.add_argument("--workers", type=whole_number(0), default=2)
@@ -159,6 +65,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not (args.data or args.zero_shot or args.linear_probe):
         raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
+    if not args.data and (args.baselines or args.results_dir or args.protocol != "ours"):
+        raise usage("--baselines, --protocol and --results-dir are about retrieval", fix="--data")
     return args
 
 
@@ -188,6 +96,10 @@ def main(argv: list[str] | None = None) -> int:
 def _retrieval(args: argparse.Namespace, samples: Samples, table: HardPairTable | None, encoder: Encoder, options: Options) -> None:
     embedded = embed(samples, from_encoder(encoder, args.device), **options)  # type: ignore[arg-type]
     metrics, arrays = evaluate(samples, embedded, table, ties=args.ties)
+    if args.baselines:
+        metrics |= baselines(samples, embedded.rows, ties=args.ties)
+    if args.protocol != "ours" or args.results_dir:
+        metrics["miniclip"] = miniclip(samples, embedded)
     record = {
         "method": args.method,
         "seed": args.seed,
@@ -201,9 +113,14 @@ def _retrieval(args: argparse.Namespace, samples: Samples, table: HardPairTable 
         "rejected": len(embedded.rejected),
         **metrics,
     }
-    write_results(args.out, record, arrays)
+    write_drawn(args.out, drawn(samples, embedded))
+    write_results(args.out, record, arrays, protocol=args.protocol)
     register(args.out.parent / "run_registry.csv", record)
     print(json.dumps(metrics))
+    if args.baselines or args.protocol != "ours":
+        print(tables(record, args.protocol), file=sys.stderr)
+    if args.results_dir:
+        print(f"MiniCLIP's metrics: {write_miniclip(args.results_dir, record, args.out)}", file=sys.stderr)
     print(f"evaluation: {args.out / 'evaluation.json'}", file=sys.stderr)
 
 

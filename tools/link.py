@@ -15,6 +15,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from formats.manifest import check_same_dataset
 from formats.samples import Samples
 from tools.linking.choose import Choice, Rows, choose, others, score_of, split_by_label
 from tools.linking.reference import link_to_reference
+from training.metric.head import EmbeddingHead, changes_space, load_head
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -56,6 +58,14 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
 
 def _add_choice(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--im-wt", "--im_wt", type=float, default=0.5, help="the image's weight: 1 images alone, 0 texts alone")
+    group.add_argument(
+        "--pooling-type",
+        "--pooling_type",
+        choices=("mean", "head", "mlp"),
+        help="how picture and text become one: by weight, or by the checkpoint's head (mlp: CLIPPINGS' name for it); default: the head where it "
+        "has layers",
+    )
+    group.add_argument("--head", help="checkpoint with the head, where --embeddings were made by it")
     group.add_argument("--opt-im-wt", "--opt_im_wt", action="store_true", help="choose the weight, too")
     group.add_argument(
         "--threshold", "--specified-thresh", "--specified_thresh", type=float, help="cosine distance; default: the best by label"
@@ -80,6 +90,8 @@ def _check(args: argparse.Namespace) -> None:
         raise usage("give either --embeddings, or --model and --data", fix="python -m mining.embed makes embeddings")
     if args.model and not args.data:
         raise usage("--model needs --data to embed")
+    if args.head and args.pooling_type == "mean":
+        raise usage("--head and --pooling-type mean contradict each other")
     if args.html and not args.data:
         raise usage("--html shows pictures, and nothing says where they are", fix="--data")
     if not 0 <= args.im_wt <= 1:
@@ -97,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     samples = open_named(args.data, args) if args.data else None
     if args.reference:
-        numbers = link_to_reference(args, _embedded(args, samples, args.pretrained), samples)
+        numbers = link_to_reference(args, _embedded(args, samples, args.pretrained), samples, _head(args, args.pretrained))
     else:
         numbers = _cluster(args, samples, shlex.join(["python", "-m", "tools.link", *argv]))
     print(json.dumps(numbers))
@@ -108,8 +120,7 @@ def _cluster(args: argparse.Namespace, samples: Samples | None, command: str) ->
     """Clusters of the best of all checkpoints; what is reported of each comes from labels that it was not chosen by."""
     found = []
     for weights in _checkpoints(args.pretrained):
-        embeddings = _embedded(args, samples, weights)
-        rows = Rows.of(embeddings, samples)
+        rows = Rows.of(_embedded(args, samples, weights), samples, _head(args, weights))
         validation, test = split_by_label(rows.labels, args.val_share, args.seed)
         choice = _chosen(args, rows, validation)
         found.append((choice, rows, test, weights))
@@ -120,7 +131,7 @@ def _cluster(args: argparse.Namespace, samples: Samples | None, command: str) ->
     record = {
         "threshold": choice.threshold,
         "plateau": choice.plateau,
-        "image_weight": choice.image_weight,
+        "image_weight": choice.image_weight if rows.joint is None else "head",
         "validation_ari": choice.validation_ari,
         "test": score_of(rows, test, labels),
         "all": score_of(rows, rows.labels, labels),
@@ -155,6 +166,23 @@ def _chosen(args: argparse.Namespace, rows: Rows, validation: np.ndarray) -> Cho
 
     weight, tried = best_weight(ari)
     return choices[weight].with_tried(tried)
+
+
+def _head(args: argparse.Namespace, weights: str | None) -> EmbeddingHead | None:
+    """The head to link by: asked for, or in the checkpoint with layers of its own.
+
+    Raises:
+        UserError: exit 2 when one is asked for and there is none, or a weight is to be chosen that it has no use for.
+    """
+    place = args.head or weights
+    found = load_head(place) if args.pooling_type != "mean" and place and os.path.isfile(place) else None
+    if args.pooling_type in ("head", "mlp") and found is None:
+        raise usage("no checkpoint with a head is given", where=place or "--embeddings", fix="--head CHECKPOINT, or --pooling-type mean")
+    asked = args.pooling_type is not None or args.head is not None
+    head = found if found is not None and (asked or changes_space(found)) else None
+    if head is not None and args.opt_im_wt:
+        raise usage("a head has weighed picture and text already", where=place, fix="--pooling-type mean, or leave --opt-im-wt out")
+    return head
 
 
 def _checkpoints(pattern: str | None) -> list[str | None]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from formats.samples import Samples
 from mining.embed import embed
 from mining.encoders import open_encoders
 from mining.stream import Embedded
+from training.metric.head import EmbeddingHead, changes_space, embed_with, load_head
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,6 +38,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", help="OpenCLIP model")
     parser.add_argument("--pretrained", help="checkpoint file or OpenCLIP tag")
+    parser.add_argument(
+        "--head", action=argparse.BooleanOptionalAction, default=True, help="by the layers that metric learning put behind the image tower"
+    )
     parser.add_argument("--k", type=whole_number(1), default=10)
     parser.add_argument("--metric", choices=("cosine", "euclidean"), default="cosine", help="of unit rows, so both give one order")
     parser.add_argument("--groupname", help="also write the challenge's submission, under this name")
@@ -58,12 +64,21 @@ def file_names(samples: Samples, rows: np.ndarray) -> list[str]:
     return names if len(set(names)) == len(names) else keys
 
 
+def picture_head(pretrained: str | None) -> EmbeddingHead | None:
+    """A checkpoint's head, where it has layers of its own and is about pictures alone (``--embed image --projection``)."""
+    head = load_head(pretrained) if pretrained and os.path.isfile(pretrained) else None
+    return head if head is not None and head.kind == "image" and changes_space(head) else None
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     query, gallery = open_named(args.query, args), open_named(args.gallery, args)
     encoders = open_encoders(model=args.model, pretrained=args.pretrained, device=args.device, captions=gallery.captions)
     options = {"batch_size": args.batch_size, "workers": args.workers, "device": args.device}
     asked, offered = (embed(samples, encoders, **options) for samples in (query, gallery))
+    head = picture_head(args.pretrained) if args.head else None
+    if head is not None:
+        asked, offered = (replace(side, image=embed_with(head, side.image, side.text)) for side in (asked, offered))
     indices, _ = nearest(asked.image, offered.image, args.k, euclidean=args.metric == "euclidean")
     names, gallery_names = file_names(query, asked.rows), file_names(gallery, offered.rows)
     found = {name: [gallery_names[place] for place in places] for name, places in zip(names, indices.tolist(), strict=True)}

@@ -8,6 +8,9 @@ SCORE_WEIGHTS = {1: 600.0, 5: 300.0, 10: 100.0}
 """Of top-1, top-5 and top-10 in the challenge that the loss comparison was made for; a perfect model has 1,000."""
 
 
+ROWS_AT_ONCE = 512
+
+
 def gallery_metrics(
     similarity: np.ndarray, labels: np.ndarray, gallery_labels: np.ndarray, *, weights: dict[int, float] | None = None
 ) -> dict[str, float]:
@@ -24,20 +27,60 @@ def gallery_metrics(
         ValueError: NaN similarities.
     """
     weights = SCORE_WEIGHTS if weights is None else weights
+    found = _means(_of_queries(similarity, labels[:, None] == gallery_labels[None, :], sorted({1, 5, 10, *weights})))
+    found["gallery"] = len(gallery_labels)
+    if found["queries"]:
+        found["score"] = float(sum(weight * found[f"top-{k}"] for k, weight in weights.items()))
+    return found
+
+
+def leave_one_out(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """``gallery_metrics`` without the score where each row is a query in its turn, and all others are its gallery.
+
+    Args:
+        embeddings: (N, D) unit rows. labels: (N,) integers.
+    """
+    return {**_means(per_row(embeddings, labels)), "gallery": len(embeddings) - 1}
+
+
+def per_row(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """What ``leave_one_out`` takes the means of, (N,) each; names as in ``per_query``."""
+    rows = np.asarray(embeddings, np.float32)
+    parts = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        here = np.arange(start, min(start + ROWS_AT_ONCE, len(rows)))
+        similarity, right = rows[here] @ rows.T, labels[here, None] == labels[None, :]
+        similarity[np.arange(len(here)), here] = -np.inf  # itself: last, and wrong
+        right[np.arange(len(here)), here] = False
+        parts.append(_of_queries(similarity, right, [1, 5, 10]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def per_query(similarity: np.ndarray, labels: np.ndarray, gallery_labels: np.ndarray) -> dict[str, np.ndarray]:
+    """What ``gallery_metrics`` takes the means of, (Q,) each: ``asked`` (the gallery has its label), ``top-k``, ``mAP``, ``R-precision``."""
+    return _of_queries(similarity, labels[:, None] == gallery_labels[None, :], [1, 5, 10])
+
+
+def _of_queries(similarity: np.ndarray, right: np.ndarray, ks: list[int]) -> dict[str, np.ndarray]:
     if np.isnan(similarity).any():
         raise ValueError("similarities are not numbers")
-    right = labels[:, None] == gallery_labels[None, :]
-    asked = np.flatnonzero(right.any(axis=1))
-    found: dict[str, float] = {"queries": len(asked), "without_match": len(labels) - len(asked), "gallery": len(gallery_labels)}
-    if not len(asked):
-        return found
-    hits = np.stack([right[query][np.lexsort((right[query], -similarity[query]))] for query in asked])
+    order = np.lexsort((right, -similarity), axis=1)
+    hits = np.take_along_axis(right, order, axis=1)
     total = hits.sum(axis=1)
-    place = np.arange(1, hits.shape[1] + 1)
-    precision = hits.cumsum(axis=1) / place
-    for k in sorted({1, 5, 10, *weights}):
-        found[f"top-{k}"] = float(hits[:, :k].any(axis=1).mean())
-    found["mAP"] = float(((precision * hits).sum(axis=1) / total).mean())
-    found["R-precision"] = float(precision[np.arange(len(hits)), total - 1].mean())
-    found["score"] = float(sum(weight * found[f"top-{k}"] for k, weight in weights.items()))
+    asked = total > 0
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    divisor = np.maximum(total, 1)
+    return {
+        "asked": asked,
+        **{f"top-{k}": hits[:, :k].any(axis=1).astype(float) for k in ks},
+        "mAP": (precision * hits).sum(axis=1) / divisor,
+        "R-precision": precision[np.arange(len(hits)), divisor - 1] if hits.shape[1] else np.zeros(len(hits)),
+    }
+
+
+def _means(queries: dict[str, np.ndarray]) -> dict[str, float]:
+    asked = queries["asked"]
+    found: dict[str, float] = {"queries": int(asked.sum()), "without_match": int((~asked).sum())}
+    if asked.any():
+        found |= {name: float(values[asked].mean()) for name, values in queries.items() if name != "asked"}
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -11,6 +11,11 @@ from formats.errors import non_finite
 
 BLOCK_ROWS = 512
 TIES = ("pessimistic", "expected")
+"""What a model's own numbers may count equal scores as."""
+
+BOUNDS = (*TIES, "optimistic")
+"""With the bound that no model is given: ties in its favour. A baseline that ties much is told by all three."""
+
 AP_CUTOFF = 10
 
 
@@ -53,12 +58,17 @@ def rank_positives(
         UserError: exit 6 for non-finite embeddings.
     """
     _check(queries, gallery, query_groups, gallery_groups)
-    parts = []
+    blocks = []
     for start in range(0, len(queries), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         scores = np.asarray(queries[block], np.float32) @ np.asarray(gallery, np.float32).T
-        parts.append(_rank_block(scores, query_groups[block, None] == gallery_groups[None, :], min(top, len(gallery))))
-    return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        blocks.append(rank_scores(scores, query_groups[block, None] == gallery_groups[None, :], top=top))
+    return joined(blocks)
+
+
+def joined(blocks: Sequence[Ranking]) -> Ranking:
+    """The rankings of blocks of queries as one."""
+    return Ranking(*(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(Ranking)))
 
 
 def _check(queries: np.ndarray, gallery: np.ndarray, query_groups: np.ndarray, gallery_groups: np.ndarray) -> None:
@@ -76,13 +86,14 @@ def _check(queries: np.ndarray, gallery: np.ndarray, query_groups: np.ndarray, g
             )
 
 
-def _rank_block(scores: np.ndarray, positive: np.ndarray, top: int) -> tuple[np.ndarray, ...]:
+def rank_scores(scores: np.ndarray, positive: np.ndarray, *, top: int = AP_CUTOFF) -> Ranking:
+    """Ranks a gallery by scores that are there: (Q, G), higher is nearer; ``positive`` (Q, G) bool. A score of -inf is never an answer."""
     best = np.where(positive, scores, -np.inf).max(axis=1, keepdims=True)
     above = (~positive & (scores > best)).sum(axis=1)
     tied = (~positive & (scores == best)).sum(axis=1)
     tied_positives = (positive & (scores == best)).sum(axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    return above, tied, tied_positives, _average_precision(scores, positive), np.asarray(positive.any(axis=1)), order
+    return Ranking(above, tied, tied_positives, _average_precision(scores, positive), np.asarray(positive.any(axis=1)), order)
 
 
 def _average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -97,22 +108,23 @@ def summarise(ranking: Ranking, prefix: str, *, ks: Sequence[int] = (1, 5, 10), 
     """Means over the queries that have a positive; fractions, ranks from 1.
 
     With ``ties="expected"`` R@K, mean rank and MRR are expectations over a random order of equal scores, so that a constant model scores
-    exactly chance; mAP@10 always counts ties against the model.
+    exactly chance; with ``"optimistic"`` they are what the luckiest order gives, which says of a baseline how much its ties decide.
+    mAP@10 always counts ties against the model.
     """
-    if ties not in TIES:
-        raise ValueError(f"ties must be one of {TIES}, not {ties!r}")
+    if ties not in BOUNDS:
+        raise ValueError(f"ties must be one of {BOUNDS}, not {ties!r}")
     keep = ranking.has_positive
     if not keep.any():
         raise ValueError("no query has a positive in the gallery")
     above, tied, positives = (array[keep] for array in (ranking.above, ranking.tied, ranking.tied_positives))
-    if ties == "pessimistic":
-        ranks = (1 + above + tied).astype(np.float64)
+    if ties == "expected":
+        ranks = 1 + above + tied / (positives + 1)
+        reciprocal = np.array([expected_reciprocal(a, t, p) for a, t, p in zip(above, tied, positives, strict=True)])
+        recalls = {k: np.array([1 - chance_of_none(k - a, t, p) for a, t, p in zip(above, tied, positives, strict=True)]) for k in ks}
+    else:
+        ranks = (1 + above + (tied if ties == "pessimistic" else 0)).astype(np.float64)
         reciprocal = 1 / ranks
         recalls = {k: ranks <= k for k in ks}
-    else:
-        ranks = 1 + above + tied / (positives + 1)
-        reciprocal = np.array([_expected_reciprocal(a, t, p) for a, t, p in zip(above, tied, positives, strict=True)])
-        recalls = {k: np.array([1 - _no_positive(k - a, t, p) for a, t, p in zip(above, tied, positives, strict=True)]) for k in ks}
     metrics = {f"{prefix}_R@{k}": float(np.mean(values)) for k, values in recalls.items()}
     metrics[f"{prefix}_mean_rank"] = float(ranks.mean())
     metrics[f"{prefix}_median_rank"] = float(np.median(ranks))
@@ -121,7 +133,7 @@ def summarise(ranking: Ranking, prefix: str, *, ks: Sequence[int] = (1, 5, 10), 
     return metrics
 
 
-def _no_positive(places: int, negatives: int, positives: int) -> float:
+def chance_of_none(places: int, negatives: int, positives: int) -> float:
     """Chance that the first ``places`` of a random order of ``negatives`` and ``positives`` equal items hold no positive."""
     if places <= 0:
         return 1.0
@@ -130,10 +142,22 @@ def _no_positive(places: int, negatives: int, positives: int) -> float:
     return float(np.prod([(negatives - i) / (negatives + positives - i) for i in range(places)]))
 
 
-def _expected_reciprocal(above: int, negatives: int, positives: int) -> float:
-    chance_of_none = np.cumprod([1.0, *((negatives - i) / (negatives + positives - i) for i in range(negatives))])
-    chance = chance_of_none * positives / (negatives + positives - np.arange(negatives + 1))
-    return float((chance / (above + 1 + np.arange(negatives + 1))).sum())
+def expected_reciprocal(above: int, negatives: int, positives: int) -> float:
+    """Mean of 1 / rank of the first positive over a random order of equal items, ``above`` others being before them."""
+    place = np.arange(negatives + 1)
+    left = negatives + positives - place  # items of the tie from this place on
+    none_before = np.concatenate(([1.0], np.cumprod(1 - positives / left[:-1])))
+    return float((none_before * positives / left / (above + 1 + place)).sum())
+
+
+def first_of_each(*ids: np.ndarray) -> np.ndarray:
+    """Positions, ascending, at which a combination of ids appears for the first time.
+
+    Example:
+        >>> first_of_each(np.array([7, 7, 7, 5]), np.array([1, 2, 1, 1])).tolist()
+        [0, 1, 3]
+    """
+    return np.sort(np.unique(np.stack(ids, axis=1), axis=0, return_index=True)[1])
 
 
 def retrieval_metrics(

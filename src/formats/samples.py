@@ -80,9 +80,9 @@ class Samples:
         """
         return self._files.read(i)
 
-    def image_path(self, i: int) -> str | None:
-        """The file, or URL, that is row i's image; ``None`` for a member of a tar."""
-        return self._files.path(i)
+    def image_place(self, i: int) -> str:
+        """Where the image of row i lies, as a table can say it: a file, or ``TAR/KEY``."""
+        return self._files.place(i, self.keys[i])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,9 +111,6 @@ class _Files:
         self.paths, self.path_of_row, self.offset, self.size = paths, path_of_row, offset, size
         self._open: dict[tuple[int, int], int] = {}
 
-    def path(self, i: int) -> str | None:
-        return self.paths[self.path_of_row[i]] if self.offset[i] < 0 else None
-
     def read(self, i: int) -> bytes:
         path, offset, size = self.paths[self.path_of_row[i]], int(self.offset[i]), int(self.size[i])
         if offset < 0:
@@ -122,6 +119,10 @@ class _Files:
         if len(data) != size:
             raise OSError(f"{path} ends before byte {offset + size}")
         return data
+
+    def place(self, i: int, key: str) -> str:
+        path = self.paths[self.path_of_row[i]]
+        return path if self.offset[i] < 0 else f"{path}/{key}"
 
     def _handle(self, path: int) -> int:
         key = (os.getpid(), path)  # a forked worker opens its own
@@ -260,8 +261,8 @@ def read_table(name: str, separator: str | None, *, required: tuple[str, ...]) -
 
 
 def _sniff(header_line: str, required: tuple[str, ...]) -> str:
-    """The separator under which the header has the required columns; the most frequent one when none has."""
-    for candidate in SEPARATORS:
+    """The separator under which the header has the required columns; the most frequent one when none has, or none is required."""
+    for candidate in SEPARATORS if required else ():
         if set(required) <= set(next(csv.reader([header_line], delimiter=candidate), [])):
             return candidate
     return max(SEPARATORS, key=header_line.count)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from formats.atomic import atomic_open, write_json
-from formats.errors import bad_input, mismatch, usage
+from formats.errors import bad_input, mismatch
 from formats.manifest import NAME, read_manifest, write_manifest
 from formats.remote import is_url
 from formats.samples import Samples, read_table
@@ -102,14 +102,14 @@ def split_into(
     """Splits a dataset into a folder, or opens the split that is there.
 
     Args:
-        samples: of a table, a captions.json or a folder of pictures.
+        samples: of a table, a captions.json, a folder of pictures, or shards.
         image_root, image_key, caption_key, separator: as they were opened with.
         duplicates: how ``groups`` were found, for the manifest.
         groups: (U,) see ``part_of_images``; where given, the tables say in a column ``group`` that such images are no negatives of
             each other.
 
     Raises:
-        UserError: exit 2 for shards, exit 3 when a part would be empty, exit 4 when the folder holds a split of other data, one made
+        UserError: exit 3 when a part would be empty, exit 4 when the folder holds a split of other data, one made
             otherwise, or a damaged one.
     """
     folder = Path(folder)
@@ -180,12 +180,12 @@ def _columns(samples: Samples, image_key: str, caption_key: str, separator: str 
     if _is_table(samples):
         columns = read_table(samples.source, separator, required=(image_key, caption_key))
     else:
-        paths = [samples.image_path(row) for row in range(len(samples))]
-        if None in paths:
-            raise usage(
-                "shards are not split as they are", where=samples.source, fix="python -m tools.wds_to_csv lists them in a table; split that"
-            )
-        columns = {image_key: [_absolute(str(path)) for path in paths], caption_key: list(samples.captions), "key": list(samples.keys)}
+        columns = {
+            image_key: [_absolute(samples.image_place(row)) for row in range(len(samples))],
+            caption_key: list(samples.captions),
+            "shard": list(samples.shards),
+            "key": list(samples.keys),
+        }
         if samples.labelled.any():
             columns["group"] = [str(group) if known else "" for group, known in zip(samples.groups, samples.labelled, strict=True)]
     if groups is not None and "group" not in columns:

@@ -19,6 +19,7 @@ from torch import nn
 
 from formats.errors import UserError, bad_input, mismatch, usage
 from formats.manifest import sha256_file
+from towers import huggingface
 from towers.miniclip import MiniCLIP, create_miniclip, image_weights, is_miniclip
 from towers.plain_words import PlainWordTokenizer, split_plain_words
 from towers.words import SPECIALS, WordTokenizer, build_vocabulary, split_words
@@ -116,9 +117,23 @@ HEAD = "embedding_head"
 """First word of the entries that metric learning adds to a checkpoint's weights (``training.metric.head``)."""
 
 
+PREPROCESS = "preprocess"
+"""Entry of a checkpoint of ours: how its pictures were prepared (OpenCLIP's names)."""
+
+
+def is_weights(pretrained: str | None) -> bool:
+    """Whether ``--pretrained`` is a file or folder of weights, and no tag."""
+    return pretrained is not None and (os.path.isfile(pretrained) or huggingface.is_folder(pretrained))
+
+
 def checkpoint_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """A checkpoint's weights by name, those of a run of several processes, too."""
-    return _weights_in(load_checkpoint(path))
+    """A checkpoint's weights by OpenCLIP's names, those of a run of several processes and of Hugging Face's CLIP, too."""
+    state = _stored_weights(path)
+    return huggingface.to_openclip(state) if huggingface.MARK in state else state
+
+
+def _stored_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    return _weights_in(huggingface.read_folder(str(path)) if os.path.isdir(path) else load_checkpoint(path))
 
 
 def _weights_in(content: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -126,21 +141,46 @@ def _weights_in(content: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 @contextlib.contextmanager
-def loadable(pretrained: str | None) -> Iterator[str | None]:
-    """A checkpoint as OpenCLIP can load it: where it has the head of metric learning, a copy without it, gone after the block."""
-    state = checkpoint_weights(pretrained) if pretrained and os.path.isfile(pretrained) else {}
-    if not any(name.startswith(f"{HEAD}.") for name in state):
+def loadable(pretrained: str | None, model_name: str) -> Iterator[str | None]:
+    """Weights as OpenCLIP can load them: where they have the head of metric learning or Hugging Face's names, a copy without, gone after the block.
+
+    Raises:
+        UserError: exit 4 when the model has another activation than a Hugging Face folder says.
+    """
+    state = _stored_weights(pretrained) if pretrained is not None and is_weights(pretrained) else {}
+    foreign = huggingface.MARK in state
+    if not foreign and not any(name.startswith(f"{HEAD}.") for name in state):
         yield pretrained
         return
+    if foreign and os.path.isdir(str(pretrained)):
+        _check_activation(str(pretrained), model_name)
+    state = huggingface.to_openclip(state) if foreign else state
     with tempfile.TemporaryDirectory() as folder:
         place = os.path.join(folder, "model.pt")
         torch.save({"state_dict": {name: value for name, value in state.items() if not name.startswith(f"{HEAD}.")}}, place)
         yield place
 
 
+def _check_activation(folder: str, model_name: str) -> None:
+    config = open_clip.get_model_config(model_name) or {}
+    theirs = huggingface.activation(folder) == "quick_gelu"
+    if theirs != bool(config.get("quick_gelu")):
+        better = f"{model_name}-quickgelu" if theirs else model_name.removesuffix("-quickgelu")
+        raise mismatch(
+            f"the folder's activation is {huggingface.activation(folder)}, not that of {model_name}", where=folder, fix=f"--model {better}"
+        )
+
+
 def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:
     """The word list a checkpoint of ours carries; ``None`` for any other."""
-    return load_checkpoint(path).get("vocabulary")
+    return None if os.path.isdir(path) else load_checkpoint(path).get("vocabulary")
+
+
+def checkpoint_preprocess(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """How a checkpoint's pictures were prepared, as options of OpenCLIP's model makers; empty where it does not say."""
+    stored = {} if os.path.isdir(path) else load_checkpoint(path).get(PREPROCESS, {})
+    names = ("mean", "std", "interpolation", "resize_mode")
+    return {f"image_{name}": tuple(stored[name]) if isinstance(stored[name], list) else stored[name] for name in names if name in stored}
 
 
 def load_encoder(
@@ -151,6 +191,7 @@ def load_encoder(
     seed: int = 0,
     cache_dir: str | None = None,
     vocabulary: list[str] | None = None,
+    resize_mode: str | None = None,
 ) -> Encoder:
     """Opens a model for embedding.
 
@@ -158,6 +199,7 @@ def load_encoder(
         model_name: an OpenCLIP name, or one of ours (``hardpairs-*``, ``miniclip-*``).
         pretrained: a checkpoint file, an OpenCLIP tag, or ``None`` for seeded random weights (tests).
         vocabulary: of a model that reads words, where no checkpoint of ours brings it.
+        resize_mode: ``shortest`` (then cropped), ``longest`` (padded to a square) or ``squash``; default: the checkpoint's, else the model's.
 
     Raises:
         UserError: exit 2 for unknown names, exit 3 when the weights cannot be had, exit 4 for a torn or foreign checkpoint.
@@ -166,13 +208,15 @@ def load_encoder(
     if open_clip.get_model_config(model_name) is None and ":" not in model_name:
         raise usage(f"unknown model {model_name!r}", fix="python -c 'import open_clip; print(open_clip.list_models())'")
     check_device(device)
-    is_file = pretrained is not None and os.path.isfile(pretrained)
-    vocabulary = checkpoint_vocabulary(pretrained) if is_file else vocabulary
-    if pretrained is not None and not is_file and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
+    preprocess: dict[str, Any] = {}
+    if pretrained is not None and is_weights(pretrained):
+        vocabulary, preprocess = checkpoint_vocabulary(pretrained), checkpoint_preprocess(pretrained)
+    elif pretrained is not None and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
         raise usage(f"no such checkpoint file, and no pretrained tag of {model_name}", where=pretrained, fix="check the path")
     tokenizer = make_tokenizer(model_name, vocabulary, cache_dir=cache_dir)
     torch.manual_seed(seed)
-    model, transform = _create(model_name, pretrained, device, cache_dir, vocabulary)
+    preprocess |= {"image_resize_mode": resize_mode} if resize_mode else {}
+    model, transform = _create(model_name, pretrained, device, cache_dir, vocabulary, **preprocess)
     return Encoder(model.eval(), transform, tokenizer, _describe(model_name, pretrained, model, seed))
 
 
@@ -193,7 +237,7 @@ def weights_error(error: Exception, model_name: str, pretrained: str | None) -> 
     reason = str(error).splitlines()[-1].strip()
     if ":" not in model_name and open_clip.get_model_config(model_name) is None:
         return usage(f"unknown model {model_name!r}", fix="python -c 'import open_clip; print(open_clip.list_models())'")
-    if pretrained and os.path.isfile(pretrained):
+    if is_weights(pretrained):
         return mismatch(f"the checkpoint is not of {model_name}: {reason}", where=pretrained, fix="give its own --model")
     return bad_input(f"the model cannot be made: {reason}", where=str(pretrained))
 
@@ -216,7 +260,7 @@ def create_model_and_transforms(
     config = _config(model_name)
     try:
         if not is_miniclip(config):
-            with loadable(pretrained) as weights:
+            with loadable(pretrained, model_name) as weights:
                 return open_clip.create_model_and_transforms(model_name, weights, **options)
         assert config is not None
         if not pretrained:
@@ -255,9 +299,15 @@ def prepare_towers(model: MiniCLIP, vocabulary: list[str] | None, weights: Path 
 
 
 def _create(
-    model_name: str, pretrained: str | None, device: str, cache_dir: str | None, vocabulary: list[str] | None = None
+    model_name: str,
+    pretrained: str | None,
+    device: str,
+    cache_dir: str | None,
+    vocabulary: list[str] | None = None,
+    **preprocess: Any,
 ) -> tuple[nn.Module, Callable]:
-    model, _, transform = create_model_and_transforms(model_name, pretrained, vocabulary=vocabulary, device=device, cache_dir=cache_dir)
+    options = {"device": device, "cache_dir": cache_dir, **preprocess}
+    model, _, transform = create_model_and_transforms(model_name, pretrained, vocabulary=vocabulary, **options)
     return model, transform
 
 
@@ -276,7 +326,7 @@ def _describe(model_name: str, pretrained: str | None, model: nn.Module, seed: i
     if pretrained is None:
         weights = f"random, seed {seed}"
     else:
-        weights = f"sha256:{sha256_file(pretrained)}" if os.path.isfile(pretrained) else f"tag:{pretrained}"
+        weights = f"sha256:{sha256_file(huggingface.weights_file(pretrained))}" if is_weights(pretrained) else f"tag:{pretrained}"
     preprocess = {
         key: list(value) if isinstance(value, tuple) else value for key, value in open_clip.get_model_preprocess_cfg(model).items()
     }

@@ -151,6 +151,11 @@ def open_training_samples(args: argparse.Namespace) -> Samples:
     return samples
 
 
+def open_validation_samples(args: argparse.Namespace) -> Samples:
+    """The samples that ``--val-data`` names, by the same column names."""
+    return open_table_or_folder(args.val_data, args)
+
+
 def _new_rejects(path: str, samples: Samples) -> dict[int, str]:
     found = read_rejects(path, num_samples=len(samples), fingerprint=samples.fingerprint)
     return {row: reason for row, reason in found.items() if row not in samples.rejected}
@@ -205,7 +210,7 @@ def make_sampler(args: argparse.Namespace, samples: Samples, *, rank: int, world
 
 
 def remined_table(args: argparse.Namespace, epoch: int) -> Path | None:
-    """Where the hard pairs lie that ``--remine-every`` has made for an epoch (from 0); ``None`` as long as the first ones hold."""
+    """Where the hard pairs or embeddings lie that ``--remine-every`` has made for an epoch (from 0); ``None`` as long as the first ones hold."""
     made = epoch // args.remine_every * args.remine_every if args.remine_every else 0
     return Path(args.logs) / args.name / "remined" / f"epoch_{made}" if made else None
 
@@ -247,7 +252,8 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
 
     @lru_cache(maxsize=1)
     def remined(table: Path) -> BatchSampler:
-        other = argparse.Namespace(**{**vars(args), "hard_dict_dir": str(table)})
+        made = "hard_dict_dir" if args.hard_dict_dir else "batching_embeddings"
+        other = argparse.Namespace(**{**vars(args), made: str(table)})
         sampler = make_sampler(other, samples, rank=args.rank, world_size=args.world_size)
         check_ranks_agree(samples, sampler)
         return sampler
@@ -309,7 +315,7 @@ class EvalData:
 
 def val_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> EvalData:
     """``--val-data`` through the same reader as the training data, so that shards' members and tables are found alike."""
-    samples = open_table_or_folder(args.val_data, args)
+    samples = open_validation_samples(args)
     loader = DataLoader(Pairs(samples, transform, tokenizer), batch_size=args.batch_size, num_workers=args.workers)
     loader.num_batches, loader.num_samples = len(loader), len(samples) - len(samples.rejected)
     return EvalData(loader)

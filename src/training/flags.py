@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from formats.errors import usage
+from training.augment import AUGMENT
 from training.batching import BATCHING, CHOICES, NEIGHBOURHOODS, open_stored_embeddings
 from training.config import add_config
+from training.freezing import check_freezing
 from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
-from training.metric.flags import Preset, add_metric, check_metric
+from training.metric.clippings import add_clippings_names
+from training.metric.flags import add_metric, check_metric
 from training.metric.losses import METRIC
 from training.miniclip_names import add_miniclip_names
 from training.photos import add_photos, check_photos, fill_in_split, fill_in_warmup, is_for_our_reader
+from training.presets import Preset, add_preset
 from training.upstream import world_info
+from training.validation import METRICS, check_val_labels, check_validation
 
 NAMES = (*LOSSES, *METRIC)
 """Of ``--loss-fn``."""
@@ -32,17 +37,19 @@ NEED_OUR_BATCHES = (
     "false_negative_embeddings",
     "reject",
     "warmup_epochs",
+    *("augment", "freeze_backbone", "freeze_epochs", "head_lr", "save_best", "patience"),
 )
 """Flags that need batches of ours, random ones if nothing else is said."""
 FOR_BATCHING = {
-    "hard_dict_dir": ("hard-pairs", "neighbourhood"),
-    "url_index": ("hard-pairs", "neighbourhood"),
+    **dict.fromkeys(("hard_dict_dir", "url_index"), ("hard-pairs", "neighbourhood", "class-neighbours")),
     "hard_topk": ("hard-pairs", "neighbourhood"),
     "hard_skip": ("hard-pairs", "neighbourhood"),
-    "remine_every": ("hard-pairs", "neighbourhood"),
+    "remine_every": ("hard-pairs", "neighbourhood", "topical", "class-neighbours"),
     **dict.fromkeys(("hard_per_target", "hard_choice", "hard_schedule", "empty_rows"), ("hard-pairs",)),
-    **dict.fromkeys(("batching_embeddings", "p_topical", "topical_clusters", "topical_round_robin"), ("topical",)),
-    "m_per_class": ("m-per-class",),
+    **dict.fromkeys(("p_topical", "topical_clusters", "topical_round_robin"), ("topical",)),
+    "batching_embeddings": ("topical", "class-neighbours"),
+    "m_per_class": ("m-per-class", "class-neighbours"),
+    "class_neighbours": ("class-neighbours",),
     **dict.fromkeys(("neighbourhood", "neighbourhood_size"), ("neighbourhood",)),
 }
 """Flags that only some makers of batches read; given with another they are refused."""
@@ -58,10 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
     add_config(parser)
     _add_batches(parser.add_argument_group("hard pairs and batches"))
+    _add_training(parser.add_argument_group("what is trained, and for how long"))
     _add_loss(parser.add_argument_group("loss"))
     _add_sanw(parser.add_argument_group("similarity-aware negative weights (SANW)"))
     add_metric(parser.add_argument_group("metric learning with labels"), _add)
     add_photos(parser, parser.add_argument_group("one's own photographs"), _add)
+    add_clippings_names(parser.add_argument_group("CLIPPINGS' names for some of these"))
     add_miniclip_names(parser.add_argument_group("MiniCLIP's names for some of these"), Preset)
 
 
@@ -93,12 +102,17 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
         default="random",
         help="targets without hard pairs: a random partner, or left out",
     )
-    _add(batches, "--remine-every", type=int, help="epochs after which hard pairs are mined anew, by the model as it then is")
-    _add(batches, "--batching-embeddings", help="topical: folder of stored embeddings, whose texts are clustered")
+    _add(
+        batches, "--remine-every", type=int, help="epochs after which hard pairs (or embeddings) are made anew, by the model as it then is"
+    )
+    _add(
+        batches, "--batching-embeddings", help="topical: folder of stored embeddings, whose texts are clustered; class-neighbours: the same"
+    )
     _add(batches, "--p-topical", type=float, default=0.5, help="topical: share of the batches that come from one cluster each")
     _add(batches, "--topical-clusters", type=int, default=80, help="topical: number of clusters")
     _add(batches, "--topical-round-robin", action="store_true", help="topical: the opposite, each batch has its part of every cluster")
     _add(batches, "--m-per-class", type=int, default=2, help="m-per-class: images of each class (--csv-group-key) in a batch")
+    _add(batches, "--class-neighbours", type=int, default=2, help="class-neighbours: nearest other classes of each, m images of each too")
     _add(batches, "--neighbourhood", choices=NEIGHBOURHOODS, default="rcm", help="neighbourhood: GCBS's order of the rows, or B3's parts")
     _add(batches, "--neighbourhood-size", type=int, default=16, help="neighbourhood: rows that are kept together")
     _add(batches, "--max-steps", type=int, help="optimizer steps in all, cut into --epochs equal parts (default then 1)")
@@ -112,12 +126,30 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
         help="column of a CSV whose equal values are known positives, or one class (may be absent)",
     )
     _add(batches, "--unlabelled", nargs="*", default=(), help="values of that column that mean none, as an empty one does (CLIPPINGS: 999)")
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    add_preset(group, _add)
+    _add(group, "--augment", choices=AUGMENT, help="random changes before the model's own transform, in place of OpenCLIP's random crop")
     _add(
-        batches,
+        group,
         "--freeze-bn-stats",
         action="store_true",
         help="batch norms keep the start model's statistics: those of a hard-pair batch are not the data's",
     )
+    _add(
+        group,
+        "--freeze-backbone",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="train the towers' projections and the head alone (whole towers: --lock-image, --lock-text)",
+    )
+    _add(group, "--freeze-epochs", type=int, help="what is frozen or locked is trained, too, after so many epochs")
+    _add(group, "--head-lr", type=float, help="learning rate of projections, temperature and head, where --lr is the backbone's")
+    _add(
+        group, "--save-best", choices=METRICS, metavar="METRIC", help=f"keep the best epoch by --val-data as best.pt: {', '.join(METRICS)}"
+    )
+    _add(group, "--patience", type=int, help="stop after so many measured epochs without a better one")
 
 
 def _add_loss(loss: argparse._ArgumentGroup) -> None:
@@ -214,6 +246,8 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     _check_numbers(args)
     _check_batches(args)
     _check_loss(parser, args)
+    check_freezing(args)
+    check_validation(args)
     args.epochs = args.epochs if args.max_steps is None or args.epochs != parser.get_default("epochs") else 1
     if args.remine_every is not None and args.remine_every >= args.epochs:
         raise usage(f"--remine-every {args.remine_every} comes to nothing in {args.epochs} epochs", fix="more --epochs")
@@ -249,11 +283,13 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _check_batches(args: argparse.Namespace) -> None:
-    if args.batching in FOR_BATCHING["hard_dict_dir"] and not args.hard_dict_dir:
+    if args.batching in ("hard-pairs", "neighbourhood") and not args.hard_dict_dir:
         name = "--use-hard" if args.use_hard else f"--batching {args.batching}"
         raise usage(f"{name} needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file")
     if args.batching == "topical" and not args.batching_embeddings:
         raise usage("--batching topical needs --batching-embeddings", fix="python -m mining.embed writes the folder")
+    if args.batching == "class-neighbours" and bool(args.batching_embeddings) == bool(args.hard_dict_dir):
+        raise usage("--batching class-neighbours needs either --batching-embeddings or --hard-dict-dir", fix="python -m mining.embed")
     if args.remine_every is not None and args.remine_every < 1:
         raise usage(f"--remine-every must be at least 1, not {args.remine_every}")
     if args.remine_every and args.empty_rows == "skip":
@@ -334,7 +370,7 @@ def _check_sanw_source(args: argparse.Namespace) -> None:
 
 
 def _check_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    from training.data import batches_per_epoch, make_sampler, open_training_samples
+    from training.data import batches_per_epoch, make_sampler, open_training_samples, open_validation_samples
 
     rank, world_size = world_info()
     log = Path(getattr(args, "logs", None) or ".") / (getattr(args, "name", None) or "") / "out.log"
@@ -347,5 +383,7 @@ def _check_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
     samples = open_training_samples(args)
     sampler = make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
     fill_in_warmup(parser, args, batches_per_epoch(args, sampler))
+    if args.save_best:
+        check_val_labels(args, open_validation_samples(args))
     for folder in {args.sanw_embeddings, args.false_negative_embeddings} - {None}:
         open_stored_embeddings(folder, samples, verify=rank == 0)

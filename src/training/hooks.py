@@ -6,9 +6,8 @@ import argparse
 import copy
 import csv
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,22 @@ from torch import nn
 
 from formats.errors import bad_input, non_finite, usage
 from towers import load
-from towers.load import find_image_weights, freeze_statistics, make_tokenizer, prepare_towers, register_configs, uses_words
+from towers.load import (
+    HEAD,
+    PREPROCESS,
+    checkpoint_preprocess,
+    find_image_weights,
+    freeze_statistics,
+    is_weights,
+    make_tokenizer,
+    prepare_towers,
+    register_configs,
+    uses_words,
+)
 from towers.miniclip import MiniCLIP
 from training import data as our_data
-from training import losses, upstream
+from training import freezing, losses, upstream, validation
+from training.augment import augmented
 from training.metric.flags import add_head, build_metric_loss
 from training.metric.losses import METRIC
 from training.photos import vocabulary_of_run
@@ -64,21 +75,36 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
     register_configs()
     if (
         pretrained
-        and not os.path.isfile(pretrained)
+        and not is_weights(pretrained)
         and ":" not in model_name
         and pretrained not in open_clip.list_pretrained_tags_by_model(model_name)
     ):
         raise usage(f"--pretrained is no file, and no tag of {model_name}", where=pretrained, fix="check the path")
+    stored = checkpoint_preprocess(pretrained) if pretrained and is_weights(pretrained) else {}
+    options |= {name: value for name, value in stored.items() if options.get(name) is None}
     return load.create_model_and_transforms(model_name, pretrained, **options)
 
 
 def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
-    """Changes to the model before it is wrapped for several processes: words and image weights of small towers, ``--freeze-bn-stats``, and the
-    head that metric losses are about."""
+    """Changes to the model before it is wrapped for several processes: words and image weights of small towers, ``--freeze-bn-stats``, the head
+    that metric losses are about, and what is frozen."""
     if isinstance(model, MiniCLIP):
         _prepare_towers(model, args)
     model = freeze_statistics(model) if args.freeze_bn_stats else model
-    return add_head(model, args, our_data.open_training_samples(args)) if args.loss_fn in METRIC else model
+    model = add_head(model, args, our_data.open_training_samples(args)) if args.loss_fn in METRIC else model
+    if args.batching is not None:
+        freezing.freeze(model, args)
+    return model
+
+
+def ddp_options(args: argparse.Namespace) -> dict[str, Any]:
+    """For DistributedDataParallel: parameters that are frozen for some epochs get no gradient in them."""
+    return {"find_unused_parameters": True} if args.freeze_epochs is not None else {}
+
+
+def prepare_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, args: argparse.Namespace) -> torch.optim.Optimizer:
+    """The head's parameters in groups of their own where ``--head-lr`` is given."""
+    return optimizer if args.head_lr is None else freezing.head_groups(optimizer, model, args)
 
 
 def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
@@ -106,6 +132,8 @@ def get_data(
     if args.batching is None:
         return theirs(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
     preprocess_train, preprocess_val = preprocess_fns
+    if args.augment is not None:
+        preprocess_train = augmented(args.augment, preprocess_val)
     data = {"train": our_data.train_data(args, preprocess_train, tokenizer)}
     if args.val_data:
         data["val"] = our_data.val_data(args, preprocess_val, tokenizer)
@@ -212,21 +240,46 @@ def _append(path: Path, columns: list[str], row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-def end_epoch(
-    args: argparse.Namespace, model: nn.Module, data: dict[str, Any], transform: Callable, tokenizer: Callable, completed: int
+def run_epochs(
+    args: argparse.Namespace, model: nn.Module, data: dict[str, Any], transform: Callable, tokenizer: Callable, epochs: range
+) -> Iterator[int]:
+    """The epochs (from 0) of a run, each prepared before it is trained: what is frozen until then thaws, and hard pairs or embeddings are made
+    anew where ``--remine-every`` asks for them. Ends early by ``--patience``. All ranks take part.
+    """
+    for epoch in epochs:
+        if args.patience is not None and validation.is_over(args, epoch):
+            return
+        freezing.thaw(model, epoch)
+        train = data.get("train")
+        if isinstance(train, our_data.TrainData) and args.remine_every and epoch and epoch % args.remine_every == 0:
+            _remine(args, model, train, transform, tokenizer, epoch)
+        yield epoch
+
+
+def _remine(
+    args: argparse.Namespace, model: nn.Module, train: our_data.TrainData, transform: Callable, tokenizer: Callable, epoch: int
 ) -> None:
-    """Before a checkpoint is saved after ``completed`` epochs: new hard pairs where ``--remine-every`` asks for them."""
-    train = data.get("train")
-    if not isinstance(train, our_data.TrainData) or not args.remine_every or completed >= args.epochs or completed % args.remine_every:
-        return
-    from training.remine import remine  # the search compiles code when it is imported
+    from training.remine import embed_again, remine  # the search compiles code when it is imported
 
-    assert train.table is not None
-    remine(args, model, train.samples, train.table, transform, tokenizer, completed)
+    if train.table is None:
+        embed_again(args, model, train.samples, transform, tokenizer, epoch)
+    else:
+        remine(args, model, train.samples, train.table, transform, tokenizer, epoch)
 
 
-def extra_state(args: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint of ours carries besides OpenCLIP's entries: the word list, and which data and hard pairs it was trained on."""
+def validation_metrics(model: nn.Module, val: Any, image: torch.Tensor, text: torch.Tensor) -> dict[str, float]:
+    """What our validation data adds to OpenCLIP's numbers, or puts in their place (``training.validation``). Rank 0.
+
+    Args:
+        image, text: (M, D) unit features of the validation rows on the CPU.
+    """
+    pairs = val.dataloader.dataset
+    return validation.val_numbers(model, pairs.samples, pairs.rows, image, text) if isinstance(pairs, our_data.Pairs) else {}
+
+
+def extra_state(args: argparse.Namespace, model: nn.Module, data: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint of ours carries besides OpenCLIP's entries: the word list, which data and hard pairs it was trained on, how pictures
+    were prepared, and what kind of head it has. With ``--save-best`` the checkpoint of the best epoch so far is kept, too. Rank 0."""
     state: dict[str, Any] = {}
     if uses_words(args.model):
         state["vocabulary"] = get_tokenizer(args).vocabulary
@@ -234,4 +287,9 @@ def extra_state(args: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any
     if isinstance(train, our_data.TrainData):
         table = train.table.manifest["sha256"] if train.table is not None else None
         state["hardpairs"] = {"dataset_fingerprint": train.samples.fingerprint, "hard_pairs_sha256": table}
+        model = getattr(model, "module", model)
+        state[PREPROCESS] = dict(open_clip.get_model_preprocess_cfg(model))
+        state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
+    if args.save_best:
+        validation.keep_best(args, {**checkpoint, **state})
     return state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from formats.errors import usage
 from formats.manifest import NAME, check_same_dataset
 from formats.samples import is_image_folder, open_samples
 from formats.splits import open_split, split_into
-from towers.load import checkpoint_vocabulary, find_image_weights, uses_words, vocabulary_of
+from towers.load import checkpoint_vocabulary, find_image_weights, is_weights, uses_words, vocabulary_of
 from training.data import open_table_or_folder, open_training_samples
 from training.miniclip_names import RESULTS_DIR
 
@@ -105,7 +104,7 @@ def vocabulary_of_run(args: argparse.Namespace) -> list[str] | None:
     """
     if not uses_words(args.model):
         return None
-    start = args.resume or (args.pretrained if args.pretrained and os.path.isfile(args.pretrained) else None)
+    start = args.resume or (args.pretrained if is_weights(args.pretrained) else None)
     vocabulary = checkpoint_vocabulary(start) if start else None
     if vocabulary is None and args.train_data:
         vocabulary = vocabulary_of(args.model, _captions(args))

@@ -1,4 +1,4 @@
-"""New hard pairs out of the model as it is, at the end of epochs (``--remine-every``)."""
+"""New hard pairs, or new embeddings that batches follow from, out of the model as it is, before an epoch (``--remine-every``)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from open_clip import get_input_dtype
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
+from formats.embeddings import write_embeddings
 from formats.errors import bad_input
 from formats.hard_pairs import HardPairTable, write_table
 from formats.images import BadImage
@@ -71,24 +72,12 @@ def remine(
 ) -> None:
     """Embeds the data with ``model`` and writes the hard pairs that epoch ``completed`` (from 0) trains on, by the start table's options.
 
-    A collective call: ranks share embedding and search, through files in the run folder. Killed, it leaves no table, and the epoch
-    before it is trained again.
+    A collective call: ranks share embedding and search, through files in the run folder. Killed, it leaves no table, and a run that is
+    resumed makes it.
     """
     began = time.monotonic()
-    folder = remined_table(args, completed)
-    assert folder is not None
-    ranks = Ranks(args.rank, args.world_size)
-    if not args.rank:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(folder.with_suffix(".work"), ignore_errors=True)
-        folder.with_suffix(".work").mkdir(parents=True)
-    ranks.barrier()
-    if ranks.world_size > 1:
-        for buffer in model.buffers():  # batch norms' statistics are each rank's own until the next forward pass
-            dist.broadcast(buffer, 0)
-    pairs = Pairs(samples, transform, tokenizer)
-    rows = np.array(pairs.rows)
-    image, text, unread = _embedded(args, model, pairs, folder.with_suffix(".work"), ranks)
+    folder, ranks = _cleared(args, completed), Ranks(args.rank, args.world_size)
+    rows, image, text, unread = _embedded(args, model, samples, transform, tokenizer, folder.with_suffix(".work"))
     options = start.manifest.get("options", {})
     found = search(
         image,
@@ -111,8 +100,52 @@ def remine(
     ranks.barrier()
 
 
-def _embedded(args, model: nn.Module, pairs: Pairs, folder: Path, ranks: Ranks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(M, D) image and text rows that all ranks made together, mapped, and the places of rows that could not be read."""
+def embed_again(
+    args: argparse.Namespace, model: nn.Module, samples: Samples, transform: Callable, tokenizer: Callable, completed: int
+) -> None:
+    """Embeds the data with ``model`` into the folder that epoch ``completed`` (from 0) makes its batches from. Collective, like ``remine``."""
+    began = time.monotonic()
+    folder = _cleared(args, completed)
+    rows, image, text, unread = _embedded(args, model, samples, transform, tokenizer, folder.with_suffix(".work"))
+    if not args.rank:
+        kept = np.delete(np.arange(len(rows)), unread)
+        write_embeddings(
+            folder,
+            image=image[kept],
+            text=text[kept],
+            rows=rows[kept],
+            captions=[samples.caption(row) for row in rows[kept]],
+            keys=[samples.keys[row] for row in rows[kept]],
+            groups=samples.groups[rows[kept]],
+            manifest={"dataset_fingerprint": samples.fingerprint, "num_samples": len(samples), "epochs": completed},
+        )
+        logging.info(f"The data was embedded by the model after epoch {completed}, in {time.monotonic() - began:.0f} s.")
+        shutil.rmtree(folder.with_suffix(".work"))
+    Ranks(args.rank, args.world_size).barrier()
+
+
+def _cleared(args: argparse.Namespace, completed: int) -> Path:
+    """The folder for an epoch, free for new files, with a ``.work`` folder beside it. Collective."""
+    folder = remined_table(args, completed)
+    assert folder is not None
+    if not args.rank:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.with_suffix(".work"), ignore_errors=True)
+        folder.with_suffix(".work").mkdir(parents=True)
+    Ranks(args.rank, args.world_size).barrier()
+    return folder
+
+
+def _embedded(
+    args: argparse.Namespace, model: nn.Module, samples: Samples, transform: Callable, tokenizer: Callable, folder: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(M,) usable rows, their (M, D) image and text embeddings, made by all ranks together and mapped, and the places of those that could not be
+    read."""
+    ranks = Ranks(args.rank, args.world_size)
+    if ranks.world_size > 1:
+        for buffer in model.buffers():  # batch norms' statistics are each rank's own until the next forward pass
+            dist.broadcast(buffer, 0)
+    pairs = Pairs(samples, transform, tokenizer)
     first, last = ranks.share(0, len(pairs))
     sides: list[np.ndarray] = []
     for places, *features in embed(args, model, Subset(_Readable(pairs), range(first, last))):
@@ -130,7 +163,8 @@ def _embedded(args, model: nn.Module, pairs: Pairs, folder: Path, ranks: Ranks) 
             np.save(folder / f"{name}.npy", np.concatenate([np.load(folder / f"{name}_{rank}.npy") for rank in range(ranks.world_size)]))
     ranks.barrier()
     image, text = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "text"))
-    return image, text, np.flatnonzero(~image.any(axis=1))
+    ranks.barrier()  # all have them open before one may take the folder away
+    return np.array(pairs.rows), image, text, np.flatnonzero(~image.any(axis=1))
 
 
 def _write(folder: Path, found: Found, rows: np.ndarray, samples: Samples, start: HardPairTable, completed: int) -> None:

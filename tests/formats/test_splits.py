@@ -119,13 +119,19 @@ def test_a_table_keeps_its_columns_and_pictures_their_classes(tmp_path):
     assert len({row["group"] for part in PARTS for row in rows(split, part)}) == 2
 
 
-def test_too_few_images_and_shards_are_refused(tmp_path):
+def test_too_few_images_are_refused(tmp_path):
     with pytest.raises(UserError, match="make no three parts") as error:
         split_into(tmp_path / "split", open_samples(captions_json(tmp_path / "photos", count=6)))
     assert error.value.code == 3 and not (tmp_path / "split").exists()
+
+
+def test_shards_are_split_where_they_lie(tmp_path):
     write_tar(tmp_path / "shards/0.tar", {f"{i}": sample(i) for i in range(10)})
-    with pytest.raises(UserError, match="wds_to_csv"):
-        split_into(tmp_path / "split", open_samples(tmp_path / "shards"))
+    samples = open_samples(tmp_path / "shards")
+    split = split_into(tmp_path / "split", samples)
+    test = open_samples(split.table("test"))
+    assert list(test.keys) == ["0", "1"] and list(test.captions) == list(samples.captions)[:2] and test.shards[0] == "0"
+    assert [test.image_bytes(row) for row in (0, 1)] == [samples.image_bytes(row) for row in (0, 1)]
 
 
 def test_image_numbers_are_by_first_appearance(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import http.client
 import io
 import json
@@ -232,8 +233,8 @@ def test_identical_drawings_share_a_group(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_groups_join_by_concept_and_by_look() -> None:
-    assert build_module._groups(["a", "b", "c", "a"], ["x", "x", "y", "y"]) == [0, 0, 0, 0]
-    assert build_module._groups(["a", "b"], ["x", "y"]) == [0, 1]
+    assert build_module.groups_of(["a", "b", "c", "a"], ["x", "x", "y", "y"]) == [0, 0, 0, 0]
+    assert build_module.groups_of(["a", "b"], ["x", "y"]) == [0, 1]
 
 
 def test_colour_hidden_under_transparency_stays_hidden(tmp_path: Path) -> None:
@@ -426,3 +427,50 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(command) == 0
     captured = capsys.readouterr()
     assert captured.out == "" and "finished already" in captured.err
+
+
+# class folders
+
+
+def test_class_folders_share_no_class_and_every_query_has_an_answer(tmp_path: Path) -> None:
+    from tools.demo.classes import build_classes
+
+    options = scene_options(pairs=80, views=4, layout="classes")
+    assert build_classes(tmp_path, options) and not build_classes(tmp_path, options)
+    classes = {part: {path.name for path in (tmp_path / part).iterdir()} for part in ("train", "validation", "test/query", "test/gallery")}
+    assert (len(classes["train"]), len(classes["validation"]), len(classes["test/query"])) == (12, 4, 4)
+    assert not classes["train"] & classes["validation"] and not (classes["train"] | classes["validation"]) & classes["test/gallery"]
+    assert classes["test/query"] == classes["test/gallery"]
+    assert len(list((tmp_path / "test/query").rglob("*.jpg"))) == 4 and len(list((tmp_path / "test/gallery").rglob("*.jpg"))) == 12
+    with open(tmp_path / "news.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16 and all(Path(row["image_path"]).is_file() and row["text"] for row in rows)
+    assert len({row["label"] for row in rows}) == 4
+    next((tmp_path / "train").rglob("*.jpg")).unlink()
+    with pytest.raises(UserError, match="missing or changed"):
+        build_classes(tmp_path, options)
+    assert build_classes(tmp_path, options, force=True)
+
+
+def test_two_vendors_are_query_and_gallery(tmp_path: Path) -> None:
+    from tools.demo.classes import build_classes
+
+    vendor = tmp_path / "vendor"
+    vendor.mkdir()
+    drawings = emoji.openmoji_drawings()
+    for drawing in drawings[:40]:
+        emoji.rasterise(drawing.path).convert("RGBA").rotate(90).save(vendor / f"{drawing.key}.png")
+    (vendor / "names.json").write_text(json.dumps({f"{drawing.key}.png": drawing.caption for drawing in drawings[:40]}))
+    assert build_classes(
+        tmp_path / "out", scene_options(kind="emoji", pairs=2 * (len(drawings) + 40), second_vendor=str(vendor), layout="classes")
+    )
+    query, gallery = ({path.name for path in (tmp_path / "out/test" / side).iterdir()} for side in ("query", "gallery"))
+    assert query == gallery and 0 < len(query) < 40
+
+
+def test_misread_text_is_a_text_and_the_same_each_time() -> None:
+    from tools.demo.classes import misread
+
+    said = [misread("Flag of Curaçao, woman's hat", np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert said[0] == said[1] != said[2] and all(said)
+    assert misread(" ", np.random.default_rng(0))

@@ -11,7 +11,8 @@ from formats.errors import UserError
 from formats.samples import open_samples
 from mining.stream import Embedded
 from tests.helpers import picture
-from tools.evaluate import evaluate, main
+from tools.evaluate import main
+from tools.evaluating.retrieval import evaluate
 from towers.load import load_encoder
 
 

@@ -168,3 +168,35 @@ def test_rows_without_a_direction_are_named(news):
     with pytest.raises(UserError, match="zero or not finite") as error:
         main(["--embeddings", f"{folder}/plain", "--threshold", "0.2", "--out", f"{folder}/out"])
     assert error.value.code == 6 and "[5]" in error.value.text()
+
+
+def test_a_head_links_by_what_it_was_trained_for(news, tmp_path, capsys):
+    """An MLP head's output, from the checkpoint; by itself where the head has layers, and not where mean is asked for."""
+    import torch
+
+    from training.metric.head import EmbeddingHead, embed_with
+
+    folder, _ = news
+    torch.manual_seed(0)
+    head = EmbeddingHead("mlp", 32, projection=8)
+    state = {f"embedding_head.{name}": value for name, value in head.state_dict().items()}
+    torch.save({"state_dict": state, "embedding_head": head.options}, tmp_path / "epoch_1.pt")
+    assert main(flags(folder, "--head", str(tmp_path / "epoch_1.pt"))) == 0
+    by_head = json.loads(capsys.readouterr().out)
+    assert by_head["image_weight"] == "head"
+    assert main(flags(folder, "--pooling-type", "mean")) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] != by_head["threshold"]
+    unit = torch.nn.functional.normalize(torch.randn(5, 32), dim=1).numpy()
+    assert embed_with(head.eval(), unit, unit).shape == (5, 8)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--pooling-type", "mlp"), "no checkpoint with a head"),
+        (("--pooling-type", "mean", "--head", "x.pt"), "contradict each other"),
+    ],
+)
+def test_heads_that_are_not_there(news, more, says):
+    with pytest.raises(UserError, match=says):
+        main(flags(news[0], *more))

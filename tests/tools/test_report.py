@@ -21,7 +21,8 @@ from formats.samples import Samples, open_samples
 from mining.stream import Embedded
 from tests.helpers import picture
 from tools import report
-from tools.evaluate import evaluate, write_results
+from tools.evaluating.results import write_results
+from tools.evaluating.retrieval import evaluate
 from tools.reporting import figures, logs, mined, numbers, pictures, provenance, runs, wording
 from tools.reporting.compare import HEADLINE, Difference, compare
 from tools.reporting.examples import example_queries, kinds_of_queries

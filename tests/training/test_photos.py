@@ -14,7 +14,7 @@ from formats.samples import open_samples
 from formats.splits import split_into
 from mining.embed import main as embed
 from tests.helpers import picture, ragged_table, run
-from tests.training.test_trainer import SAME_PIXELS, checkpoint, one_after_another, steps
+from tests.training.test_trainer import checkpoint, one_after_another, steps
 from tools.evaluate import main as evaluate
 from towers.load import checkpoint_weights, load_checkpoint, vocabulary_of
 from training.config import config_first
@@ -198,7 +198,18 @@ def test_one_and_two_processes_train_the_same(photos, tmp_path):
     indices, scores = ragged_table(80, 6, fullest=True)
     write_table(table_folder(tmp_path, "photos"), indices, scores, {"dataset_fingerprint": samples.fingerprint})
     hard = ("--use-hard", "--hard-dict-dir", str(table_folder(tmp_path, "photos")), "--loss-fn", "sanw_debias", "--sanw-delta", "0")
-    flags = ["--train-data", str(photos), "--preset", "miniclip-lstm", *QUICK, *SAME_PIXELS, "--freeze-bn-stats", "--logs", str(tmp_path)]
+    flags = [
+        "--train-data",
+        str(photos),
+        "--preset",
+        "miniclip-lstm",
+        *QUICK,
+        "--augment",
+        "none",
+        "--freeze-bn-stats",
+        "--logs",
+        str(tmp_path),
+    ]
     flags += ["--max-steps", "3", "--epochs", "1", "--warmup", "0", "--lr", "0.1", "--opt", "timm/sgd", "--momentum", "0.5", "--wd", "0"]
     for processes in (1, 2):
         sizes = ["--batch-size", str(16 // processes)]

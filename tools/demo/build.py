@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Options:
         views: train photographs per drawing.
         seed: decides which drawings, scenes and photographs.
         second_vendor: a folder of drawings by another vendor, or none.
+        layout: ``pairs``, tables of texts and URLs; or ``classes``, class folders (``tools.demo.classes``).
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Options:
     views: int
     seed: int
     second_vendor: str | None = None
+    layout: str = "pairs"
 
     def __post_init__(self) -> None:
         for name in ("pairs", "views"):
@@ -78,7 +80,9 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
+    """A subject and its photographs to make."""
+
     subject: Subject
     files: tuple[tuple[str, int, int], ...]  # (file below images/, split number, view)
     images: Path
@@ -95,26 +99,27 @@ def build(folder: Path, options: Options, *, force: bool = False) -> bool:
         UserError: exit 2 or 3 for options and inputs that cannot be met; exit 4 when the folder holds other or damaged data
             and ``force`` is off.
     """
-    if not force and _is_finished(folder, options):
+    if not force and is_finished(folder, options):
         return False
-    subjects = _subjects(options)
-    _clear(folder, options)
+    subjects = subjects_of(options)
+    clear(folder, options)
     tasks = _tasks(folder / "images", subjects, options)
-    looks = _photograph_all(tasks)
-    groups = _groups([subject.concept for subject in subjects], looks)
+    looks = photograph_all(tasks)
+    groups = groups_of([subject.concept for subject in subjects], looks)
     tables, broken = _write_tables(folder, tasks, groups, options)
     write_json(folder / MANIFEST, _manifest(folder, options, tables, broken, subjects))
     (folder / UNFINISHED).unlink()
     return True
 
 
-def _is_finished(folder: Path, options: Options) -> bool:
+def is_finished(folder: Path, options: Options) -> bool:
+    """Whether the folder holds just this data; exit 4 where it holds other or damaged data."""
     path = folder / MANIFEST
     if not path.is_file():
         return False
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        made, size = manifest["options"], manifest["image_bytes"]
+        made, size = {"layout": "pairs", **manifest["options"]}, manifest["image_bytes"]
     except (ValueError, KeyError, TypeError) as error:
         raise mismatch(f"unreadable manifest: {error!r}", where=str(path), fix="make the data again with --force") from error
     asked = asdict(options)
@@ -125,12 +130,12 @@ def _is_finished(folder: Path, options: Options) -> bool:
             where=str(folder),
             fix="choose another --out, or --force to replace it",
         )
-    if size != _image_bytes(folder):
-        raise mismatch("pictures are missing or changed", where=str(folder / "images"), fix="make them again with --force")
+    if size != image_bytes(folder, size):
+        raise mismatch("pictures are missing or changed", where=str(folder), fix="make them again with --force")
     return True
 
 
-def _clear(folder: Path, options: Options) -> None:
+def clear(folder: Path, options: Options) -> None:
     """Takes away what an earlier or interrupted run of ours left; refuses a folder that somebody else filled."""
     ours = (folder / MANIFEST).is_file() or (folder / UNFINISHED).is_file()
     if (folder / "images").exists() and not ours:
@@ -140,13 +145,16 @@ def _clear(folder: Path, options: Options) -> None:
         (folder / MANIFEST).unlink(missing_ok=True)
         if (folder / "images").exists():
             shutil.rmtree(folder / "images")
+        for part in ("train", "validation", "test"):  # of class folders
+            shutil.rmtree(folder / part, ignore_errors=True)
         for split in SPLITS:
             (folder / "images" / split).mkdir(parents=True, exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise bad_input(f"cannot write there: {error.strerror}", where=str(error.filename or folder), fix="choose another --out") from error
 
 
-def _subjects(options: Options) -> list[Subject]:
+def subjects_of(options: Options) -> list[Subject]:
+    """What is photographed: as many drawings or scenes as the options ask for."""
     count = math.ceil(options.pairs / options.views)
     rng = np.random.default_rng(options.seed)
     subjects = _scene_subjects(count, rng) if options.kind == "scenes" else _emoji_subjects(options.second_vendor)
@@ -185,7 +193,7 @@ def _emoji_subjects(second_vendor: str | None) -> list[Subject]:
     return [Subject(f"{vendor}-{drawing.key}", drawing.key, drawing.caption, drawing) for vendor, drawing in drawings]
 
 
-def _tasks(images: Path, subjects: list[Subject], options: Options) -> list[_Task]:
+def _tasks(images: Path, subjects: list[Subject], options: Options) -> list[Task]:
     """Which files show which subject; the last one has fewer train views when ``pairs`` is no multiple of ``views``."""
     tasks = []
     for number, subject in enumerate(subjects):
@@ -195,11 +203,11 @@ def _tasks(images: Path, subjects: list[Subject], options: Options) -> list[_Tas
             for split, (name, count) in enumerate(zip(SPLITS, counts, strict=True))
             for view in range(count)
         )
-        tasks.append(_Task(subject, files, images, options.seed))
+        tasks.append(Task(subject, files, images, options.seed))
     return tasks
 
 
-def _photograph_all(tasks: list[_Task]) -> list[str]:
+def photograph_all(tasks: list[Task]) -> list[str]:
     """Runs all tasks on all cores; returns how each subject looks (a hash of its drawing)."""
     cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
     total = sum(len(task.files) for task in tasks)
@@ -211,7 +219,7 @@ def _photograph_all(tasks: list[_Task]) -> list[str]:
     return looks
 
 
-def _on_cores(work: Callable[[_Task], str], tasks: list[_Task], cores: int) -> Iterator[str]:
+def _on_cores(work: Callable[[Task], str], tasks: list[Task], cores: int) -> Iterator[str]:
     if cores == 1:
         yield from map(work, tasks)
         return
@@ -219,7 +227,7 @@ def _on_cores(work: Callable[[_Task], str], tasks: list[_Task], cores: int) -> I
         yield from pool.imap(work, tasks, chunksize=8)
 
 
-def _photograph(task: _Task) -> str:
+def _photograph(task: Task) -> str:
     look, shoot = _studio(task.subject)
     name = int.from_bytes(hashlib.sha256(task.subject.name.encode()).digest()[:8], "big")
     for file, split, view in task.files:
@@ -239,11 +247,11 @@ def _studio(subject: Subject) -> tuple[str, Shoot]:
     return hashlib.sha256(drawing.tobytes()).hexdigest(), lambda rng: photograph.photograph(sticker, rng)
 
 
-def _groups(concepts: list[str], looks: list[str]) -> list[int]:
+def groups_of(concepts: list[str], looks: list[str]) -> list[int]:
     """Numbers that two subjects share when they have one concept or look the same, directly or through others.
 
     Example:
-        >>> _groups(["NO", "SJ", "FR"], ["cross", "cross", "stripes"])
+        >>> groups_of(["NO", "SJ", "FR"], ["cross", "cross", "stripes"])
         [0, 0, 2]
     """
     parent = list(range(len(concepts)))
@@ -261,7 +269,7 @@ def _groups(concepts: list[str], looks: list[str]) -> list[int]:
     return [root(number) for number in range(len(concepts))]
 
 
-def _write_tables(folder: Path, tasks: list[_Task], groups: list[int], options: Options) -> tuple[dict[str, list[Row]], list[Broken]]:
+def _write_tables(folder: Path, tasks: list[Task], groups: list[int], options: Options) -> tuple[dict[str, list[Row]], list[Broken]]:
     """Writes the three tables, shuffled: a real table does not list the views of one thing one after the other."""
     tables: dict[str, list[Row]] = {split: [] for split in SPLITS}
     for task, group in zip(tasks, groups, strict=True):
@@ -290,13 +298,19 @@ def _manifest(
         "broken": [
             {"file": entry.row.file, "caption": entry.row.caption, "group": entry.row.group, "fault": entry.fault} for entry in broken
         ],
-        "image_bytes": _image_bytes(folder),
-        "licence": _licence(options),
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS_OF[options.kind]},
+        "image_bytes": image_bytes(folder, [f"images/{split}" for split in SPLITS]),
+        "licence": licence(options),
+        "versions": versions(options),
     }
 
 
-def _licence(options: Options) -> str:
+def versions(options: Options) -> dict[str, str]:
+    """Versions of what the pictures are made of."""
+    return {name: importlib.metadata.version(name) for name in _VERSIONS_OF[options.kind]}
+
+
+def licence(options: Options) -> str:
+    """Whose the drawings are, and under which terms."""
     from tools.demo import emoji
 
     if options.kind == "scenes":
@@ -304,13 +318,10 @@ def _licence(options: Options) -> str:
     return emoji.LICENCE + ("; the second vendor's drawings: as their package says" if options.second_vendor else "")
 
 
-def _image_bytes(folder: Path) -> dict[str, int]:
-    """Total size of each split's files: tells a missing or cut picture without reading them all."""
+def image_bytes(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """Total size of the pictures in each of some folders, -1 where it is not there: tells a missing or cut picture without reading them all."""
     sizes = {}
-    for split in SPLITS:
-        try:
-            with os.scandir(folder / "images" / split) as entries:
-                sizes[split] = sum(entry.stat().st_size for entry in entries)
-        except OSError:
-            sizes[split] = -1
+    for name in names:
+        place = folder / name
+        sizes[name] = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) if place.is_dir() else -1
     return sizes

@@ -11,8 +11,9 @@ from evaluation.clustering import compare_clusters
 from evaluation.linkage import Cuts, Tree, all_cuts, single_linkage
 from evaluation.pooling import pooled
 from formats.embeddings import Embeddings
-from formats.errors import bad_input, non_finite, usage
+from formats.errors import bad_input, mismatch, non_finite, usage
 from formats.samples import Samples
+from training.metric.head import EmbeddingHead, embed_with
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Rows:
     Attributes:
         image, text: (M, D) rows. numbers: (M,) dataset rows. keys: their names.
         labels: (M,) int64 from 0, -1 where there is none.
+        joint: (M, E) what a head makes of both sides; ``None``: they are pooled by weight.
     """
 
     image: np.ndarray
@@ -29,19 +31,24 @@ class Rows:
     numbers: np.ndarray
     keys: list[str]
     labels: np.ndarray
+    joint: np.ndarray | None = None
 
     @classmethod
-    def of(cls, embeddings: Embeddings, samples: Samples | None) -> Rows:
+    def of(cls, embeddings: Embeddings, samples: Samples | None, head: EmbeddingHead | None = None) -> Rows:
         numbers = np.asarray(embeddings.rows)
         if len(numbers) < 2:
             raise bad_input(f"{len(numbers)} embeddings: there is nothing to link")
         labels = np.full(len(numbers), -1, np.int64) if samples is None else row_labels(samples, numbers)
         keys = [samples.keys[row] for row in numbers] if samples is not None else [str(row) for row in numbers]
         image, text = (_unit(np.asarray(side[:], np.float32), numbers) for side in (embeddings.image, embeddings.text))
-        return cls(image, text, numbers, keys, labels)
+        if head is not None and (image.shape[1] != head.options["width"] or image.shape != text.shape):
+            raise mismatch(f"the head is about rows of {head.options['width']} numbers, these have {image.shape[1]} and {text.shape[1]}")
+        return cls(image, text, numbers, keys, labels, None if head is None else embed_with(head, image, text))
 
     def pooled(self, image_weight: float) -> np.ndarray:
-        """(M, D) rows to link by; a weight of 0 or 1 takes one side, which may then be of any width."""
+        """(M, D) rows to link by: a head's, else by weight; 0 or 1 takes one side, which may then be of any width."""
+        if self.joint is not None:
+            return self.joint
         if image_weight in (0.0, 1.0):
             return self.image if image_weight else self.text
         if self.image.shape != self.text.shape:

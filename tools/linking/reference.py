@@ -14,16 +14,19 @@ from formats.errors import mismatch, usage
 from formats.manifest import check_same_dataset
 from formats.samples import Samples
 from tools.linking.choose import Rows
+from training.metric.head import EmbeddingHead
 
 
-def link_to_reference(args: argparse.Namespace, embeddings: Embeddings, samples: Samples | None) -> dict[str, float]:
+def link_to_reference(
+    args: argparse.Namespace, embeddings: Embeddings, samples: Samples | None, head: EmbeddingHead | None = None
+) -> dict[str, float]:
     """Writes OUT/links.csv (row, key, rank, reference row, its key, score), best first for each row; returns precision at 1..k."""
-    ours = Rows.of(embeddings, samples)
+    ours = Rows.of(embeddings, samples, head)
     other = open_named(args.reference_data, args) if args.reference_data else None
     theirs_embedded = open_embeddings(args.reference, verify=True)
     if other is not None and theirs_embedded.fingerprint:
         check_same_dataset(other.fingerprint, theirs_embedded.fingerprint, ours_name=args.reference_data, theirs_name=args.reference)
-    theirs = Rows.of(theirs_embedded, other)
+    theirs = Rows.of(theirs_embedded, other, head)
     queries, references = ours.pooled(args.im_wt), theirs.pooled(args.im_wt)
     if queries.shape[1] != references.shape[1]:
         raise mismatch(f"embeddings of {queries.shape[1]} and {references.shape[1]} numbers", where=f"{args.embeddings}, {args.reference}")

@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.pooling import pooled
 from formats.embeddings import Embeddings, open_embeddings
 from formats.errors import mismatch, usage
 from formats.hard_pairs import HardPairTable, open_hard_pairs
 from formats.manifest import check_same_dataset
 from formats.samples import Samples
 from formats.url_index import rows_by_old_number
+from training.batching.class_neighbours import ClassNeighbourBatchSampler, classes_of_hard_pairs, nearest_classes
 from training.batching.clusters import cluster
 from training.batching.hard_pairs import CHOICES, HardPairBatchSampler
 from training.batching.m_per_class import MPerClassBatchSampler
 from training.batching.neighbourhood import NeighbourhoodBatchSampler, bandwidth_order, community_order, hard_pair_graph
+from training.batching.ordered import compact
 from training.batching.random_rows import RandomBatchSampler
 from training.batching.sampler import BatchSampler
 from training.batching.stored import made_once
@@ -72,6 +75,27 @@ def _m_per_class(args: argparse.Namespace, samples: Samples, base: Base, verify:
     return MPerClassBatchSampler(len(samples), samples.groups, m_per_class=args.m_per_class, **base)
 
 
+def _class_neighbours(args: argparse.Namespace, samples: Samples, base: Base, verify: bool) -> BatchSampler:
+    classes, k = compact(samples.groups), args.class_neighbours
+    table = open_table(args, samples, verify) if args.hard_dict_dir else None
+    found = _nearest_stored_classes(args, samples, classes, verify) if table is None else classes_of_hard_pairs(table, classes, k)
+    sampler = ClassNeighbourBatchSampler(len(samples), classes, found, m_per_class=args.m_per_class, class_neighbours=k, **base)
+    sampler.table = table
+    return sampler
+
+
+def _nearest_stored_classes(args: argparse.Namespace, samples: Samples, classes: np.ndarray, verify: bool) -> np.ndarray:
+    """(C, k) nearest classes by stored embeddings of what the loss is about; -1 for classes of which no row was embedded."""
+    embeddings = open_stored_embeddings(args.batching_embeddings, samples, verify)
+    sides = {"image": 1.0, "text": 0.0, "pooled": args.im_wt}
+    rows = pooled(np.asarray(embeddings.image), np.asarray(embeddings.text), sides.get(args.embed, 0.5))
+    there, place = np.unique(classes[embeddings.rows], return_inverse=True)
+    found = nearest_classes(rows, place, args.class_neighbours)
+    neighbours = np.full((int(classes.max()) + 1, args.class_neighbours), -1, np.int64)
+    neighbours[there, : found.shape[1]] = there[found]
+    return neighbours
+
+
 def _neighbourhood(args: argparse.Namespace, samples: Samples, base: Base, verify: bool) -> BatchSampler:
     table = open_table(args, samples, verify)
     kind, size = args.neighbourhood, args.neighbourhood_size
@@ -101,6 +125,7 @@ BATCHING: dict[str, Callable[[argparse.Namespace, Samples, Base, bool], BatchSam
     "hard-pairs": _hard_pairs,
     "topical": _topical,
     "m-per-class": _m_per_class,
+    "class-neighbours": _class_neighbours,
     "neighbourhood": _neighbourhood,
 }
 

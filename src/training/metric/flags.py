@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,65 +14,27 @@ import torch
 from torch import nn
 
 from formats.errors import bad_input, usage
-from towers.load import checkpoint_weights
+from towers.load import checkpoint_weights, is_weights
 from training.losses.gather import World
 from training.metric.head import KINDS, EmbeddingHead, attach, head_state
 from training.metric.losses import METRIC, MINED, MINERS, NEEDS, MetricLoss, Numbers, make_miner
-from training.presets_miniclip import PRESETS_MINICLIP
 
 if TYPE_CHECKING:
     from formats.samples import Samples
 
-_CLIPPINGS = ("--batch-size", "153", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6")
-_POOLED = (*_CLIPPINGS, "--embed", "pooled", "--im-wt", "0.3", "--batching", "m-per-class", "--m-per-class", "3", "--lr", "5e-9")
-_COMPARISON = ("--lr", "1e-4", "--wd", "1e-4")
-_TWO_OF_A_CLASS = (*_COMPARISON, "--embed", "image", "--batching", "m-per-class", "--m-per-class", "2")
-PRESETS: dict[str, tuple[str, ...]] = {
-    "clippings-pretrain": (*_CLIPPINGS, "--loss-fn", "clip_ce", "--lr", "5e-6"),
-    "clippings-supcon": (*_POOLED, "--loss-fn", "supcon", "--metric-temperature", "0.1"),
-    "clippings-contrastive": (*_POOLED, "--loss-fn", "contrastive", "--metric-margin", "0", "--metric-negative-margin", "0.5"),
-    "lc-arcface": (
-        *(*_COMPARISON, "--loss-fn", "arcface", "--embed", "image", "--metric-margin", "0.5", "--metric-scale", "64"),
-        *("--batch-size", "128", "--epochs", "40"),
-    ),
-    "lc-triplet": (*_TWO_OF_A_CLASS, "--loss-fn", "triplet", "--metric-margin", "0.2", "--batch-size", "64", "--epochs", "45"),
-    "lc-clip": (
-        *(*_COMPARISON, "--loss-fn", "clip_ce", "--beta2", "0.98", "--eps", "1e-6", "--grad-clip-norm", "1.0"),
-        *("--batch-size", "64", "--epochs", "21"),
-    ),
-    "lc-contrastive": (
-        *(*_TWO_OF_A_CLASS, "--loss-fn", "contrastive_squared", "--metric-negative-margin", "0.5"),
-        *("--batch-size", "16", "--epochs", "35"),
-    ),
-    **PRESETS_MINICLIP,
-}
-"""CLIPPINGS' and the loss comparison's settings; what stands on the command line, too, wins. (The loss comparison's optimiser is Adam for two of
-its losses; here it is OpenCLIP's AdamW with the same numbers.)"""
-
 
 def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
-    add(
-        group,
-        "--preset",
-        choices=PRESETS,
-        action=Preset,
-        help="the settings of CLIPPINGS, MiniCLIP or the loss comparison; other flags win",
-    )
     add(group, "--embed", choices=KINDS, help="what metric losses are about (default with them: image)")
     add(group, "--im-wt", type=float, default=0.5, help="pooled: the image's weight")
     add(group, "--learn-im-wt", action="store_true", help="pooled: the weight is learned, from --im-wt on")
     add(group, "--mlp-layers", type=int, default=2, help="mlp: its linear layers")
+    add(group, "--projection", type=int, default=0, help="a last linear layer of so many numbers; 0: none")
+    add(group, "--head-dropout", type=float, default=0.1, help="between the MLP's layers, and before the projection")
     add(group, "--miner", choices=MINERS, default="none", help="which triplets or pairs of a batch count")
     add(group, "--metric-temperature", type=float, help="supcon: 0.1")
     add(group, "--metric-margin", type=float, help="triplet: 0.2; contrastive, of positives: 0; arcface, in radians: 0.5")
     add(group, "--metric-negative-margin", type=float, help="contrastive, of negatives: 0.5")
     add(group, "--metric-scale", type=float, help="arcface: 64")
-
-
-class Preset(argparse.Action):
-    def __call__(self, parser, namespace, value, option_string=None) -> None:
-        setattr(namespace, self.dest, value)
-        parser.parse_args(list(PRESETS[value]), namespace)
 
 
 def check_metric(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -83,6 +44,8 @@ def check_metric(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         "im_wt",
         "learn_im_wt",
         "mlp_layers",
+        "projection",
+        "head_dropout",
         "miner",
         "metric_temperature",
         "metric_margin",
@@ -113,6 +76,9 @@ def check_metric(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         "--im-wt and --learn-im-wt are for --embed pooled": args.embed == "pooled" or not {"im_wt", "learn_im_wt"} & set(given),
         "--mlp-layers is for --embed mlp": args.embed == "mlp" or "mlp_layers" not in given,
         "--mlp-layers must be at least 1": args.mlp_layers >= 1,
+        "--projection must be at least 0": args.projection >= 0,
+        "--head-dropout must lie in [0, 1)": 0 <= args.head_dropout < 1,
+        "--head-dropout is for --embed mlp and --projection": args.embed == "mlp" or args.projection or "head_dropout" not in given,
         f"--miner is for --loss-fn {' and '.join(MINED)}": args.miner == "none" or args.loss_fn in MINED,
         "--metric-temperature must be above 0": args.metric_temperature is None or args.metric_temperature > 0,
         "--metric-scale must be above 0": args.metric_scale is None or args.metric_scale > 0,
@@ -138,15 +104,27 @@ def class_groups(samples: Samples) -> torch.Tensor:
 
 def add_head(model: nn.Module, args: argparse.Namespace, samples: Samples) -> nn.Module:
     """The model with the head that the options name; its weights are those of ``--pretrained`` where that has such a head."""
-    classes = len(class_groups(samples)) if args.loss_fn == "arcface" else 0
-    options = {"image_weight": args.im_wt, "learned": args.learn_im_wt, "layers": args.mlp_layers}
-    head = EmbeddingHead(args.embed, feature_width(args.model), classes=classes, **options)
-    stored = head_state(checkpoint_weights(args.pretrained)) if args.pretrained and os.path.isfile(args.pretrained) else {}
+    head = make_head(args, samples)
+    stored = head_state(checkpoint_weights(args.pretrained)) if is_weights(args.pretrained) else {}
     if {name: value.shape for name, value in stored.items()} == {name: value.shape for name, value in head.state_dict().items()}:
         head.load_state_dict(stored)
     elif stored:
         logging.warning(f"The head of {args.pretrained} is of another shape; this one starts anew.")
     return attach(model, head.to(next(model.parameters()).device))
+
+
+def make_head(args: argparse.Namespace, samples: Samples) -> EmbeddingHead:
+    """The head that the options name, with new weights."""
+    return EmbeddingHead(
+        args.embed,
+        feature_width(args.model),
+        image_weight=args.im_wt,
+        learned=args.learn_im_wt,
+        layers=args.mlp_layers,
+        dropout=args.head_dropout,
+        projection=args.projection,
+        classes=len(class_groups(samples)) if args.loss_fn == "arcface" else 0,
+    )
 
 
 def feature_width(model_name: str) -> int:
@@ -156,9 +134,10 @@ def feature_width(model_name: str) -> int:
 
 def build_metric_loss(args: argparse.Namespace, samples: Samples) -> MetricLoss:
     """The metric loss that the options name. Checks that there are labels at all."""
-    groups, width = class_groups(samples), feature_width(args.model)
+    groups = class_groups(samples)
     numbers = Numbers(args.metric_temperature, args.metric_margin, args.metric_negative_margin, args.metric_scale)
-    sizes: dict[str, Any] = {"classes": len(groups), "width": 2 * width if args.embed == "mlp" else width}
+    width = args.projection or feature_width(args.model) * (2 if args.embed == "mlp" else 1)
+    sizes: dict[str, Any] = {"classes": len(groups), "width": width}
     world = World(args.rank, args.world_size, args.local_loss, args.gather_with_grad)
     return MetricLoss(
         METRIC[args.loss_fn](numbers, **sizes),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from towers.load import HEAD
+from formats.errors import mismatch
+from towers.load import HEAD, load_checkpoint
 
 KINDS = ("image", "text", "pooled", "mlp")
 
@@ -20,8 +25,12 @@ class EmbeddingHead(nn.Module):
     Args:
         kind: one of ``KINDS``. width: D of the features.
         image_weight: w; ``learned``: it is a parameter, kept in (0, 1) by a sigmoid.
-        layers: linear layers of the MLP.
+        layers: linear layers of the MLP. dropout: between them, and before the projection.
+        projection: numbers that a last linear layer makes of it; 0: there is none.
         classes: C of ArcFace's class weights (C, embedding width); 0: none.
+
+    Attributes:
+        width: numbers of what comes out. options: the arguments, for a checkpoint.
     """
 
     def __init__(
@@ -33,25 +42,36 @@ class EmbeddingHead(nn.Module):
         learned: bool = False,
         layers: int = 2,
         dropout: float = 0.1,
+        projection: int = 0,
         classes: int = 0,
     ) -> None:
         super().__init__()
-        self.kind, self.width = kind, 2 * width if kind == "mlp" else width
+        self.options = {"kind": kind, "width": width, "learned": learned, "layers": layers, "dropout": dropout}
+        self.options |= {"projection": projection, "classes": classes}
+        self.kind = kind
+        inside = 2 * width if kind == "mlp" else width
+        self.width = projection or inside
         if kind == "pooled" and learned:
             self.weight_logit = nn.Parameter(torch.logit(torch.tensor(image_weight, dtype=torch.float32), eps=1e-3))
         elif kind == "pooled":
             self.register_buffer("image_weight", torch.tensor(image_weight, dtype=torch.float32))
         if kind == "mlp":
             self.mlp = _mlp(2 * width, width, layers, dropout)
+        if projection:
+            self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(inside, projection))
         if classes:
             self.class_weights = nn.Parameter(nn.init.xavier_normal_(torch.empty(classes, self.width)))
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """(B, D) unit features of each side -> (B, D) or, for the MLP, (B, 2D) unit rows."""
+        """(B, D) unit features of each side -> (B, ``width``) unit rows."""
+        rows = self._joined(image, text)
+        return F.normalize(self.projection(rows) if hasattr(self, "projection") else rows, dim=-1)
+
+    def _joined(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         if self.kind in ("image", "text"):
-            return F.normalize(image if self.kind == "image" else text, dim=-1)
+            return image if self.kind == "image" else text
         if self.kind == "mlp":
-            return F.normalize(self.mlp(torch.cat((image, text), dim=-1)), dim=-1)
+            return self.mlp(torch.cat((image, text), dim=-1))
         weight = self.weight_logit.sigmoid() if hasattr(self, "weight_logit") else self.image_weight
         return F.normalize(weight * image + (1 - weight) * text, dim=-1)
 
@@ -83,3 +103,36 @@ def attach(model: nn.Module, head: EmbeddingHead) -> nn.Module:
 def head_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The head's entries of a model's state, without the head's name."""
     return {name.removeprefix(f"{HEAD}."): value for name, value in state.items() if name.startswith(f"{HEAD}.")}
+
+
+def load_head(checkpoint: str | os.PathLike[str]) -> EmbeddingHead | None:
+    """The head that a checkpoint of ours carries, in eval mode; ``None`` where it has none.
+
+    Raises:
+        UserError: exit 4 for a checkpoint that has a head's weights and does not say what kind of head it is, or that is damaged.
+    """
+    content = load_checkpoint(checkpoint)
+    state = head_state({name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()})
+    options: dict[str, Any] | None = content.get(HEAD)
+    if options is None:
+        if state:
+            raise mismatch("the checkpoint does not say what its head is about", where=str(checkpoint), fix="train it with this version")
+        return None
+    head = EmbeddingHead(**options)
+    head.load_state_dict(state)
+    return head.eval()
+
+
+@torch.no_grad()
+def embed_with(head: EmbeddingHead, image: np.ndarray, text: np.ndarray, rows_at_once: int = 4096) -> np.ndarray:
+    """What a head makes of (N, D) unit image and text rows: (N, ``head.width``) float32 unit rows."""
+    parts = []
+    for start in range(0, len(image), rows_at_once):
+        sides = (torch.from_numpy(np.array(side[start : start + rows_at_once], np.float32)) for side in (image, text))
+        parts.append(head(*sides).numpy())
+    return np.concatenate(parts)
+
+
+def changes_space(head: EmbeddingHead) -> bool:
+    """Whether a head has layers of its own, so that distances without it are not those that were trained."""
+    return head.kind == "mlp" or head.options["projection"] > 0

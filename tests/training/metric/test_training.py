@@ -5,12 +5,16 @@ import csv
 import pytest
 import torch
 
+from formats.embeddings import open_embeddings
 from formats.errors import UserError
-from tests.helpers import picture, run
+from formats.hard_pairs import table_folder, write_table
+from formats.samples import open_samples
+from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train
 from towers.load import checkpoint_weights
 from training.main import config_first
-from training.metric.flags import PRESETS
+from training.metric.head import load_head
+from training.presets import PRESETS
 from training.upstream import patched
 
 
@@ -112,12 +116,93 @@ def test_flags_that_do_not_go_together(labelled, flags, says):
 def test_presets_are_overridden_by_what_is_given(labelled, preset):
     argv = ["--model", "hardpairs-test", *data(labelled), "--batch-size", "6", "--lr", "0.5", "--preset", preset]
     more = ["--m-per-class", "2"] if "--m-per-class" in PRESETS[preset] else []
+    more += ["--no-freeze-backbone"] if "--freeze-backbone" in PRESETS[preset] else []
     args = patched("params").parse_args(config_first([*argv, *more]))
     assert args.batch_size == 6 and args.lr == 0.5
-    expected = dict(zip(PRESETS[preset][::2], PRESETS[preset][1::2], strict=True))
+    assert not args.freeze_backbone
+    words = [word for word in PRESETS[preset] if word != "--freeze-backbone"]
+    expected = dict(zip(words[::2], words[1::2], strict=True))
     assert args.loss_fn == expected["--loss-fn"] and args.wd == float(expected["--wd"])
 
 
 def test_data_without_labels_is_refused(labelled, tmp_path):
     done = train(tmp_path, "x", *data(labelled)[:8], "--loss-fn", "arcface", "--batch-size", "8")
     assert done.returncode == 3 and "the data has 0 classes" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_class_neighbours_from_embeddings_made_anew(labelled, tmp_path):
+    """Classes beside their nearest: from stored embeddings, then from those of the model after an epoch; the same on one process and two."""
+    embed = ("--csv", str(labelled), "--csv-img-key", "image_path", "--csv-caption-key", "text", "--model", "hardpairs-test")
+    done = run("python", "-m", "mining.embed", *embed, "--pretrained", "none", "--out", str(tmp_path / "emb"))
+    assert done.returncode == 0, done.stderr
+    batches = (
+        "--batching",
+        "class-neighbours",
+        "--batching-embeddings",
+        str(tmp_path / "emb"),
+        "--class-neighbours",
+        "1",
+        "--remine-every",
+        "1",
+    )
+    flags = (*data(labelled), *batches, "--loss-fn", "supcon", "--epochs", "2", "--eps", "1e-3")
+    one = train(tmp_path, "one", *flags, "--batch-size", "16")
+    assert one.returncode == 0, one.stderr
+    two = train(tmp_path, "two", *flags, "--batch-size", "8", processes=2)
+    assert two.returncode == 0, two.stderr
+    losses = [[float(row["metric_loss"]) for row in steps(tmp_path, name)] for name in ("one", "two")]
+    assert len(losses[0]) == 12 and losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert int(steps(tmp_path, "one")[-1]["mined"]) > 0
+    assert open_embeddings(tmp_path / "one/remined/epoch_1", verify=True).num_samples == 40
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--use-hard", "--loss-fn", "arcface"),
+        ("--batching", "class-neighbours", "--class-neighbours", "1", "--loss-fn", "triplet", "--miner", "semi-hard"),
+    ],
+)
+def test_hard_pairs_and_labels_together(labelled, tmp_path, flags):
+    indices, scores = ragged_table(40, 6, fullest=True)
+    fingerprint = open_samples(labelled, image_key="image_path", caption_key="text").fingerprint
+    write_table(table_folder(tmp_path, "pairs"), indices, scores, {"dataset_fingerprint": fingerprint})
+    table = str(table_folder(tmp_path, "pairs"))
+    done = train(tmp_path, "run", *data(labelled), *flags, "--hard-dict-dir", table, "--batch-size", "16", "--max-steps", "2")
+    assert done.returncode == 0, done.stderr
+    last = steps(tmp_path, "run")[-1]
+    assert float(last["metric_loss"]) > 0 and int(last["mined"]) > 0
+
+
+def test_a_projection_is_what_the_loss_sees_and_is_found_again(labelled, tmp_path):
+    flags = ("--loss-fn", "triplet", "--projection", "24", "--freeze-backbone", "--head-lr", "0.1", "--batch-size", "8", "--max-steps", "2")
+    done = train(tmp_path, "run", *data(labelled), *flags)
+    assert done.returncode == 0, done.stderr
+    head = load_head(tmp_path / "run/checkpoints/epoch_1.pt")
+    unit = torch.nn.functional.normalize(torch.randn(3, 32), dim=1)
+    found = head(unit, unit)
+    assert found.shape == (3, 24) and not head.training
+    weight, bias = (weights(tmp_path, "run")[f"embedding_head.projection.1.{name}"] for name in ("weight", "bias"))
+    torch.testing.assert_close(found, torch.nn.functional.normalize(unit @ weight.T + bias, dim=1))
+
+
+def test_clippings_command_line(labelled):
+    """Flags of train_clippings.py, as its README has them."""
+    argv = [
+        "--model",
+        "hardpairs-test",
+        *data(labelled),
+        "--loss_type",
+        "supcon",
+        "--supcon_temp",
+        "0.2",
+        "--pooling_type",
+        "mlp",
+        "--m",
+        "2",
+    ]
+    argv += ["--clip_lr", "5e-9", "--mlp_lr", "5e-5", "--clip_weight_decay", "0.001", "--batch_size", "8", "--freeze_clip_epochs", "3"]
+    args = patched("params").parse_args([*argv, "--augmented_crops", "--wandb_name", "x", "--epochs", "9"])
+    assert (args.loss_fn, args.metric_temperature, args.embed, args.m_per_class) == ("supcon", 0.2, "mlp", 2)
+    assert (args.lr, args.head_lr, args.wd, args.freeze_epochs, args.augment) == (5e-9, 5e-5, 0.001, 3, "scanned-document")
+    assert args.lock_image and args.lock_text and args.name == "x"

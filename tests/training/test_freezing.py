@@ -1,0 +1,124 @@
+"""What moves in training and what does not: by the checkpoints of real runs, on one process and two."""
+
+import argparse
+
+import pytest
+import torch
+
+from formats.errors import UserError
+from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, train
+from towers.load import _create, load_checkpoint
+from training.freezing import freeze, head_groups, is_head, thaw
+
+HEAD = {"logit_scale", "text_projection", "visual.attnpool"}
+
+
+def moved(before: dict, after: dict) -> set[str]:
+    """Entries of two checkpoints that differ, batch norms' counters left out; names cut to their part of the model."""
+    first, second = before["state_dict"], after["state_dict"]
+    names = {name.removeprefix("module.") for name in first}
+    differ = {name for name in names if not torch.equal(*(_of(state, name) for state in (first, second)))}
+    return {
+        ".".join(name.split(".")[: 2 if name.startswith("visual") else 1]) for name in differ if not name.endswith("num_batches_tracked")
+    }
+
+
+def _of(state: dict, name: str) -> torch.Tensor:
+    return state[name] if name in state else state[f"module.{name}"]
+
+
+def flags(table, checkpoint_file, *more):
+    data = ("--train-data", str(table), *COMMA, "--batching", "random", "--pretrained", str(checkpoint_file))
+    return (*data, "--lr", "0.01", "--max-steps", "4", "--epochs", "2", *SAME_PIXELS, *more)
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_frozen_backbone_does_not_move_until_it_thaws(table, checkpoint_file, tmp_path, processes):
+    size = ("--batch-size", str(20 // max(processes, 1)))
+    done = train(tmp_path, "run", *flags(table, checkpoint_file, "--freeze-backbone", "--freeze-epochs", "1"), *size, processes=processes)
+    assert done.returncode == 0, done.stderr
+    start, first, second = load_checkpoint(checkpoint_file), checkpoint(tmp_path, "run", 1), checkpoint(tmp_path, "run", 2)
+    assert moved(start, first) == HEAD  # batch norms' statistics included
+    assert {"visual.layer1", "visual.conv1", "visual.bn1", "transformer", "token_embedding"} | HEAD <= moved(first, second)
+    assert "more parameters are trained" in done.stderr
+
+
+def test_locked_towers_thaw_and_their_free_groups_move_at_once(table, checkpoint_file, tmp_path):
+    lock = ("--lock-image", "--lock-text", "--lock-text-unlocked-layers", "1", "--freeze-epochs", "1")
+    done = train(tmp_path, "run", *flags(table, checkpoint_file, *lock), "--batch-size", "20")
+    assert done.returncode == 0, done.stderr
+    first, second = checkpoint(tmp_path, "run", 1), checkpoint(tmp_path, "run", 2)
+    assert moved(load_checkpoint(checkpoint_file), first) == {"logit_scale", "text_projection"}
+    assert "visual.layer1" in moved(first, second)
+
+
+@pytest.fixture
+def checkpoint_file(checkpoint):
+    return checkpoint
+
+
+@pytest.fixture
+def model(checkpoint):
+    return _create("hardpairs-test", str(checkpoint), "cpu", None)[0].train()
+
+
+def options(**given):
+    plain = {"freeze_backbone": False, "freeze_epochs": None, "train_data": "x", "lr": 0.1, "head_lr": None}
+    return argparse.Namespace(**{**plain, **given})
+
+
+def test_frozen_batch_norms_keep_their_statistics(model):
+    freeze(model, options(freeze_backbone=True))
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    model.train()(torch.randn(4, 3, 32, 32), torch.ones(4, 12, dtype=torch.long))
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    freeze(other := _create("hardpairs-test", None, "cpu", None)[0].train(), options())
+    mean = other.visual.bn1.running_mean.clone()
+    other(torch.randn(4, 3, 32, 32), torch.ones(4, 12, dtype=torch.long))
+    assert not torch.equal(other.visual.bn1.running_mean, mean)
+
+
+def test_thawing_is_by_epoch_however_it_is_entered(model):
+    freeze(model, options(freeze_backbone=True, freeze_epochs=3))
+    for epoch, frozen in ((0, True), (2, True), (3, False), (1, True), (7, False)):  # a resumed run may start anywhere
+        thaw(model, epoch)
+        assert all(parameter.requires_grad == (not frozen or is_head(name)) for name, parameter in model.named_parameters())
+
+
+def test_the_head_has_its_own_rate(model):
+    """A step of SGD is the gradient times the rate: heads move by their own, under any schedule."""
+    optimizer = head_groups(torch.optim.SGD(model.parameters(), lr=0.1), model, options(head_lr=0.3))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for rate in (0.1, 0.05):
+        for group in optimizer.param_groups:
+            group["lr"] = rate  # as OpenCLIP's schedule does
+        optimizer.step()
+    for name, parameter in model.named_parameters():
+        expected = 0.45 if is_head(name) else 0.15
+        torch.testing.assert_close(before[name] - parameter, torch.full_like(parameter, expected), msg=name)
+
+
+def test_everything_frozen_is_refused(model):
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with pytest.raises(UserError, match="nothing is left to train"):
+        freeze(model, options())
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--freeze-epochs", "1"), "nothing is"),
+        (("--freeze-backbone", "--freeze-epochs", "0"), "at least 1"),
+        (("--head-lr", "0"), "above 0"),
+        (("--freeze-backbone", "--freeze-epochs", "1", "--ddp-static-graph"), "same parameters in every step"),
+    ],
+)
+def test_flags_that_make_no_sense(table, more, says):
+    from training.upstream import patched
+
+    with pytest.raises(UserError) as error:
+        patched("params").parse_args(["--model", "hardpairs-test", "--train-data", str(table), *COMMA, "--batch-size", "8", *more])
+    assert says in error.value.text()

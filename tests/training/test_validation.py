@@ -1,0 +1,127 @@
+"""Metrics by groups and labels, the best epoch, and when a run ends."""
+
+import argparse
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from evaluation.linkage import single_linkage
+from formats.samples import open_samples
+from tests.helpers import picture
+from tests.training.test_trainer import checkpoint, train
+from training.validation import Progress, keep_best, label_numbers, progress
+
+
+def test_label_numbers_by_hand():
+    """Two pairs of near rows and a stray: every cut is tried by brute force."""
+    rows = np.array([[1, 0], [0.99, 0.1], [0, 1], [0.1, 0.99], [-1, 0.0]])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    labels = np.array([7, 7, 3, 3, 9])
+    found = label_numbers(rows, labels)
+    tree = single_linkage(rows)
+    assert found["ari"] == max(adjusted_rand_score(labels, tree.labels(height)) for height in [0, *tree.heights]) == 1
+    assert found["top-1"] == found["mAP"] == found["R-precision"] == 1  # the stray asks for nothing
+
+
+def write(folder, *lines):
+    (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_progress_is_read_from_what_was_written(tmp_path):
+    args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
+    assert progress(args) is None
+    values = [0.1, 0.5, 0.5, 0.4]
+    write(tmp_path, {"epoch": 9, "clip_val_loss": 1}, *({"epoch": i + 1, "ari": value} for i, value in enumerate(values)))
+    assert progress(args) == Progress(2, 0.5, 2)  # the first of equal ones
+    assert progress(args, completed=1) == Progress(1, 0.1, 0)
+    args.save_best = "clip_val_loss"
+    assert progress(args) == Progress(9, 1, 0)
+    write(tmp_path, {"epoch": 1, "clip_val_loss": 3}, {"epoch": 2, "clip_val_loss": 1}, {"epoch": 2, "clip_val_loss": 5})
+    assert progress(args) == Progress(1, 3, 1)  # of a repeated epoch the last line counts; lower is better
+
+
+def test_the_best_is_kept(tmp_path):
+    import torch
+
+    args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
+    for epoch, value in enumerate((0.2, 0.6, 0.4), start=1):
+        with open(tmp_path / "results.jsonl", "a") as file:
+            file.write(json.dumps({"epoch": epoch, "ari": value}) + "\n")
+        keep_best(args, {"epoch": epoch, "state_dict": {}})
+    kept = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert kept["epoch"] == 2 and kept["best"] == {"metric": "ari", "value": 0.6}
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A CSV of 24 pictures of six classes."""
+    (tmp_path / "images").mkdir()
+    with open(tmp_path / "labelled.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filepath", "title", "label"])
+        for i in range(24):
+            (tmp_path / f"images/{i}.jpg").write_bytes(picture(i))
+            writer.writerow([tmp_path / f"images/{i}.jpg", f"picture {i}", f"class {i // 4}"])
+    return tmp_path / "labelled.csv"
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_run_ends_when_it_gets_no_better(labelled, tmp_path, processes):
+    """With a rate of next to nothing the first epoch is the best, and the run ends after two more."""
+    data = (
+        "--train-data",
+        str(labelled),
+        "--val-data",
+        str(labelled),
+        "--csv-separator",
+        ",",
+        "--csv-label-key",
+        "label",
+        "--freeze-bn-stats",
+    )
+    loss = ("--loss-fn", "supcon", "--m-per-class", "2", "--batch-size", str(8 // max(processes, 1)), "--lr", "1e-30", "--epochs", "9")
+    done = train(tmp_path, "run", *data, *loss, "--save-best", "mAP", "--patience", "2", "--augment", "none", processes=processes)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run/checkpoints/results.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3] and {"ari", "mAP", "top-1", "mean_R@1"} <= lines[0].keys()
+    assert "2 epochs; the run ends" in done.stderr
+    best = checkpoint(tmp_path, "run", 1)
+    assert best["preprocess"]["size"] in (32, (32, 32)) and best["embedding_head"]["kind"] == "image"
+    assert (tmp_path / "run/checkpoints/best.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        (("--patience", "2"), 2, "--save-best"),
+        (("--save-best", "ari"), 2, "there is none"),
+        (("--save-best", "ari", "--val-data", "{table}"), 3, "no two validation rows share a label"),
+        (("--save-best", "mean_R@1", "--val-data", "{table}", "--patience", "0"), 2, "at least 1"),
+    ],
+)
+def test_what_cannot_be_chosen_by_is_refused(table, more, code, says):
+    from formats.errors import UserError
+    from training.upstream import patched
+
+    flags = [word.format(table=table) for word in more]
+    with pytest.raises(UserError) as error:
+        patched("params").parse_args(
+            ["--model", "hardpairs-test", "--train-data", str(table), "--csv-separator", ",", "--batch-size", "8", *flags]
+        )
+    assert error.value.code == code and says in error.value.text()
+
+
+def test_groups_count_as_right(tmp_path, table):
+    """Rows of one group are each other's answers, which OpenCLIP's own metric does not know."""
+    import torch
+
+    from training.validation import val_numbers
+
+    samples = open_samples(table)
+    samples.groups = np.arange(40) // 2
+    image = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.manual_seed(0)), dim=1)
+    text = image[np.arange(40) ^ 1]  # each picture's text is its neighbour's
+    assert val_numbers(torch.nn.Linear(1, 1), samples, list(range(40)), image, text)["mean_R@1"] == 1

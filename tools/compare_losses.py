@@ -1,0 +1,176 @@
+"""Trains one start model with several losses, on the same data, batches and steps, and says which retrieves best.
+
+    python -m tools.compare_losses pictures --model RN50 --pretrained openai --out compared
+    python -m tools.compare_losses data.csv --csv-label-key label --losses arcface,triplet,clip_ce,contrastive,supcon --seeds 3 --lr 1e-5 1e-4 \\
+        --model ViT-B-32 --pretrained start.pt --out compared -- --precision amp --freeze-backbone
+
+DATA is a folder with train/, validation/ and test/ (which may hold query/ and gallery/) of class folders, or any labelled data, which is split: new
+labels to choose by, and others to report. Of several rates the best on validation data is taken for each loss (first seed), and of each run the best
+epoch. Writes OUT/comparison.md, .json and .html. Started again, it goes on with what is missing. Flags after -- go to every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from formats.arguments import add_data_flags
+from formats.atomic import write_json, write_text
+from formats.errors import Exit, run_command, usage, whole_number
+from tools.comparing.measure import Measured, measure
+from tools.comparing.parts import Parts, find_parts
+from tools.comparing.runs import START, Budget, Plan, curve, is_done, train
+from tools.comparing.table import COLUMNS, Row, markdown, rows_of
+from training.losses import LOSSES
+from training.metric.losses import METRIC
+from training.validation import LABEL_METRICS
+
+DEFAULT = "arcface,triplet,clip_ce,contrastive,supcon"
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    ours, more = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.compare_losses", description="Which loss retrieves best on your labelled pictures?"
+    )
+    parser.add_argument("data", help="folder with train/, validation/, test/; or class folders, a CSV or shards, which are split")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", required=True, help="OpenCLIP model")
+    parser.add_argument("--pretrained", required=True, help="its weights: where all losses start")
+    parser.add_argument("--losses", default=DEFAULT, help="default: %(default)s")
+    parser.add_argument("--seeds", type=whole_number(1), default=3, help="runs of each loss (default: %(default)s)")
+    parser.add_argument("--lr", type=float, nargs="+", default=[1e-4], help="learning rates to try for each loss")
+    parser.add_argument("--steps", type=whole_number(1), default=300, help="optimizer steps of each run (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=whole_number(1), default=10, help="looks at the validation data, as many per run (default: %(default)s)"
+    )
+    parser.add_argument("--batch-size", type=whole_number(2), default=64, help="rows of all processes together (default: %(default)s)")
+    parser.add_argument("--m-per-class", type=whole_number(2), default=4, help="pictures of each class in a batch (default: %(default)s)")
+    parser.add_argument(
+        "--choose-by", choices=LABEL_METRICS, default="mAP", help="of the validation data, for epoch and rate (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--split-by", choices=("label", "row"), default="label", help="data without parts: test on new labels, or on new rows"
+    )
+    parser.add_argument("--processes", type=whole_number(1), default=1, help="of each run, on this machine")
+    parser.add_argument("--device", default="cpu")
+    add_data_flags(parser)
+    args = parser.parse_args(ours)
+    args.more = tuple(more)
+    args.losses = list(dict.fromkeys(name.strip().replace("-", "_") for name in args.losses.split(",") if name.strip()))
+    unknown = [name for name in args.losses if name not in (*LOSSES, *METRIC)]
+    if unknown or not args.losses:
+        raise usage(f"no loss is called {unknown[0] if unknown else '(nothing)'}", fix=f"of {', '.join((*LOSSES, *METRIC))}")
+    if args.steps % args.epochs:
+        raise usage(
+            f"--steps {args.steps} cannot be cut into {args.epochs} equal parts",
+            fix=f"--steps {args.steps // args.epochs * args.epochs or args.epochs}",
+        )
+    if args.batch_size % (args.m_per_class * args.processes):
+        raise usage(f"--batch-size {args.batch_size} does not hold whole groups of {args.m_per_class} on {args.processes} processes")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse_args(argv)
+    keys = {
+        "separator": args.csv_separator,
+        "image_key": args.csv_img_key,
+        "caption_key": args.csv_caption_key,
+        "group_key": args.csv_group_key,
+    }
+    parts = find_parts(args.data, args.out, {**keys, "unlabelled": args.unlabelled}, by=args.split_by)
+    budget = Budget(
+        *(args.model, args.pretrained, args.steps, args.epochs, args.batch_size, args.m_per_class, args.choose_by, args.processes),
+        *(args.device, args.more),
+    )
+    rates, plans = _train_all(args, parts, budget)
+    measured = {START: [_measured(args, parts, args.pretrained, START)]}
+    measured |= {loss: [_measured(args, parts, str(plan.best), plan.name) for plan in found] for loss, found in plans.items()}
+    epochs = {loss: tuple(_best_epoch(plan, budget.metric) for plan in found) for loss, found in plans.items()}
+    rows = rows_of(measured, rates, epochs)
+    _write(args, parts, rows, plans, measured, budget, shlex.join(["python", "-m", "tools.compare_losses", *argv]))
+    print(markdown(rows), end="")
+    return Exit.OK
+
+
+def _train_all(args: argparse.Namespace, parts: Parts, budget: Budget) -> tuple[dict[str, float], dict[str, list[Plan]]]:
+    """The rate that validation data chooses for each loss, and the runs at that rate, one for each seed; makes those that are missing."""
+    rates, plans = {}, {}
+    for loss in args.losses:
+        tried = {rate: _made(Plan(loss, rate, 0, args.out), parts, budget) for rate in args.lr}
+        rates[loss] = max(tried, key=lambda rate: _best(tried[rate], budget.metric))
+        plans[loss] = [
+            tried[rates[loss]],
+            *(_made(Plan(loss, rates[loss], seed, args.out), parts, budget) for seed in range(1, args.seeds)),
+        ]
+    return rates, plans
+
+
+def _made(plan: Plan, parts: Parts, budget: Budget) -> Plan:
+    if not is_done(plan, budget):
+        print(f"{plan.name}: training", file=sys.stderr)
+        train(plan, parts, budget)
+    print(
+        f"{plan.name}: {budget.metric} {_best(plan, budget.metric):.4f} on validation data, epoch {_best_epoch(plan, budget.metric)}",
+        file=sys.stderr,
+    )
+    return plan
+
+
+def _best(plan: Plan, metric: str) -> float:
+    return max(value for _, value in curve(plan, metric))
+
+
+def _best_epoch(plan: Plan, metric: str) -> int:
+    return max(curve(plan, metric), key=lambda point: (point[1], -point[0]))[0]
+
+
+def _measured(args: argparse.Namespace, parts: Parts, weights: str, name: str) -> Measured:
+    """Test numbers of a checkpoint, kept in OUT/measured; the start model's, too."""
+    place = args.out / f"measured/{name}.npz"
+    if not place.is_file():
+        query = parts.open("query") if parts.query else None
+        measure(args.model, weights, parts.open("validation"), parts.open("test"), query, device=args.device).save(place)
+    return Measured.load(place)
+
+
+def _write(
+    args: argparse.Namespace,
+    parts: Parts,
+    rows: list[Row],
+    plans: dict[str, list[Plan]],
+    measured: dict[str, list[Measured]],
+    budget: Budget,
+    command: str,
+) -> None:
+    from tools.reporting.losses_page import losses_page
+    from tools.reporting.page import render_template
+
+    record = [
+        {
+            "loss": row.loss,
+            "seeds": row.seeds,
+            "rate": row.rate,
+            "p": row.p,
+            "epochs": list(row.epochs),
+            **{name: {"mean": row.mean[name], "sd": row.spread[name]} for name in COLUMNS},
+        }
+        for row in rows
+    ]
+    write_json(args.out / "comparison.json", {"losses": record, "queries": len(measured[START][0].rows), "command": command})
+    write_text(args.out / "comparison.md", markdown(rows))
+    curves = {loss: [curve(plan, budget.metric) for plan in found] for loss, found in plans.items()}
+    gallery, query = parts.open("test"), parts.open("query") if parts.query else None
+    page = losses_page(rows, curves, budget, measured, query or gallery, gallery, command)
+    write_text(args.out / "comparison.html", render_template("losses.html.j2", page=page))
+    print(f"page: {args.out / 'comparison.html'}", file=sys.stderr)
+    print(json.dumps({row.loss: round(row.mean["mAP"], 4) for row in rows}), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""What tools.compare_losses is made of."""

@@ -1,0 +1,131 @@
+"""One run of the trainer for each loss, rate and seed: its command, whether it is done, and how good its best epoch is on validation data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from formats.atomic import write_json
+from formats.errors import UserError, mismatch
+from tools.comparing.parts import Parts
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START = "start"
+"""The name of the start model among the losses: what no training gives."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What all runs have in common.
+
+    Attributes:
+        steps: optimizer steps in all. epochs: how often the validation data is looked at. metric: that the epoch is chosen by.
+        more: further flags of the trainer, for every run.
+    """
+
+    model: str
+    pretrained: str
+    steps: int
+    epochs: int
+    batch_size: int
+    m_per_class: int
+    metric: str
+    processes: int
+    device: str
+    more: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run to make."""
+
+    loss: str
+    rate: float
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.loss}-lr{self.rate:g}-seed{self.seed}"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "runs" / self.name
+
+    @property
+    def best(self) -> Path:
+        return self.run / "checkpoints/best.pt"
+
+
+def command(plan: Plan, parts: Parts, budget: Budget) -> list[str]:
+    """The trainer's arguments: the same batches for every loss of a seed, m pictures of each class, and the same number of steps."""
+    metric = () if plan.loss in ("clip_ce", "siglip", "sanw_debias", "sanw_bandpass") else ("--embed", "image")
+    flags = [
+        *("--train-data", str(parts.train), "--val-data", str(parts.validation), "--csv-separator", ",", "--csv-label-key", "label"),
+        *("--model", budget.model, "--pretrained", budget.pretrained, "--loss-fn", plan.loss, *metric),
+        *(
+            "--batching",
+            "m-per-class",
+            "--m-per-class",
+            str(budget.m_per_class),
+            "--batch-size",
+            str(budget.batch_size // max(budget.processes, 1)),
+        ),
+        *("--max-steps", str(budget.steps), "--epochs", str(budget.epochs), "--warmup", str(max(1, budget.steps // 10))),
+        *("--lr", f"{plan.rate:g}", "--seed", str(plan.seed), "--save-best", budget.metric, "--save-frequency", "0", "--save-most-recent"),
+        *("--logs", str(plan.folder / "runs"), "--name", plan.name, "--device", budget.device, "--log-every-n-steps", "10", *budget.more),
+    ]
+    return [*flags, "--resume", "latest"] if plan.run.is_dir() else flags
+
+
+def is_done(plan: Plan, budget: Budget) -> bool:
+    """Whether the run has gone through all its epochs.
+
+    Raises:
+        UserError: exit 4 when it was made with another budget or start.
+    """
+    mark = plan.run / "done.json"
+    if not mark.is_file():
+        return False
+    if json.loads(mark.read_text(encoding="utf-8")) != _recipe(plan, budget):
+        raise mismatch("the run was made with other settings", where=str(plan.run), fix="choose another --out, or delete the run")
+    return True
+
+
+def _recipe(plan: Plan, budget: Budget) -> dict:
+    numbers = {name: getattr(budget, name) for name in ("model", "pretrained", "steps", "epochs", "batch_size", "m_per_class", "metric")}
+    return {**numbers, "loss": plan.loss, "rate": plan.rate, "seed": plan.seed, "more": list(budget.more)}
+
+
+def train(plan: Plan, parts: Parts, budget: Budget) -> None:
+    """Makes the run, or goes on with it; its own log is in its folder and in ``OUT/logs``.
+
+    Raises:
+        UserError: with the trainer's exit code and its last words, when it fails.
+    """
+    start = ["bash", "scripts/train_node.sh"] if budget.processes > 1 else [sys.executable, "-m", "training.main"]
+    log = plan.folder / f"logs/{plan.name}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as file:
+        environment = {**_environment(), "PROCESSES": str(budget.processes)}
+        done = subprocess.run([*start, *command(plan, parts, budget)], stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
+    if done.returncode:
+        words = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("error:")][-1:]
+        raise UserError(done.returncode, f"the run {plan.name} failed: {(words or ['see its log'])[0]}", where=str(log))
+    write_json(plan.run / "done.json", _recipe(plan, budget))
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]))}
+
+
+def curve(plan: Plan, metric: str) -> list[tuple[int, float]]:
+    """(epoch, metric on validation data) of a run, as far as it went."""
+    path = plan.run / "checkpoints/results.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return sorted({line["epoch"]: line[metric] for line in lines if metric in line}.items())
