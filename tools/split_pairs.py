@@ -80,7 +80,7 @@ def tell(split: Split, groups: np.ndarray | None) -> None:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.split_pairs", description="Split captioned pictures by image.")
-    parser.add_argument("--data", "--captions_json", required=True, help="captions.json, a folder of pictures, or a table")
+    parser.add_argument("--data", "--captions_json", required=True, help="captions.json, a folder of pictures, a table, or shards")
     parser.add_argument("--out", required=True, type=Path, help="folder of the three tables")
     parser.add_argument("--seed", type=whole_number(0), default=SEED)
     parser.add_argument("--near-duplicates", action="store_true", help="pictures that look the same stay together")
