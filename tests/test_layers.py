@@ -91,5 +91,6 @@ def test_options_stay_few():
         *("--metric-negative-margin", "--metric-scale", "--projection", "--head-dropout", "--m", "--k"),
         *("--augment", "--freeze-backbone", "--no-freeze-backbone", "--freeze-epochs", "--head-lr", "--save-best", "--patience"),
         "--class-neighbours",
+        *("--captions-json", "--image-root", "--image-weights", "--vocabulary-from", "--warmup-epochs", "--batch"),
         *("--remine-every", "--false-negative-embeddings", "--false-negative-threshold"),
     }

@@ -8,8 +8,7 @@ import torch
 
 from formats.errors import usage
 from mining.encoders.base import Encoders, ImageEncoder, TextEncoder, weights_hash
-from towers.load import Encoder, load_encoder, max_vocabulary, uses_words
-from towers.words import build_vocabulary
+from towers.load import Encoder, load_encoder, uses_words, vocabulary_of
 
 RANDOM = "none"
 """The name of seeded random weights."""
@@ -31,7 +30,7 @@ def open_openclip(model: str, pretrained: str | None, *, device: str, seed: int 
         )
     if pretrained != RANDOM:
         return from_encoder(load_encoder(model, pretrained, device=device), device)
-    words = build_vocabulary(captions, max_vocabulary(model)) if uses_words(model) else None
+    words = vocabulary_of(model, captions) if uses_words(model) else None
     return from_encoder(load_encoder(model, None, device=device, seed=seed, vocabulary=words), device)
 
 

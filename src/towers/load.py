@@ -7,7 +7,7 @@ import os
 import pickle
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,9 +20,13 @@ from torch import nn
 from formats.errors import UserError, bad_input, mismatch, usage
 from formats.manifest import sha256_file
 from towers import huggingface
-from towers.words import WordTokenizer
+from towers.miniclip import MiniCLIP, create_miniclip, image_weights, is_miniclip
+from towers.plain_words import PlainWordTokenizer, split_plain_words
+from towers.words import SPECIALS, WordTokenizer, build_vocabulary, split_words
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
+WORD_TOKENIZERS = {"words": (WordTokenizer, split_words), "plain-words": (PlainWordTokenizer, split_plain_words)}
+"""Our tokenizers, and how they cut a caption, by the ``tokenizer_mode`` of a config."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +48,33 @@ class Encoder:
 
 @cache
 def register_configs() -> None:
-    """Makes our model configs known to OpenCLIP by name (``hardpairs-*``)."""
+    """Makes our model configs known to OpenCLIP by name (``hardpairs-*``, ``miniclip-*``)."""
     open_clip.add_model_config(Path(__file__).parent / "configs")
 
 
 def uses_words(model_name: str) -> bool:
-    """Whether a model's text tower reads our word tokenizer (``"tokenizer_mode": "words"`` in its config)."""
-    return _text_config(model_name).get("tokenizer_mode") == "words"
+    """Whether a model's text tower reads a word tokenizer of ours (``tokenizer_mode`` in its config)."""
+    return _text_config(model_name).get("tokenizer_mode") in WORD_TOKENIZERS
 
 
 def max_vocabulary(model_name: str) -> int:
-    """Rows of the model's token table, special tokens included."""
+    """Most rows of the model's token table, special tokens included; a ``miniclip-*`` has as many as there are words."""
     return int(_text_config(model_name)["vocab_size"])
 
 
+def vocabulary_of(model_name: str, captions: Iterable[str]) -> list[str]:
+    """The word list of a model of ours over these captions."""
+    _, split = WORD_TOKENIZERS[_text_config(model_name)["tokenizer_mode"]]
+    return build_vocabulary(captions, max_vocabulary(model_name), split)
+
+
 def _text_config(model_name: str) -> dict[str, Any]:
+    return (_config(model_name) or {}).get("text_cfg", {})
+
+
+def _config(model_name: str) -> dict[str, Any] | None:
     register_configs()
-    config = open_clip.get_model_config(model_name) if ":" not in model_name else None
-    return (config or {}).get("text_cfg", {})
+    return open_clip.get_model_config(model_name) if ":" not in model_name else None
 
 
 def make_tokenizer(
@@ -73,9 +86,11 @@ def make_tokenizer(
     if vocabulary is None:
         raise usage(
             f"{model_name} reads words and needs a vocabulary",
-            fix="give a checkpoint of ours (it holds one), or training data to build it from",
+            fix="give a checkpoint of ours (it holds one; tools.import_miniclip makes one of MiniCLIP's), or training data to build it from",
         )
-    return WordTokenizer(vocabulary, context_length or _text_config(model_name)["context_length"])
+    config = _text_config(model_name)
+    tokenizer, _ = WORD_TOKENIZERS[config["tokenizer_mode"]]
+    return tokenizer(vocabulary, context_length or config["context_length"])
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -118,7 +133,10 @@ def checkpoint_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def _stored_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    content = huggingface.read_folder(str(path)) if os.path.isdir(path) else load_checkpoint(path)
+    return _weights_in(huggingface.read_folder(str(path)) if os.path.isdir(path) else load_checkpoint(path))
+
+
+def _weights_in(content: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
 
 
@@ -178,7 +196,7 @@ def load_encoder(
     """Opens a model for embedding.
 
     Args:
-        model_name: an OpenCLIP name, or one of ours (``hardpairs-*``).
+        model_name: an OpenCLIP name, or one of ours (``hardpairs-*``, ``miniclip-*``).
         pretrained: a checkpoint file, an OpenCLIP tag, or ``None`` for seeded random weights (tests).
         vocabulary: of a model that reads words, where no checkpoint of ours brings it.
         resize_mode: ``shortest`` (then cropped), ``longest`` (padded to a square) or ``squash``; default: the checkpoint's, else the model's.
@@ -195,12 +213,11 @@ def load_encoder(
         vocabulary, preprocess = checkpoint_vocabulary(pretrained), checkpoint_preprocess(pretrained)
     elif pretrained is not None and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
         raise usage(f"no such checkpoint file, and no pretrained tag of {model_name}", where=pretrained, fix="check the path")
+    tokenizer = make_tokenizer(model_name, vocabulary, cache_dir=cache_dir)
     torch.manual_seed(seed)
     preprocess |= {"image_resize_mode": resize_mode} if resize_mode else {}
-    model, transform = _create(model_name, pretrained, device, cache_dir, **preprocess)
-    return Encoder(
-        model.eval(), transform, make_tokenizer(model_name, vocabulary, cache_dir=cache_dir), _describe(model_name, pretrained, model, seed)
-    )
+    model, transform = _create(model_name, pretrained, device, cache_dir, vocabulary, **preprocess)
+    return Encoder(model.eval(), transform, tokenizer, _describe(model_name, pretrained, model, seed))
 
 
 def check_device(device: str) -> None:
@@ -225,15 +242,84 @@ def weights_error(error: Exception, model_name: str, pretrained: str | None) -> 
     return bad_input(f"the model cannot be made: {reason}", where=str(pretrained))
 
 
-def _create(model_name: str, pretrained: str | None, device: str, cache_dir: str | None, **preprocess: Any) -> tuple[nn.Module, Callable]:
+def create_model_and_transforms(
+    model_name: str, pretrained: str | None = None, *, vocabulary: list[str] | None = None, **options: Any
+) -> tuple[nn.Module, Callable, Callable]:
+    """OpenCLIP's function for its models and ours; the one place where a name becomes a model.
+
+    Args:
+        vocabulary: of a ``miniclip-*`` without checkpoint, whose word table has as many rows; without one it has no words as yet.
+        options: OpenCLIP's.
+
+    Returns:
+        The model, the transform for training, and the one for all else.
+
+    Raises:
+        UserError: exit 2 for an unknown name, exit 3 when the weights cannot be had, exit 4 for a torn or foreign checkpoint.
+    """
+    config = _config(model_name)
     try:
-        with loadable(pretrained, model_name) as weights:
-            model, _, transform = open_clip.create_model_and_transforms(
-                model_name, weights, device=device, cache_dir=cache_dir, **preprocess
-            )
+        if not is_miniclip(config):
+            with loadable(pretrained, model_name) as weights:
+                return open_clip.create_model_and_transforms(model_name, weights, **options)
+        assert config is not None
+        if not pretrained:
+            return create_miniclip(config, vocabulary_size=len(vocabulary or ()), **options)
+        content = load_checkpoint(pretrained)
+        make_tokenizer(model_name, content.get("vocabulary"))  # refuses a checkpoint that brings none
+        state = {name: value for name, value in _weights_in(content).items() if not name.startswith(f"{HEAD}.")}
+        return create_miniclip(config, state, vocabulary_size=len(content["vocabulary"]), **options)
     except WEIGHTS_ERRORS as error:
         raise weights_error(error, model_name, pretrained) from None
+
+
+def find_image_weights(model_name: str, choice: str | None, *, fresh: bool) -> Path | None:
+    """The file that the image tower of a ``miniclip-*`` starts from, as ``--image-weights`` chooses it; ``None``: there is none to load.
+
+    Args:
+        fresh: whether the model starts from no checkpoint.
+
+    Raises:
+        UserError: exit 2 for a choice that has no effect or that the tower cannot take, exit 3 when the weights cannot be had.
+    """
+    config = _config(model_name)
+    if is_miniclip(config) and fresh:
+        assert config is not None
+        return image_weights.find_image_weights(config["vision_cfg"]["tower"], choice)
+    if choice is not None and not is_miniclip(config):
+        raise usage(f"--image-weights {choice} is for models of small towers, and {model_name} is none", fix="leave it out")
+    return None
+
+
+def prepare_towers(model: MiniCLIP, vocabulary: list[str] | None, weights: Path | None) -> None:
+    """Gives a new model its words, and its image tower the weights that ``find_image_weights`` found."""
+    model.text.set_vocabulary_size(SPECIALS + len(vocabulary or ()))
+    if weights is not None:
+        image_weights.load_image_weights(model.visual, weights, checkpoint_weights)
+
+
+def _create(
+    model_name: str,
+    pretrained: str | None,
+    device: str,
+    cache_dir: str | None,
+    vocabulary: list[str] | None = None,
+    **preprocess: Any,
+) -> tuple[nn.Module, Callable]:
+    options = {"device": device, "cache_dir": cache_dir, **preprocess}
+    model, _, transform = create_model_and_transforms(model_name, pretrained, vocabulary=vocabulary, **options)
     return model, transform
+
+
+def freeze_statistics(model: nn.Module) -> nn.Module:
+    """The model with batch norms that keep the statistics they have (``--freeze-bn-stats``).
+
+    In OpenCLIP's way scales and shifts are no longer trained either; those of a ``miniclip-*`` are.
+    """
+    if not isinstance(model, MiniCLIP):
+        return open_clip.utils.freeze_batch_norm_2d(model)
+    model.visual.freeze_statistics()
+    return model
 
 
 def _describe(model_name: str, pretrained: str | None, model: nn.Module, seed: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -23,9 +23,9 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def build_vocabulary(captions: Iterable[str], max_size: int) -> list[str]:
+def build_vocabulary(captions: Iterable[str], max_size: int, split: Callable[[str], list[str]] = split_words) -> list[str]:
     """The most frequent words, ties by first appearance; at most ``max_size`` ids, the four special ones included."""
-    counts = Counter(word for caption in captions for word in split_words(caption))
+    counts = Counter(word for caption in captions for word in split(caption))
     return [word for word, _ in counts.most_common(max_size - SPECIALS)]
 
 
@@ -52,7 +52,10 @@ class WordTokenizer:
         texts = [texts] if isinstance(texts, str) else texts
         tokens = torch.full((len(texts), length), PAD, dtype=torch.int64)
         for row, text in enumerate(texts):
-            words = split_words(text)[: length - 2]
-            ids = [START, *(self.ids.get(word, UNKNOWN) for word in words), END]
-            tokens[row, : len(ids)] = torch.tensor(ids)
+            ids = self._encode(text, length)
+            tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
         return tokens
+
+    def _encode(self, text: str, length: int) -> list[int]:
+        """At most ``length`` ids of a caption."""
+        return [START, *(self.ids.get(word, UNKNOWN) for word in split_words(text)[: length - 2]), END]

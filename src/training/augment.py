@@ -8,6 +8,8 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms import RandomResizedCrop, v2
 
+from training.augment_miniclip import miniclip
+
 Transform = Callable[[Image.Image], torch.Tensor]
 Parts = tuple[Sequence[Callable], Sequence[Callable]]
 """What is done to the RGB picture before the model's own transform, and to the tensor after it."""
@@ -71,7 +73,7 @@ def _crop(least: float) -> Callable[[Image.Image], Image.Image]:
     return crop
 
 
-AUGMENT: dict[str, Callable[[], Parts]] = {"none": none, "scanned-document": scanned_document, "retrieval": retrieval}
+AUGMENT: dict[str, Callable[[], Parts]] = {"none": none, "scanned-document": scanned_document, "retrieval": retrieval, "miniclip": miniclip}
 """Name of ``--augment`` -> maker."""
 
 

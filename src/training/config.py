@@ -60,19 +60,24 @@ WITHOUT_COUNTERPART = {
 """CLIPSE's keys, or sections, that are passed over with a message."""
 
 
+FIRST = ("--config", "--preset", "--model_type")
+"""Flags that stand for others."""
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Adds ``--config``. What stands after it on the command line wins; ``training.main`` puts it first."""
     parser.add_argument("--config", action=_Config, metavar="FILE", help="flags from a YAML file; the command line wins")
 
 
 def config_first(argv: list[str]) -> list[str]:
-    """The command line with its ``--config FILE`` and ``--preset NAME`` moved to the front, so that every other flag overrides them."""
+    """The command line with its ``--config FILE``, ``--preset NAME`` and MiniCLIP's ``--model_type`` moved to the front, so that every other flag
+    overrides them."""
     first, rest, words = [], [], iter(argv)
     for word in words:
-        if word in ("--config", "--preset"):
+        if word in FIRST:
             first += [word, *(value for value in [next(words, None)] if value is not None)]
         else:
-            (first if word.startswith(("--config=", "--preset=")) else rest).append(word)
+            (first if word.partition("=")[0] in FIRST else rest).append(word)
     return first + rest
 
 

@@ -153,7 +153,7 @@ def open_training_samples(args: argparse.Namespace) -> Samples:
 
 def open_validation_samples(args: argparse.Namespace) -> Samples:
     """The samples that ``--val-data`` names, by the same column names."""
-    return _open_samples(args.val_data, *_table_flags(args))
+    return open_table_or_folder(args.val_data, args)
 
 
 def _new_rejects(path: str, samples: Samples) -> dict[int, str]:
@@ -169,15 +169,27 @@ def _open_samples(
     caption_key: str,
     group_key: str,
     unlabelled: tuple[str, ...],
+    image_root: str | None,
     reject: str | None = None,
 ) -> Samples:
     return open_samples(
-        source, separator=separator, image_key=image_key, caption_key=caption_key, group_key=group_key, unlabelled=unlabelled
+        source,
+        separator=separator,
+        image_key=image_key,
+        caption_key=caption_key,
+        group_key=group_key,
+        unlabelled=unlabelled,
+        image_root=image_root,
     )
 
 
 def _table_flags(args: argparse.Namespace) -> tuple:
-    return args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key, tuple(args.unlabelled)
+    return args.csv_separator, args.csv_img_key, args.csv_caption_key, args.csv_group_key, tuple(args.unlabelled), args.image_root
+
+
+def open_table_or_folder(source: str, args: argparse.Namespace) -> Samples:
+    """Other samples than the training ones, read by the same ``--csv-*`` flags; opened once per process."""
+    return _open_samples(source, *_table_flags(args))
 
 
 def make_sampler(args: argparse.Namespace, samples: Samples, *, rank: int, world_size: int, verify: bool = False) -> BatchSampler:
@@ -221,16 +233,21 @@ def check_ranks_agree(samples: Samples, sampler: BatchSampler) -> None:
         )
 
 
+def batches_per_epoch(args: argparse.Namespace, sampler: BatchSampler) -> int:
+    """Micro-batches of one OpenCLIP epoch: a pass over the data, unless ``--max-steps`` cuts the run into other parts."""
+    if args.max_steps is None:
+        return len(sampler)
+    if args.max_steps % args.epochs:
+        raise usage(f"--max-steps {args.max_steps} cannot be cut into --epochs {args.epochs} equal parts")
+    return args.max_steps // args.epochs * args.accum_freq
+
+
 def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> TrainData:
     """The training data of this rank."""
     samples = open_training_samples(args)
     sampler = make_sampler(args, samples, rank=args.rank, world_size=args.world_size)
     check_ranks_agree(samples, sampler)
-    num_batches = len(sampler)
-    if args.max_steps is not None:
-        if args.max_steps % args.epochs:
-            raise usage(f"--max-steps {args.max_steps} cannot be cut into --epochs {args.epochs} equal parts")
-        num_batches = args.max_steps // args.epochs * args.accum_freq
+    num_batches = batches_per_epoch(args, sampler)
     batches = RunBatches(sampler, num_batches)
 
     @lru_cache(maxsize=1)

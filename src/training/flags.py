@@ -19,7 +19,9 @@ from training.losses.clipse import VARIANTS
 from training.metric.clippings import add_clippings_names
 from training.metric.flags import add_metric, check_metric
 from training.metric.losses import METRIC
-from training.presets import add_preset
+from training.miniclip_names import add_miniclip_names
+from training.photos import add_photos, check_photos, fill_in_split, fill_in_warmup, is_for_our_reader
+from training.presets import Preset, add_preset
 from training.upstream import world_info
 from training.validation import METRICS, check_val_labels, check_validation
 
@@ -34,6 +36,7 @@ NEED_OUR_BATCHES = (
     "max_steps",
     "false_negative_embeddings",
     "reject",
+    "warmup_epochs",
     *("augment", "freeze_backbone", "freeze_epochs", "head_lr", "save_best", "patience"),
 )
 """Flags that need batches of ours, random ones if nothing else is said."""
@@ -66,7 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_loss(parser.add_argument_group("loss"))
     _add_sanw(parser.add_argument_group("similarity-aware negative weights (SANW)"))
     add_metric(parser.add_argument_group("metric learning with labels"), _add)
+    add_photos(parser, parser.add_argument_group("one's own photographs"), _add)
     add_clippings_names(parser.add_argument_group("CLIPPINGS' names for some of these"))
+    add_miniclip_names(parser.add_argument_group("MiniCLIP's names for some of these"), Preset)
 
 
 def _add_batches(batches: argparse._ArgumentGroup) -> None:
@@ -218,6 +223,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     Raises:
         UserError: exit 2 for flags that do not go together; 3 or 4 for data that cannot be used.
     """
+    fill_in_split(args)
     if args.use_hard:
         if args.batching not in (None, "hard-pairs"):
             raise usage(f"--use-hard and --batching {args.batching} contradict each other")
@@ -225,6 +231,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     if args.loss_fn == "siglip":
         args.siglip = True
     ours = any(getattr(args, name) != parser.get_default(name) for name in NEED_OUR_BATCHES) or args.false_negative_mask
+    ours = ours or is_for_our_reader(args)
     if ours and args.batching is None:
         args.batching = "m-per-class" if args.loss_fn in METRIC and args.loss_fn != "arcface" else "random"
     if args.false_negative_mask is None:
@@ -233,6 +240,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         args.margin_weight = 0.3 if args.loss_fn == "helip" else 0.0
     _check_unread(parser, args)
     check_metric(parser, args)
+    check_photos(parser, args)
     if args.batching is None:
         return args
     _check_numbers(args)
@@ -244,7 +252,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     if args.remine_every is not None and args.remine_every >= args.epochs:
         raise usage(f"--remine-every {args.remine_every} comes to nothing in {args.epochs} epochs", fix="more --epochs")
     args.local_loss = args.gather_with_grad = True  # right on any number of ranks; OpenCLIP leaves both off
-    _check_data(args)
+    _check_data(parser, args)
     return args
 
 
@@ -361,8 +369,8 @@ def _check_sanw_source(args: argparse.Namespace) -> None:
         logging.warning("CLIPSE's second formula is unbounded below: it can be made as small as one likes without a better model.")
 
 
-def _check_data(args: argparse.Namespace) -> None:
-    from training.data import make_sampler, open_training_samples, open_validation_samples
+def _check_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    from training.data import batches_per_epoch, make_sampler, open_training_samples, open_validation_samples
 
     rank, world_size = world_info()
     log = Path(getattr(args, "logs", None) or ".") / (getattr(args, "name", None) or "") / "out.log"
@@ -373,7 +381,8 @@ def _check_data(args: argparse.Namespace) -> None:
             fix="--resume latest goes on with its last checkpoint; or choose another --name",
         )
     samples = open_training_samples(args)
-    make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
+    sampler = make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
+    fill_in_warmup(parser, args, batches_per_epoch(args, sampler))
     if args.save_best:
         check_val_labels(args, open_validation_samples(args))
     for folder in {args.sanw_embeddings, args.false_negative_embeddings} - {None}:

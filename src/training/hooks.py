@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,26 +16,26 @@ import torch
 from torch import nn
 
 from formats.errors import bad_input, non_finite, usage
+from towers import load
 from towers.load import (
     HEAD,
     PREPROCESS,
-    WEIGHTS_ERRORS,
     checkpoint_preprocess,
-    checkpoint_vocabulary,
+    find_image_weights,
+    freeze_statistics,
     is_weights,
-    loadable,
     make_tokenizer,
-    max_vocabulary,
+    prepare_towers,
     register_configs,
     uses_words,
-    weights_error,
 )
-from towers.words import build_vocabulary
+from towers.miniclip import MiniCLIP
 from training import data as our_data
 from training import freezing, losses, upstream, validation
 from training.augment import augmented
 from training.metric.flags import add_head, build_metric_loss
 from training.metric.losses import METRIC
+from training.photos import vocabulary_of_run
 from training.samplers import ANCHOR, MINED, RANDOM, RESERVE
 from training.similarities import duplicate_source, similarity_source
 
@@ -70,7 +71,7 @@ STEP_COLUMNS = [
 
 
 def create_model_and_transforms(model_name: str, pretrained: str | None = None, **options: Any):
-    """OpenCLIP's, with our model configs known and a readable error for weights that are not there."""
+    """OpenCLIP's, with our models known and a readable error for weights that are not there."""
     register_configs()
     if (
         pretrained
@@ -81,17 +82,15 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
         raise usage(f"--pretrained is no file, and no tag of {model_name}", where=pretrained, fix="check the path")
     stored = checkpoint_preprocess(pretrained) if pretrained and is_weights(pretrained) else {}
     options |= {name: value for name, value in stored.items() if options.get(name) is None}
-    try:
-        with loadable(pretrained, model_name) as weights:
-            return open_clip.create_model_and_transforms(model_name, weights, **options)
-    except WEIGHTS_ERRORS as error:
-        raise weights_error(error, model_name, pretrained) from None
+    return load.create_model_and_transforms(model_name, pretrained, **options)
 
 
 def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
-    """Changes to the model before it is wrapped for several processes: ``--freeze-bn-stats``, the head that metric losses are about, and what
-    is frozen."""
-    model = open_clip.utils.freeze_batch_norm_2d(model) if args.freeze_bn_stats else model
+    """Changes to the model before it is wrapped for several processes: words and image weights of small towers, ``--freeze-bn-stats``, the head
+    that metric losses are about, and what is frozen."""
+    if isinstance(model, MiniCLIP):
+        _prepare_towers(model, args)
+    model = freeze_statistics(model) if args.freeze_bn_stats else model
     model = add_head(model, args, our_data.open_training_samples(args)) if args.loss_fn in METRIC else model
     if args.batching is not None:
         freezing.freeze(model, args)
@@ -108,16 +107,21 @@ def prepare_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, args: 
     return optimizer if args.head_lr is None else freezing.head_groups(optimizer, model, args)
 
 
+def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
+    fresh = not (args.pretrained or args.resume)
+    vocabulary, weights = vocabulary_of_run(args), find_image_weights(args.model, args.image_weights, fresh=fresh)
+    prepare_towers(model, vocabulary, weights)
+    if not args.rank:
+        start = (weights or "random weights") if fresh else args.resume or args.pretrained
+        logging.info(f"Image tower: {start}. Vocabulary: {len(vocabulary or ())} words.")
+
+
 def get_tokenizer(args: argparse.Namespace) -> Callable:
-    """The model's tokenizer. A word vocabulary comes from the checkpoint the run starts from, else from the training captions."""
+    """The model's tokenizer. A word vocabulary comes from the checkpoint the run starts from, else from the captions that the flags name."""
     context_length = getattr(args, "force_context_length", None)  # OpenCLIP 2.32 has no such flag
     if not uses_words(args.model):
         return open_clip.get_tokenizer(args.model, cache_dir=args.cache_dir, context_length=context_length)
-    start = args.resume or (args.pretrained if is_weights(args.pretrained) else None)
-    vocabulary = checkpoint_vocabulary(start) if start else None
-    if vocabulary is None and args.train_data:
-        vocabulary = build_vocabulary(our_data.open_training_samples(args).captions, max_vocabulary(args.model))
-    return make_tokenizer(args.model, vocabulary, context_length=context_length)
+    return make_tokenizer(args.model, vocabulary_of_run(args), context_length=context_length)
 
 
 def get_data(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from training.presets_miniclip import PRESETS_MINICLIP
+
 _CLIPPINGS = ("--batch-size", "153", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6")
 _POOLED = (*_CLIPPINGS, "--embed", "pooled", "--im-wt", "0.3", "--batching", "m-per-class", "--m-per-class", "3", "--lr", "5e-9")
 _COMPARISON = ("--lr", "1e-4", "--wd", "1e-4")
@@ -29,16 +31,23 @@ PRESETS: dict[str, tuple[str, ...]] = {
         *(*_TWO_OF_A_CLASS, "--loss-fn", "contrastive_squared", "--metric-negative-margin", "0.5"),
         *("--batch-size", "16", "--epochs", "35"),
     ),
+    **PRESETS_MINICLIP,
 }
 """CLIPPINGS' and the loss comparison's settings. (The loss comparison's optimiser is Adam for two of its losses; here it is OpenCLIP's AdamW with
 the same numbers. Its CLIP head is a layer of its own on both towers; here it is the towers' projections.)"""
 
 
 def add_preset(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
-    add(group, "--preset", choices=PRESETS, action=_Preset, help="the settings of CLIPPINGS or of the loss comparison; other flags win")
+    add(
+        group,
+        "--preset",
+        choices=PRESETS,
+        action=Preset,
+        help="the settings of CLIPPINGS, MiniCLIP or the loss comparison; other flags win",
+    )
 
 
-class _Preset(argparse.Action):
+class Preset(argparse.Action):
     def __call__(self, parser, namespace, value, option_string=None) -> None:
         setattr(namespace, self.dest, value)
         parser.parse_args(list(PRESETS[value]), namespace)

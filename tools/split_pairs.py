@@ -1,0 +1,116 @@
+"""Cuts captioned pictures into tables for training, validation and test: by image, so that no picture is in two of them.
+
+    python -m tools.split_pairs --data photos/captions.json --image-root photos/images --out photos/split
+    python -m tools.split_pairs --data photos --out split --near-duplicates
+    python -m tools.split_pairs --data pairs.csv --out split --near-duplicates --embeddings EMB --duplicate-threshold 0.95
+
+Writes OUT/train.csv, val.csv, test.csv (70, 15 and 15 % of the images, by MiniCLIP's rule and seed), OUT/split.json (the images of each
+part) and OUT/manifest.json. The same data is not split twice: the folder stands, and data that was changed since is refused, since another
+split would put images that a model was trained on into its test.
+
+A train.csv is an OpenCLIP table: training.main --train-data OUT/train.csv --val-data OUT/val.csv --csv-separator ,
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from formats.arguments import add_data_flags, open_named
+from formats.embeddings import open_embeddings
+from formats.errors import Exit, run_command, usage, whole_number
+from formats.images import BadImage, decode
+from formats.manifest import check_same_dataset
+from formats.near_duplicates import joined, same_direction, same_look, thumbnail
+from formats.samples import Samples
+from formats.splits import PARTS, SEED, Split, image_numbers, split_into
+
+
+def look_alikes(samples: Samples, first: np.ndarray) -> np.ndarray:
+    """(P, 2) pairs of images, by number, whose thumbnails look the same; ``first`` (U,) has a row of each. An unreadable one is like none."""
+    found, thumbnails = [], []
+    for number, row in enumerate(tqdm(first, unit="image", desc="look", file=sys.stderr, disable=None)):
+        try:
+            thumbnails.append(thumbnail(decode(samples.image_bytes(int(row)))))
+            found.append(number)
+        except (BadImage, OSError):
+            continue
+    return np.array(found)[same_look(np.stack(thumbnails))] if found else np.empty((0, 2), np.int64)
+
+
+def near_in_embeddings(samples: Samples, numbers: np.ndarray, folder: str, threshold: float) -> np.ndarray:
+    """(P, 2) pairs of images, by number, whose stored embeddings have a cosine above the threshold; ``numbers`` (N,) is each row's image.
+
+    Raises:
+        UserError: exit 4 for embeddings of other data.
+    """
+    embeddings = open_embeddings(folder)
+    check_same_dataset(samples.fingerprint, embeddings.fingerprint, ours_name="--data", theirs_name="--embeddings")
+    images, where = np.unique(numbers[embeddings.rows], return_index=True)
+    vectors = np.stack([np.asarray(embeddings.image[int(row)], np.float32) for row in where])
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return images[same_direction(vectors, threshold)]
+
+
+def duplicate_groups(samples: Samples, args: argparse.Namespace) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """((U,) groups of images that are kept together, how they were found), as the flags ask for."""
+    numbers, first = image_numbers(samples)
+    pairs, how = [], {}
+    if args.near_duplicates:
+        pairs.append(look_alikes(samples, first))
+        how["look"] = True
+    if args.embeddings:
+        pairs.append(near_in_embeddings(samples, numbers, args.embeddings, args.duplicate_threshold))
+        how["cosine_above"] = args.duplicate_threshold
+    return (joined(len(first), np.concatenate(pairs)), how) if pairs else (None, {})
+
+
+def tell(split: Split, groups: np.ndarray | None) -> None:
+    counts = ", ".join(f"{part} {split.manifest['images'][part]} images ({split.manifest['captions'][part]} captions)" for part in PARTS)
+    print(f"{split.folder}: {'' if split.is_new else 'split already, '}{counts}", file=sys.stderr)
+    if groups is not None:
+        sizes = np.bincount(groups)
+        print(f"{sizes[sizes > 1].sum()} images in {(sizes > 1).sum()} groups of near duplicates", file=sys.stderr)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.split_pairs", description="Split captioned pictures by image.")
+    parser.add_argument("--data", "--captions_json", required=True, help="captions.json, a folder of pictures, a table, or shards")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the three tables")
+    parser.add_argument("--seed", type=whole_number(0), default=SEED)
+    parser.add_argument("--near-duplicates", action="store_true", help="pictures that look the same stay together")
+    parser.add_argument("--embeddings", help="folder of mining.embed: pictures that are near each other in it stay together, too")
+    parser.add_argument("--duplicate-threshold", type=float, default=0.98, help="cosine above which they are near")
+    add_data_flags(parser)
+    args = parser.parse_args(argv)
+    if not 0 < args.duplicate_threshold <= 1:
+        raise usage(f"--duplicate-threshold must lie in (0, 1], not {args.duplicate_threshold}")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    samples = open_named(args.data, args)
+    groups, how = duplicate_groups(samples, args)
+    split = split_into(
+        args.out,
+        samples,
+        image_root=args.image_root,
+        image_key=args.csv_img_key,
+        caption_key=args.csv_caption_key,
+        separator=args.csv_separator,
+        seed=args.seed,
+        duplicates=how,
+        groups=groups,
+    )
+    tell(split, groups)
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    run_command(main)
