@@ -18,10 +18,10 @@ from towers.load import HEAD
 HEAD_PARTS = (
     f"{HEAD}.",
     *("logit_scale", "logit_bias", "text_projection", "visual.proj", "visual.head.", "visual.attnpool."),
-    *("text.text_projection", "text.proj."),
+    *("text.text_projection", "text.proj.", "text.head."),
 )
 """Where names of a head's parameters start: the head of metric learning, the temperature, and the projections from each tower into the shared
-space in OpenCLIP's models. Every other parameter is the backbone's."""
+space in OpenCLIP's models and MiniCLIP's. Every other parameter is the backbone's."""
 
 
 def is_head(name: str) -> bool:

@@ -16,6 +16,9 @@ from training.data import open_table_or_folder, open_training_samples
 from training.miniclip_names import RESULTS_DIR
 
 CAPTIONS_JSON = "captions-json"
+MINICLIP_PRESETS = ("miniclip-lstm", "miniclip-transformer")
+SEED_METRIC, SEED_PATIENCE = "text_to_image_R@1", 10
+"""By which MiniCLIP ends early; here over the whole validation part, not within its batches."""
 
 
 def add_photos(parser: argparse.ArgumentParser | argparse._ArgumentGroup, group: argparse._ArgumentGroup, add: Callable[..., None]) -> None:
@@ -59,6 +62,8 @@ def fill_in_split(args: argparse.Namespace) -> None:
     split = split_into(Path(args.logs) / "split", samples, image_root=args.image_root)
     args.train_data, args.val_data = str(split.table("train")), str(split.table("val"))
     args.dataset_type, args.csv_separator, args.csv_img_key, args.csv_caption_key = "csv", ",", "filepath", "title"
+    if args.preset in MINICLIP_PRESETS and args.save_best is None:
+        args.save_best, args.patience = SEED_METRIC, args.patience or SEED_PATIENCE
 
 
 def is_for_our_reader(args: argparse.Namespace) -> bool:

@@ -32,6 +32,12 @@ OPENCLIP_DEFAULTS = {
     "train_data_upsampling_factors": None,
     "rank": 0,
     "world_size": 1,
+    "lock_image": False,
+    "lock_text": False,
+    "ddp_static_graph": False,
+    "val_data": None,
+    "val_frequency": 1,
+    "logs": "./logs/",
 }
 
 
