@@ -22,10 +22,13 @@ class BadImage(ValueError):
     ``too_narrow``."""
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, *, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Decodes image bytes to an RGB image.
 
     The first frame, turned upright by its EXIF orientation, transparency over white; metadata is dropped.
+
+    Args:
+        formats: names of Pillow's readers that may look at the bytes.
 
     Raises:
         BadImage: with the reason as its text.
@@ -35,7 +38,7 @@ def decode(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # broken metadata is no matter; too many pixels are checked below
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=formats)
         except Image.DecompressionBombError:
             raise BadImage("too_many_pixels") from None
         except Exception:
