@@ -30,14 +30,14 @@ def can_read_heic() -> bool:
     return True
 
 
-def decode_photo(data: bytes) -> Image.Image:
+def decode_photo(data: bytes, *, for_side: int | None = None) -> Image.Image:
     """``formats.images.decode``, and HEIC.
 
     Raises:
         BadImage: with the reason as its text.
     """
     if data[4:8] != b"ftyp" or data[8:12] not in _HEIC_BRANDS:
-        return decode(data)
+        return decode(data, for_side=for_side)
     if not can_read_heic():
         raise BadImage(HEIC_REASON)
     return decode(data, formats=(*FORMATS, "HEIF"))
