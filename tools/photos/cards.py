@@ -59,7 +59,9 @@ def results(index: Index, hits: list[Hit], *, heading: str, cut: bool, warning: 
     if gone:
         parts.append(note(f"{plural(gone, 'photograph is', 'photographs are')} no longer there. Index again to forget them.", "warning"))
     if not hits and cut:
-        return "".join([*parts, note("Nothing stands out from the rest of the collection. Other words may help, or the box above unticked.")])
+        return "".join(
+            [*parts, note("Nothing stands out from the rest of the collection. Other words may help, or the box above unticked.")]
+        )
     return "".join([*parts, f'<p class="heading">{heading}</p>', grid(cards)])
 
 

@@ -9,13 +9,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from formats.errors import Exit, bad_input, run_command, usage, whole_number
+from formats.errors import Exit, bad_input, usage, whole_number
 from formats.images import BadImage
 from tools.photos import terminal
+from tools.photos.index import Index
+from tools.photos.model import open_model
 from tools.photos.pictures import HEIC_HELP, HEIC_REASON, decode_photo, is_there, read_place
 from tools.photos.scan import Place
-
-__all__ = ["main", "parse_args", "run_command"]
+from tools.reporting.numbers import plural
 
 MAX_TOP = 10_000
 
@@ -116,11 +117,9 @@ def default_index(sources: list[str]) -> Path:
 def query(args: argparse.Namespace) -> int:
     if not (args.text or args.image or args.minus):
         raise usage("nothing to search for", fix='a text: "a dog in the snow", or --image FILE')
-    from tools.photos.index import Index
-    from tools.photos.model import open_model
-    from tools.photos.search import combine, picture_vector, search, text_vectors
-
     opened = Index.open(args.index)
+    from tools.photos.search import combine, picture_vector, search, text_vectors  # torch: seconds, and not before a wrong path is told
+
     encoders = open_model(opened, args.model, args.pretrained, args.device)
     pictures = [picture_vector(encoders, data, args.device) for data in map(_read_image, args.image)]
     vector = combine([*text_vectors(encoders, args.text), *pictures], list(text_vectors(encoders, args.minus)))
@@ -131,7 +130,8 @@ def query(args: argparse.Namespace) -> int:
             (found if is_there(place) else gone).append((place, hit))
     if gone:
         names = ", ".join(terminal.shown_path(path_text(place)) for place, _ in gone[:10])
-        print(f"{len(gone)} are gone since the index was made: {names}\nindex again: python -m tools.photo_search index --out {args.index}", file=sys.stderr)
+        print(f"{plural(len(gone), 'photograph is', 'photographs are')} gone since the index was made: {names}", file=sys.stderr)
+        print(f"to forget what is gone: python -m tools.photo_search index --out {args.index}", file=sys.stderr)
     if not found:
         print("nothing stands out" if args.cut and not gone else "nothing is left", file=sys.stderr)
     if args.json:
@@ -170,6 +170,8 @@ def _print_paths(found: list, args: argparse.Namespace) -> None:
 
 
 def serve(args: argparse.Namespace) -> int:
-    from tools.photos.serve import serve as run
-
+    try:
+        from tools.photos.serve import serve as run
+    except ModuleNotFoundError as error:
+        raise usage(f"the page needs {error.name}, which is not installed", fix=f"pip install {error.name}") from None
     return run(args)

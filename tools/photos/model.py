@@ -81,7 +81,9 @@ def open_model(index: Index, model: str | None, pretrained: str | None, device: 
         encoders = name.load(device)
     except UserError as error:
         if model is None and pretrained is None:
-            raise UserError(error.code, error.what, where=f"{error.where} (the model of {index.folder})", why=error.why, fix=error.fix) from None
+            raise UserError(
+                error.code, error.what, where=f"{error.where} (the model of {index.folder})", why=error.why, fix=error.fix
+            ) from None
         raise
     check_model(index, encoders.description)
     return encoders

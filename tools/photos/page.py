@@ -124,7 +124,13 @@ def _search_part(page: gr.Blocks, shelf: Shelf) -> None:
         go = gr.Button("Search", variant="primary", elem_id="go", scale=0)
     with gr.Row(elem_id="more"):
         minus = gr.Textbox(
-            placeholder="but without…", label="but without", show_label=False, container=False, max_lines=1, max_length=MAX_QUERY, elem_id="minus"
+            placeholder="but without…",
+            label="but without",
+            show_label=False,
+            container=False,
+            max_lines=1,
+            max_length=MAX_QUERY,
+            elem_id="minus",
         )
         picture = _html("", html_template=_DROP, js_on_load=_script("drop.js"), elem_id="picture")
         shown = gr.Radio(SHOWN, value=SHOWN[1], label="photographs shown", show_label=False, container=False, elem_id="shown")
@@ -223,7 +229,11 @@ def _shown_pair(review: Review, skipped: list) -> list:
     suspicion = review.next({tuple(pair) for pair in skipped})
     done, total = review.looked_at(), len(review.pairs)
     if suspicion is None:
-        text = "Nothing is left: every pair has been decided." if not skipped else "Nothing is left but what you skipped; a reload shows it again."
+        text = (
+            "Nothing is left: every pair has been decided."
+            if not skipped
+            else "Nothing is left but what you skipped; a reload shows it again."
+        )
         return [cards.note(text), None, gr.Row(visible=False)]
     partner = review.partner(suspicion)
     captions = (review.samples.caption(suspicion.row), review.samples.caption(partner))

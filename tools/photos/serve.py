@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import re
@@ -10,7 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
-from formats.errors import Exit, UserError, usage
+from formats.errors import Exit, usage
 from formats.images import BadImage
 from tools.photos.guard import LOOPBACK, UPLOAD_PATH, Guard
 
@@ -180,7 +181,9 @@ def check_address(host: str, token: str | None) -> None:
         return
     if not token:
         raise usage(
-            f"--host {host} shows the photographs to other machines", why="whoever reaches the port could see them", fix="give a --token, too"
+            f"--host {host} shows the photographs to other machines",
+            why="whoever reaches the port could see them",
+            fix="give a --token, too",
         )
     if not re.fullmatch(r"[\w.~-]{12,}", token):
         raise usage("the token is too easy to guess, or cannot stand in an address", fix="12 or more letters, digits, - or _")
@@ -199,11 +202,6 @@ def serve(args: argparse.Namespace) -> int:
     server.config.load()
     print(address, flush=True)
     print(f"{len(shelf.libraries[0].index())} photographs; Ctrl-C stops it", file=sys.stderr)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
     return Exit.OK
-
-
-__all__ = ["UserError", "make_app", "serve"]

@@ -90,9 +90,7 @@ class Table:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(*(_column(arrays, field.name) for field in fields(cls)))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise mismatch(
-                f"the index is damaged: {error!r}", where=str(path), fix="delete the index folder, and index again"
-            ) from None
+            raise mismatch(f"the index is damaged: {error!r}", where=str(path), fix="delete the index folder, and index again") from None
 
 
 def _column(arrays, name: str):

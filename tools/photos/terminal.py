@@ -41,9 +41,7 @@ def _kitty(image: Image.Image) -> str:
     data = base64.b64encode(image.convert("RGB").tobytes()).decode()
     chunks = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
     first = f"a=T,f=24,s={image.width},v={image.height},c={COLUMNS},"
-    return "".join(
-        f"\x1b_G{first if i == 0 else ''}m={int(i < len(chunks) - 1)};{chunk}\x1b\\" for i, chunk in enumerate(chunks)
-    )
+    return "".join(f"\x1b_G{first if i == 0 else ''}m={int(i < len(chunks) - 1)};{chunk}\x1b\\" for i, chunk in enumerate(chunks))
 
 
 def _blocks(image: Image.Image) -> str:

@@ -106,9 +106,7 @@ def update_index(
                 check_model(old, encoders.description)
         if encoders is None and old is not None and _nothing_changed(old, work, found, sources):
             return _outcome(old, work, found, 0, 0, old)
-        return _carry_out(
-            out, old, sources, name, found, stock, encoders, {"device": device, "batch_size": batch_size, "workers": workers}
-        )
+        return _carry_out(out, old, sources, name, found, stock, encoders, {"device": device, "batch_size": batch_size, "workers": workers})
 
 
 def _nothing_changed(old: Index, work: Plan, found: Found, sources: list[str]) -> bool:
@@ -223,7 +221,9 @@ def _check_found(found: Found, sources: list[str], old: Index | None) -> None:
             why="a drive that is not mounted looks like this",
             fix=f"mount it; or delete {old.folder}, if they are gone for good",
         )
-    raise bad_input("no picture is there", where=", ".join(sources), fix="name a folder with photographs (JPEG, PNG, WebP, HEIC...) or tars")
+    raise bad_input(
+        "no picture is there", where=", ".join(sources), fix="name a folder with photographs (JPEG, PNG, WebP, HEIC...) or tars"
+    )
 
 
 @contextlib.contextmanager

@@ -63,9 +63,7 @@ class Served:
     def __enter__(self) -> str:
         line = [sys.executable, "-m", "tools.photo_search", "serve", *self.arguments]
         with open(self.errors, "w") as errors:
-            self.process = subprocess.Popen(
-                line, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=listen_to_ctrl_c
-            )
+            self.process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=listen_to_ctrl_c)
         address = self.process.stdout.readline().strip()
         assert address, self.errors.read_text()
         return address
