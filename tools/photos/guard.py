@@ -18,6 +18,9 @@ MAX_POST = 2_000_000
 """Bytes of any other request: a query of 1 MB is cut by the search, not refused."""
 
 UPLOAD_PATH = "/asked"
+JOIN_PATH = "/gradio_api/queue/join"
+"""Gradio only takes a question in here, and fails over one that names no function of the page; what goes wrong in answering is told
+elsewhere."""
 COOKIE = "photo_search_token"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _ALLOWED = re.compile(
@@ -68,7 +71,11 @@ class Guard:
         if int(headers.get("content-length", "0")) > limit:
             await _answer(send, 413, f"more than {limit / 1e6:.0f} MB")
             return
-        await self.app(scope, _limited(receive, limit), _with_headers(send))
+        try:
+            await self.app(scope, _limited(receive, limit), _with_headers(send, malformed=scope["path"] == JOIN_PATH))
+        except Exception:
+            if scope["path"] != JOIN_PATH:
+                raise
 
     def _refused(self, scope: dict, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -118,9 +125,13 @@ def _limited(receive: Callable, limit: int) -> Callable:
     return counted
 
 
-def _with_headers(send: Callable) -> Callable:
+def _with_headers(send: Callable, *, malformed: bool) -> Callable:
+    """With ``malformed``, an error of the server is one of the request."""
+
     async def added(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
+            if malformed and message["status"] == 500:
+                message["status"] = 400
             theirs = [(name, value) for name, value in message["headers"] if name.lower().decode() not in HEADERS]
             message = {**message, "headers": [*theirs, *((name.encode(), value.encode()) for name, value in HEADERS.items())]}
         await send(message)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 DEFAULT = ("ViT-B-32", "laion2b_s34b_b79k")
 """A model that knows everyday things, and takes about 0.06 s a picture on two CPU cores."""
 
+WITHOUT_NETWORK = (
+    "weights named by a tag are downloaded once, from Hugging Face; without a network give a file: --model M --pretrained FILE"
+)
+
 
 @dataclass(frozen=True)
 class ModelName:
@@ -31,7 +35,7 @@ class ModelName:
         Raises:
             UserError: exit 2 for a model without weights.
         """
-        theirs = cls(index.manifest["model"], index.manifest["pretrained"]) if index else cls(*DEFAULT)
+        theirs = cls(index.manifest["model"], index.manifest["pretrained"]) if index is not None else cls(*DEFAULT)
         if model is not None and model != theirs.model and pretrained is None:
             raise usage(f"--model {model} needs its weights", fix="--pretrained FILE, or an OpenCLIP tag")
         if pretrained is not None and os.path.isfile(pretrained):
@@ -63,7 +67,10 @@ class ModelName:
         """
         from mining.encoders import open_encoders  # torch and OpenCLIP: seconds, which a run that finds nothing new does without
 
-        return open_encoders(model=self.model, pretrained=self.pretrained, device=device)
+        try:
+            return open_encoders(model=self.model, pretrained=self.pretrained, device=device)
+        except UserError as error:
+            raise UserError(error.code, error.what, where=error.where, why=error.why, fix=error.fix or WITHOUT_NETWORK) from None
 
 
 def open_model(index: Index, model: str | None, pretrained: str | None, device: str) -> Encoders:
@@ -80,10 +87,7 @@ def open_model(index: Index, model: str | None, pretrained: str | None, device: 
     try:
         encoders = name.load(device)
     except UserError as error:
-        if model is None and pretrained is None:
-            raise UserError(
-                error.code, error.what, where=f"{error.where} (the model of {index.folder})", why=error.why, fix=error.fix
-            ) from None
-        raise
+        where = f"{error.where} (the model of {index.folder})" if model is None and pretrained is None else error.where
+        raise UserError(error.code, error.what, where=where, why=error.why, fix=error.fix) from None
     check_model(index, encoders.description)
     return encoders

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from PIL import Image
 
 from formats.errors import UserError
 from tests.helpers import picture
 from tests.tools.photos.conftest import MODEL
+from tests.tools.photos.web import Site
 from tools.photos.commands import main, parse_args
 from tools.photos.index import Index
 from tools.photos.library import THUMBNAIL, Asked, Library
@@ -28,56 +26,6 @@ from tools.photos.page import Shelf
 from tools.photos.serve import bind, check_address, make_app
 
 SECRET = b"the secret of the house"
-
-
-class Site:
-    """An app on a real port of 127.0.0.1."""
-
-    def __init__(self, app) -> None:
-        self.socket = bind("127.0.0.1", 0)
-        self.port = self.socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
-
-    def raw(self, request: bytes) -> bytes:
-        """What comes back for bytes that no client library would send."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
-            connection.sendall(request)
-            connection.settimeout(10)
-            parts = []
-            while data := connection.recv(1 << 16):
-                parts.append(data)
-        return b"".join(parts)
-
-    def ask(self, values: list, *, inputs: int = 5, session: str = "s") -> dict:
-        """Runs the page's search as the page does; the last message of the queue."""
-        with httpx.Client(base_url=self.url, timeout=60) as client:
-            functions = client.get("/config").json()["dependencies"]
-            number = next(f["id"] for f in functions if len(f["inputs"]) == inputs and len(f["outputs"]) == 2)
-            body = {"data": values, "fn_index": number, "session_hash": session}
-            joined = client.post("/gradio_api/queue/join", json=body)
-            assert joined.status_code < 500
-            if joined.status_code != 200:
-                return {"refused": joined.status_code}
-            with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
-                for line in stream.iter_lines():
-                    if line.startswith("data:") and (message := json.loads(line[5:]))["msg"] == "process_completed":
-                        return message
-        raise AssertionError("the answer did not come")
-
-    def answer(self, text: str = "", minus: str = "", given: str = "", shown=24, cut: bool = False, session: str = "s") -> str:
-        """HTML of the page's answer."""
-        message = self.ask([text, minus, given, shown, cut], session=session)
-        assert message["success"], message
-        return message["output"]["data"][1]
 
 
 @pytest.fixture
@@ -90,9 +38,8 @@ def library(photos, make_index, tmp_path):
 @pytest.fixture
 def site(library, tmp_path):
     (tmp_path / "secret.txt").write_bytes(SECRET)
-    site = Site(make_app(Shelf([library], Asked([library]))))
-    yield site
-    site.close()
+    with Site(make_app(Shelf([library], Asked([library])))) as site:
+        yield site
 
 
 def test_pictures_by_id_and_small(site, library, photos):
@@ -241,7 +188,9 @@ def test_fifty_users_at_once_while_the_index_changes(site, library, photos, make
     def user(number: int) -> int:
         found = site.answer(f"picture number {number % 40}", session=f"user{number}", shown=96)
         names = [part.split('"')[0] for part in found.split('src="/photo/')[1:]]
-        return min(httpx.get(f"{site.url}/photo/{name}", timeout=60).status_code == 200 for name in names) and len(names)
+        with httpx.Client(base_url=site.url, timeout=60) as client:
+            assert all(client.get(f"/photo/{name}").status_code == 200 for name in names)
+        return len(names)
 
     with ThreadPoolExecutor(50) as pool:
         waiting = [pool.submit(user, number) for number in range(50)]
@@ -267,8 +216,7 @@ def test_an_index_that_becomes_unusable_is_told(site, library, checkpoint, tmp_p
 
 def test_a_token_for_other_machines(library):
     token = "a-long-enough-token"
-    site = Site(make_app(Shelf([library], Asked([library])), hosts=None, token=token))
-    try:
+    with Site(make_app(Shelf([library], Asked([library])), hosts=None, token=token)) as site:
         photo = f"/photo/{library.index().ids[0]}"
         with httpx.Client(base_url=site.url, follow_redirects=True) as client:
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "photo_search_token=wrong"}):
@@ -278,8 +226,6 @@ def test_a_token_for_other_machines(library):
             opened = client.get("/", params={"token": token})
             assert opened.status_code == 200 and "token" not in str(opened.url) and client.get(photo).status_code == 200
             assert "HttpOnly" in opened.history[0].headers["set-cookie"] and "SameSite=Strict" in opened.history[0].headers["set-cookie"]
-    finally:
-        site.close()
 
 
 def test_the_address():
@@ -305,10 +251,7 @@ def test_an_empty_index_helps(tmp_path, checkpoint):
     line = ["index", str(tmp_path / "photos"), "--out", str(tmp_path / "index"), "--model", MODEL, "--pretrained", str(checkpoint)]
     assert main([*line, "--workers", "0"]) == 0
     library = Library(tmp_path / "index", open_model(Index.open(tmp_path / "index"), None, None, "cpu"))
-    site = Site(make_app(Shelf([library], Asked([library]))))
-    try:
+    with Site(make_app(Shelf([library], Asked([library])))) as site:
         assert "holds no photograph" in site.answer("") and "holds no picture" in site.answer("a dog")
-    finally:
-        site.close()
     with pytest.raises(UserError, match="holds no picture"):
         main(["query", str(tmp_path / "index"), "a dog"])

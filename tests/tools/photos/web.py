@@ -1,16 +1,22 @@
-"""A tab on a page that is served, and a server in a process of its own."""
+"""A tab on a page that is served; a server in this process, and one in a process of its own."""
 
 from __future__ import annotations
 
 import base64
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import httpx
+import uvicorn
+
 from tests.browser import SECONDS, Browser
 from tests.helpers import ROOT, listen_to_ctrl_c
+from tools.photos.serve import bind
 
 
 class Tab(Browser):
@@ -71,3 +77,56 @@ class Served:
     def __exit__(self, *_) -> None:
         self.process.terminate()
         self.process.wait(SECONDS)
+
+
+class Site:
+    """An app on a real port of 127.0.0.1."""
+
+    def __init__(self, app) -> None:
+        self.socket = bind("127.0.0.1", 0)
+        self.port = self.socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+
+    def raw(self, request: bytes) -> bytes:
+        """What comes back for bytes that no client library would send."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.sendall(request)
+            connection.settimeout(10)
+            parts = []
+            while data := connection.recv(1 << 16):
+                parts.append(data)
+        return b"".join(parts)
+
+    def ask(self, values: list, *, inputs: int = 5, session: str = "s") -> dict:
+        """Runs the page's search as the page does; the last message of the queue."""
+        with httpx.Client(base_url=self.url, timeout=60) as client:
+            functions = client.get("/config").json()["dependencies"]
+            number = next(f["id"] for f in functions if len(f["inputs"]) == inputs and len(f["outputs"]) == 2)
+            body = {"data": values, "fn_index": number, "session_hash": session}
+            joined = client.post("/gradio_api/queue/join", json=body)
+            assert joined.status_code < 500
+            if joined.status_code != 200:
+                return {"refused": joined.status_code}
+            with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
+                for line in stream.iter_lines():
+                    if line.startswith("data:") and (message := json.loads(line[5:]))["msg"] == "process_completed":
+                        return message
+        raise AssertionError("the answer did not come")
+
+    def answer(self, text: str = "", minus: str = "", given: str = "", shown=24, cut: bool = False, session: str = "s") -> str:
+        """HTML of the page's answer."""
+        message = self.ask([text, minus, given, shown, cut], session=session)
+        assert message["success"], message
+        return message["output"]["data"][1]
