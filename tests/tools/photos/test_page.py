@@ -103,7 +103,7 @@ def test_a_picture_that_is_given(page, tmp_path):
         choose("bomb.png")
         tab.wait("document.querySelector('.drop-message').textContent.includes('64 megapixels')")
         choose("asked.jpg")
-        tab.wait(f"{HEADING} == '' && document.querySelector('#answer0 .heading img')")
+        tab.wait(f"{HEADING} == '' && !!document.querySelector('#answer0 .heading img')")
         assert tab.run("document.querySelector('#answer0 .hit .name').textContent") == "05.jpg"
         assert float(tab.run("document.querySelector('#answer0 .score').textContent")) == pytest.approx(1, abs=0.01)
         tab.wait("document.querySelector('#picture .drop img')?.naturalWidth == 32")
