@@ -99,7 +99,8 @@ def index(args: argparse.Namespace) -> int:
         workers=args.workers,
     )
     if done.unreadable:
-        print(f"{sum(done.unreadable.values())} files cannot be read: {out / UNREAD_LIST} lists them", file=sys.stderr)
+        count = plural(sum(done.unreadable.values()), "file", "files")
+        print(f"{count} cannot be read, as {out / UNREAD_LIST} tells", file=sys.stderr)
     if HEIC_REASON in done.unreadable:
         print(f"{done.unreadable[HEIC_REASON]} of them are HEIC: {HEIC_HELP}", file=sys.stderr)
     print(json.dumps({"index": str(out), **asdict(done)}))
