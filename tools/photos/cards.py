@@ -97,7 +97,7 @@ def pair(row: int, partner: int, captions: tuple[str, str], *, score: str, reaso
         for number, caption in zip((row, partner), captions, strict=True)
     )
     facts = " · ".join(filter(None, [f"score {score}" if score else "", _text(reason)]))
-    return f'<p class="progress"><b>{done}</b> of {total} pairs decided</p><div class="pair">{sides}</div><p class="facts">{facts}</p>'
+    return f'<p class="progress"><b>{count_text(done)}</b> of {plural(total, "pair")} decided</p><div class="pair">{sides}</div><p class="facts">{facts}</p>'
 
 
 def rejected(rows: list[tuple[int, str]], path: str) -> str:
