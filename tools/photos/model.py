@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mining.encoders import Encoders
 
 DEFAULT = ("ViT-B-32", "laion2b_s34b_b79k")
-"""A model that knows everyday things, and takes about 0.06 s a picture on two CPU cores."""
+"""A model that knows everyday things, and takes about 0.07 s a picture on two CPU cores (benchmarks/results/embed.json)."""
 
 WITHOUT_NETWORK = (
     "weights named by a tag are downloaded once, from Hugging Face; without a network give a file: --model M --pretrained FILE"
