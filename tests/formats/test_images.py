@@ -74,3 +74,19 @@ def test_a_strip_is_no_picture(size, fits):
     else:
         with pytest.raises(BadImage, match="too_narrow"):
             decode(data)
+
+
+def test_for_display_a_jpeg_is_decoded_no_larger_than_needed():
+    """And still turned upright, and much like the whole one."""
+    image = Image.radial_gradient("L").resize((1600, 800)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95, exif=exif)
+    whole, small = decode(buffer.getvalue()), decode(buffer.getvalue(), for_side=100)
+    assert whole.size == (800, 1600) and small.size == (100, 200)
+    difference = np.asarray(whole.resize(small.size, Image.Resampling.BOX), int) - np.asarray(small, int)
+    assert np.abs(difference).mean() < 3
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    assert decode(buffer.getvalue(), for_side=100).size == (1600, 800)

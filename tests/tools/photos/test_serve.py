@@ -1,0 +1,257 @@
+"""The page's server over real HTTP: who may ask, what can be read, and what happens under load."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from formats.errors import UserError
+from tests.helpers import picture
+from tests.tools.photos.conftest import MODEL
+from tests.tools.photos.web import Site
+from tools.photos.commands import main, parse_args
+from tools.photos.index import Index
+from tools.photos.library import THUMBNAIL, Asked, Library
+from tools.photos.model import open_model
+from tools.photos.page import Shelf
+from tools.photos.serve import bind, check_address, make_app
+
+SECRET = b"the secret of the house"
+
+
+@pytest.fixture
+def library(photos, make_index, tmp_path):
+    make_index()
+    folder = tmp_path / "index"
+    return Library(folder, open_model(Index.open(folder), None, None, "cpu"))
+
+
+@pytest.fixture
+def site(library, tmp_path):
+    (tmp_path / "secret.txt").write_bytes(SECRET)
+    with Site(make_app(Shelf([library], Asked([library])))) as site:
+        yield site
+
+
+def test_pictures_by_id_and_small(site, library, photos):
+    index = library.index()
+    Image.effect_noise((3000, 1000), 60).convert("RGB").save(photos / "large.jpg", exif=Image.Exif())
+    for row in range(3):
+        answer = httpx.get(f"{site.url}/photo/{index.ids[row]}")
+        image = Image.open(io.BytesIO(answer.content))
+        assert answer.headers["content-type"] == "image/jpeg" and image.size == (32, 32) and not image.getexif()
+    main(["index", "--out", str(library.folder), "--workers", "0"])  # the running server takes the new index
+    name = library.index().ids[list(library.index().photos.paths).index(str(photos / "large.jpg"))]
+    for way, side in (("", THUMBNAIL), ("/large", 1600)):
+        assert Image.open(io.BytesIO(httpx.get(f"{site.url}/photo/{name}{way}").content)).size[0] == side
+
+
+def test_nothing_but_indexed_pictures_is_served(site, tmp_path, photos, library):
+    secret = str(tmp_path / "secret.txt")
+    (photos / "not-indexed.jpg").write_bytes(picture(999))
+    up = "../" * 12
+    payloads = [f"/photo/{part}" for part in ("..", up + secret, secret, "%2e%2e%2f" * 12 + secret[1:], "0" * 16, "-1", "1", "x" * 400)]
+    payloads += [f"/{way}{part}" for way in ("", "static/", "assets/", "theme.css/") for part in (up + secret, "%2e%2e/" * 9 + secret[1:])]
+    payloads += [f"/static/{'..%5c' * 8}{secret}", "/assets/..%252f..%252f..%252fetc/passwd", "/photo/" + "0" * 15 + "%00"]
+    for way in (
+        "file=",
+        "file/",
+        "proxy=",
+        "stream/",
+        "custom_component/",
+        "run/predict",
+        "call/search",
+        "upload",
+        "deep_link",
+        "info",
+        "runs",
+    ):
+        payloads += [
+            f"/gradio_api/{way}{part}"
+            for part in (secret, str(photos / "not-indexed.jpg"), str(photos / "summer/00.jpg"), "http://127.0.0.1:1/")
+        ]
+    payloads += ["/docs", "/openapi.json", "/login", "/monitoring", "/gradio_api/vibe-code/", "/pair/0", "/batches", "/asked/" + "0" * 32]
+    assert len(payloads) > 60
+    for path in payloads:
+        for method in (b"GET", b"POST"):
+            answer = site.raw(
+                method + b" " + path.encode() + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+            status = int(answer.split(b" ", 2)[1])
+            assert status in (400, 403, 404, 405), (path, status)
+            assert SECRET not in answer and b"root:" not in answer and b"\xff\xd8" not in answer
+
+
+def test_a_link_that_took_a_photographs_place_is_not_followed(site, library, photos, tmp_path):
+    (tmp_path / "private.jpg").write_bytes(picture(123))
+    index = library.index()
+    path = Path(index.photos.paths[0])
+    path.unlink()
+    os.symlink(tmp_path / "private.jpg", path)
+    assert httpx.get(f"{site.url}/photo/{index.ids[0]}").status_code == 404
+    (photos / "winter").rename(tmp_path / "w")
+    os.symlink(tmp_path / "w", photos / "winter")
+    assert httpx.get(f"{site.url}/photo/{index.ids[11]}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {"Host": "evil.example"}, 403),
+        ("GET", {"Host": "127.0.0.1.evil.example:7860"}, 403),
+        ("GET", {"Host": ""}, 403),
+        ("GET", {"Host": "localhost:7860"}, 200),
+        ("GET", {"Host": "[::1]:7860"}, 200),
+        ("POST", {"Origin": "http://evil.example"}, 403),
+        ("POST", {"Origin": "null"}, 403),
+        ("POST", {"Origin": "http://127.0.0.1:1"}, 403),
+        ("GET", {"Origin": "http://evil.example"}, 403),
+        ("POST", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, 403),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}, 200),
+    ],
+)
+def test_other_sites_are_refused(site, method, headers, status):
+    path = "/" if method == "GET" else "/gradio_api/queue/join"
+    answer = httpx.request(method, site.url + path, headers=headers, content=b"{}" if method == "POST" else None)
+    assert answer.status_code == status
+    assert answer.headers["x-content-type-options"] == "nosniff" and "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_uploads(site, library):
+    def give(data: bytes, **headers) -> httpx.Response:
+        return httpx.post(f"{site.url}/asked", content=data, headers=headers, timeout=30)
+
+    answer = give(picture(3))
+    assert answer.status_code == 200
+    found = site.answer(given=answer.json()["id"])
+    assert found.index(library.index().ids[3]) < min(found.index(name) for name in library.index().ids if name != library.index().ids[3])
+    bomb = io.BytesIO()
+    Image.new("1", (12_000, 12_000)).save(bomb, "PNG")
+    for data, says in ((bomb.getvalue(), "64 megapixels"), (b"<svg xmlns='x'/>", "no picture"), (b"<html>", "no picture"), (b"", "empty")):
+        answer = give(data)
+        assert answer.status_code == 415 and says in answer.json()["error"]
+    assert give(bytes(21_000_000)).status_code == 413
+    with socket.create_connection(("127.0.0.1", site.port), 10) as connection:  # a body of 1 GB that says no length
+        connection.sendall(b"POST /asked HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+        try:
+            while sent < 1_000_000_000:
+                connection.sendall(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
+                sent += 1 << 20
+        except OSError:
+            pass
+        assert sent < 200_000_000
+    assert "no longer kept" in site.answer(given="0" * 32)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "\x00\x1b\u2028", "x" * 1_000_000, "<script>alert(1)</script>", "${alert(1)} {{value}} @children"]
+)
+def test_questions_of_all_kinds(site, text):
+    start = time.perf_counter()
+    found = site.answer(text)
+    assert time.perf_counter() - start < 5 and 'class="grid"' in found
+    assert "<script" not in found and "${" not in found and "{{" not in found and "@children" not in found
+    if not text.strip("\x00\x1b\u2028 "):
+        assert "Some of 12 photographs" in found
+
+
+@pytest.mark.parametrize("shown", [-1, 0, 1e9, "many", None, [1]])
+def test_numbers_out_of_range(site, shown):
+    message = site.ask(["picture", "", "", shown, False])
+    if message.get("success"):
+        assert message["output"]["data"][1].count('class="hit') <= 96
+    assert "picture" in site.answer("picture")  # the server goes on
+
+
+def test_strange_bodies_do_no_harm(site):
+    for body in (b"", b"{", b"[]", b'{"data": null, "fn_index": 99}', b'{"data": [], "fn_index": -1, "session_hash": "../x"}', bytes(1000)):
+        answer = httpx.post(f"{site.url}/gradio_api/queue/join", content=body, headers={"Content-Type": "application/json"})
+        assert 400 <= answer.status_code < 500 or answer.status_code == 200
+    assert httpx.post(f"{site.url}/gradio_api/queue/join", content=bytes(3_000_000)).status_code == 413
+    assert "picture" in site.answer("picture")
+
+
+def test_fifty_users_at_once_while_the_index_changes(site, library, photos, make_index):
+    """Each answer is whole, of one index or of the next."""
+
+    def user(number: int) -> int:
+        found = site.answer(f"picture number {number % 40}", session=f"user{number}", shown=96)
+        names = [part.split('"')[0] for part in found.split('src="/photo/')[1:]]
+        with httpx.Client(base_url=site.url, timeout=60) as client:
+            assert all(client.get(f"/photo/{name}").status_code == 200 for name in names)
+        return len(names)
+
+    with ThreadPoolExecutor(50) as pool:
+        waiting = [pool.submit(user, number) for number in range(50)]
+        (photos / "new.jpg").write_bytes(picture(500))
+        make_index()
+        counts = [one.result(120) for one in waiting]
+    assert set(counts) <= {12, 13} and site.answer("picture", shown=96).count('class="hit') == 13
+
+
+def test_a_photograph_that_is_gone_has_a_placeholder(site, library, photos):
+    index = library.index()
+    os.unlink(index.photos.paths[4])
+    found = site.answer("picture number 3", shown=96)
+    assert found.count('class="hit gone"') == 1 and "1 photograph is no longer there" in found and "Index again" in found
+    assert httpx.get(f"{site.url}/photo/{index.ids[4]}").status_code == 404
+
+
+def test_an_index_that_becomes_unusable_is_told(site, library, checkpoint, tmp_path):
+    shutil.rmtree(library.folder)
+    found = site.answer("picture number 3")
+    assert "The index has changed" in found and 'class="hit' in found
+
+
+def test_a_token_for_other_machines(library):
+    token = "a-long-enough-token"
+    with Site(make_app(Shelf([library], Asked([library])), hosts=None, token=token)) as site:
+        photo = f"/photo/{library.index().ids[0]}"
+        with httpx.Client(base_url=site.url, follow_redirects=True) as client:
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "photo_search_token=wrong"}):
+                assert client.get("/", headers=headers).status_code == client.get(photo, headers=headers).status_code == 401
+            assert client.get("/", params={"token": "wrong"}).status_code == 401
+            assert client.get(photo, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+            opened = client.get("/", params={"token": token})
+            assert opened.status_code == 200 and "token" not in str(opened.url) and client.get(photo).status_code == 200
+            assert "HttpOnly" in opened.history[0].headers["set-cookie"] and "SameSite=Strict" in opened.history[0].headers["set-cookie"]
+
+
+def test_the_address():
+    for host, token, says in (("0.0.0.0", None, "other machines"), ("192.168.0.7", "short", "too easy"), ("::", "", "other machines")):
+        with pytest.raises(UserError, match=says) as error:
+            check_address(host, token)
+        assert error.value.code == 2
+    check_address("0.0.0.0", "a-long-enough-token")
+    assert parse_args(["serve", "x"]).host == "127.0.0.1"
+    first = bind("127.0.0.1", None)
+    second = bind("127.0.0.1", None)
+    ports = {first.getsockname()[1], second.getsockname()[1]}
+    assert len(ports) == 2 and first.getsockname()[0] == "127.0.0.1"
+    with pytest.raises(UserError, match="cannot listen") as error:
+        bind("127.0.0.1", second.getsockname()[1])
+    assert error.value.code == 2
+    first.close(), second.close()
+
+
+def test_an_empty_index_helps(tmp_path, checkpoint):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/broken.jpg").write_bytes(b"x")
+    line = ["index", str(tmp_path / "photos"), "--out", str(tmp_path / "index"), "--model", MODEL, "--pretrained", str(checkpoint)]
+    assert main([*line, "--workers", "0"]) == 0
+    library = Library(tmp_path / "index", open_model(Index.open(tmp_path / "index"), None, None, "cpu"))
+    with Site(make_app(Shelf([library], Asked([library])))) as site:
+        assert "holds no photograph" in site.answer("") and "holds no picture" in site.answer("a dog")
+    with pytest.raises(UserError, match="holds no picture"):
+        main(["query", str(tmp_path / "index"), "a dog"])

@@ -1,0 +1,1 @@
+"""Parts of ``tools.photo_search``: scan, index, search, and the page."""

@@ -1,0 +1,159 @@
+"""MiniCLIP's demonstration modes, with its files and names, over an index that is made once.
+
+    python -m tools.photo_search --mode automatic --model_type lstm --captions_json data/captions.json --image_root data/images
+    python -m tools.photo_search --mode interactive --model_type lstm
+
+Automatic: five captions by lot, the best five photographs of each, in demo_results_{model_type}.png and .json. Interactive: queries until
+quit, exit or q; each is also drawn in query_{n}_{text}_{model_type}.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from formats.atomic import atomic_open, write_json
+from formats.errors import Exit, usage, whole_number
+from formats.images import BadImage
+from formats.samples import open_samples
+from tools.photos.index import Index
+from tools.photos.model import open_model
+from tools.photos.pictures import decode_photo, read_place
+from tools.photos.scan import Place
+from tools.photos.search import clean, combine, search, text_vectors
+from tools.photos.terminal import shown_path
+from tools.photos.update import update_index
+
+QUERIES = 5
+DRAWN = 320
+STOP = ("quit", "exit", "q")
+Result = dict[str, Any]
+Ask = Callable[[str], tuple[list[Result], list[Image.Image]]]
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.photo_search", description="MiniCLIP's demonstration.")
+    parser.add_argument("--mode", choices=("automatic", "interactive"), required=True)
+    parser.add_argument("--model_type", "--model-type", choices=("lstm", "transformer"), default="lstm", help="stands in the files' names")
+    parser.add_argument("--captions_json", "--captions-json", default="data/captions.json", help="captions to draw queries from")
+    parser.add_argument("--image_root", "--image-root", default="data/images", help="the photographs")
+    parser.add_argument("--checkpoint_dir", "--checkpoint-dir", type=Path, default=Path("checkpoints"), help="where best_model_*.pth is")
+    parser.add_argument("--results_dir", "--results-dir", type=Path, default=Path("results"))
+    parser.add_argument("--top", "--top_k", type=whole_number(1), default=5)
+    parser.add_argument("--seed", type=whole_number(0), help="of the captions; none: others each time")
+    parser.add_argument("--model", help="default: miniclip-MODEL_TYPE")
+    parser.add_argument("--pretrained", help="default: best_model_MODEL_TYPE.pth in --checkpoint_dir")
+    parser.add_argument("--index", type=Path, help="default: in --results_dir, one for each model")
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    args = parse_args(argv)
+    pretrained = args.pretrained or str(args.checkpoint_dir / f"best_model_{args.model_type}.pth")
+    if args.pretrained is None and not Path(pretrained).is_file():
+        raise usage("no such checkpoint", where=pretrained, fix="--checkpoint_dir, or --model and --pretrained")
+    folder = args.index or args.results_dir / f"photos_{args.model_type}.index"
+    update_index([args.image_root], folder, model=args.model or f"miniclip-{args.model_type}", pretrained=pretrained, device=args.device)
+    index = Index.open(folder)
+    encoders = open_model(index, None, None, args.device)
+
+    def ask(text: str) -> tuple[list[Result], list[Image.Image]]:
+        hits = search(index, combine(list(text_vectors(encoders, [text])), []), args.top)
+        results = [_result(index, hit.row, hit.similarity, rank) for rank, hit in enumerate(hits, start=1)]
+        return results, [_picture(index.photos.place(hit.row)) for hit in hits]
+
+    if args.mode == "automatic":
+        _automatic(args, ask)
+    else:
+        _interactive(args, ask)
+    return Exit.OK
+
+
+def _result(index: Index, row: int, score: float, rank: int) -> Result:
+    place = index.photos.place(row)
+    return {"path": place.path, "filename": place.key or Path(place.path).name, "score": score, "rank": rank}
+
+
+def _automatic(args: argparse.Namespace, ask: Ask) -> None:
+    captions = list(dict.fromkeys(filter(None, open_samples(args.captions_json, image_root=args.image_root).captions)))
+    drawn = random.Random(args.seed).sample(captions, min(QUERIES, len(captions)))
+    answers = [ask(text) for text in drawn]
+    found = [{"query": text, "results": results} for text, (results, _) in zip(drawn, answers, strict=True)]
+    for query in found:
+        _print(query)
+    name = args.results_dir / f"demo_results_{args.model_type}"
+    _draw(found, [pictures for _, pictures in answers], Path(f"{name}.png"))
+    now = datetime.now().isoformat(timespec="seconds")
+    write_json(f"{name}.json", {"model_type": args.model_type, "mode": args.mode, "timestamp": now, "queries": found})
+    print(f"saved: {name}.png, {name}.json", file=sys.stderr)
+
+
+def _interactive(args: argparse.Namespace, ask: Ask) -> None:
+    number = 0
+    while True:
+        print("query (quit to end): ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        text = clean(line)
+        if not line or text.lower() in STOP:
+            return
+        if not text:
+            continue
+        number += 1
+        results, pictures = ask(text)
+        found = {"query": text, "results": results}
+        _print(found)
+        short = re.sub(r"\W+", "_", text[:30]).strip("_")
+        path = args.results_dir / f"query_{number}_{short}_{args.model_type}.png"
+        _draw([found], [pictures], path)
+        print(f"saved: {path}", file=sys.stderr)
+
+
+def _print(query: dict[str, Any]) -> None:
+    print(f"Top {len(query['results'])} results for {query['query']!r}:")
+    for result in query["results"]:
+        print(f"   {result['rank']}. {shown_path(result['filename'])} (score: {result['score']:.3f})")
+    sys.stdout.flush()
+
+
+def _draw(queries: list[dict[str, Any]], pictures: list[list[Image.Image]], path: Path) -> None:
+    """One row of photographs for each query."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max((len(query["results"]) for query in queries), default=1) or 1
+    figure = Figure(figsize=(2.6 * columns, 3 * len(queries)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(queries), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for line, query, shown in zip(grid, queries, pictures, strict=True):
+        for axes, result, picture in zip(line, query["results"], shown, strict=False):
+            axes.imshow(picture)
+            axes.set_title(f"{result['rank']}. {result['score']:.3f}", fontsize=9)
+        line[0].text(0, 1.16, _plain(query["query"]), transform=line[0].transAxes, fontsize=11, fontweight="bold")
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=100)
+
+
+def _plain(text: str) -> str:
+    """Matplotlib reads formulas between dollar signs."""
+    return text.replace("$", r"\$")[:80]
+
+
+def _picture(place: Place) -> Image.Image:
+    """Small; grey where it cannot be read any more."""
+    try:
+        image = decode_photo(read_place(place), for_side=DRAWN)
+    except (OSError, BadImage):
+        return Image.new("RGB", (64, 64), (200, 200, 200))
+    image.thumbnail((DRAWN, DRAWN))
+    return image

@@ -1,0 +1,86 @@
+"""Bytes of a picture, from a file or out of a tar, and its pixels, with HEIC where pillow-heif is installed."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from functools import cache
+
+from PIL import Image
+
+from formats.images import FORMATS, BadImage, decode
+from tools.photos.scan import Place
+
+HEIC_REASON = "heic_without_pillow_heif"
+HEIC_HELP = "pip install pillow-heif, and index again"
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+MAX_BYTES = 200_000_000
+"""Larger files are no photographs; they are refused before they are read."""
+
+
+@cache
+def can_read_heic() -> bool:
+    """Whether pillow-heif is installed; it is registered with Pillow then."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def decode_photo(data: bytes, *, for_side: int | None = None) -> Image.Image:
+    """``formats.images.decode``, and HEIC.
+
+    Raises:
+        BadImage: with the reason as its text.
+    """
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIC_BRANDS:
+        return decode(data, for_side=for_side)
+    if not can_read_heic():
+        raise BadImage(HEIC_REASON)
+    return decode(data, formats=(*FORMATS, "HEIF"))
+
+
+def read_place(place: Place) -> bytes:
+    """The encoded picture.
+
+    Raises:
+        OSError: it is gone, no regular file, or a link has taken its place, which could lead anywhere.
+        BadImage: ``too_large``.
+    """
+    if place.size > MAX_BYTES:
+        raise BadImage("too_large")
+    if os.path.realpath(place.path) != place.path:
+        raise OSError(f"{place.path} is behind a link now")
+    handle = os.open(place.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{place.path} is no file")
+        if place.offset >= 0:
+            data = os.pread(handle, place.size, place.offset)
+            if len(data) != place.size:
+                raise OSError(f"{place.path} ends before byte {place.offset + place.size}")
+            return data
+        with os.fdopen(os.dup(handle), "rb") as file:
+            return file.read(MAX_BYTES)
+    finally:
+        os.close(handle)
+
+
+def is_there(place: Place) -> bool:
+    """Whether the file is still there (of a tar: with that size and time, since the offset is of that tar)."""
+    try:
+        now = os.stat(place.path)
+    except OSError:
+        return False
+    return stat.S_ISREG(now.st_mode) and (place.offset < 0 or now.st_mtime_ns == place.mtime_ns)
+
+
+def jpeg(image: Image.Image, side: int) -> bytes:
+    """A JPEG without any metadata, its longer side at most ``side`` pixels."""
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

@@ -1,0 +1,244 @@
+"""Brings an index up to what lies in its folders: keeps, moves, embeds, forgets. Stopped anywhere, what was embedded is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from formats.atomic import write_text
+from formats.errors import bad_input, usage
+from formats.manifest import NAME
+from tools.photos.index import Index, check_model, write_index
+from tools.photos.model import ModelName
+from tools.photos.pictures import HEIC_REASON, can_read_heic
+from tools.photos.scan import Found, Place, scan
+from tools.photos.stock import FOLDER, Journal, Stock, Where
+from tools.photos.table import NO_DIGEST, Row, Table
+
+if TYPE_CHECKING:
+    from mining.encoders import Encoders
+
+COMMIT_ROWS = 1024
+"""Rows between two notes in the journal: what a kill can cost."""
+UNREAD_LIST = "unreadable.txt"
+
+
+@dataclass
+class Outcome:
+    """What a run did; ``unreadable`` by reason, all of them and not only the new ones."""
+
+    photos: int
+    new: int = 0
+    moved: int = 0
+    forgotten: int = 0
+    unreadable: dict[str, int] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``kept``: where the stock has a place's embedding; ``unread``: reasons that still hold; ``todo``: places to open."""
+
+    kept: dict[Place, Where]
+    unread: dict[Place, str]
+    todo: list[Place]
+
+
+def plan(places: list[Place], stock: Stock) -> Plan:
+    """A place whose size and time are as they were is not opened again."""
+    kept, unread, todo = {}, {}, []
+    for place in places:
+        known, where = stock.by_place.get(place[:2], (None, None))
+        tried, reason = stock.unread.get(place[:2], (None, ""))
+        if known == place and where is not None:
+            kept[place] = where
+        elif tried == place and not (reason == HEIC_REASON and can_read_heic()):
+            unread[place] = reason
+        else:
+            todo.append(place)
+    return Plan(kept, unread, todo)
+
+
+def update_index(
+    sources: list[str],
+    out: Path,
+    *,
+    model: str | None = None,
+    pretrained: str | None = None,
+    device: str = "cpu",
+    batch_size: int = 64,
+    workers: int = 2,
+) -> Outcome:
+    """Makes an index, or brings it up to date. After it the index holds what ``sources`` hold now, and nothing else.
+
+    Args:
+        sources: as in ``tools.photos.scan.scan``; none: those of the last time.
+        model, pretrained: by default the index's own, for a new one ``tools.photos.model.DEFAULT``.
+
+    Raises:
+        UserError: exit 2 for wrong paths, exit 3 when there is no picture at all, exit 4 for an index of another model.
+        KeyboardInterrupt: after what was embedded so far has been put into the index.
+    """
+    with _alone(out):
+        old = Index.open(out) if (out / NAME).exists() else None
+        sources = [os.path.abspath(source) for source in sources] or (old.manifest["sources"] if old else [])
+        name = ModelName.choose(model, pretrained, old)
+        found = scan(sources)
+        _check_found(found, sources, old)
+        stock = Stock()
+        if old is not None:
+            stock.add(old.photos, old.embeddings, old.unread)
+        work = plan(found.places, stock)
+        encoders = None
+        if work.todo or (old is not None and not name.surely_made(old)):
+            encoders = name.load(device)
+            if old is not None:
+                check_model(old, encoders.description)
+        if encoders is None and old is not None and _nothing_changed(old, work, found, sources):
+            return _outcome(old, work, found, 0, 0, old)
+        return _carry_out(out, old, sources, name, found, stock, encoders, {"device": device, "batch_size": batch_size, "workers": workers})
+
+
+def _nothing_changed(old: Index, work: Plan, found: Found, sources: list[str]) -> bool:
+    rows = len(work.kept) == len(old) and len(work.unread) == len(old.unread)
+    return rows and not (old.folder / FOLDER).exists() and old.manifest["sources"] == sources
+
+
+def _carry_out(
+    out: Path,
+    old: Index | None,
+    sources: list[str],
+    name: ModelName,
+    found: Found,
+    stock: Stock,
+    encoders: Encoders | None,
+    options: dict[str, Any],
+) -> Outcome:
+    description = encoders.description if encoders is not None else old.model  # type: ignore[union-attr]
+    content = {**description, **name.facts(), "sources": sources}
+    journal, stopped, counts = Journal(out, description), None, Counter()
+    if encoders is not None:
+        journal.load_into(stock)
+        work = plan(found.places, stock)
+        try:
+            counts = _embed(work.todo, found, stock, journal, encoders, **options)
+        except KeyboardInterrupt as error:
+            stopped = error
+    work = plan(found.places, stock)
+    _commit(out, work, stock, content)
+    journal.remove()
+    if stopped is not None:
+        raise stopped
+    return _outcome(Index.open(out), work, found, counts["new"], counts["moved"], old)
+
+
+def _embed(
+    todo: list[Place], found: Found, stock: Stock, journal: Journal, encoders: Encoders, *, device: str, batch_size: int, workers: int
+) -> Counter[str]:
+    """Adds to the stock, and to the journal, what the places hold."""
+    from tools.photos.encoding import encode_pixels, loading
+
+    known, counts, number = frozenset(stock.by_digest) - {NO_DIGEST}, Counter[str](), journal.next_number()
+    rows, bad, vectors = [], [], []
+
+    def note() -> None:
+        nonlocal number
+        table, unread = Table.of(rows), Table.of(bad)
+        block = np.concatenate(vectors) if vectors else np.zeros((0, stock.width), np.float32)
+        journal.append(number, table, block, unread)
+        stock.add(table, block, unread)
+        number += 1
+        rows.clear(), bad.clear(), vectors.clear()
+
+    batches = loading(todo, found.captions, known, encoders.image, batch_size=batch_size, workers=workers)
+    waited, start = 0.0, time.perf_counter()
+    try:
+        with tqdm(total=len(todo), unit="photo", desc="index", file=sys.stderr, disable=None) as bar:
+            while True:
+                before = time.perf_counter()
+                batch = next(batches, None)
+                waited += time.perf_counter() - before
+                if batch is None:
+                    break
+                if batch.pixels is not None:
+                    vectors.append(encode_pixels(encoders, batch.pixels, device))
+                    rows += batch.good
+                if batch.known:
+                    vectors.extend(stock.vectors([stock.by_digest[row.digest] for row in batch.known]))
+                    rows += batch.known
+                bad += batch.bad
+                counts.update(new=len(batch.good), moved=len(batch.known))
+                bar.update(len(batch.good) + len(batch.known) + len(batch.bad))
+                bar.set_postfix_str(f"waiting for pictures {waited / (time.perf_counter() - start):.0%}", refresh=False)
+                if len(rows) + len(bad) >= COMMIT_ROWS:
+                    note()
+    finally:
+        keep = min(len(rows), sum(map(len, vectors)))  # Ctrl-C can fall between two lines
+        del rows[keep:]
+        vectors[:] = [np.concatenate(vectors)[:keep]] if vectors else []
+        if rows or bad:
+            note()
+    return counts
+
+
+def _commit(out: Path, work: Plan, stock: Stock, content: dict[str, Any]) -> None:
+    wanted = list(work.kept.values())
+    rows = []
+    for place, (part, row) in work.kept.items():
+        table = stock.parts[part][0]
+        rows.append(Row(place, table.digest[row].tobytes(), table.notes[row]))
+    unread = Table.of(Row(place, NO_DIGEST, reason) for place, reason in work.unread.items())
+    write_index(out, stock.vectors(wanted), len(wanted), stock.width, Table.of(rows), unread, content)
+    lines = [f"{reason}\t{place.path}{'/' if place.key else ''}{place.key}\n" for place, reason in work.unread.items()]
+    write_text(out / UNREAD_LIST, "".join(lines).encode("utf-8", "backslashreplace").decode())
+
+
+def _outcome(index: Index, work: Plan, found: Found, new: int, moved: int, old: Index | None) -> Outcome:
+    now = {place[:2] for place in found.places}
+    forgotten = sum(place[:2] not in now for place in old.photos.places()) if old is not None and old is not index else 0
+    return Outcome(len(index), new, moved, forgotten, dict(sorted(Counter(work.unread.values()).items())), dict(found.skipped))
+
+
+def _check_found(found: Found, sources: list[str], old: Index | None) -> None:
+    if not sources:
+        raise usage("nothing to index", fix="name a folder of photographs, or an index that was made before (--out)")
+    if found.places:
+        return
+    if old is not None and len(old):
+        raise bad_input(
+            f"no picture is there, and the index has {len(old)}",
+            where=", ".join(sources),
+            why="a drive that is not mounted looks like this",
+            fix=f"mount it; or delete {old.folder}, if they are gone for good",
+        )
+    raise bad_input(
+        "no picture is there", where=", ".join(sources), fix="name a folder with photographs (JPEG, PNG, WebP, HEIC...) or tars"
+    )
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One writer at a time; and no index among somebody's other files."""
+    if out.is_dir() and not (out / NAME).exists() and any(path.name not in (FOLDER, ".lock") for path in out.iterdir()):
+        raise usage("the folder holds something else", where=str(out), fix="--out a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # no such locks on Windows
+            pass
+        except OSError:
+            raise usage("another run is indexing into this folder", where=str(out), fix="wait for it") from None
+        yield
