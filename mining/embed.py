@@ -245,6 +245,11 @@ def _add_encoders(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--image-encoder", help="timm/NAME, or a folder with config.json and weights")
     group.add_argument("--image-weights", help="a local file of its weights; none: random ones")
     group.add_argument("--image-size", type=whole_number(1), help="pixels of its input, where it is not to be the model's own")
+    group.add_argument(
+        "--image-resize-mode",
+        choices=("shortest", "longest", "squash"),
+        help="of --model: cut, padded to a square, stretched (default: its own)",
+    )
     group.add_argument("--text-encoder", help="sentence-transformers model: a name or a folder (pip install sentence-transformers)")
     group.add_argument("--seed", type=whole_number(0), default=0, help="of random weights")
 
@@ -274,6 +279,7 @@ def main(argv: list[str] | None = None) -> int:
         device=device,
         seed=args.seed,
         captions=samples.captions,
+        resize_mode=args.image_resize_mode,
     )
     embed_to_folder(
         samples,

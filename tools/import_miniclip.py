@@ -26,12 +26,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--captions-json", "--captions_json", required=True, help="the captions that it was trained with")
     parser.add_argument("--out", required=True, type=Path)
     args = parser.parse_args(argv)
-    found = read_seed_checkpoint(args.checkpoint, open_samples(args.captions_json).captions)
-    with atomic_open(args.out) as file:
-        torch.save({"epoch": found.epoch, "name": found.model_name, "state_dict": found.state, "vocabulary": found.vocabulary}, file)
-    print(found.model_name)
-    print(f"{args.out}: {len(found.vocabulary)} words, {found.epoch} epochs; compare its numbers with those you know", file=sys.stderr)
+    print(import_checkpoint(args.checkpoint, args.captions_json, args.out))
     return Exit.OK
+
+
+def import_checkpoint(checkpoint: str, captions_json: str, out: Path) -> str:
+    """Writes a checkpoint of ours; returns its model's name.
+
+    Raises:
+        UserError: as ``read_seed_checkpoint`` and ``open_samples``.
+    """
+    found = read_seed_checkpoint(checkpoint, open_samples(captions_json).captions)
+    with atomic_open(out) as file:
+        torch.save({"epoch": found.epoch, "name": found.model_name, "state_dict": found.state, "vocabulary": found.vocabulary}, file)
+    print(f"{out}: {len(found.vocabulary)} words, {found.epoch} epochs; compare its numbers with those you know", file=sys.stderr)
+    return found.model_name
 
 
 if __name__ == "__main__":

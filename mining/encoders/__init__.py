@@ -35,6 +35,7 @@ def open_encoders(
     device: str = "cpu",
     seed: int = 0,
     captions: Iterable[str] = (),
+    resize_mode: str | None = None,
 ) -> Encoders:
     """Both halves: each from its own encoder where one is named, else from the OpenCLIP model.
 
@@ -44,6 +45,7 @@ def open_encoders(
         text_encoder: as in ``mining.encoders.sentence_text``.
         seed: of random weights.
         captions: of the data, as in ``mining.encoders.openclip``.
+        resize_mode: of the OpenCLIP model's pictures, as in ``towers.load.load_encoder``.
 
     Raises:
         UserError: exit 2 for halves that are missing, given twice, or unknown; 3 and 4 for weights.
@@ -62,7 +64,7 @@ def open_encoders(
     if text_encoder:
         text = _sentence_transformers(text_encoder, device=device)
     if model is not None:
-        clip = open_openclip(model, pretrained, device=device, seed=seed, captions=captions)
+        clip = open_openclip(model, pretrained, device=device, seed=seed, captions=captions, resize_mode=resize_mode)
         if image is None and text is None:
             return clip
     return Encoders(image or clip.image, text or clip.text, one_space=False)

@@ -14,7 +14,9 @@ RANDOM = "none"
 """The name of seeded random weights."""
 
 
-def open_openclip(model: str, pretrained: str | None, *, device: str, seed: int = 0, captions: Iterable[str] = ()) -> Encoders:
+def open_openclip(
+    model: str, pretrained: str | None, *, device: str, seed: int = 0, captions: Iterable[str] = (), resize_mode: str | None = None
+) -> Encoders:
     """A model by OpenCLIP's name, or one of ours (``hardpairs-*``), with a checkpoint file, a tag, or ``none``: seeded random weights.
 
     A model of ours with random weights takes its words from ``captions``.
@@ -29,9 +31,9 @@ def open_openclip(model: str, pretrained: str | None, *, device: str, seed: int 
             fix=f"--pretrained FILE or an OpenCLIP tag; --pretrained {RANDOM} for random weights, to try things out",
         )
     if pretrained != RANDOM:
-        return from_encoder(load_encoder(model, pretrained, device=device), device)
+        return from_encoder(load_encoder(model, pretrained, device=device, resize_mode=resize_mode), device)
     words = vocabulary_of(model, captions) if uses_words(model) else None
-    return from_encoder(load_encoder(model, None, device=device, seed=seed, vocabulary=words), device)
+    return from_encoder(load_encoder(model, None, device=device, seed=seed, vocabulary=words, resize_mode=resize_mode), device)
 
 
 def from_encoder(encoder: Encoder, device: str) -> Encoders:

@@ -58,7 +58,11 @@ def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np
     for start in range(0, len(texts), ROWS_AT_ONCE):
         left, right, shared = _overlaps(whole, rare, start)
         likely = (left < right) & (np.minimum(sizes[left], sizes[right]) >= threshold * np.maximum(sizes[left], sizes[right]) - 1e-9)
-        left, right, shared = left[likely], right[likely], _counted(whole, left[likely], right[likely]) if shared is None else shared[likely]
+        left, right, shared = (
+            left[likely],
+            right[likely],
+            _counted(whole, left[likely], right[likely]) if shared is None else shared[likely],
+        )
         index = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
         kept = index >= threshold
         pairs.append(np.stack([left[kept], right[kept]], axis=1))

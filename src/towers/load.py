@@ -327,7 +327,10 @@ def _describe(model_name: str, pretrained: str | None, model: nn.Module, seed: i
         weights = f"random, seed {seed}"
     else:
         weights = f"sha256:{sha256_file(huggingface.weights_file(pretrained))}" if is_weights(pretrained) else f"tag:{pretrained}"
-    preprocess = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in open_clip.get_model_preprocess_cfg(model).items()
-    }
-    return {"model": model_name, "weights": weights, "preprocess": preprocess}
+    return {"model": model_name, "weights": weights, "preprocess": preprocess_of(model)}
+
+
+def preprocess_of(model: nn.Module) -> dict[str, Any]:
+    """How a model's pictures are prepared, by OpenCLIP's names, as JSON has it."""
+    found = open_clip.get_model_preprocess_cfg(model)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}

@@ -26,6 +26,7 @@ from towers.load import (
     is_weights,
     make_tokenizer,
     prepare_towers,
+    preprocess_of,
     register_configs,
     uses_words,
 )
@@ -246,14 +247,25 @@ def run_epochs(
     """The epochs (from 0) of a run, each prepared before it is trained: what is frozen until then thaws, and hard pairs or embeddings are made
     anew where ``--remine-every`` asks for them. Ends early by ``--patience``. All ranks take part.
     """
+    train = data.get("train")
+    if isinstance(train, our_data.TrainData) and train.table is not None and not args.rank:
+        _warn_of_another_transform(args, model, train.table.manifest.get("embeddings") or {})
     for epoch in epochs:
         if args.patience is not None and validation.is_over(args, epoch):
             return
         freezing.thaw(model, epoch)
-        train = data.get("train")
         if isinstance(train, our_data.TrainData) and args.remine_every and epoch and epoch % args.remine_every == 0:
             _remine(args, model, train, transform, tokenizer, epoch)
         yield epoch
+
+
+def _warn_of_another_transform(args: argparse.Namespace, model: nn.Module, mined: dict[str, Any]) -> None:
+    ours = preprocess_of(getattr(model, "module", model))
+    if mined.get("model") == args.model and mined.get("preprocess") not in (None, ours):
+        logging.warning(
+            f"The hard pairs of {args.hard_dict_dir} were mined on pictures prepared otherwise ({mined['preprocess']}) than this run's ({ours}): "
+            "mine them anew, or give the same --image-resize-mode."
+        )
 
 
 def _remine(
@@ -288,7 +300,7 @@ def extra_state(args: argparse.Namespace, model: nn.Module, data: dict[str, Any]
         table = train.table.manifest["sha256"] if train.table is not None else None
         state["hardpairs"] = {"dataset_fingerprint": train.samples.fingerprint, "hard_pairs_sha256": table}
         model = getattr(model, "module", model)
-        state[PREPROCESS] = dict(open_clip.get_model_preprocess_cfg(model))
+        state[PREPROCESS] = preprocess_of(model)
         state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
     if args.save_best:
         validation.keep_best(args, {**checkpoint, **state})

@@ -141,3 +141,21 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 
     code, _ = refused(save(tmp_path, nn.Linear(2, 2), config=Canary()))
     assert code == 4 and not (tmp_path / "ran").exists()
+
+
+def test_the_demonstration_takes_the_seeds_own_file(tmp_path, monkeypatch):
+    """checkpoints/best_model_lstm.pth and data/, and nothing else: the command line of MiniCLIP's users."""
+    from tests.helpers import picture
+    from tools.photos.commands import main as photo_search
+
+    torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/images", "checkpoints"):
+        (tmp_path / name).mkdir(parents=True)
+    save(tmp_path, Model(Lstm)).rename(tmp_path / "checkpoints/best_model_lstm.pth")
+    (tmp_path / "captions.json").rename(tmp_path / "data/captions.json")
+    for i in range(len(CAPTIONS)):
+        (tmp_path / f"data/images/{i}.jpg").write_bytes(picture(i))
+    assert photo_search(["--mode", "automatic", "--model_type", "lstm", "--top", "2"]) == 0
+    found = json.loads((tmp_path / "results/demo_results_lstm.json").read_text())
+    assert {query["query"] for query in found["queries"]} == set(CAPTIONS) and (tmp_path / "results/demo_results_lstm.png").is_file()

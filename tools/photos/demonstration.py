@@ -58,11 +58,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     args = parse_args(argv)
-    pretrained = args.pretrained or str(args.checkpoint_dir / f"best_model_{args.model_type}.pth")
-    if args.pretrained is None and not Path(pretrained).is_file():
-        raise usage("no such checkpoint", where=pretrained, fix="--checkpoint_dir, or --model and --pretrained")
+    model, pretrained = args.model or f"miniclip-{args.model_type}", args.pretrained
+    if pretrained is None:
+        model, pretrained = _imported(args)
     folder = args.index or args.results_dir / f"photos_{args.model_type}.index"
-    update_index([args.image_root], folder, model=args.model or f"miniclip-{args.model_type}", pretrained=pretrained, device=args.device)
+    update_index([args.image_root], folder, model=model, pretrained=pretrained, device=args.device)
     index = Index.open(folder)
     encoders = open_model(index, None, None, args.device)
 
@@ -76,6 +76,18 @@ def main(argv: list[str]) -> int:
     else:
         _interactive(args, ask)
     return Exit.OK
+
+
+def _imported(args: argparse.Namespace) -> tuple[str, str]:
+    """(model, checkpoint) of MiniCLIP's ``best_model_*.pth``: imported once, with the words of its captions.json."""
+    theirs = args.checkpoint_dir / f"best_model_{args.model_type}.pth"
+    if not theirs.is_file():
+        raise usage("no such checkpoint", where=str(theirs), fix="--checkpoint_dir, or --model and --pretrained")
+    from tools.import_miniclip import import_checkpoint
+
+    args.results_dir.mkdir(parents=True, exist_ok=True)
+    ours = args.results_dir / f"best_model_{args.model_type}.pt"
+    return import_checkpoint(str(theirs), args.captions_json, ours), str(ours)
 
 
 def _result(index: Index, row: int, score: float, rank: int) -> Result:

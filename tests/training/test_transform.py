@@ -1,0 +1,41 @@
+"""One transform of pictures in training, mining and evaluation: stored in the checkpoint, named in manifests, and differences told."""
+
+import argparse
+import json
+import logging
+
+import pytest
+import torch
+
+from tests.helpers import run
+from tests.training.test_trainer import COMMA, train
+from towers.load import load_encoder, preprocess_of
+from training.hooks import _warn_of_another_transform
+
+
+def test_what_a_run_was_trained_with_is_what_embeds(table, tmp_path):
+    flags = ("--train-data", str(table), *COMMA, "--batch-size", "8", "--max-steps", "1", "--augment", "none")
+    done = train(tmp_path, "run", *flags, "--image-resize-mode", "longest", "--image-mean", "0.1", "0.2", "0.3")
+    assert done.returncode == 0, done.stderr
+    checkpoint = str(tmp_path / "run/checkpoints/epoch_1.pt")
+    encoder = load_encoder("hardpairs-test", checkpoint)
+    preprocess = encoder.description["preprocess"]
+    assert preprocess["resize_mode"] == "longest" and preprocess["mean"] == [0.1, 0.2, 0.3]
+    assert load_encoder("hardpairs-test", checkpoint, resize_mode="squash").description["preprocess"]["resize_mode"] == "squash"
+    embed = ("python", "-m", "mining.embed", "--csv", str(table), "--model", "hardpairs-test", "--pretrained")
+    assert run(*embed, checkpoint, "--out", str(tmp_path / "own")).returncode == 0
+    assert run(*embed, checkpoint, "--image-resize-mode", "shortest", "--out", str(tmp_path / "other")).returncode == 0
+    stored = [json.loads((tmp_path / name / "manifest.json").read_text())["preprocess"] for name in ("own", "other")]
+    assert stored[0] == preprocess and stored[1] == {**preprocess, "resize_mode": "shortest"}
+    again = train(tmp_path, "again", *flags, "--pretrained", checkpoint)
+    assert again.returncode == 0, again.stderr
+    assert torch.load(tmp_path / "again/checkpoints/epoch_1.pt", weights_only=True)["preprocess"] == preprocess
+
+
+@pytest.mark.parametrize(("changed", "told"), [({}, False), ({"resize_mode": "squash"}, True)])
+def test_hard_pairs_of_other_pictures_are_told(caplog, changed, told):
+    model = load_encoder("hardpairs-test", None, vocabulary=["a"]).model
+    mined = {"model": "hardpairs-test", "preprocess": {**preprocess_of(model), **changed}}
+    with caplog.at_level(logging.WARNING):
+        _warn_of_another_transform(argparse.Namespace(model="hardpairs-test", hard_dict_dir="pairs"), model, mined)
+    assert ("prepared otherwise" in caplog.text) == told
