@@ -70,8 +70,9 @@ def freeze(model: nn.Module, args: argparse.Namespace) -> None:
         raise usage(
             "everything is frozen: nothing is left to train", fix="leave a part free, or --projection WIDTH adds a layer to metric losses"
         )
-    if args.freeze_epochs is None:
+    if args.freeze_backbone:
         keep_statistics(model)
+    if args.freeze_epochs is None:
         return
     frozen = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
     model.thaw = Thaw(frozen, args.freeze_epochs)
