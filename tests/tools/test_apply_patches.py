@@ -213,16 +213,16 @@ def test_edits_elsewhere_survive_applying_and_reversing(run, clone):
 def test_edited_lines_are_refused_whole_and_named(run, clone):
     tree = clone / "src" / PACKAGE
     edit(tree / "data.py", "df = pd.read_csv(input_filename, sep=sep)", "df = pd.read_csv(input_filename, sep=sep, nrows=5)")
-    edit(tree / "main.py", "        ddp_args = {}\n", "        ddp_args = dict()\n")
+    edit(tree / "main.py", "(dist_model, device_ids=[device], **ddp_args)", "(dist_model, **ddp_args)")
     before = snapshot(clone)
     lines = {name: (tree / name).read_text().splitlines() for name in ("data.py", "main.py")}
     data_line = next(i for i, line in enumerate(lines["data.py"], 1) if "nrows=5" in line)
-    main_line = next(i for i, line in enumerate(lines["main.py"], 1) if "dict()" in line)
+    main_line = next(i for i, line in enumerate(lines["main.py"], 1) if "(dist_model, **ddp_args)" in line)
     for argv in ((), ("--series", "mends"), ("--dry-run",)):
         result = run("--target", clone, *argv)
         assert result.code == Exit.MISMATCH
         assert f"data.py:{data_line}: expected 'df = pd.read_csv(input_filename, sep=sep)'" in result.err
-        assert f"main.py:{main_line}: expected 'ddp_args = {{}}', found 'ddp_args = dict()'" in result.err
+        assert f"main.py:{main_line}: expected 'dist_model = " in result.err
         assert snapshot(clone) == before
     assert run("--target", clone, "--series", "hooks").code == 0  # the edits are in the way of mends only
     assert run("--target", clone, "--reverse").code == 0

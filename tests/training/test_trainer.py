@@ -139,6 +139,7 @@ def test_each_maker_of_batches_trains(table, hard_pairs, embeddings, tmp_path, p
         "random": (),
         "topical": ("--batching-embeddings", str(embeddings), "--topical-clusters", "8"),
         "m-per-class": ("--csv-group-key", "kind"),
+        "class-neighbours": ("--csv-group-key", "kind", "--class-neighbours", "1", "--batching-embeddings", str(embeddings)),
         "neighbourhood": ("--hard-dict-dir", str(hard_pairs), "--neighbourhood-size", "4"),
         "hard-pairs": ("--hard-dict-dir", str(hard_pairs), "--hard-choice", "cycle", "--hard-skip", "1"),
     }
@@ -147,7 +148,7 @@ def test_each_maker_of_batches_trains(table, hard_pairs, embeddings, tmp_path, p
     done = one_after_another(processes, tmp_path, lines)
     assert done.returncode == 0, done.stderr
     for batching in own:
-        targets = 8 if batching == "hard-pairs" else 16
+        targets = 8 if batching in ("hard-pairs", "class-neighbours") else 16
         last = steps(tmp_path, batching)[-1]
         assert (last["step"], last["targets"], last["mined"], last["random"]) == ("1", str(targets), str(16 - targets), "0")
         assert np.isfinite(float(last["loss"])) and checkpoint(tmp_path, batching)["epoch"] == 1
