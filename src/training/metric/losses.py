@@ -102,10 +102,12 @@ class SquaredContrastive(nn.Module):
         self.margin = margin
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        left, right = torch.triu_indices(len(embeddings), len(embeddings), 1, device=embeddings.device)
-        squared = (embeddings[left] - embeddings[right]).square().sum(dim=1)
+        norms = embeddings.square().sum(dim=1)
+        squared = (norms[:, None] + norms - 2 * embeddings @ embeddings.T).clamp(min=0)
         distance = squared.clamp(min=1e-12).sqrt()
-        return torch.where(labels[left] == labels[right], squared, (self.margin - distance).relu().square()).mean()
+        each = torch.where(labels[:, None] == labels, squared, (self.margin - distance).relu().square())
+        pairs = len(labels) * (len(labels) - 1)
+        return each.fill_diagonal_(0).sum() / max(pairs, 1)
 
 
 class MetricLoss(nn.Module):
@@ -174,4 +176,4 @@ class MetricLoss(nn.Module):
 def once(weights: torch.Tensor, classes: int) -> torch.Tensor:
     """(C, D) class weights of a model output that ``--accum-freq`` has joined A times over. Each of the A backward passes sees one copy with a
     gradient; their mean passes on a part of 1 / A, so that all passes together give the gradient once."""
-    return weights.view(-1, classes, weights.shape[1]).mean(dim=0)
+    return weights if len(weights) == classes else weights.view(-1, classes, weights.shape[1]).mean(dim=0)
