@@ -168,9 +168,12 @@ class MetricLoss(nn.Module):
         classes = self.classes.to(labels.device)
         place = torch.searchsorted(classes, labels).clamp(max=len(classes) - 1)
         known = classes[place] == labels
-        if not known.any():
+        labelled = int(known.sum())
+        if not labelled:
             return 0 * (embeddings.sum() + weights.sum())
-        return torch.func.functional_call(self.loss, {"W": once(weights, len(classes)).T}, (embeddings[known], place[known]))
+        if labelled < len(known):
+            embeddings, place = embeddings[known], place[known]
+        return torch.func.functional_call(self.loss, {"W": once(weights, len(classes)).T}, (embeddings, place))
 
 
 def once(weights: torch.Tensor, classes: int) -> torch.Tensor:
