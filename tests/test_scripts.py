@@ -1,4 +1,4 @@
-"""scripts/replicate_clippings.sh: the seven rows, and command lines that lack something."""
+"""scripts/replicate_clippings.sh and scripts/demo_labels.sh, and command lines that lack something."""
 
 import csv
 
@@ -38,3 +38,15 @@ def test_what_is_missing_is_told(news):
     assert done.returncode == 2 and "--supervised" in done.stderr
     done = run("bash", "scripts/replicate_clippings.sh", "nowhere.csv", "--model", "m", "--selfsup", "a", "--supervised", "b")
     assert done.returncode == 2 and "no such file" in done.stderr
+
+
+@pytest.mark.slow  # some minutes
+def test_the_demonstration_of_losses(tmp_path):
+    """scripts/demo_labels.sh --small from the first command to its pages, and again without work."""
+    command = ("bash", "scripts/demo_labels.sh", "--small", "--seeds", "1", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data"))
+    done = run(*command, timeout=1800)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| ")} >= {"start", "arcface", "supcon"}
+    assert (tmp_path / "runs/losses/comparison.html").is_file() and list((tmp_path / "runs").glob("linked-*/clusters.html"))
+    again = run(*command, timeout=600)
+    assert again.returncode == 0 and "training" not in again.stderr.replace("training pictures", "")
