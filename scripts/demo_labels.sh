@@ -77,4 +77,21 @@ for weights in start "losses/runs/$best"; do
     $python -m tools.link "${table[@]}" --model $model --pretrained "$checkpoint" --opt-im-wt --out "$out/linked-$(basename "$weights")" \
         --html "$out/linked-$(basename "$weights")/clusters.html"
 done
-printf '\n%s\n' "Pages: $out/losses/comparison.html, $out/linked-$best/clusters.html" >&2
+$python - "$data" "$out" << 'PYTHON'
+import json
+import sys
+from pathlib import Path
+
+data, out = map(Path, sys.argv[1:])
+read = lambda path: json.loads(path.read_text())
+made = read(data / "pictures/manifest.json")
+linked = {"texts (Jaccard)": read(out / "jaccard/jaccard.json")["test"]["ari"]}
+weights = {}
+for folder in sorted(out.glob("linked-*")):
+    found = read(folder / "linkage.json")
+    name = folder.name.removeprefix("linked-")
+    linked[name], weights[name] = found["test"]["ari"], found["image_weight"]
+summary = {"pictures": made["pictures"], "classes": made["classes"], "linked_test_ari": linked, "image_weight": weights}
+(out / "summary.json").write_text(json.dumps({**summary, **read(out / "losses/comparison.json")}, indent=1) + "\n")
+PYTHON
+printf '\n%s\n' "Pages: $out/losses/comparison.html, $out/linked-$best/clusters.html; figures: $out/summary.json" >&2

@@ -7,10 +7,11 @@
 # --preset clippings-supcon, from there on. Thresholds (and the image's weight in the multimodal rows) are chosen on 40 % of the labels, and what is
 # printed comes from the others. The published figures are on data that is not public.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+self=$here/scripts/${BASH_SOURCE[0]##*/}
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
-data=${1:-} model= selfsup= supervised= out=runs/clippings
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$self"; }
+data=${1:-} model= selfsup= supervised= out=$here/runs/clippings
 case $data in -h | --help) usage; exit 0 ;; "" | --*) usage >&2; exit 2 ;; esac
 shift
 while [ $# -gt 0 ]; do
@@ -25,9 +26,8 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$model" ] && [ -n "$selfsup" ] && [ -n "$supervised" ] || { usage >&2; exit 2; }
 [ -f "$data" ] || { echo "error: no such file: $data" >&2; exit 2; }
-
-bash scripts/setup.sh
-python=.venv/bin/python
+bash "$here/scripts/setup.sh"
+python=$here/.venv/bin/python  # and no other folder: the table's paths may be relative
 columns=(--csv-img-key image_path --csv-caption-key text --csv-label-key label)
 mkdir -p "$out"
 

@@ -43,7 +43,17 @@ def test_what_is_missing_is_told(news):
 @pytest.mark.slow  # some minutes
 def test_the_demonstration_of_losses(tmp_path):
     """scripts/demo_labels.sh --small from the first command to its pages, and again without work."""
-    command = ("bash", "scripts/demo_labels.sh", "--small", "--seeds", "1", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data"))
+    command = (
+        "bash",
+        "scripts/demo_labels.sh",
+        "--small",
+        "--seeds",
+        "1",
+        "--out",
+        str(tmp_path / "runs"),
+        "--data",
+        str(tmp_path / "data"),
+    )
     done = run(*command, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     assert {row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| ")} >= {"start", "arcface", "supcon"}

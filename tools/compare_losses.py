@@ -1,6 +1,6 @@
 """Trains one start model with several losses, on the same data, batches and steps, and says which retrieves best.
 
-    python -m tools.compare_losses pictures --model RN50 --pretrained openai --out compared
+    python -m tools.compare_losses pictures --model RN50-quickgelu --pretrained openai --out compared
     python -m tools.compare_losses data.csv --csv-label-key label --losses arcface,triplet,clip_ce,contrastive,supcon --seeds 3 --lr 1e-5 1e-4 \\
         --model ViT-B-32 --pretrained start.pt --out compared -- --precision amp --freeze-backbone
 
@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 
+import torch
+
 from formats.arguments import add_data_flags
 from formats.atomic import write_json, write_text
-from formats.errors import Exit, run_command, usage, whole_number
+from formats.errors import Exit, UserError, run_command, usage, whole_number
 from tools.comparing.measure import Measured, measure
 from tools.comparing.parts import Parts, find_parts
 from tools.comparing.runs import START, Budget, Plan, curve, is_done, train
@@ -59,7 +62,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         "--flags", action="append", default=[], metavar="LOSS:FLAGS", help="more flags for one loss, such as 'arcface:--head-lr 0.01'"
     )
     parser.add_argument("--processes", type=whole_number(1), default=1, help="of each run, on this machine")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_data_flags(parser)
     args = parser.parse_args(ours)
     args.more = tuple(more)
@@ -67,6 +70,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     args.flags = {name.strip().replace("-", "_"): tuple(shlex.split(flags)) for name, _, flags in own}
     args.losses = list(dict.fromkeys(name.strip().replace("-", "_") for name in args.losses.split(",") if name.strip()))
     unknown = [name for name in args.losses if name not in (*LOSSES, *METRIC)] + [name for name in args.flags if name not in args.losses]
+    if "helip" in args.losses:
+        raise usage("helip needs hard-pair batches, and these are of classes", fix="--losses without it")
     if unknown or not args.losses:
         raise usage(f"no loss is called {unknown[0] if unknown else '(nothing)'}", fix=f"of {', '.join((*LOSSES, *METRIC))}")
     if args.steps % args.epochs:
@@ -88,10 +93,18 @@ def main(argv: list[str] | None = None) -> int:
         "caption_key": args.csv_caption_key,
         "group_key": args.csv_group_key,
     }
-    parts = find_parts(args.data, args.out, {**keys, "unlabelled": args.unlabelled}, by=args.split_by)
+    args.out = args.out.absolute()  # runs start in another folder
+    args.pretrained = os.path.abspath(args.pretrained) if os.path.exists(args.pretrained) else args.pretrained
+    parts = find_parts(
+        os.path.abspath(args.data) if os.path.exists(args.data) else args.data,
+        args.out,
+        {**keys, "unlabelled": args.unlabelled},
+        by=args.split_by,
+    )
     budget = Budget(
         *(args.model, args.pretrained, args.steps, args.epochs, args.batch_size, args.m_per_class, args.choose_by, args.processes),
         *(args.device, args.more),
+        tuple(parts.open(name).fingerprint for name in ("train", "validation", "test")),
     )
     rates, plans = _train_all(args, parts, budget)
     measured = {START: [_measured(args, parts, args.pretrained, START)]}
@@ -107,13 +120,28 @@ def _train_all(args: argparse.Namespace, parts: Parts, budget: Budget) -> tuple[
     """The rate that validation data chooses for each loss, and the runs at that rate, one for each seed; makes those that are missing."""
     rates, plans = {}, {}
     for loss in args.losses:
-        tried = {rate: _made(Plan(loss, rate, 0, args.out), parts, budget) for rate in args.lr}
-        rates[loss] = max(tried, key=lambda rate: _best(tried[rate], budget.metric))
-        plans[loss] = [
-            tried[rates[loss]],
-            *(_made(Plan(loss, rates[loss], seed, args.out), parts, budget) for seed in range(1, args.seeds)),
-        ]
+        own = args.flags.get(loss, ())
+        tried = _tried([Plan(loss, rate, 0, args.out, own) for rate in args.lr], parts, budget)
+        best = max(tried, key=lambda plan: _best(plan, budget.metric))
+        rates[loss] = best.rate
+        plans[loss] = [best, *(_made(Plan(loss, best.rate, seed, args.out, own), parts, budget) for seed in range(1, args.seeds))]
     return rates, plans
+
+
+def _tried(plans: list[Plan], parts: Parts, budget: Budget) -> list[Plan]:
+    """The runs that came to an end; a rate with which the loss is not finite is out, unless no other is left."""
+    done, failure = [], None
+    for plan in plans:
+        try:
+            done.append(_made(plan, parts, budget))
+        except UserError as error:
+            if error.code != Exit.NON_FINITE:
+                raise
+            failure = error
+            print(f"{plan.name}: not finite, left out", file=sys.stderr)
+    if failure is not None and not done:
+        raise failure
+    return done
 
 
 def _made(plan: Plan, parts: Parts, budget: Budget) -> Plan:
@@ -138,7 +166,7 @@ def _best_epoch(plan: Plan, metric: str) -> int:
 def _measured(args: argparse.Namespace, parts: Parts, weights: str, name: str) -> Measured:
     """Test numbers of a checkpoint, kept in OUT/measured; the start model's, too."""
     place = args.out / f"measured/{name}.npz"
-    if not place.is_file():
+    if not place.is_file() or name == START:  # little work, and nothing else says what it was made of
         query = parts.open("query") if parts.query else None
         measure(args.model, weights, parts.open("validation"), parts.open("test"), query, device=args.device).save(place)
     return Measured.load(place)

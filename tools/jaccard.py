@@ -67,7 +67,9 @@ def sources_of(samples: Samples, pattern: str | None) -> np.ndarray:
         raise usage(f"no regular expression: {error}", where=f"--same-source {pattern}") from None
     if not expression.groups:
         raise usage(
-            "the pattern has no group", where=f"--same-source {pattern}", fix="such as '_(.*)': what stands after the first underscore"
+            "the pattern has no group",
+            where=f"--same-source {pattern}",
+            fix="such as '[^/_]*_([^/]*)$': what stands after a file name's first underscore",
         )
     found = [expression.search(key) for key in samples.keys]
     if None in found:

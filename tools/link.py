@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from formats.arguments import add_data_flags, open_named
 from formats.atomic import write_json, write_text
@@ -51,7 +52,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--pretrained", "--checkpoints", "--checkpoint_path", "--checkpoint", help="its weights; a glob tries all and takes the best"
     )
-    group.add_argument("--device", default="cpu")
+    group.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_data_flags(group)
 
 

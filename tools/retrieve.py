@@ -1,7 +1,7 @@
 """Finds for each query picture the nearest pictures of a gallery.
 
     python -m tools.retrieve --query test/query --gallery test/gallery --model ViT-B-32 --pretrained epoch_5.pt --out found
-    python -m tools.retrieve --query val.csv --gallery gallery.csv --csv-label-key label --model RN50 --pretrained openai --out found --metric euclidean
+    python -m tools.retrieve --query val.csv --gallery gallery.csv --csv-label-key label --model RN50-quickgelu --pretrained openai --out found --metric euclidean
 
 Query and gallery are folders of pictures (class folders are labels), CSVs or shards. Writes OUT/retrieved.json, {query: [gallery names]}, best
 first; with ``--groupname`` OUT/submission.json, the body that the challenge's server takes; with labels on both sides OUT/retrieval.json.
@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from evaluation.gallery import SCORE_WEIGHTS, gallery_metrics
 from evaluation.neighbours import nearest
@@ -49,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
     parser.add_argument("--workers", type=whole_number(0), default=2)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_data_flags(parser)
     args = parser.parse_args(argv)
     if args.model is None:

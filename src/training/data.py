@@ -279,6 +279,9 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
 def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler, num_batches: int) -> None:
     if args.rank:
         return
+    steps = num_batches // args.accum_freq * args.epochs
+    if args.lr_scheduler != "const" and args.warmup >= steps:
+        logging.warning(f"--warmup {args.warmup} is longer than the run's {steps} steps: the learning rate never gets to {args.lr}.")
     if samples.rejected:
         logging.info(f"Rows that no batch may use: {dict(sorted(Counter(samples.rejected.values()).items()))}.")
     targets, partners = sampler.targets_per_batch, sampler.global_batch_size - sampler.targets_per_batch

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from formats.errors import usage
+from formats.errors import mismatch, usage
 from towers.load import HEAD
 
 HEAD_PARTS = (
@@ -74,6 +74,10 @@ def freeze(model: nn.Module, args: argparse.Namespace) -> None:
         keep_statistics(model)
     if args.freeze_epochs is None:
         return
+    if scale_only:
+        logging.warning(
+            f"For {args.freeze_epochs} epochs nothing but the temperature is trained: there is no head with layers, and all else is frozen."
+        )
     frozen = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
     model.thaw = Thaw(frozen, args.freeze_epochs)
     for parameter in model.parameters():
@@ -127,6 +131,15 @@ def head_groups(optimizer: Optimizer, model: nn.Module, args: argparse.Namespace
 
         return set_rates
 
+    def check_groups(_: Optimizer, stored: dict[str, Any]) -> None:
+        if len(stored["param_groups"]) != len(groups):
+            raise mismatch(
+                "the run that is resumed had no --head-lr",
+                where=str(args.resume),
+                fix="leave --head-lr out, or --pretrained instead of --resume",
+            )
+
+    optimizer.register_load_state_dict_pre_hook(check_groups)
     optimizer.register_step_pre_hook(scale(args.head_lr / args.lr))
     optimizer.register_step_post_hook(scale(args.lr / args.head_lr))
     return optimizer

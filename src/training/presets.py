@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from training.presets_miniclip import PRESETS_MINICLIP
 
-_CLIPPINGS = ("--batch-size", "153", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6")
+_CLIPPINGS = ("--batch-size", "153", "--warmup", "0", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6")
 _POOLED = (*_CLIPPINGS, "--embed", "pooled", "--im-wt", "0.3", "--batching", "m-per-class", "--m-per-class", "3", "--lr", "5e-9")
-_COMPARISON = ("--lr", "1e-4", "--wd", "1e-4")
+_COMPARISON = ("--lr", "1e-4", "--wd", "1e-4", "--warmup", "0")
 _TWO_OF_A_CLASS = (*_COMPARISON, "--embed", "image", "--batching", "m-per-class", "--m-per-class", "2")
 PRESETS: dict[str, tuple[str, ...]] = {
-    "clippings-pretrain": (*_CLIPPINGS, "--loss-fn", "clip_ce", "--lr", "5e-6"),
+    "clippings-pretrain": (*_CLIPPINGS, "--loss-fn", "clip_ce", "--batching", "random", "--lr", "5e-6"),
     "clippings-supcon": (*_POOLED, "--loss-fn", "supcon", "--metric-temperature", "0.1"),
     "clippings-contrastive": (*_POOLED, "--loss-fn", "contrastive", "--metric-margin", "0", "--metric-negative-margin", "0.5"),
     "lc-arcface": (
@@ -24,7 +24,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
         *("--freeze-backbone", "--projection", "1024", "--head-dropout", "0"),
     ),
     "lc-clip": (
-        *("--loss-fn", "clip_ce", "--lr", "1e-6", "--head-lr", "1e-4", "--wd", "1e-4", "--beta2", "0.98", "--eps", "1e-6"),
+        *("--loss-fn", "clip_ce", "--lr", "1e-6", "--head-lr", "1e-4", "--wd", "1e-4", "--warmup", "0", "--beta2", "0.98", "--eps", "1e-6"),
         *("--grad-clip-norm", "1.0", "--freeze-backbone", "--batch-size", "64", "--epochs", "21"),
     ),
     "lc-contrastive": (

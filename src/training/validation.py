@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ class Progress:
 
 
 def progress(args: argparse.Namespace, completed: int | None = None) -> Progress | None:
-    """Reads a run's ``results.jsonl``; ``None`` before anything was measured. A repeated epoch counts by its last line.
+    """Reads a run's ``results.jsonl``; ``None`` before anything was measured. A repeated epoch counts by its last line; a line that a kill cut off, and
+    a metric that is no number, do not count.
 
     Args:
         completed: epochs after it are not looked at: they are of a run that died after measuring and before saving.
@@ -104,8 +106,11 @@ def progress(args: argparse.Namespace, completed: int | None = None) -> Progress
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     measured: dict[int, float] = {}
     for line in lines:
-        entry: dict[str, Any] = json.loads(line)
-        if args.save_best in entry and (completed is None or entry["epoch"] <= completed):
+        try:
+            entry: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        if math.isfinite(entry.get(args.save_best, math.nan)) and (completed is None or entry["epoch"] <= completed):
             measured[entry["epoch"]] = entry[args.save_best]
     if not measured:
         return None

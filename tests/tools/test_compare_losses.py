@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on(pictures, tmp_path):
         assert compare_losses.main(argv(pictures, tmp_path / name, "--losses", "supcon")) == 0
         folder = tmp_path / name / "runs/supcon-lr0.001-seed0"
         if name == "cut":
-            (folder / "done.json").unlink()
+            (folder / "done").unlink()
             shutil.rmtree(folder / "checkpoints")
             shutil.rmtree(tmp_path / "cut/measured")
             assert compare_losses.main(argv(pictures, tmp_path / "cut", "--losses", "supcon")) == 0
@@ -149,12 +149,29 @@ def test_a_table_is_split_once_and_other_data_is_refused(pictures, tmp_path):
         (("--losses", ","), "no loss is called"),
         (("--steps", "5"), "--steps 4"),
         (("--batch-size", "15"), "whole groups of 2"),
+        (("--losses", "helip"), "hard-pair batches"),
+        (("--flags", "triplet:--head-lr 1"), "no loss is called triplet"),
     ],
 )
 def test_wrong_command_lines(pictures, tmp_path, more, says):
     with pytest.raises(UserError, match=says) as error:
         compare_losses.main(argv(pictures, tmp_path, *more))
     assert error.value.code == 2
+
+
+def test_flags_of_one_loss_reach_its_runs_alone(pictures, tmp_path):
+    more = ("--losses", "triplet,supcon", "--flags", "triplet:--head-lr 0.5 --projection 8")
+    assert compare_losses.main(argv(pictures, tmp_path, *more)) == 0
+    said = {name: (tmp_path / f"runs/{name}-lr0.001-seed0/params.txt").read_text() for name in ("triplet", "supcon")}
+    assert "head_lr: 0.5" in said["triplet"] and "projection: 8" in said["triplet"]
+    assert "head_lr: None" in said["supcon"] and "projection: 0" in said["supcon"]
+    assert Measured.load(tmp_path / "measured/triplet-lr0.001-seed0.npz").numbers()["mAP"] > 0
+
+
+def test_a_rate_that_diverges_is_out(pictures, tmp_path, capsys):
+    assert compare_losses.main(argv(pictures, tmp_path, "--losses", "clip_ce", "--lr", "1e30", "1e-3")) == 0
+    assert "clip_ce-lr1e+30-seed0: not finite, left out" in capsys.readouterr().err
+    assert json.loads((tmp_path / "comparison.json").read_text())["losses"][0]["rate"] in (None, 1e-3)
 
 
 def test_a_run_that_fails_is_told_with_its_words(pictures, tmp_path):

@@ -43,6 +43,12 @@ def test_progress_is_read_from_what_was_written(tmp_path):
     assert progress(args) == Progress(1, 3, 1)  # of a repeated epoch the last line counts; lower is better
 
 
+def test_lines_that_say_nothing_do_not_count(tmp_path):
+    args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
+    (tmp_path / "results.jsonl").write_text('{"epoch": 1, "ari": NaN}\n{"epoch": 2, "ari": 0.25}\n{"epoch": 3, "ari"')
+    assert progress(args) == Progress(2, 0.25, 0)
+
+
 def test_the_best_is_kept(tmp_path):
     import torch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from formats.errors import UserError, mismatch
 from tools.comparing.parts import Parts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+DONE = "done"
 START = "start"
 """The name of the start model among the losses: what no training gives."""
 
@@ -23,7 +25,7 @@ class Budget:
 
     Attributes:
         steps: optimizer steps in all. epochs: how often the validation data is looked at. metric: that the epoch is chosen by.
-        more: further flags of the trainer, for every run.
+        more: further flags of the trainer, for every run. data: fingerprints of the parts.
     """
 
     model: str
@@ -36,6 +38,7 @@ class Budget:
     processes: int
     device: str
     more: tuple[str, ...]
+    data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,14 @@ class Plan:
     @property
     def run(self) -> Path:
         return self.folder / "runs" / self.name
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / f"recipes/{self.name}.json"
+
+    @property
+    def measured(self) -> Path:
+        return self.folder / f"measured/{self.name}.npz"
 
     @property
     def best(self) -> Path:
@@ -87,19 +98,19 @@ def is_done(plan: Plan, budget: Budget) -> bool:
     """Whether the run has gone through all its epochs.
 
     Raises:
-        UserError: exit 4 when it was made with another budget or start.
+        UserError: exit 4 when it was made, or begun, with other settings or data.
     """
-    mark = plan.run / "done.json"
-    if not mark.is_file():
-        return False
-    if json.loads(mark.read_text(encoding="utf-8")) != _recipe(plan, budget):
-        raise mismatch("the run was made with other settings", where=str(plan.run), fix="choose another --out, or delete the run")
-    return True
+    if plan.recipe.is_file() and json.loads(plan.recipe.read_text(encoding="utf-8")) != _recipe(plan, budget):
+        raise mismatch(
+            "the run was made with other settings or data", where=str(plan.recipe), fix=f"another --out, or delete {plan.folder}"
+        )
+    return (plan.run / DONE).is_file()
 
 
 def _recipe(plan: Plan, budget: Budget) -> dict:
     numbers = {name: getattr(budget, name) for name in ("model", "pretrained", "steps", "epochs", "batch_size", "m_per_class", "metric")}
-    return {**numbers, "loss": plan.loss, "rate": plan.rate, "seed": plan.seed, "more": [*budget.more, *plan.more]}
+    own = {"loss": plan.loss, "rate": plan.rate, "seed": plan.seed, "more": [*budget.more, *plan.more]}
+    return {**numbers, **own, "data": list(budget.data)}
 
 
 def train(plan: Plan, parts: Parts, budget: Budget) -> None:
@@ -111,6 +122,8 @@ def train(plan: Plan, parts: Parts, budget: Budget) -> None:
     start = ["bash", "scripts/train_node.sh"] if budget.processes > 1 else [sys.executable, "-m", "training.main"]
     log = plan.folder / f"logs/{plan.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
+    write_json(plan.recipe, _recipe(plan, budget))
+    plan.measured.unlink(missing_ok=True)
     with open(log, "ab") as file:
         environment = {**_environment(), "PROCESSES": str(budget.processes)}
         done = subprocess.run([*start, *command(plan, parts, budget)], stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
@@ -119,12 +132,10 @@ def train(plan: Plan, parts: Parts, budget: Budget) -> None:
         raise UserError(
             done.returncode, f"the run {plan.name} failed: {(words or ['see its log'])[0].removeprefix('error: ')}", where=str(log)
         )
-    write_json(plan.run / "done.json", _recipe(plan, budget))
+    (plan.run / DONE).touch()
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]))}
 
 

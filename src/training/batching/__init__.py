@@ -78,18 +78,33 @@ def _m_per_class(args: argparse.Namespace, samples: Samples, base: Base, verify:
 def _class_neighbours(args: argparse.Namespace, samples: Samples, base: Base, verify: bool) -> BatchSampler:
     classes, k = compact(samples.groups), args.class_neighbours
     table = open_table(args, samples, verify) if args.hard_dict_dir else None
-    found = _nearest_stored_classes(args, samples, classes, verify) if table is None else classes_of_hard_pairs(table, classes, k)
+    if table is None:
+        found = _nearest_stored_classes(args, samples, classes, base["exclude"], verify)
+    else:
+        found = classes_of_hard_pairs(table, classes, k, exclude=base["exclude"])
     sampler = ClassNeighbourBatchSampler(len(samples), classes, found, m_per_class=args.m_per_class, class_neighbours=k, **base)
     sampler.table = table
     return sampler
 
 
-def _nearest_stored_classes(args: argparse.Namespace, samples: Samples, classes: np.ndarray, verify: bool) -> np.ndarray:
-    """(C, k) nearest classes by stored embeddings of what the loss is about; -1 for classes of which no row was embedded."""
+def _nearest_stored_classes(
+    args: argparse.Namespace, samples: Samples, classes: np.ndarray, exclude: np.ndarray, verify: bool
+) -> np.ndarray:
+    """(C, k) nearest classes by stored embeddings of what the loss is about; -1 for classes of which no usable row was embedded."""
     embeddings = open_stored_embeddings(args.batching_embeddings, samples, verify)
-    sides = {"image": 1.0, "text": 0.0, "pooled": args.im_wt}
-    rows = pooled(np.asarray(embeddings.image), np.asarray(embeddings.text), sides.get(args.embed, 0.5))
-    there, place = np.unique(classes[embeddings.rows], return_inverse=True)
+    usable = ~np.isin(embeddings.rows, exclude)
+    image, text = np.asarray(embeddings.image)[usable], np.asarray(embeddings.text)[usable]
+    if args.embed in ("image", "text"):  # encoders of one half each need not have one width
+        rows = image if args.embed == "image" else text
+    elif image.shape != text.shape:
+        raise usage(
+            "image and text embeddings are of different spaces",
+            where=args.batching_embeddings,
+            fix="--embed image or text, or one CLIP model",
+        )
+    else:
+        rows = pooled(image, text, args.im_wt if args.embed == "pooled" else 0.5)
+    there, place = np.unique(classes[embeddings.rows[usable]], return_inverse=True)
     found = nearest_classes(rows, place, args.class_neighbours)
     neighbours = np.full((int(classes.max()) + 1, args.class_neighbours), -1, np.int64)
     neighbours[there, : found.shape[1]] = there[found]

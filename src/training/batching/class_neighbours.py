@@ -113,17 +113,18 @@ def nearest_classes(rows: np.ndarray, classes: np.ndarray, k: int) -> np.ndarray
     return found[others].reshape(count, -1)
 
 
-def classes_of_hard_pairs(table: HardPairTable, classes: np.ndarray, k: int) -> np.ndarray:
+def classes_of_hard_pairs(table: HardPairTable, classes: np.ndarray, k: int, *, exclude: np.ndarray | None = None) -> np.ndarray:
     """The k classes that stand highest in the hard pairs of each class's rows: by best rank, then how often, then number.
 
     Args:
-        classes: (N,) whole numbers from 0 of the table's rows.
+        classes: (N,) whole numbers from 0 of the table's rows. exclude: rows that are in no batch, and lead to no class.
 
     Returns:
         (C, k) int64, -1 behind shorter lists.
     """
     count, (rows, width) = int(classes.max()) + 1, table.indices.shape
     there = np.asarray(table.indices) >= 0
+    there &= ~np.isin(table.indices, [] if exclude is None else exclude)
     mine = np.repeat(classes, width).reshape(rows, width)[there].astype(np.int64)
     theirs = classes[np.asarray(table.indices)[there]].astype(np.int64)
     rank = np.broadcast_to(np.arange(width), there.shape)[there]

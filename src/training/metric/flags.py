@@ -103,10 +103,17 @@ def class_groups(samples: Samples) -> torch.Tensor:
 
 
 def add_head(model: nn.Module, args: argparse.Namespace, samples: Samples) -> nn.Module:
-    """The model with the head that the options name; its weights are those of ``--pretrained`` where that has such a head."""
+    """The model with the head that the options name; its weights are those of ``--pretrained`` where that has such a head. A fixed ``--im-wt`` is
+    this run's; class weights of other classes start anew."""
     head = make_head(args, samples)
+    own = head.state_dict()
     stored = head_state(checkpoint_weights(args.pretrained)) if is_weights(args.pretrained) else {}
-    if {name: value.shape for name, value in stored.items()} == {name: value.shape for name, value in head.state_dict().items()}:
+    stored |= {"image_weight": own["image_weight"]} if {"image_weight"} <= own.keys() & stored.keys() else {}
+    if "class_ids" in own and not torch.equal(own["class_ids"], stored.get("class_ids", torch.zeros(0))):
+        if stored:
+            logging.warning(f"The class weights of {args.pretrained} are of other classes; these start anew.")
+        stored |= {name: own[name] for name in ("class_ids", "class_weights")} if stored else {}
+    if {name: value.shape for name, value in stored.items()} == {name: value.shape for name, value in own.items()}:
         head.load_state_dict(stored)
     elif stored:
         logging.warning(f"The head of {args.pretrained} is of another shape; this one starts anew.")
@@ -115,7 +122,8 @@ def add_head(model: nn.Module, args: argparse.Namespace, samples: Samples) -> nn
 
 def make_head(args: argparse.Namespace, samples: Samples) -> EmbeddingHead:
     """The head that the options name, with new weights."""
-    return EmbeddingHead(
+    classes = class_groups(samples) if args.loss_fn == "arcface" else torch.zeros(0, dtype=torch.int64)
+    head = EmbeddingHead(
         args.embed,
         feature_width(args.model),
         image_weight=args.im_wt,
@@ -123,8 +131,11 @@ def make_head(args: argparse.Namespace, samples: Samples) -> EmbeddingHead:
         layers=args.mlp_layers,
         dropout=args.head_dropout,
         projection=args.projection,
-        classes=len(class_groups(samples)) if args.loss_fn == "arcface" else 0,
+        classes=len(classes),
     )
+    if len(classes):
+        head.class_ids.copy_(classes)
+    return head
 
 
 def feature_width(model_name: str) -> int:

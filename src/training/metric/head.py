@@ -27,7 +27,7 @@ class EmbeddingHead(nn.Module):
         image_weight: w; ``learned``: it is a parameter, kept in (0, 1) by a sigmoid.
         layers: linear layers of the MLP. dropout: between them, and before the projection.
         projection: numbers that a last linear layer makes of it; 0: there is none.
-        classes: C of ArcFace's class weights (C, embedding width); 0: none.
+        classes: C of ArcFace's class weights (C, embedding width); 0: none. Whose they are is in ``class_ids``, group ids.
 
     Attributes:
         width: numbers of what comes out. options: the arguments, for a checkpoint.
@@ -61,6 +61,7 @@ class EmbeddingHead(nn.Module):
             self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(inside, projection))
         if classes:
             self.class_weights = nn.Parameter(nn.init.xavier_normal_(torch.empty(classes, self.width)))
+            self.register_buffer("class_ids", torch.zeros(classes, dtype=torch.int64))
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """(B, D) unit features of each side -> (B, ``width``) unit rows."""

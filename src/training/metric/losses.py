@@ -155,7 +155,9 @@ class MetricLoss(nn.Module):
     ) -> Any:
         labels = self.world.gather(torch.cat(self._taken).to(embedding.device))
         embeddings = self.world.gather(embedding)
-        loss = self._with_classes(embeddings, labels, class_weights) if self.classes is not None else self._plain(embeddings, labels)
+        with torch.autocast(embedding.device.type, enabled=False):  # distances of near rows are lost in half precision
+            embeddings = embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+            loss = self._with_classes(embeddings, labels, class_weights) if self.classes is not None else self._plain(embeddings, labels)
         unread = image_features.sum() + text_features.sum() + logit_scale + (0 if logit_bias is None else logit_bias)
         loss = loss + 0 * unread  # a gradient of 0 for every parameter, since DDP waits for one
         return {"metric_loss": loss} if output_dict else loss

@@ -12,6 +12,7 @@ from formats.samples import open_samples
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train
 from towers.load import checkpoint_weights
+from training.data import open_training_samples
 from training.main import config_first
 from training.metric.head import load_head
 from training.presets import PRESETS
@@ -172,6 +173,29 @@ def test_hard_pairs_and_labels_together(labelled, tmp_path, flags):
     assert done.returncode == 0, done.stderr
     last = steps(tmp_path, "run")[-1]
     assert float(last["metric_loss"]) > 0 and int(last["mined"]) > 0
+
+
+def test_a_head_that_is_taken_over_is_not_asked_for_what_is_given(labelled, tmp_path):
+    """``--im-wt`` is this run's whatever the start model's was; class weights are of their classes."""
+    from training.metric.flags import add_head
+
+    def head_of(*flags, start=None):
+        start = ("--pretrained", str(start)) if start else ()
+        args = patched("params").parse_args(["--model", "hardpairs-test", *data(labelled), "--batch-size", "8", *flags, *start])
+        samples = open_training_samples(args)
+        return add_head(torch.nn.Linear(1, 1), args, samples).embedding_head
+
+    def saved(head):
+        torch.save({"state_dict": {f"embedding_head.{name}": value for name, value in head.state_dict().items()}}, tmp_path / "a.pt")
+        return tmp_path / "a.pt"
+
+    pooled = ("--loss-fn", "supcon", "--embed", "pooled", "--im-wt")
+    assert head_of(*pooled, "0.3", start=saved(head_of(*pooled, "0.9"))).image_weight.item() == pytest.approx(0.3)
+    arcface = ("--loss-fn", "arcface")
+    head = head_of(*arcface)
+    assert torch.equal(head_of(*arcface, start=saved(head)).class_weights, head.class_weights)
+    head.class_ids += 1
+    assert not torch.equal(head_of(*arcface, start=saved(head)).class_weights, head.class_weights)
 
 
 def test_a_projection_is_what_the_loss_sees_and_is_found_again(labelled, tmp_path):
