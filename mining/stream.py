@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from formats.images import BadImage, decode
 from formats.samples import Samples
+from formats.workers import answer_to_the_parent
 from mining.encoders.base import Encoders
 
 Loaded = tuple[list[int], torch.Tensor | None, Any, dict[int, str]]
@@ -88,6 +89,7 @@ def loading(samples: Samples, encoders: Encoders, batches: Iterable[list[int]], 
         num_workers=workers,
         collate_fn=_same,
         pin_memory=pin_memory,  # type: ignore[arg-type]
+        worker_init_fn=answer_to_the_parent,
     )
 
 

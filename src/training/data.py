@@ -21,6 +21,7 @@ from formats.hard_pairs import HardPairTable
 from formats.images import BadImage, decode
 from formats.rejects import read_rejects
 from formats.samples import Samples, open_samples
+from formats.workers import answer_to_the_parent
 from training.batching import BATCHING
 from training.samplers import ANCHOR, MINED, RANDOM, RESERVE, BatchPlan, BatchSampler
 
@@ -269,6 +270,7 @@ def train_data(args: argparse.Namespace, transform: Callable, tokenizer: Callabl
         collate_fn=_same,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=args.workers > 0,
+        worker_init_fn=answer_to_the_parent,
     )
     loader.num_batches = num_batches
     loader.num_samples = num_batches * args.batch_size * args.world_size
@@ -319,6 +321,7 @@ class EvalData:
 def val_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> EvalData:
     """``--val-data`` through the same reader as the training data, so that shards' members and tables are found alike."""
     samples = open_validation_samples(args)
-    loader = DataLoader(Pairs(samples, transform, tokenizer), batch_size=args.batch_size, num_workers=args.workers)
+    pairs = Pairs(samples, transform, tokenizer)
+    loader = DataLoader(pairs, batch_size=args.batch_size, num_workers=args.workers, worker_init_fn=answer_to_the_parent)
     loader.num_batches, loader.num_samples = len(loader), len(samples) - len(samples.rejected)
     return EvalData(loader)

@@ -21,6 +21,7 @@ from formats.errors import bad_input
 from formats.hard_pairs import HardPairTable, write_table
 from formats.images import BadImage
 from formats.samples import Samples
+from formats.workers import answer_to_the_parent
 from mining.search import Filters, Found, Ranks, Work, search
 from training import upstream
 from training.data import Pairs, remined_table
@@ -50,7 +51,8 @@ def embed(args: argparse.Namespace, model: nn.Module, rows: Dataset) -> Iterator
     model = getattr(model, "module", model).eval()
     device, dtype = torch.device(args.device), get_input_dtype(args.precision)
     autocast = upstream.patched("precision").get_autocast(args.precision, device_type=device.type)
-    loader = DataLoader(rows, batch_size=args.batch_size, num_workers=args.workers, collate_fn=_collate)
+    options = {"batch_size": args.batch_size, "num_workers": args.workers, "worker_init_fn": answer_to_the_parent}
+    loader = DataLoader(rows, collate_fn=_collate, **options)
     for batch in loader:
         if batch is None:
             continue

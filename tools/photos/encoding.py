@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from formats.errors import non_finite
 from formats.images import BadImage
+from formats.workers import answer_to_the_parent
 from mining.encoders import Encoders, ImageEncoder
 from tools.photos.pictures import decode_photo, read_place
 from tools.photos.scan import Place, caption_beside
@@ -59,10 +59,6 @@ def _same(loaded: Loaded) -> Loaded:
     return loaded
 
 
-def _leave_ctrl_c_to_the_parent(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def loading(
     places: list[Place],
     captions: dict[tuple[str, str], str],
@@ -85,7 +81,7 @@ def loading(
             batch_sampler=batches,  # type: ignore[arg-type]
             num_workers=workers if len(batches) > 1 else 0,  # processes cost more than a few pictures do
             collate_fn=_same,
-            worker_init_fn=_leave_ctrl_c_to_the_parent,
+            worker_init_fn=answer_to_the_parent,
         )
     )
 
