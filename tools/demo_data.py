@@ -4,10 +4,11 @@
     python -m tools.demo_data --out data/demo --pairs 2000 --serve         # and serves them until Ctrl-C
     python -m tools.demo_data --out data/scenes --kind scenes --pairs 300  # coloured shapes in relations: seconds
     python -m tools.demo_data --out data/classes --layout classes          # class folders, a query and a gallery folder, news.csv
+    python -m tools.demo_data --out data/photos --layout captions --pairs 210 --views 1   # a small collection with a captions.json
 
 Writes OUT/{train,val,test}.tsv (caption, url, group), OUT/images/ and OUT/manifest.json. The train table also has a few broken
 entries (declared in the manifest), as every real table does. With ``--layout classes`` OUT/{train,validation,test/query,test/gallery} of class folders
-and OUT/news.csv. The same options give the same bytes; finished data is not made again.
+and OUT/news.csv; with ``--layout captions`` OUT/images/ and OUT/captions.json, one or two captions of each photograph. The same options give the same bytes; finished data is not made again.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from pathlib import Path
 from formats.errors import run_command
 from tools.demo.build import UNSERVED_URL, Options, build
 from tools.demo.classes import build_classes
+from tools.demo.collection import build_collection
 from tools.demo.serve import PictureServer, serve_until_stopped
 from tools.demo.tables import SPLITS, move_table
 
+BUILD = {"pairs": build, "classes": build_classes, "captions": build_collection}
 DEFAULT_VIEWS = 8
 DEFAULT_PAIRS = 2000
 
@@ -31,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     vendor = str(arguments.second_vendor) if arguments.second_vendor else None
     options = Options(arguments.kind, arguments.pairs, arguments.views, arguments.seed, vendor, arguments.layout)
-    made = (build_classes if arguments.layout == "classes" else build)(arguments.out, options, force=arguments.force)
+    made = BUILD[arguments.layout](arguments.out, options, force=arguments.force)
     print(f"{arguments.out}: {'made' if made else 'finished already, nothing to do'}", file=sys.stderr)
-    if arguments.layout == "classes":
+    if arguments.layout != "pairs":
         return 0
     if arguments.serve:
         _serve(arguments.out, arguments.port)
@@ -59,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kind", choices=("emoji", "scenes"), default="emoji", help="photographs of stickers, or scenes of coloured shapes"
     )
-    parser.add_argument("--layout", choices=("pairs", "classes"), default="pairs", help="tables of texts and URLs, or class folders")
+    parser.add_argument(
+        "--layout", choices=list(BUILD), default="pairs", help="tables of texts and URLs, class folders, or a captions.json"
+    )
     parser.add_argument("--pairs", type=int, default=DEFAULT_PAIRS, help="image-text pairs to train on (default: %(default)s)")
     parser.add_argument("--views", type=int, default=DEFAULT_VIEWS, help="train photographs per drawing (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="which drawings and photographs (default: %(default)s)")

@@ -23,7 +23,7 @@ from formats.errors import Exit, UserError
 from tests.helpers import listen_to_ctrl_c
 from tools.demo import build as build_module
 from tools.demo import emoji, photograph, scenes
-from tools.demo.build import Options, build
+from tools.demo.build import Options, build, subjects_of
 from tools.demo.serve import PictureServer
 from tools.demo.tables import move_table
 from tools.demo_data import main
@@ -474,3 +474,23 @@ def test_misread_text_is_a_text_and_the_same_each_time() -> None:
     said = [misread("Flag of Curaçao, woman's hat", np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert said[0] == said[1] != said[2] and all(said)
     assert misread(" ", np.random.default_rng(0))
+
+
+# a captioned collection
+
+
+def test_a_collection_has_two_captions_of_each_photograph_and_drawings_that_pairs_leave(tmp_path: Path) -> None:
+    from formats.samples import open_samples
+    from tools.demo.collection import build_collection, in_a_word
+
+    options = scene_options(kind="emoji", pairs=60, views=2, layout="captions")
+    assert build_collection(tmp_path, options) and not build_collection(tmp_path, options)
+    samples = open_samples(tmp_path / "captions.json")
+    assert len(set(samples.images)) == 60 == len(list((tmp_path / "images").glob("*.jpg"))) and 60 < len(samples) <= 120
+    assert all(in_a_word(caption) in samples.captions for caption in samples.captions)
+    others = subjects_of(scene_options(kind="emoji", pairs=1800, views=1))
+    assert len(others) == 1800 and not {subject.concept for subject in others} & {subject.concept for subject in subjects_of(options)}
+    assert main(["--out", str(tmp_path / "b"), "--layout", "captions", "--pairs", "60", "--views", "2", "--kind", "scenes"]) == 0
+    (tmp_path / "images/00000_00.jpg").unlink()
+    with pytest.raises(UserError, match="missing or changed"):
+        build_collection(tmp_path, options)

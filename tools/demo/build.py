@@ -42,7 +42,8 @@ class Options:
         views: train photographs per drawing.
         seed: decides which drawings, scenes and photographs.
         second_vendor: a folder of drawings by another vendor, or none.
-        layout: ``pairs``, tables of texts and URLs; or ``classes``, class folders (``tools.demo.classes``).
+        layout: ``pairs``, tables of texts and URLs; ``classes``, class folders (``tools.demo.classes``); or ``captions``, a small captioned
+            collection of other drawings (``tools.demo.collection``).
     """
 
     kind: str
@@ -103,6 +104,8 @@ def build(folder: Path, options: Options, *, force: bool = False) -> bool:
         return False
     subjects = subjects_of(options)
     clear(folder, options)
+    for split in SPLITS:
+        (folder / "images" / split).mkdir(parents=True)
     tasks = _tasks(folder / "images", subjects, options)
     looks = photograph_all(tasks)
     groups = groups_of([subject.concept for subject in subjects], looks)
@@ -147,8 +150,6 @@ def clear(folder: Path, options: Options) -> None:
             shutil.rmtree(folder / "images")
         for part in ("train", "validation", "test"):  # of class folders
             shutil.rmtree(folder / part, ignore_errors=True)
-        for split in SPLITS:
-            (folder / "images" / split).mkdir(parents=True, exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise bad_input(f"cannot write there: {error.strerror}", where=str(error.filename or folder), fix="choose another --out") from error
 
@@ -163,15 +164,15 @@ def subjects_of(options: Options) -> list[Subject]:
             f"--pairs {options.pairs} with --views {options.views} needs {count} drawings, there are {len(subjects)}",
             fix=f"at most --pairs {len(subjects) * options.views}, or more --views",
         )
-    return _pick(subjects, count, rng)
+    return _pick(subjects, count, rng, last=options.layout == "captions")
 
 
-def _pick(subjects: list[Subject], count: int, rng: np.random.Generator) -> list[Subject]:
-    """Draws whole concepts: of an emoji that two vendors drew, both drawings are taken, as far as ``count`` goes."""
+def _pick(subjects: list[Subject], count: int, rng: np.random.Generator, *, last: bool = False) -> list[Subject]:
+    """Draws whole concepts: of an emoji that two vendors drew, both drawings are taken, as far as ``count`` goes; with ``last`` from the end."""
     concepts = sorted({subject.concept for subject in subjects})
     turn = {concepts[number]: place for place, number in enumerate(rng.permutation(len(concepts)).tolist())}
     order = sorted(range(len(subjects)), key=lambda number: (turn[subjects[number].concept], number))
-    return [subjects[number] for number in sorted(order[:count])]
+    return [subjects[number] for number in sorted(order[-count:] if last else order[:count])]
 
 
 def _scene_subjects(count: int, rng: np.random.Generator) -> list[Subject]:
