@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MiniCLIP's experiment on pictures that anyone can make: 210 captioned photographs, small towers against a fine-tuned model, from nothing to a search page.
 #
-#   bash scripts/demo_photos.sh             210 photographs of stickers, three seeds of each method
+#   bash scripts/demo_photos.sh             210 photographs of 70 stickers, three seeds of each method
 #   bash scripts/demo_photos.sh --small     60 photographs, two epochs, one seed: minutes, for a look at the machinery
 #   bash scripts/demo_photos.sh --seeds 1   fewer runs of each method (default 3)
 #
@@ -40,7 +40,7 @@ else
 fi
 
 say "demo_data: a collection, and class folders of other stickers"
-$python -m tools.demo_data --layout captions --out "$data/collection" --pairs $photographs --views 1
+$python -m tools.demo_data --layout captions --out "$data/collection" --pairs $photographs --views 3
 $python -m tools.demo_data --layout classes --out "$data/others" --pairs $others --views 8
 
 train() {  # NAME FLAGS...

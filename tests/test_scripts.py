@@ -1,6 +1,7 @@
-"""scripts/replicate_clippings.sh and scripts/demo_labels.sh, and command lines that lack something."""
+"""scripts/replicate_clippings.sh, scripts/demo_labels.sh and scripts/demo_photos.sh, and command lines that lack something."""
 
 import csv
+import json
 
 import pytest
 
@@ -60,3 +61,18 @@ def test_the_demonstration_of_losses(tmp_path):
     assert (tmp_path / "runs/losses/comparison.html").is_file() and list((tmp_path / "runs").glob("linked-*/clusters.html"))
     again = run(*command, timeout=600)
     assert again.returncode == 0 and "training" not in again.stderr.replace("training pictures", "")
+
+
+@pytest.mark.slow  # a minute or two
+def test_the_demonstration_of_a_collection(tmp_path):
+    """scripts/demo_photos.sh --small from the first command to an index, and again without training."""
+    command = ("bash", "scripts/demo_photos.sh", "--small", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data"))
+    done = run(*command, timeout=1800)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert set(json.loads((tmp_path / "runs/results/comparison.json").read_text())["methods"]) == {"start", "lstm", "transformer", "tuned"}
+    assert (tmp_path / "runs/index/manifest.json").is_file() and (tmp_path / "runs/results/metrics_lstm.json").is_file()
+    assert {path.name.rpartition("_")[0] for path in (tmp_path / "runs/results").glob("*_tuned.png")} == {
+        *("training_curves", "retrieval_results", "similarity_heatmap", "embedding_space")
+    }
+    again = run(*command, timeout=600)
+    assert again.returncode == 0 and "[train" not in again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -59,13 +60,13 @@ def _task(number: int, subject: Subject, images: Path, options: Options) -> Task
 
 
 def in_a_word(caption: str) -> str:
-    """What a caption says most generally: its last word, or its first before an "of". Many things share it.
+    """What a caption says most generally: its last word, or the last before "of", "with" or "in". Many things share it.
 
     Example:
-        >>> in_a_word("grinning cat"), in_a_word("flag of Chile")
-        ('cat', 'flag')
+        >>> in_a_word("grinning cat"), in_a_word("cat with tears of joy")
+        ('cat', 'cat')
     """
-    return caption.partition(" of ")[0].split()[-1]
+    return re.split(" (?:of|with|in) ", caption)[0].split()[-1]
 
 
 def _manifest(folder: Path, options: Options, entries: list[dict[str, str]]) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -165,7 +166,8 @@ def _print_paths(found: list, args: argparse.Namespace) -> None:
         print("--preview is for a terminal; only paths are printed", file=sys.stderr)
     for place, hit in found:
         if args.preview and seen:
-            print(terminal.picture_text(decode_photo(read_place(place)), terminal.kind(os.environ)))
+            with contextlib.suppress(BadImage, OSError):  # overwritten since it was indexed: its path is still printed
+                print(terminal.picture_text(decode_photo(read_place(place)), terminal.kind(os.environ)))
         path = terminal.shown_path(path_text(place)) if seen else path_text(place)
         print(f"{hit.similarity:.4f}\t{path}" if args.scores else path, end="\0" if args.null else "\n")
 
