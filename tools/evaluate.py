@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -116,6 +117,9 @@ def _retrieval(args: argparse.Namespace, samples: Samples, table: HardPairTable 
     write_drawn(args.out, drawn(samples, embedded))
     write_results(args.out, record, arrays, protocol=args.protocol)
     register(args.out.parent / "run_registry.csv", record)
+    if embedded.rejected:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(embedded.rejected.values()).items()))
+        print(f"{len(embedded.rejected)} of {len(samples)} rows are left out: {reasons}", file=sys.stderr)
     print(json.dumps(metrics))
     if args.baselines or args.protocol != "ours":
         print(tables(record, args.protocol), file=sys.stderr)

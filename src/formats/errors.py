@@ -104,8 +104,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     code, message = _outcome(main)
     sys.stdout.flush()
     if code:
-        _write_status(code, message)
-        print(message, file=sys.stderr, flush=True)
+        _write_status(code, message or f"error: stopped with code {code}")
+        if message:
+            print(message, file=sys.stderr, flush=True)
     sys.exit(int(code))
 
 
@@ -120,7 +121,7 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
     except SystemExit as stop:
         if isinstance(stop.code, str):
             return Exit.UNEXPECTED, stop.code
-        return int(stop.code or 0), f"error: stopped with code {stop.code}"
+        return int(stop.code or 0), ""  # argparse has said it
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left (``| head``); nothing is wrong
         return Exit.OK, ""

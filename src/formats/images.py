@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+HEIC_REASON = "heic_without_pillow_heif"
+HEIC_HELP = "pip install pillow-heif"
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MAX_PIXELS = 64_000_000
 """Larger images are refused from their header, before any decoding (a 600 kB PNG can hold 200 megapixels)."""
 
@@ -19,16 +23,26 @@ be 224 x 1,120,000: 750 MB."""
 
 class BadImage(ValueError):
     """An image that cannot be used; its text is the reason: ``empty_image``, ``not_an_image``, ``truncated_image``, ``too_many_pixels``,
-    ``too_narrow``."""
+    ``too_narrow``, ``heic_without_pillow_heif``."""
 
 
-def decode(data: bytes, *, formats: tuple[str, ...] = FORMATS, for_side: int | None = None) -> Image.Image:
-    """Decodes image bytes to an RGB image.
+@cache
+def can_read_heic() -> bool:
+    """Whether pillow-heif is installed; it is registered with Pillow then."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
+    """Decodes image bytes to an RGB image: JPEG, PNG, WebP, GIF, BMP, TIFF, and HEIC where pillow-heif is installed.
 
     The first frame, turned upright by its EXIF orientation, transparency over white; metadata is dropped.
 
     Args:
-        formats: names of Pillow's readers that may look at the bytes.
         for_side: for display only: a JPEG is decoded at a half, a quarter or an eighth of its size where that leaves so many pixels a side,
             several times as fast.
 
@@ -37,6 +51,11 @@ def decode(data: bytes, *, formats: tuple[str, ...] = FORMATS, for_side: int | N
     """
     if not data:
         raise BadImage("empty_image")
+    formats = FORMATS
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        if not can_read_heic():
+            raise BadImage(HEIC_REASON)
+        formats = ("HEIF",)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # broken metadata is no matter; too many pixels are checked below
         try:

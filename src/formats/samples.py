@@ -22,7 +22,7 @@ from formats.strings import PackedStrings
 
 SEPARATORS = {"\t": "tab", ",": ",", ";": ";", "|": "|"}
 MAX_OPEN_TARS = 256
-FOLDER_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+FOLDER_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "heic", "heif")
 
 
 class Samples:
@@ -368,14 +368,20 @@ def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) 
         names = [str(entry["file_name"]) for entry in entries]
         captions = [str(entry["caption"] or "").strip() for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
-        raise bad_input(f"not a list of {{file_name, caption}}: {error!r}", where=str(path)) from None
+        why = f"not JSON: {error}" if isinstance(error, ValueError) else "an entry lacks one of the two, or it is no list"
+        raise bad_input(
+            "not captions as MiniCLIP has them", where=str(path), why=why, fix='[{"file_name": "a.jpg", "caption": "a red box"}, ...]'
+        ) from None
     root = place(image_root) if image_root else next(p for p in (path.parent / "images", path.parent) if p.is_dir())
+    if image_root and not root.is_dir():
+        raise usage("no such folder of images", where=str(image_root), fix="check the path of --image-root")
     unsafe = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
     if unsafe:
         raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")
     empty = PackedStrings.pack("" for _ in names)
     keys = PackedStrings.pack(f"{name}#{i}" for i, name in enumerate(names))
-    files, missing = _table_images([str(root / name) for name in names]), [False] * len(names)
+    files = _table_images([str(root / name) for name in names])
+    gone = set() if is_url(str(root)) else {name for name in set(names) if ".tar/" not in name and not (root / name).is_file()}
     return Samples(
         str(path),
         keys=keys,
@@ -385,5 +391,5 @@ def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) 
         groups=None,
         image_names=names,
         files=files,
-        missing=missing,
+        missing=[name in gone for name in names],
     )

@@ -121,8 +121,9 @@ def split_into(
         "seed": seed,
         "near_duplicates": duplicates or {},
     }
-    if (folder / NAME).is_file():
-        return Split(folder, _same_split(folder, recipe), is_new=False)
+    there = _same_split(folder, recipe) if (folder / NAME).is_file() else None
+    if there is not None and all(there.get(key) == recipe[key] for key in ("source", "image_root")):
+        return Split(folder, there, is_new=False)  # else the pictures were moved, and the tables get their new paths
     numbers, first = image_numbers(samples)
     parts = part_of_images(len(first), seed=seed, groups=groups)
     counts = {part: int((parts == i).sum()) for i, part in enumerate(PARTS)}
@@ -135,7 +136,7 @@ def split_into(
     write_json(folder / "split.json", {part: [names[row] for row in first[parts == i]] for i, part in enumerate(PARTS)})
     captions = {part: int((parts[numbers] == i).sum()) for i, part in enumerate(PARTS)}
     files = ("split.json", *(f"{part}.csv" for part in PARTS))
-    return Split(folder, write_manifest(folder, {**recipe, "images": counts, "captions": captions}, files), is_new=True)
+    return Split(folder, write_manifest(folder, {**recipe, "images": counts, "captions": captions}, files), is_new=there is None)
 
 
 def open_split(folder: str | os.PathLike[str]) -> Split:

@@ -234,11 +234,11 @@ WEIGHTS_ERRORS = (RuntimeError, AssertionError, KeyError)
 
 def weights_error(error: Exception, model_name: str, pretrained: str | None) -> UserError:
     """OpenCLIP's error on creating a model, in our words."""
-    reason = str(error).splitlines()[-1].strip()
+    reason = str(error).splitlines()[-1].strip()[:200]
     if ":" not in model_name and open_clip.get_model_config(model_name) is None:
         return usage(f"unknown model {model_name!r}", fix="python -c 'import open_clip; print(open_clip.list_models())'")
     if is_weights(pretrained):
-        return mismatch(f"the checkpoint is not of {model_name}: {reason}", where=pretrained, fix="give its own --model")
+        return mismatch(f"the checkpoint is not of {model_name}: {reason}", where=pretrained, fix="--model: the name it was trained with")
     return bad_input(f"the model cannot be made: {reason}", where=str(pretrained))
 
 

@@ -29,5 +29,8 @@ class PlainWordTokenizer(WordTokenizer):
         tensor([[1, 4, 5, 0]])
     """
 
+    def _split(self, text: str) -> list[str]:
+        return split_plain_words(text)
+
     def _encode(self, text: str, length: int) -> list[int]:
-        return [self.ids.get(word, UNKNOWN) for word in split_plain_words(text)[:length]]
+        return [self.ids.get(word, UNKNOWN) for word in self._split(text)[:length]]

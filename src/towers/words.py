@@ -56,6 +56,13 @@ class WordTokenizer:
             tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
         return tokens
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a caption that the model has never read."""
+        return [word for word in self._split(text) if word not in self.ids]
+
+    def _split(self, text: str) -> list[str]:
+        return split_words(text)
+
     def _encode(self, text: str, length: int) -> list[int]:
         """At most ``length`` ids of a caption."""
-        return [START, *(self.ids.get(word, UNKNOWN) for word in split_words(text)[: length - 2]), END]
+        return [START, *(self.ids.get(word, UNKNOWN) for word in self._split(text)[: length - 2]), END]

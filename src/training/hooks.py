@@ -149,6 +149,10 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
     return open_clip.create_loss(args) if args.batching is None else RunLoss(args)
 
 
+TOLD = 10
+"""Unreadable images that are told by name."""
+
+
 class RunLoss(nn.Module):
     """Our loss together with the run's counts of what was seen."""
 
@@ -160,8 +164,9 @@ class RunLoss(nn.Module):
         self.stored = duplicate_source(args, samples)
         self.max_bad_fraction = args.max_bad_fraction
         self.world_size = args.world_size
+        self.samples = samples
         self.counts: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
+        self.unreadable: dict[str, str] = {}
 
     def take(self, batch: our_data.Batch) -> None:
         """Notes a batch; stops the run when too many images could not be read."""
@@ -173,12 +178,21 @@ class RunLoss(nn.Module):
         for name, role in (("targets", ANCHOR), ("mined", MINED), ("random", RANDOM), ("reserves", RESERVE)):
             self.counts[name] += int((batch.roles == role).sum())
         self.counts["unreadable"] += len(batch.unreadable)
-        self.reasons.update(reason for _, reason in batch.unreadable)
-        seen = sum(self.counts[name] for name in ("targets", "mined", "random"))
-        if batch.unreadable and self.counts["unreadable"] > max(self.max_bad_fraction * seen, len(batch.rows) // 16):
+        if batch.unreadable:
+            self._note_unreadable(batch)
+
+    def _note_unreadable(self, batch: our_data.Batch) -> None:
+        """Each image counts once, however many captions and epochs ask for it: one broken photograph does not end a run of 50 epochs."""
+        for row, reason in batch.unreadable:
+            path = self.samples.image_place(row)
+            if path not in self.unreadable and len(self.unreadable) < TOLD:
+                logging.warning(f"Left out: {path} ({reason}).")
+            self.unreadable[path] = reason
+        seen = min(sum(self.counts[name] for name in ("targets", "mined", "random", "reserves")), len(self.samples))
+        if len(self.unreadable) > max(self.max_bad_fraction * seen, len(batch.rows) // 16):
             raise bad_input(
-                f"{self.counts['unreadable']} of {seen} images could not be read: {dict(self.reasons)}",
-                where=f"rows {[row for row, _ in batch.unreadable[:10]]}",
+                f"{len(self.unreadable)} images of {seen} rows could not be read: {dict(Counter(self.unreadable.values()))}",
+                where=", ".join(list(self.unreadable)[:TOLD]),
                 fix="check the data, or allow more with --max-bad-fraction",
             )
 

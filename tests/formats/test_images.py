@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from formats import images
 from formats.images import BadImage, decode
 from tests.helpers import picture
 
@@ -51,6 +52,21 @@ def test_modes_become_rgb(mode):
 def test_sixteen_bits_are_scaled_not_clipped():
     image = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
     assert np.asarray(decode(encoded(image)))[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_a_scan_is_a_picture():
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert (np.asarray(decode(encoded(Image.fromarray(pixels), "TIFF", compression="tiff_lzw"))) == pixels).all()
+
+
+def test_a_telephones_picture_is_read_where_its_library_is(monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 64), (200, 30, 30))).save(buffer, quality=90)
+    assert np.abs(np.asarray(decode(buffer.getvalue()), int) - (200, 30, 30)).max() < 12
+    monkeypatch.setattr(images, "can_read_heic", lambda: False)
+    with pytest.raises(BadImage, match="heic_without_pillow_heif"):
+        decode(buffer.getvalue())
 
 
 def test_transparency_is_white():

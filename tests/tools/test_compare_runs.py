@@ -12,6 +12,7 @@ from tests.tools.photo_runs import write_photos, write_run
 from tools.compare_runs import main
 from tools.plotting import style
 from tools.plotting.comparison import SHOWN, metrics_comparison
+from tools.reporting.numbers import value_text
 from tools.reporting.runs import read_methods
 from tools.reporting.spread import Spread, measured, reference, spread, spread_of, spread_text
 
@@ -59,6 +60,11 @@ def test_files_hold_means_and_deviations(runs, tmp_path, capsys):
     assert float(line["mean"]) == record["methods"]["lstm"]["metrics"]["text_to_image_MRR"]["mean"] and line["runs"] == "3"
     assert told.out == (tmp_path / "out/comparison.md").read_text() and "lstm (n = 3)" in told.out and "ceiling" in told.out
     assert len({line.count("|") for line in told.out.splitlines()}) == 1
+    theirs = next(line for line in told.out.splitlines() if line.startswith("| MiniCLIP R@1 "))
+    assert [cell.strip() for cell in theirs.split("|")[-3:-1]] == [
+        "16.7",
+        value_text(reference(read_methods(runs), "ceiling")["text_to_image_R@1"], "share"),
+    ]
     assert (tmp_path / "out/metrics_comparison.png").read_bytes() == (tmp_path / "out/model_comparison.png").read_bytes()
 
 

@@ -117,9 +117,29 @@ def test_an_index_of_another_model_is_refused(index, checkpoint, tmp_path):
     with pytest.raises(UserError, match="another model") as error:
         main(["query", str(index), "picture", "--pretrained", str(tmp_path / "other.pt")])
     assert error.value.code == 4 and "--pretrained" in error.value.fix
-    for wrong, says in ((tmp_path / "none", "no such index"), (tmp_path / "photos", "no manifest")):
+    for wrong, says in ((tmp_path / "none", "no such index"), (tmp_path / "photos", "no such index")):
         with pytest.raises(UserError, match=says):
             main(["query", str(wrong), "picture"])
+
+
+def test_words_that_the_model_has_never_read_are_told(index, capsys):
+    assert main(["query", str(index), "picture number 7", "--minus", "a zebra"]) == 0
+    told = capsys.readouterr()
+    assert "never read: a, zebra." in told.err and told.out
+    assert main(["query", str(index), "picture number 7"]) == 0
+    assert "never read" not in capsys.readouterr().err
+
+
+def test_sources_that_are_none(tmp_path, checkpoint):
+    (tmp_path / "captions.json").write_text("[]")
+    for line, says in (
+        ([str(tmp_path / "nowhere")], "no such folder"),
+        ([str(tmp_path / "captions.json"), "--out", str(tmp_path / "a")], "neither a picture nor a folder"),
+        ([str(tmp_path), "--out", str(tmp_path / "b"), "--model", MODEL, "--pretrained", str(checkpoint)], "no picture is there"),
+    ):
+        with pytest.raises(UserError, match=says):
+            main(["index", *line])
+    assert [path.name for path in tmp_path.iterdir()] == ["captions.json"]  # no folder that looks like an index
 
 
 def test_a_megabyte_of_query_is_cut(index, capsys):

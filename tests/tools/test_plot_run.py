@@ -125,7 +125,7 @@ def test_heat_map_holds_the_cosines(evaluated, photos):
     cosines = drawn["text"][places] @ drawn["image"][drawn["text_image"][places]].T
     assert [text.get_text().replace("−", "-") for text in axes.texts] == [f"{value:.2f}" for value in cosines.ravel()]
     own = int((cosines.argmax(axis=1) == np.arange(count)).sum())
-    assert any(f"{count} captions {own} are nearest" in text for text in texts_of(figure))
+    assert any(f"{own} of these {count} captions" in text for text in texts_of(figure))
 
 
 def test_map_joins_captions_with_their_images(evaluated, photos):

@@ -39,12 +39,32 @@ def test_the_command_and_its_second_run(photos, tmp_path):
     assert done.returncode == 4 and "was changed since it was split" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_pictures_that_moved_keep_their_parts(photos, tmp_path, capsys):
+    """And a wrong folder is told before anything is split."""
+    command = ["--data", str(photos), "--out", str(tmp_path / "split")]
+    with pytest.raises(UserError, match="no such folder of images"):
+        main([*command, "--image-root", str(tmp_path / "nowhere")])
+    assert not (tmp_path / "split").exists()
+    main(command)
+    before = {name: (tmp_path / "split" / name).read_text() for name in ("split.json", "train.csv")}
+    (photos.parent / "images").rename(tmp_path / "elsewhere")
+    main([*command, "--image-root", str(tmp_path / "elsewhere")])
+    assert (tmp_path / "split/split.json").read_text() == before["split.json"] and "split already" in capsys.readouterr().err
+    assert (tmp_path / "split/train.csv").read_text() == before["train.csv"].replace(f"{photos.parent}/images", f"{tmp_path}/elsewhere")
+
+
+def test_what_is_not_there_is_counted(photos, tmp_path, capsys):
+    (photos.parent / "images/3.jpg").unlink()
+    main(["--data", str(photos), "--out", str(tmp_path / "split")])
+    assert "no stage will use: missing_image 2" in capsys.readouterr().err
+
+
 def test_what_looks_the_same_stays_together(photos, tmp_path, capsys):
     main(["--data", str(photos), "--out", str(tmp_path / "plain")])
     assert part_of(tmp_path / "plain")[5] != part_of(tmp_path / "plain")[20]  # or this test shows nothing
     main(["--data", str(photos), "--out", str(tmp_path / "split"), "--near-duplicates"])
     parts = part_of(tmp_path / "split")
-    assert parts[5] == parts[20] and "2 images in 1 groups of near duplicates" in capsys.readouterr().err
+    assert parts[5] == parts[20] and "2 images in 1 group of near duplicates" in capsys.readouterr().err
     assert sum(parts[i] != part for i, part in part_of(tmp_path / "plain").items()) == 1
     samples = open_samples(tmp_path / f"split/{parts[5]}.csv")
     rows = [row for row in range(len(samples)) if samples.keys[row].split(".")[0] in ("5", "20")]

@@ -94,6 +94,8 @@ def test_the_same_embeddings_come_out(tmp_path, capsys, text, name, text_first):
         torch.testing.assert_close(encoder.model.encode_text(tokens), theirs.text_encoder(tokens), atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(encoder.model.encode_image(images), theirs.image_encoder(images), atol=1e-5, rtol=1e-4)
     assert encoder.model.logit_scale.item() == 2.5
+    code, text = refused(tmp_path / "a.pt")  # its words would come in another order
+    assert code == 2 and "of this project" in text
 
 
 def refused(path, captions=CAPTIONS):

@@ -236,6 +236,8 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
     last = steps(tmp_path, "x")[-1]
     assert int(last["unreadable"]) >= 1 and int(last["reserves"]) >= 1
     assert sum(int(last[name]) for name in ("targets", "random", "mined", "reserves")) == 48
+    done = train(tmp_path, "long", *flags[:-1], "3")  # one picture of forty, three times
+    assert done.returncode == 0 and done.stderr.count("images/4.jpg (not_an_image)") == 1, done.stderr
     for i in range(0, 40, 2):
         (tmp_path / f"images/{i}.jpg").unlink(missing_ok=True)
     done = train(tmp_path, "y", *flags)

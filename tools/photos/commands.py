@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from formats.errors import Exit, bad_input, usage, whole_number
-from formats.images import BadImage
+from formats.images import HEIC_HELP, HEIC_REASON, BadImage, decode
 from tools.photos import terminal
 from tools.photos.index import Index
 from tools.photos.model import open_model
-from tools.photos.pictures import HEIC_HELP, HEIC_REASON, decode_photo, is_there, read_place
+from tools.photos.pictures import is_there, read_place
 from tools.photos.scan import Place
 from tools.reporting.numbers import plural
 
@@ -23,7 +23,11 @@ MAX_TOP = 10_000
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.photo_search", description="Search one's own photographs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.photo_search",
+        description="Search one's own photographs.",
+        epilog="MiniCLIP's demonstration: --mode automatic or --mode interactive; its flags: --mode automatic --help",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_index(commands.add_parser("index", help="make an index of folders or shards, or bring it up to date"))
     _add_query(commands.add_parser("query", help="print the photographs that a text or a picture describes"))
@@ -103,15 +107,17 @@ def index(args: argparse.Namespace) -> int:
         count = plural(sum(done.unreadable.values()), "file", "files")
         print(f"{count} cannot be read, as {out / UNREAD_LIST} tells", file=sys.stderr)
     if HEIC_REASON in done.unreadable:
-        print(f"{done.unreadable[HEIC_REASON]} of them are HEIC: {HEIC_HELP}", file=sys.stderr)
+        print(f"{done.unreadable[HEIC_REASON]} of them are HEIC: {HEIC_HELP}, and index again", file=sys.stderr)
     print(json.dumps({"index": str(out), **asdict(done)}))
     return Exit.OK
 
 
 def default_index(sources: list[str]) -> Path:
     """``photos.index`` beside the folder ``photos``."""
-    if not sources or not Path(sources[0]).is_dir():
+    if not sources or Path(sources[0]).is_file():
         raise usage("nothing says where the index goes", fix="--out INDEX")
+    if not Path(sources[0]).is_dir():
+        raise usage("no such folder", where=sources[0], fix="check the path; for shards by pattern give --out INDEX")
     folder = Path(os.path.realpath(sources[0]))
     return folder.with_name(f"{folder.name}.index")
 
@@ -120,9 +126,17 @@ def query(args: argparse.Namespace) -> int:
     if not (args.text or args.image or args.minus):
         raise usage("nothing to search for", fix='a text: "a dog in the snow", or --image FILE')
     opened = Index.open(args.index)
-    from tools.photos.search import combine, picture_vector, search, text_vectors  # torch: seconds, and not before a wrong path is told
+    from tools.photos.search import (  # torch: seconds, and not before a wrong path is told
+        combine,
+        picture_vector,
+        search,
+        text_vectors,
+        unknown_words,
+    )
 
     encoders = open_model(opened, args.model, args.pretrained, args.device)
+    if strange := unknown_words(encoders, args.text + args.minus):
+        print(strange, file=sys.stderr)
     pictures = [picture_vector(encoders, data, args.device) for data in map(_read_image, args.image)]
     vector = combine([*text_vectors(encoders, args.text), *pictures], list(text_vectors(encoders, args.minus)))
     found, gone = [], []
@@ -151,7 +165,7 @@ def path_text(place: Place) -> str:
 def _read_image(path: Path) -> bytes:
     try:
         data = path.read_bytes()
-        decode_photo(data)
+        decode(data)
         return data
     except OSError as error:
         raise usage(f"cannot read the picture: {error.strerror}", where=str(path), fix="check the path of --image") from None
@@ -167,7 +181,7 @@ def _print_paths(found: list, args: argparse.Namespace) -> None:
     for place, hit in found:
         if args.preview and seen:
             with contextlib.suppress(BadImage, OSError):  # overwritten since it was indexed: its path is still printed
-                print(terminal.picture_text(decode_photo(read_place(place)), terminal.kind(os.environ)))
+                print(terminal.picture_text(decode(read_place(place)), terminal.kind(os.environ)))
         path = terminal.shown_path(path_text(place)) if seen else path_text(place)
         print(f"{hit.similarity:.4f}\t{path}" if args.scores else path, end="\0" if args.null else "\n")
 

@@ -22,13 +22,13 @@ from PIL import Image
 
 from formats.atomic import atomic_open, write_json
 from formats.errors import Exit, usage, whole_number
-from formats.images import BadImage
+from formats.images import BadImage, decode
 from formats.samples import open_samples
 from tools.photos.index import Index
 from tools.photos.model import open_model
-from tools.photos.pictures import decode_photo, read_place
+from tools.photos.pictures import read_place
 from tools.photos.scan import Place
-from tools.photos.search import clean, combine, search, text_vectors
+from tools.photos.search import clean, combine, search, text_vectors, unknown_words
 from tools.photos.terminal import shown_path
 from tools.photos.update import update_index
 
@@ -67,6 +67,8 @@ def main(argv: list[str]) -> int:
     encoders = open_model(index, None, None, args.device)
 
     def ask(text: str) -> tuple[list[Result], list[Image.Image]]:
+        if strange := unknown_words(encoders, [text]):
+            print(strange, file=sys.stderr)
         hits = search(index, combine(list(text_vectors(encoders, [text])), []), args.top)
         results = [_result(index, hit.row, hit.similarity, rank) for rank, hit in enumerate(hits, start=1)]
         return results, [_picture(index.photos.place(hit.row)) for hit in hits]
@@ -82,7 +84,9 @@ def _imported(args: argparse.Namespace) -> tuple[str, str]:
     """(model, checkpoint) of MiniCLIP's ``best_model_*.pth``: imported once, with the words of its captions.json."""
     theirs = args.checkpoint_dir / f"best_model_{args.model_type}.pth"
     if not theirs.is_file():
-        raise usage("no such checkpoint", where=str(theirs), fix="--checkpoint_dir, or --model and --pretrained")
+        raise usage(
+            "no such checkpoint", where=str(theirs), fix="--checkpoint_dir; of a run here: --pretrained runs/NAME/checkpoints/best.pt"
+        )
     from tools.import_miniclip import import_checkpoint
 
     args.results_dir.mkdir(parents=True, exist_ok=True)
@@ -164,7 +168,7 @@ def _plain(text: str) -> str:
 def _picture(place: Place) -> Image.Image:
     """Small; grey where it cannot be read any more."""
     try:
-        image = decode_photo(read_place(place), for_side=DRAWN)
+        image = decode(read_place(place), for_side=DRAWN)
     except (OSError, BadImage):
         return Image.new("RGB", (64, 64), (200, 200, 200))
     image.thumbnail((DRAWN, DRAWN))

@@ -12,10 +12,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from formats.errors import non_finite
-from formats.images import BadImage
+from formats.images import BadImage, decode
 from formats.workers import answer_to_the_parent
 from mining.encoders import Encoders, ImageEncoder
-from tools.photos.pictures import decode_photo, read_place
+from tools.photos.pictures import read_place
 from tools.photos.scan import Place, caption_beside
 from tools.photos.table import NO_DIGEST, Row
 
@@ -46,7 +46,7 @@ class _Loading(Dataset):
                 if digest in self.known:
                     known.append(row)
                     continue
-                pixels.append(self.transform(decode_photo(data)))
+                pixels.append(self.transform(decode(data)))
                 good.append(row)
             except BadImage as error:
                 bad.append(Row(place, digest, str(error)))

@@ -50,10 +50,10 @@ class Index:
     def open(cls, folder: str | os.PathLike[str]) -> Index:
         """
         Raises:
-            UserError: exit 2 when there is no such folder, exit 3 when it is no index, exit 4 when it is damaged.
+            UserError: exit 2 when there is none, exit 3 when the folder holds something else of ours, exit 4 when it is damaged.
         """
         folder = Path(folder)
-        if not folder.is_dir():
+        if not (folder / NAME).is_file():
             raise usage("no such index", where=str(folder), fix="make it: python -m tools.photo_search index PHOTOS --out INDEX")
         while True:
             before = _manifest_bytes(folder)

@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from formats.errors import UserError
-from formats.images import BadImage
+from formats.images import BadImage, decode
 from formats.manifest import NAME
 from mining.encoders import Encoders
 from tools.photos.index import Index, check_model
-from tools.photos.pictures import decode_photo, jpeg, read_place
+from tools.photos.pictures import jpeg, read_place
 from tools.photos.search import Hit, combine, picture_vector, search, text_vectors, warm
 
 THUMBNAIL, LARGE = 480, 1600
@@ -139,7 +139,7 @@ class Asked:
         """
         vectors = {library.folder: picture_vector(library.encoders, data, library.device) for library in self.libraries}
         name = secrets.token_hex(16)
-        self._kept.put(name, (jpeg(decode_photo(data, for_side=THUMBNAIL), THUMBNAIL), vectors))
+        self._kept.put(name, (jpeg(decode(data, for_side=THUMBNAIL), THUMBNAIL), vectors))
         return name
 
     def vector(self, name: str, library: Library) -> np.ndarray | None:
@@ -170,7 +170,7 @@ class Thumbnails:
         for index in (library.index() for library in self.libraries):
             if name in index.row_of:
                 try:
-                    return jpeg(decode_photo(read_place(index.photos.place(index.row_of[name])), for_side=side), side)
+                    return jpeg(decode(read_place(index.photos.place(index.row_of[name])), for_side=side), side)
                 except (OSError, BadImage):
                     continue
         return None

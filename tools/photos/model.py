@@ -87,7 +87,8 @@ def open_model(index: Index, model: str | None, pretrained: str | None, device: 
     try:
         encoders = name.load(device)
     except UserError as error:
-        where = f"{error.where} (the model of {index.folder})" if model is None and pretrained is None else error.where
+        own = model is None and pretrained is None
+        where = " ".join(filter(None, [error.where, f"(the model of {index.folder})" if own else ""]))
         raise UserError(error.code, error.what, where=where, why=error.why, fix=error.fix) from None
     check_model(index, encoders.description)
     return encoders

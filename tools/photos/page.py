@@ -13,7 +13,7 @@ from formats.errors import Exit, UserError
 from tools.photos import cards
 from tools.photos.library import Asked, Library, Question
 from tools.photos.review import Review
-from tools.photos.search import MAX_QUERY, clean
+from tools.photos.search import MAX_QUERY, clean, unknown_words
 from tools.reporting.numbers import count_text, value_text
 
 HERE = Path(__file__).parent
@@ -105,7 +105,8 @@ def _answer(shelf: Shelf, library: Library, question: Question, count: int, cut:
         return cards.note(f"{error.what[0].upper()}{error.what[1:]}: {error.fix}." if error.code == Exit.USAGE else error.what)
     like = question.like in index.row_of
     heading = cards.like_heading(index, question.like) if like else cards.question_heading(question.text, question.minus, question.picture)
-    return cards.results(index, hits, heading=heading, cut=cut, warning=library.warning)
+    strange = unknown_words(library.encoders, [question.text, question.minus])
+    return cards.results(index, hits, heading=heading, cut=cut, warning=" ".join(filter(None, [library.warning, strange])))
 
 
 def _search_part(page: gr.Blocks, shelf: Shelf) -> None:
@@ -230,10 +231,9 @@ def _shown_pair(review: Review, skipped: list) -> list:
     done, total = review.looked_at(), len(review.pairs)
     if suspicion is None:
         text = (
-            "Nothing is left: every pair has been decided."
-            if not skipped
-            else "Nothing is left but what you skipped; a reload shows it again."
+            "Nothing is left but what you skipped; a reload shows it again." if skipped else "Nothing is left: every pair has been decided."
         )
+        text = text if total else "This table holds no hard pair that could be shown."
         return [cards.note(text), None, gr.Row(visible=False)]
     partner = review.partner(suspicion)
     captions = (review.samples.caption(suspicion.row), review.samples.caption(partner))

@@ -1,46 +1,18 @@
-"""Bytes of a picture, from a file or out of a tar, and its pixels, with HEIC where pillow-heif is installed."""
+"""Bytes of a picture, from a file or out of a tar, and small copies of it."""
 
 from __future__ import annotations
 
 import io
 import os
 import stat
-from functools import cache
 
 from PIL import Image
 
-from formats.images import FORMATS, BadImage, decode
+from formats.images import BadImage
 from tools.photos.scan import Place
 
-HEIC_REASON = "heic_without_pillow_heif"
-HEIC_HELP = "pip install pillow-heif, and index again"
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MAX_BYTES = 200_000_000
 """Larger files are no photographs; they are refused before they are read."""
-
-
-@cache
-def can_read_heic() -> bool:
-    """Whether pillow-heif is installed; it is registered with Pillow then."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
-
-
-def decode_photo(data: bytes, *, for_side: int | None = None) -> Image.Image:
-    """``formats.images.decode``, and HEIC.
-
-    Raises:
-        BadImage: with the reason as its text.
-    """
-    if data[4:8] != b"ftyp" or data[8:12] not in _HEIC_BRANDS:
-        return decode(data, for_side=for_side)
-    if not can_read_heic():
-        raise BadImage(HEIC_REASON)
-    return decode(data, formats=(*FORMATS, "HEIF"))
 
 
 def read_place(place: Place) -> bytes:

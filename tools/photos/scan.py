@@ -13,9 +13,6 @@ from formats.remote import is_url
 from formats.samples import FOLDER_EXTENSIONS
 from formats.shards import ShardIndex, expand_shards
 
-HEIC_EXTENSIONS = ("heic", "heif")
-EXTENSIONS = (*FOLDER_EXTENSIONS, *HEIC_EXTENSIONS)
-
 
 class Place(NamedTuple):
     """Where the bytes of one picture are, and what tells that they are still the same.
@@ -54,8 +51,10 @@ def scan(sources: list[str]) -> Found:
         if Path(source).is_dir():
             root = os.path.realpath(source)
             _scan_folder(root, root, found)
-        elif _extension(source) in EXTENSIONS and Path(source).is_file():
+        elif _extension(source) in FOLDER_EXTENSIONS and Path(source).is_file():
             _add_file(os.path.realpath(source), found)
+        elif Path(source).is_file() and _extension(source) != "tar":
+            raise usage("neither a picture nor a folder nor a tar", where=source, fix="name the folder of the photographs")
         else:
             for tar in expand_shards(source):
                 _add_tar(os.path.realpath(tar), found)
@@ -76,7 +75,7 @@ def _scan_folder(folder: str, root: str, found: Found) -> None:
             found.skipped["link that leaves the folder"] += not _inside(os.path.realpath(entry.path), root)
         elif entry.is_dir():
             _scan_folder(entry.path, root, found)
-        elif entry.is_file() and _extension(entry.name) in EXTENSIONS:
+        elif entry.is_file() and _extension(entry.name) in FOLDER_EXTENSIONS:
             stat = entry.stat()
             found.places.append(Place(entry.path, "", -1, stat.st_size, stat.st_mtime_ns))
         elif entry.is_file() and _extension(entry.name) == "tar":

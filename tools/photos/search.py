@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from formats.errors import bad_input, usage
+from formats.images import decode
 from mining.encoders import Encoders
 from tools.photos.encoding import encode_pixels, encode_texts
 from tools.photos.index import Index
-from tools.photos.pictures import decode_photo
+from towers.words import WordTokenizer
 
 MAX_QUERY = 1000
 """Characters of a text that are read; models read some 77 words or fewer."""
@@ -45,13 +46,22 @@ def text_vectors(encoders: Encoders, texts: list[str]) -> np.ndarray:
     return encode_texts(encoders, texts) if texts else np.zeros((0, 1), np.float32)
 
 
+def unknown_words(encoders: Encoders, texts: list[str]) -> str:
+    """What to say of words that a model with a small vocabulary has never read; empty where it knows all, or reads letters."""
+    tokenizer = encoders.text.prepare
+    if not isinstance(tokenizer, WordTokenizer):
+        return ""
+    words = dict.fromkeys(word for text in texts for word in tokenizer.unknown_words(clean(text)))
+    return f"This model has never read: {', '.join(list(words)[:10])}." if words else ""
+
+
 def picture_vector(encoders: Encoders, data: bytes, device: str = "cpu") -> np.ndarray:
     """(D,) float32, unit length.
 
     Raises:
         BadImage: with the reason as its text.
     """
-    return encode_pixels(encoders, encoders.image.transform(decode_photo(data))[None], device)[0]
+    return encode_pixels(encoders, encoders.image.transform(decode(data))[None], device)[0]
 
 
 def combine(plus: list[np.ndarray], minus: list[np.ndarray]) -> np.ndarray:

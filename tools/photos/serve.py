@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from formats.errors import Exit, usage
-from formats.images import BadImage
+from formats.images import BadImage, decode
 from tools.photos.guard import LOOPBACK, UPLOAD_PATH, Guard
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
@@ -27,7 +27,7 @@ from tools.photos.index import Index
 from tools.photos.library import LARGE, THUMBNAIL, Asked, Library, Recent, Thumbnails
 from tools.photos.model import open_model
 from tools.photos.page import Shelf, build, theme
-from tools.photos.pictures import decode_photo, jpeg
+from tools.photos.pictures import jpeg
 from tools.photos.review import Review
 
 PORT = 7860
@@ -106,7 +106,7 @@ def _pair_picture(review: Review, row: int, kept: Recent[bytes]) -> bytes | None
     data = kept.get(str(row))
     if data is None:
         try:
-            data = jpeg(decode_photo(review.samples.image_bytes(row), for_side=THUMBNAIL), 2 * THUMBNAIL)
+            data = jpeg(decode(review.samples.image_bytes(row), for_side=THUMBNAIL), 2 * THUMBNAIL)
         except (OSError, BadImage):
             return None
         kept.put(str(row), data)
@@ -167,6 +167,8 @@ def bind(host: str, port: int | None) -> socket.socket:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, wanted))
             listening.listen(128)
+            if wanted == 0 and port is None:
+                print(f"port {PORT} is taken; --port chooses another", file=sys.stderr)
             return listening
         except OSError as error:
             listening.close()

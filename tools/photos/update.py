@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections import Counter
@@ -17,10 +18,10 @@ from tqdm import tqdm
 
 from formats.atomic import write_text
 from formats.errors import bad_input, usage
+from formats.images import HEIC_REASON, can_read_heic
 from formats.manifest import NAME
 from tools.photos.index import Index, check_model, write_index
 from tools.photos.model import ModelName
-from tools.photos.pictures import HEIC_REASON, can_read_heic
 from tools.photos.scan import Found, Place, scan
 from tools.photos.stock import FOLDER, Journal, Stock, Where
 from tools.photos.table import NO_DIGEST, Row, Table
@@ -91,7 +92,7 @@ def update_index(
     """
     with _alone(out):
         old = Index.open(out) if (out / NAME).exists() else None
-        sources = [os.path.abspath(source) for source in sources] or (old.manifest["sources"] if old else [])
+        sources = [os.path.abspath(source) for source in sources] or (old.manifest["sources"] if old is not None else [])
         name = ModelName.choose(model, pretrained, old)
         found = scan(sources)
         _check_found(found, sources, old)
@@ -241,4 +242,8 @@ def _alone(out: Path) -> Iterator[None]:
             pass
         except OSError:
             raise usage("another run is indexing into this folder", where=str(out), fix="wait for it") from None
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in out.iterdir()] == [".lock"]:  # nothing came of it: no folder that looks like an index
+                shutil.rmtree(out, ignore_errors=True)

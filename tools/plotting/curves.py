@@ -51,7 +51,7 @@ def _loss(axes: Axes, step: np.ndarray, loss: np.ndarray, label: str) -> None:
             step[middle], np.convolve(loss, np.full(window, 1 / window), "valid"), color=SERIES[0], linewidth=1.8, label=f"mean of {window}"
         )
         axes.legend(loc="upper right")
-    axes.set_ylim(bottom=0 if loss.min() >= 0 else None)
+    axes.set_ylim(bottom=0 if loss.min() >= 0 else None, top=loss.max() + 0.06 * max(np.ptp(loss), loss.max() / 2, 1e-6))
 
 
 def _recall(axes: Axes, validation: Sequence[Mapping[str, float]], label: str) -> None:
@@ -75,6 +75,6 @@ def _recall(axes: Axes, validation: Sequence[Mapping[str, float]], label: str) -
         fontsize=8.5,
         color=SOFT,
     )
-    axes.set_ylim(0, min(100, 1.18 * axes.get_ylim()[1]))
+    axes.set_ylim(0, min(106, 1.18 * axes.get_ylim()[1]))
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(loc="center right" if side == "left" else "upper left", bbox_to_anchor=None if side == "left" else (0.0, 0.93))
+    axes.legend(loc="best")

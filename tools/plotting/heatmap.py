@@ -59,7 +59,12 @@ def similarity_heatmap(samples: Samples, drawn: Mapping[str, np.ndarray], label:
     bar.outline.set_visible(False)
     figure.suptitle(f"Captions against images, {label}", x=0.01, ha="left", fontsize=10, fontweight="bold")
     wins = int((similarity.argmax(axis=1) == np.arange(count)).sum())
-    mark(axes, [f"Outlined: true pairs. Of these {count} captions {wins} are nearest to their own image. Pairs are drawn at random."])
+    mark(
+        axes,
+        [
+            f"Outlined: true pairs. {wins} of these {count} captions {'is' if wins == 1 else 'are'} nearest to {'its' if wins == 1 else 'their'} own image. Pairs are drawn at random."
+        ],
+    )
     return figure
 
 

@@ -69,23 +69,31 @@ def columns(methods: Sequence[Method]) -> list[tuple[str, str, str]]:
 
 def spread_text(found: Spread, unit: str) -> str:
     """``45.3 ± 0.2``, shares in percent; the mean alone for one run."""
-    scale, unit = (0.01, "share") if unit == "percent" else (1.0, unit)
-    text = value_text(scale * found.mean, unit)
+    text = _value_text(found.mean, unit)
     if found.sd is None:
         return text
-    return f"{text} ± {f'{found.sd:.1f}' if unit == 'rank' else value_text(scale * found.sd, unit)}"
+    return f"{text} ± {f'{found.sd:.1f}' if unit == 'rank' else _value_text(found.sd, unit)}"
+
+
+def _value_text(value: float, unit: str) -> str:
+    return value_text(value / 100, "share") if unit == "percent" else value_text(value, unit)
+
+
+def _of_all(methods: Sequence[Method], name: str, *path: str) -> dict[str, Any]:
+    """What stands beside every method, by the names of ``columns``: of our protocol, and of MiniCLIP's."""
+    return {**reference(methods, *path), **{f"miniclip.{metric}": value for metric, value in reference(methods, "miniclip", name).items()}}
 
 
 def markdown(methods: Sequence[Method]) -> str:
     """A table with a row for each metric and a column for each method; then baselines and ceiling, where they were measured."""
     found = {method.name: spread(method) for method in methods}
-    others = {"random": reference(methods, "baselines", "random"), "ceiling": reference(methods, "ceiling")}
+    others = {"random": _of_all(methods, "random", "baselines", "random"), "ceiling": _of_all(methods, "ceiling", "ceiling")}
     others = {name: values for name, values in others.items() if values}
     head = ["", *(f"{method.label} (n = {len(method.runs)})" for method in methods), *others]
     rows = []
     for name, heading, unit in columns(methods):
         cells = [spread_text(found[method.name][name], unit) if name in found[method.name] else "" for method in methods]
-        rows.append([heading, *cells, *(value_text(values[name], unit) if name in values else "" for values in others.values())])
+        rows.append([heading, *cells, *(_value_text(values[name], unit) if name in values else "" for values in others.values())])
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in [head, *rows]]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:], ""])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from formats.errors import Exit, UserError, bad_input, mismatch
+from formats.errors import Exit, UserError, bad_input, mismatch, usage
 from towers.load import create_model_and_transforms, load_checkpoint, vocabulary_of
 from towers.miniclip.model import MiniCLIP
 from towers.miniclip.text import sinusoids
@@ -59,10 +59,12 @@ def read_seed_checkpoint(path: str | os.PathLike[str], captions: Iterable[str]) 
         captions: all of the captions.json it was trained with, in order: MiniCLIP builds its vocabulary from them at each start.
 
     Raises:
-        UserError: exit 3 when it is no checkpoint of MiniCLIP, exit 4 when it is torn, holds code, is built otherwise than described, or
+        UserError: exit 2 for a checkpoint of ours, exit 3 when it is no checkpoint of MiniCLIP, exit 4 when it is torn, holds code, is built otherwise than described, or
             has another vocabulary.
     """
     content = _read(path)
+    if "vocabulary" in content:
+        raise usage("a checkpoint of this project, with its own words", where=str(path), fix="use it as it is: --pretrained FILE")
     theirs = _weights(content, str(path))
     model_name = _model_name(theirs, str(path))
     vocabulary = vocabulary_of(model_name, captions)

@@ -17,6 +17,7 @@ from tests.browser import CHROMIUM
 from tests.helpers import picture, ragged_table
 from tests.tools.photos.web import Served, Site, Tab
 from tools.photos.commands import parse_args
+from tools.photos.page import _shown_pair
 from tools.photos.review import Review
 from tools.photos.serve import make_app, open_shelf
 
@@ -185,6 +186,13 @@ def test_a_tab_of_batches(page, hard_pairs, table, tmp_path):
         tab.run("[...document.querySelectorAll('button[role=tab]')].find(tab => tab.textContent.trim() == 'Batches').click()")
         tab.wait("document.querySelector('iframe.batches')?.contentDocument?.querySelectorAll('.batch img').length > 8")
         assert tab.strangers(url) == []
+
+
+def test_a_table_without_pairs_is_not_one_that_is_done(table, tmp_path):
+    samples = open_samples(table)
+    nothing = np.full((40, 6), -1, np.int32), np.zeros((40, 6), np.float32)
+    opened = write_table(table_folder(tmp_path, "pairs"), *nothing, {"dataset_fingerprint": samples.fingerprint})
+    assert "holds no hard pair" in _shown_pair(Review(opened, samples, tmp_path / "rejected.json"), [])[0]
 
 
 def test_a_review_against_plain_sets(table, tmp_path):

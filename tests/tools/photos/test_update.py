@@ -15,14 +15,15 @@ import pytest
 import torch
 from PIL import Image
 
+from formats import images
 from formats.errors import UserError
 from formats.images import decode
 from formats.manifest import read_manifest
 from tests.helpers import ROOT, listen_to_ctrl_c, picture, sample, write_tar
 from tests.tools.photos.conftest import MODEL
-from tools.photos import pictures, update
+from tools.photos import update
 from tools.photos.index import Index
-from tools.photos.pictures import decode_photo, read_place
+from tools.photos.pictures import read_place
 from tools.photos.stock import FOLDER
 from tools.photos.update import UNREAD_LIST
 from towers.load import load_encoder
@@ -165,12 +166,12 @@ def test_heic(photos, make_index, monkeypatch, tmp_path):
     image = Image.open(io.BytesIO(picture(5, size=64)))
     (tmp_path / "heic").mkdir()
     heif.from_pillow(image).save(tmp_path / "heic/telephone.HEIC", quality=90)
-    monkeypatch.setattr(pictures, "can_read_heic", lambda: False)
+    monkeypatch.setattr(images, "can_read_heic", lambda: False)
     monkeypatch.setattr(update, "can_read_heic", lambda: False)
-    assert make_index(tmp_path / "heic").unreadable == {pictures.HEIC_REASON: 1}
+    assert make_index(tmp_path / "heic").unreadable == {images.HEIC_REASON: 1}
     monkeypatch.undo()
     assert make_index(tmp_path / "heic").photos == 1  # tried again, since it can be read now
-    decoded = np.asarray(decode_photo((tmp_path / "heic/telephone.HEIC").read_bytes()), int)
+    decoded = np.asarray(decode((tmp_path / "heic/telephone.HEIC").read_bytes()), int)
     assert np.abs(decoded - np.asarray(image, int)).mean() < 12
 
 
@@ -262,6 +263,20 @@ def test_stopped_anywhere_what_was_embedded_is_kept(photos, make_index, checkpoi
     whole = make_index(out=tmp_path / "whole")
     assert whole.new == 412 and list(index.photos.places()) == list(Index.open(tmp_path / "whole").photos.places())
     np.testing.assert_allclose(index.embeddings, Index.open(tmp_path / "whole").embeddings, atol=1e-5)
+
+
+def test_stopped_before_the_first_batch_the_sources_are_known(make_index, tmp_path, monkeypatch):
+    from tools.photos import encoding, update
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoding, "encode_pixels", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make_index()
+    monkeypatch.undo()
+    assert len(Index.open(tmp_path / "index")) == 0
+    assert update.update_index([], tmp_path / "index").photos == 12
 
 
 def test_one_writer_at_a_time(make_index, tmp_path):
