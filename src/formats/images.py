@@ -51,7 +51,7 @@ def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
     """
     if not data:
         raise BadImage("empty_image")
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         if not can_read_heic():
             raise BadImage(HEIC_REASON)

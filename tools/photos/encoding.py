@@ -42,7 +42,7 @@ class _Loading(Dataset):
             try:
                 data = read_place(place)
                 digest = hashlib.sha256(data).digest()
-                row = Row(place, digest, self.captions.get(place[:2], "") if place.key else caption_beside(place.path))
+                row = Row(place, digest, self.captions.get(place[:2]) or ("" if place.key else caption_beside(place.path)))
                 if digest in self.known:
                     known.append(row)
                     continue
@@ -71,7 +71,7 @@ def loading(
     """Batches of places, in order.
 
     Args:
-        captions: of samples in tars; a file's caption is the text file beside it.
+        captions: of samples in tars, and of a captions.json; else a file's caption is the text file beside it.
         known: sha256 of contents that need no pixels.
     """
     batches = [range(start, min(start + batch_size, len(places))) for start in range(0, len(places), batch_size)]

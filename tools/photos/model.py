@@ -65,8 +65,11 @@ class ModelName:
         Raises:
             UserError: as ``mining.encoders.open_encoders``.
         """
+        from huggingface_hub.utils import logging
+
         from mining.encoders import open_encoders  # torch and OpenCLIP: seconds, which a run that finds nothing new does without
 
+        logging.set_verbosity_error()  # without a network, twelve lines of what the error says at the end
         try:
             return open_encoders(model=self.model, pretrained=self.pretrained, device=device)
         except UserError as error:

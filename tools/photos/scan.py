@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,6 +14,8 @@ from formats.errors import usage
 from formats.remote import is_url
 from formats.samples import FOLDER_EXTENSIONS
 from formats.shards import ShardIndex, expand_shards
+
+MAX_CAPTION = 1000
 
 
 class Place(NamedTuple):
@@ -29,7 +33,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Found:
-    """Places in order, captions of those that have one in their shard, and how many names were passed over, by reason."""
+    """Places in order, captions of those that have one in their shard or in a captions.json, and how many names were passed over, by reason."""
 
     places: list[Place] = field(default_factory=list)
     captions: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -51,6 +55,7 @@ def scan(sources: list[str]) -> Found:
         if Path(source).is_dir():
             root = os.path.realpath(source)
             _scan_folder(root, root, found)
+            _add_captions(root, found)
         elif _extension(source) in FOLDER_EXTENSIONS and Path(source).is_file():
             _add_file(os.path.realpath(source), found)
         elif Path(source).is_file() and _extension(source) != "tar":
@@ -98,6 +103,18 @@ def _add_tar(path: str, found: Found) -> None:
             found.captions[path, key] = caption
 
 
+def _add_captions(root: str, found: Found) -> None:
+    """Of MiniCLIP's captions.json in the folder or beside it; whatever else a file of that name holds is no matter here."""
+    for path in (Path(root, "captions.json"), Path(root).parent / "captions.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            for entry in json.loads(path.read_text(encoding="utf-8")):
+                for place in {os.path.join(root, entry["file_name"]), os.path.join(root, "images", entry["file_name"])}:
+                    before = found.captions.get((place, ""))
+                    caption = f"{before} · {entry['caption']}" if before else str(entry["caption"])
+                    found.captions[place, ""] = caption[:MAX_CAPTION]
+            return
+
+
 def _inside(path: str, root: str) -> bool:
     return path.startswith(root.rstrip(os.sep) + os.sep)
 
@@ -109,6 +126,6 @@ def _extension(name: str) -> str:
 def caption_beside(path: str) -> str:
     """The text file of the same name, as in a folder of pictures and captions; empty where there is none."""
     try:
-        return Path(path).with_suffix(".txt").read_text(encoding="utf-8").strip()[:1000]
+        return Path(path).with_suffix(".txt").read_text(encoding="utf-8").strip()[:MAX_CAPTION]
     except (OSError, UnicodeDecodeError, ValueError):
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -159,6 +160,18 @@ def test_upright_and_captions_beside(photos, make_index, checkpoint, tmp_path):
         wrong = sideways.model.encode_image(sideways.transform(Image.open(turned).convert("RGB"))[None])[0]
     assert not np.allclose(index.embeddings[0], (wrong / wrong.norm()).numpy(), rtol=0, atol=1e-4)
     assert index.photos.notes[0] == "a red edge"
+
+
+def test_captions_of_a_captions_json(photos, make_index, tmp_path):
+    names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.jpg"))
+    entries = [{"file_name": name, "caption": f"{word} {name}"} for name in names[:3] for word in ("a mug", "a chair")]
+    (tmp_path / "captions.json").write_text(json.dumps(entries))  # beside the folder, as MiniCLIP has it
+    make_index()
+    index = Index.open(tmp_path / "index")
+    told = {os.path.relpath(place.path, photos): index.photos.notes[row] for row, place in enumerate(index.photos.places())}
+    assert told[names[0]] == f"a mug {names[0]} · a chair {names[0]}" and sum(map(bool, told.values())) == 3
+    (tmp_path / "captions.json").write_text('{"something": "else"}')
+    assert make_index(out=tmp_path / "b").photos == 12
 
 
 def test_heic(photos, make_index, monkeypatch, tmp_path):
