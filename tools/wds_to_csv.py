@@ -18,10 +18,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from formats.atomic import atomic_open
+from formats.columns import read_parquet
 from formats.errors import Exit, run_command
 from formats.remote import Place
 from formats.shards import ShardIndex, expand_shards
@@ -52,7 +52,7 @@ def download_failures(path: Place) -> Counter[str]:
     if not parquet.is_file():
         return Counter()
     with parquet.open("rb") as file:
-        table = pq.read_table(file, columns=["status", "error_message"])
+        table = read_parquet(file, ["status", "error_message"])
     return Counter(
         f"{status}: {(message or '').splitlines()[0][:80]}" if message else status
         for status, message in zip(*(table[name].to_pylist() for name in table.column_names), strict=True)

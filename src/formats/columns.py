@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from formats.errors import bad_input, usage
+
+
+def read_parquet(source: str | os.PathLike[str] | BinaryIO, columns: list[str]) -> pa.Table:
+    """Columns of a parquet file, by this thread alone: threads that ``pq.read_table`` leaves behind can abort the process as it ends
+    (apache/arrow#34314).
+
+    Raises:
+        KeyError: a column is not there.
+        pa.ArrowException: no parquet file.
+    """
+    with pq.ParquetFile(source, pre_buffer=False) as content:
+        return content.read(columns=columns, use_threads=False).select(columns)
 
 
 def load_column(name: str) -> np.ndarray:

@@ -20,7 +20,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from formats.atomic import atomic_open
-from formats.columns import load_column
+from formats.columns import load_column, read_parquet
 from formats.errors import bad_input, mismatch, usage
 from formats.manifest import NAME, read_manifest, stable_ids, write_manifest
 from formats.stacked import Stacked
@@ -165,7 +165,7 @@ def _open_parquet(path: Path) -> Embeddings:
         schema = pq.read_schema(path)
         vectors = [field.name for field in schema if isinstance(field.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType)]
         facts = [name for name in FACTS if name in schema.names and name not in vectors]
-        table = pq.read_table(path, columns=facts)
+        table = read_parquet(path, facts)
     except (OSError, pa.ArrowException) as error:
         raise bad_input(f"not a readable parquet file: {error}", where=str(path)) from None
     image = [name for name in vectors if re.search("image|img", name, re.IGNORECASE)]
@@ -218,7 +218,7 @@ def _read_metadata(folder: Path) -> dict[str, pa.ChunkedArray]:
     if not paths:
         return {}
     shared = set.intersection(*(set(pq.read_schema(path).names) for path in paths)) & set(FACTS)
-    table = pa.concat_tables([pq.read_table(path, columns=sorted(shared)) for path in paths])
+    table = pa.concat_tables([read_parquet(path, sorted(shared)) for path in paths])
     return {name: table[name] for name in table.column_names}
 
 
