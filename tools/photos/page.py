@@ -162,7 +162,7 @@ def _search_part(page: gr.Blocks, shelf: Shelf) -> None:
 
     def arrive(shown: Any, cut: bool, request: gr.Request) -> list:
         text = clean(str(request.query_params.get("q", "")))  # /?q=a dog: a question to bookmark
-        return [text, *ask(text, "", "", shown, cut)]
+        return [text or gr.skip(), *ask(text, "", "", shown, cut)]  # who types at once keeps what was typed
 
     asks, refines = [text, minus, picture, shown, cut], [text, minus, picture, shown, cut, like]
     outputs = [like, *answers]
