@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 
 import torch
@@ -33,6 +32,7 @@ from tools.evaluating.drawn import drawn, write_drawn
 from tools.evaluating.results import register, write_miniclip, write_results
 from tools.evaluating.retrieval import evaluate
 from tools.evaluating.tables import tables
+from tools.reporting.numbers import reasons_text
 from towers.load import Encoder, load_encoder
 
 PROTOCOLS = ("ours", "miniclip", "both")
@@ -118,8 +118,7 @@ def _retrieval(args: argparse.Namespace, samples: Samples, table: HardPairTable 
     write_results(args.out, record, arrays, protocol=args.protocol)
     register(args.out.parent / "run_registry.csv", record)
     if embedded.rejected:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(embedded.rejected.values()).items()))
-        print(f"{len(embedded.rejected)} of {len(samples)} rows are left out: {reasons}", file=sys.stderr)
+        print(f"{len(embedded.rejected)} of {len(samples)} rows are left out: {reasons_text(embedded.rejected)}", file=sys.stderr)
     print(json.dumps(metrics))
     if args.baselines or args.protocol != "ours":
         print(tables(record, args.protocol), file=sys.stderr)

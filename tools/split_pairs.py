@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from formats.manifest import check_same_dataset
 from formats.near_duplicates import joined, same_direction, same_look, thumbnail
 from formats.samples import Samples
 from formats.splits import PARTS, SEED, Split, image_numbers, split_into
-from tools.reporting.numbers import plural
+from tools.reporting.numbers import plural, reasons_text
 
 
 def look_alikes(samples: Samples, first: np.ndarray) -> np.ndarray:
@@ -76,8 +75,7 @@ def tell(split: Split, samples: Samples, groups: np.ndarray | None) -> None:
     counts = ", ".join(f"{part} {split.manifest['images'][part]} images ({split.manifest['captions'][part]} captions)" for part in PARTS)
     print(f"{split.folder}: {'' if split.is_new else 'split already, '}{counts}", file=sys.stderr)
     if samples.rejected:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(samples.rejected.values()).items()))
-        print(f"of these, rows that no stage will use: {reasons}", file=sys.stderr)
+        print(f"of these, rows that no stage will use: {reasons_text(samples.rejected)}", file=sys.stderr)
     if groups is not None:
         sizes = np.bincount(groups)
         print(f"{sizes[sizes > 1].sum()} images in {plural(int((sizes > 1).sum()), 'group')} of near duplicates", file=sys.stderr)

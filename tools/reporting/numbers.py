@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 MINUS = "−"
 
 
@@ -55,6 +58,11 @@ def count_text(value: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """``1 run``, ``2 runs``."""
     return f"{count_text(count)} {one if count == 1 else many or one + 's'}"
+
+
+def reasons_text(rejected: Mapping[int, str]) -> str:
+    """How many rows were left out for which reason: ``empty_caption 2, missing_file 1``."""
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(rejected.values()).items()))
 
 
 def enumerate_words(words: list[str]) -> str:
