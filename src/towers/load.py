@@ -183,6 +183,18 @@ def checkpoint_preprocess(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {f"image_{name}": tuple(stored[name]) if isinstance(stored[name], list) else stored[name] for name in names if name in stored}
 
 
+def checkpoint_image_size(path: str | os.PathLike[str], model_name: str) -> dict[str, tuple[int, int]]:
+    """The pictures' size of a run with ``--force-image-size``, as an option of OpenCLIP's model makers; empty where it is the model's own."""
+    stored = {} if os.path.isdir(path) else load_checkpoint(path).get(PREPROCESS, {})
+    theirs, own = _sides(stored.get("size")), _sides((_config(model_name) or {}).get("vision_cfg", {}).get("image_size"))
+    return {} if theirs is None or theirs == own else {"force_image_size": theirs}
+
+
+def _sides(size: Any) -> tuple[int, int] | None:
+    """(height, width) of a size as configs write it."""
+    return None if size is None else (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
 def load_encoder(
     model_name: str,
     pretrained: str | None,
@@ -210,7 +222,8 @@ def load_encoder(
     check_device(device)
     preprocess: dict[str, Any] = {}
     if pretrained is not None and is_weights(pretrained):
-        vocabulary, preprocess = checkpoint_vocabulary(pretrained), checkpoint_preprocess(pretrained)
+        vocabulary = checkpoint_vocabulary(pretrained)
+        preprocess = {**checkpoint_preprocess(pretrained), **checkpoint_image_size(pretrained, model_name)}
     elif pretrained is not None and pretrained not in open_clip.list_pretrained_tags_by_model(model_name):
         raise usage(f"no such checkpoint file, and no pretrained tag of {model_name}", where=pretrained, fix="check the path")
     tokenizer = make_tokenizer(model_name, vocabulary, cache_dir=cache_dir)

@@ -256,3 +256,17 @@ def test_a_checkpoint_opens_with_its_own_words(tmp_path):
     torch.save({"state_dict": checkpoint_weights(path)}, path)
     with pytest.raises(UserError, match="needs a vocabulary"):
         load_encoder("miniclip-test", path)
+
+
+def test_a_forced_image_size_travels_with_the_checkpoint(tmp_path):
+    """Global pooling takes any size: a wrong one is no error, but another model."""
+    from PIL import Image
+
+    from towers.load import PREPROCESS, preprocess_of
+
+    made, _, _ = create_model_and_transforms("miniclip-lstm-cnn", vocabulary=["mug"], force_image_size=64)
+    stored = {"state_dict": made.state_dict(), "vocabulary": ["mug"], PREPROCESS: preprocess_of(made)}
+    torch.save(stored, tmp_path / "a.pt")
+    encoder = load_encoder("miniclip-lstm-cnn", str(tmp_path / "a.pt"))
+    assert tuple(encoder.model.visual.image_size) == (64, 64)
+    assert encoder.transform(Image.new("RGB", (300, 200))).shape == (3, 64, 64)
