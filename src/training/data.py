@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from formats.errors import UserError, bad_input, mismatch, usage
 from formats.hard_pairs import HardPairTable
@@ -90,8 +90,25 @@ class PlannedDataset(Dataset):
         try:
             return self.transform(decode(self.samples.image_bytes(row)))
         except (BadImage, OSError) as error:
-            unreadable.append((int(row), str(error) if isinstance(error, BadImage) else "missing_file"))
+            unreadable.append((int(row), _why(error)))
             return None
+
+
+def _why(error: BadImage | OSError) -> str:
+    return str(error) if isinstance(error, BadImage) else "missing_file"
+
+
+TOLD = 10
+"""Unreadable images that are told by name."""
+
+
+class Unreadable(dict[str, str]):
+    """Images that could not be read, and why; the first of them are told by name as they are found."""
+
+    def note(self, path: str, reason: str) -> None:
+        if path not in self and len(self) < TOLD:
+            logging.warning(f"Left out: {path} ({reason}).")
+        self[path] = reason
 
 
 def _orphaned(roles: np.ndarray) -> np.ndarray:
@@ -297,7 +314,7 @@ def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler,
 
 
 class Pairs(Dataset):
-    """(image, tokens) of each usable row, for OpenCLIP's own evaluation and for mining anew."""
+    """(place among ``rows``, image, tokens) of each usable row, for validation and for mining anew; (place, reason) where the image cannot be read."""
 
     def __init__(self, samples: Samples, transform: Callable, tokenizer: Callable) -> None:
         self.samples, self.transform, self.tokenizer = samples, transform, tokenizer
@@ -306,22 +323,68 @@ class Pairs(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
-        row = self.rows[i]
-        return self.transform(decode(self.samples.image_bytes(row))), self.tokenizer([self.samples.caption(row)])[0]
+    def __getitem__(self, place: int) -> tuple[int, torch.Tensor, torch.Tensor] | tuple[int, str]:
+        row = self.rows[place]
+        try:
+            return place, self.transform(decode(self.samples.image_bytes(row))), self.tokenizer([self.samples.caption(row)])[0]
+        except (BadImage, OSError) as error:
+            return place, _why(error)
+
+
+class PairBatch(NamedTuple):
+    """Those of a batch of ``Pairs`` that can be read: places (b,) int64, images (b, 3, H, W), texts (b, L); and (place, reason) of the others."""
+
+    places: torch.Tensor
+    images: torch.Tensor
+    texts: torch.Tensor
+    unreadable: list[tuple[int, str]]
+
+
+def pair_batch(items: list[tuple]) -> PairBatch:
+    """Collates ``Pairs``; b may be 0."""
+    read = [item for item in items if len(item) == 3]
+    places, images, texts = default_collate(read) if read else (torch.empty(0, dtype=torch.int64), torch.empty(0), torch.empty(0))
+    return PairBatch(places, images, texts, [item for item in items if len(item) == 2])
+
+
+class ValidationBatches:
+    """What OpenCLIP's evaluation goes over: (images, texts) of the rows whose images can be read.
+
+    Attributes:
+        rows: row numbers of the last pass, in order. num_samples, num_batches: as OpenCLIP's loaders have them.
+    """
+
+    def __init__(self, pairs: Pairs, loader: DataLoader) -> None:
+        self.samples, self._pairs, self._loader = pairs.samples, pairs, loader
+        self.num_batches, self.num_samples = len(loader), len(pairs)
+        self.rows: list[int] = []
+        self.unreadable = Unreadable()
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        self.rows = []
+        for batch in self._loader:
+            for place, reason in batch.unreadable:
+                self.unreadable.note(self.samples.image_place(self._pairs.rows[place]), reason)
+            self.rows += [self._pairs.rows[place] for place in batch.places.tolist()]
+            if len(batch.places):
+                yield batch.images, batch.texts
+        if not self.rows:
+            raise bad_input("no validation image can be read", where=self.samples.source, fix="check the paths")
 
 
 @dataclass
 class EvalData:
     """What OpenCLIP's trainer asks of ``data["val"]``."""
 
-    dataloader: DataLoader
+    dataloader: ValidationBatches
 
 
 def val_data(args: argparse.Namespace, transform: Callable, tokenizer: Callable) -> EvalData:
-    """``--val-data`` through the same reader as the training data, so that shards' members and tables are found alike."""
-    samples = open_validation_samples(args)
-    pairs = Pairs(samples, transform, tokenizer)
-    loader = DataLoader(pairs, batch_size=args.batch_size, num_workers=args.workers, worker_init_fn=answer_to_the_parent)
-    loader.num_batches, loader.num_samples = len(loader), len(samples) - len(samples.rejected)
-    return EvalData(loader)
+    """``--val-data`` through the same reader as the training data, so that shards' members and tables are found alike, and images that cannot be read
+    are named and left out alike."""
+    pairs = Pairs(open_validation_samples(args), transform, tokenizer)
+    options = {"batch_size": args.batch_size, "num_workers": args.workers, "worker_init_fn": answer_to_the_parent}
+    return EvalData(ValidationBatches(pairs, DataLoader(pairs, collate_fn=pair_batch, **options)))

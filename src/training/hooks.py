@@ -149,10 +149,6 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
     return open_clip.create_loss(args) if args.batching is None else RunLoss(args)
 
 
-TOLD = 10
-"""Unreadable images that are told by name."""
-
-
 class RunLoss(nn.Module):
     """Our loss together with the run's counts of what was seen."""
 
@@ -166,7 +162,7 @@ class RunLoss(nn.Module):
         self.world_size = args.world_size
         self.samples = samples
         self.counts: Counter[str] = Counter()
-        self.unreadable: dict[str, str] = {}
+        self.unreadable = our_data.Unreadable()
 
     def take(self, batch: our_data.Batch) -> None:
         """Notes a batch; stops the run when too many images could not be read."""
@@ -184,15 +180,12 @@ class RunLoss(nn.Module):
     def _note_unreadable(self, batch: our_data.Batch) -> None:
         """Each image counts once, however many captions and epochs ask for it: one broken photograph does not end a run of 50 epochs."""
         for row, reason in batch.unreadable:
-            path = self.samples.image_place(row)
-            if path not in self.unreadable and len(self.unreadable) < TOLD:
-                logging.warning(f"Left out: {path} ({reason}).")
-            self.unreadable[path] = reason
+            self.unreadable.note(self.samples.image_place(row), reason)
         seen = min(sum(self.counts[name] for name in ("targets", "mined", "random", "reserves")), len(self.samples))
         if len(self.unreadable) > max(self.max_bad_fraction * seen, len(batch.rows) // 16):
             raise bad_input(
                 f"{len(self.unreadable)} images of {seen} rows could not be read: {dict(Counter(self.unreadable.values()))}",
-                where=", ".join(list(self.unreadable)[:TOLD]),
+                where=", ".join(list(self.unreadable)[: our_data.TOLD]),
                 fix="check the data, or allow more with --max-bad-fraction",
             )
 
@@ -297,10 +290,11 @@ def validation_metrics(model: nn.Module, val: Any, image: torch.Tensor, text: to
     """What our validation data adds to OpenCLIP's numbers, or puts in their place (``training.validation``). Rank 0.
 
     Args:
-        image, text: (M, D) unit features of the validation rows on the CPU.
+        image, text: (M, D) unit features of the validation rows that could be read, on the CPU.
     """
-    pairs = val.dataloader.dataset
-    return validation.val_numbers(model, pairs.samples, pairs.rows, image, text) if isinstance(pairs, our_data.Pairs) else {}
+    batches = val.dataloader
+    ours = isinstance(batches, our_data.ValidationBatches)
+    return validation.val_numbers(model, batches.samples, batches.rows, image, text) if ours else {}
 
 
 def extra_state(args: argparse.Namespace, model: nn.Module, data: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -14,35 +14,16 @@ import torch
 import torch.distributed as dist
 from open_clip import get_input_dtype
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from formats.embeddings import write_embeddings
 from formats.errors import bad_input
 from formats.hard_pairs import HardPairTable, write_table
-from formats.images import BadImage
 from formats.samples import Samples
 from formats.workers import answer_to_the_parent
 from mining.search import Filters, Found, Ranks, Work, search
 from training import upstream
-from training.data import Pairs, remined_table
-
-
-class _Readable(Dataset):
-    """(place, image, tokens) of each usable row; ``None`` for an image that cannot be read."""
-
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-
-    def __getitem__(self, place: int) -> tuple[int, torch.Tensor, torch.Tensor] | None:
-        try:
-            return place, *self.pairs[place]
-        except (BadImage, OSError):
-            return None
-
-
-def _collate(items: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-    found = [item for item in items if item is not None]
-    return default_collate(found) if found else None
+from training.data import Pairs, pair_batch, remined_table
 
 
 @torch.no_grad()
@@ -52,11 +33,9 @@ def embed(args: argparse.Namespace, model: nn.Module, rows: Dataset) -> Iterator
     device, dtype = torch.device(args.device), get_input_dtype(args.precision)
     autocast = upstream.patched("precision").get_autocast(args.precision, device_type=device.type)
     options = {"batch_size": args.batch_size, "num_workers": args.workers, "worker_init_fn": answer_to_the_parent}
-    loader = DataLoader(rows, collate_fn=_collate, **options)
-    for batch in loader:
-        if batch is None:
+    for places, images, texts, _ in DataLoader(rows, collate_fn=pair_batch, **options):
+        if not len(places):
             continue
-        places, images, texts = batch
         with autocast():
             image = model.encode_image(images.to(device, dtype), normalize=True)
             text = model.encode_text(texts.to(device), normalize=True)
@@ -150,7 +129,7 @@ def _embedded(
     pairs = Pairs(samples, transform, tokenizer)
     first, last = ranks.share(0, len(pairs))
     sides: list[np.ndarray] = []
-    for places, *features in embed(args, model, Subset(_Readable(pairs), range(first, last))):
+    for places, *features in embed(args, model, Subset(pairs, range(first, last))):
         if not sides:
             sides = [np.zeros((last - first, rows.shape[1]), np.float32) for rows in features]
         for side, rows in zip(sides, features, strict=True):

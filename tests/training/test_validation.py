@@ -99,6 +99,42 @@ def test_a_run_ends_when_it_gets_no_better(labelled, tmp_path, processes):
     assert (tmp_path / "run/checkpoints/best.pt").is_file()
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_unreadable_validation_pictures_are_named_and_left_out(labelled, tmp_path, workers):
+    """The numbers are those of the table without their rows; with nothing to read the run says so."""
+    lines = labelled.read_text().splitlines()
+    bad = tmp_path / "bad.csv"
+    (tmp_path / "images/cut.jpg").write_bytes(picture(3)[:-30])
+    broken = [f"{tmp_path}/images/cut.jpg,picture,class 2", f"{tmp_path}/images/none.jpg,picture,class 3"]
+    bad.write_text("\n".join([*lines[:9], *broken, *lines[9:]]) + "\n")
+    flags = (
+        "--train-data",
+        str(labelled),
+        "--csv-separator",
+        ",",
+        "--csv-label-key",
+        "label",
+        "--batching",
+        "random",
+        "--workers",
+        workers,
+    )
+    numbers = []
+    for name, val in (("whole", labelled), ("broken", bad)):
+        done = train(tmp_path, name, *flags, "--val-data", str(val), "--batch-size", "8", "--epochs", "2", "--save-best", "mAP")
+        assert done.returncode == 0, done.stderr
+        numbers.append(json.loads((tmp_path / name / "checkpoints/results.jsonl").read_text().splitlines()[-1]))
+    assert done.stderr.count("cut.jpg (truncated_image)") == done.stderr.count("none.jpg (missing_file)") == 1  # in two epochs
+    same = [
+        name for name in numbers[0] if name not in ("clip_val_loss", "elapsed")
+    ]  # other batches: another loss, near ties in another order
+    assert {"mAP", "ari", "image_to_text_R@1", "num_samples"} <= set(same)
+    assert {name: numbers[0][name] for name in same} == pytest.approx({name: numbers[1][name] for name in same}, abs=1e-3)
+    bad.write_text("\n".join([lines[0], *broken]) + "\n")
+    done = train(tmp_path, "nothing", *flags, "--val-data", str(bad), "--batch-size", "8", "--epochs", "1")
+    assert done.returncode == 3 and "no validation image can be read" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
