@@ -5,7 +5,7 @@
     python -m tools.photo_search serve photos.index
 
 ``index`` is quick the second time: unchanged files are not opened. ``query`` prints paths for pipes. ``serve`` opens a page on 127.0.0.1.
-The demonstration modes of MiniCLIP: ``--mode automatic|interactive --model_type lstm`` (docs/photos.md).
+MiniCLIP's demonstration: ``--model_type lstm``, and with ``--batch`` for queries by lot (docs/photos.md).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.photo_search",
         description="Search one's own photographs.",
-        epilog="MiniCLIP's demonstration: --mode automatic or --mode interactive; its flags: --mode automatic --help",
+        epilog="MiniCLIP's demonstration: --model_type lstm, with --batch for queries by lot; its flags: --batch --help",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_index(commands.add_parser("index", help="make an index of folders or shards, or bring it up to date"))
@@ -82,7 +82,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if any(word == "--mode" or word.startswith("--mode=") for word in argv):
+    if argv and argv[0].startswith("--") and argv[0] != "--help":  # MiniCLIP's demonstration has flags alone, ours begin with a command
         from tools.photos.demonstration import main as demonstrate
 
         return demonstrate(argv)

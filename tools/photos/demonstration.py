@@ -3,13 +3,14 @@
     python -m tools.photo_search --mode automatic --model_type lstm --captions_json data/captions.json --image_root data/images
     python -m tools.photo_search --mode interactive --model_type lstm
 
-Automatic: five captions by lot, the best five photographs of each, in demo_results_{model_type}.png and .json. Interactive: queries until
+``--model_type lstm`` alone is interactive, and with ``--batch`` automatic, as in MiniCLIP. Automatic: five captions by lot, the best five photographs of each, in demo_results_{model_type}.png and .json. Interactive: queries until
 quit, exit or q; each is also drawn in query_{n}_{text}_{model_type}.png.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import random
 import re
 import sys
@@ -23,6 +24,7 @@ from PIL import Image
 from formats.atomic import atomic_open, write_json
 from formats.errors import Exit, usage, whole_number
 from formats.images import BadImage, decode
+from formats.manifest import sha256_file
 from formats.samples import open_samples
 from tools.photos.index import Index
 from tools.photos.model import open_model
@@ -31,6 +33,8 @@ from tools.photos.scan import Place
 from tools.photos.search import clean, combine, search, text_vectors, unknown_words
 from tools.photos.terminal import shown_path
 from tools.photos.update import update_index
+from tools.reporting.logs import read_params
+from towers.load import load_checkpoint
 
 QUERIES = 5
 DRAWN = 320
@@ -41,16 +45,19 @@ Ask = Callable[[str], tuple[list[Result], list[Image.Image]]]
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.photo_search", description="MiniCLIP's demonstration.")
-    parser.add_argument("--mode", choices=("automatic", "interactive"), required=True)
+    parser.add_argument("--mode", choices=("automatic", "interactive"), default="interactive")
+    parser.add_argument("--batch", dest="mode", action="store_const", const="automatic", help="--mode automatic")
     parser.add_argument("--model_type", "--model-type", choices=("lstm", "transformer"), default="lstm", help="stands in the files' names")
     parser.add_argument("--captions_json", "--captions-json", default="data/captions.json", help="captions to draw queries from")
     parser.add_argument("--image_root", "--image-root", default="data/images", help="the photographs")
-    parser.add_argument("--checkpoint_dir", "--checkpoint-dir", type=Path, default=Path("checkpoints"), help="where best_model_*.pth is")
+    parser.add_argument(
+        "--checkpoint_dir", "--checkpoint-dir", type=Path, default=Path("checkpoints"), help="where best_model_*.pth is, or runs of ours"
+    )
     parser.add_argument("--results_dir", "--results-dir", type=Path, default=Path("results"))
     parser.add_argument("--top", "--top_k", type=whole_number(1), default=5)
     parser.add_argument("--seed", type=whole_number(0), help="of the captions; none: others each time")
     parser.add_argument("--model", help="default: miniclip-MODEL_TYPE")
-    parser.add_argument("--pretrained", help="default: best_model_MODEL_TYPE.pth in --checkpoint_dir")
+    parser.add_argument("--pretrained", help="default: what is in --checkpoint_dir")
     parser.add_argument("--index", type=Path, help="default: in --results_dir, one for each model")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args(argv)
@@ -58,10 +65,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     args = parse_args(argv)
-    model, pretrained = args.model or f"miniclip-{args.model_type}", args.pretrained
-    if pretrained is None:
-        model, pretrained = _imported(args)
-    folder = args.index or args.results_dir / f"photos_{args.model_type}.index"
+    model, pretrained = (args.model or _kind(args.model_type), args.pretrained) if args.pretrained else _found(args)
+    weights = sha256_file(pretrained) if Path(pretrained).is_file() else pretrained
+    folder = args.index or args.results_dir / f"photos_{args.model_type}-{_mark(model, weights)}.index"
     update_index([args.image_root], folder, model=model, pretrained=pretrained, device=args.device)
     index = Index.open(folder)
     encoders = open_model(index, None, None, args.device)
@@ -80,17 +86,40 @@ def main(argv: list[str]) -> int:
     return Exit.OK
 
 
-def _imported(args: argparse.Namespace) -> tuple[str, str]:
-    """(model, checkpoint) of MiniCLIP's ``best_model_*.pth``: imported once, with the words of its captions.json."""
-    theirs = args.checkpoint_dir / f"best_model_{args.model_type}.pth"
-    if not theirs.is_file():
-        raise usage(
-            "no such checkpoint", where=str(theirs), fix="--checkpoint_dir; of a run here: --pretrained runs/NAME/checkpoints/best.pt"
-        )
+def _mark(*facts: str) -> str:
+    """Short, for a file's name: other facts have another one."""
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+
+def _kind(model_type: str) -> str:
+    """The model's name, or its beginning: that with MiniCLIP's CNN ends in ``-cnn``."""
+    return f"miniclip-{model_type}"
+
+
+def _found(args: argparse.Namespace) -> tuple[str, str]:
+    """(model, checkpoint) of what ``--checkpoint_dir`` holds: MiniCLIP's ``best_model_*.pth``, else ``best.pt`` of the newest run of ours."""
+    folder, kind = args.checkpoint_dir, _kind(args.model_type)
+    theirs = folder / f"best_model_{args.model_type}.pth"
+    if theirs.is_file():
+        return _imported(theirs, args)
+    places = [path for pattern in ("best.pt", "checkpoints/best.pt", "*/checkpoints/best.pt") for path in folder.glob(pattern)]
+    runs = {path: str(read_params(path.resolve().parent.parent / "params.txt").get("model", kind)) for path in places}
+    newest = max((path for path in places if runs[path].startswith(kind)), key=lambda path: path.stat().st_mtime_ns, default=None)
+    if newest is None:
+        fix = "--checkpoint_dir; of a run here its folder, or the folder of its --logs"
+        raise usage("no such checkpoint, and no best.pt of a run here", where=str(theirs), fix=fix)
+    return args.model or runs[newest], str(newest)
+
+
+def _imported(theirs: Path, args: argparse.Namespace) -> tuple[str, str]:
+    """(model, checkpoint) of MiniCLIP's file: imported once, with the words of its captions.json. Another file, or other captions, are another import."""
     from tools.import_miniclip import import_checkpoint
 
+    captions = sha256_file(args.captions_json) if Path(args.captions_json).is_file() else ""  # the import says what is wrong with it
+    ours = args.results_dir / f"best_model_{args.model_type}-{_mark(sha256_file(theirs), captions)}.pt"
+    if ours.is_file():
+        return load_checkpoint(ours)["name"], str(ours)
     args.results_dir.mkdir(parents=True, exist_ok=True)
-    ours = args.results_dir / f"best_model_{args.model_type}.pt"
     return import_checkpoint(str(theirs), args.captions_json, ours), str(ours)
 
 

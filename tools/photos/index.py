@@ -139,7 +139,7 @@ def check_model(index: Index, description: dict[str, Any]) -> None:
             f"the index was made by another model (other {' and '.join(differ)})",
             where=f"{index.folder}: {_named(index.model)}; given: {_named(theirs)}",
             why="its vectors mean something else",
-            fix="give the model it was made by (--model, --pretrained), or make an index of this one in another folder (index ... --out)",
+            fix="give the model it was made by (--model, --pretrained), or make an index of this one in another folder (--out of index, --index of the demonstration)",
         )
 
 
