@@ -14,17 +14,16 @@ import json
 import os
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from evaluation.gallery import SCORE_WEIGHTS, gallery_metrics
 from evaluation.neighbours import nearest
 from formats.arguments import add_data_flags, open_named
 from formats.atomic import write_json
-from formats.errors import Exit, run_command, usage, whole_number
+from formats.errors import Exit, bad_input, run_command, usage, whole_number
 from formats.samples import Samples
 from mining.embed import embed
 from mining.encoders import open_encoders
@@ -58,11 +57,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def file_names(samples: Samples, rows: np.ndarray) -> list[str]:
-    """What the pictures are called: file names where they tell all apart, else keys."""
-    keys = [samples.keys[int(row)] for row in rows]
-    names = [Path(key).name for key in keys]
-    return names if len(set(names)) == len(names) else keys
+def names_of(samples: Samples) -> list[str]:
+    """What the pictures are called, by row: file names where they tell all apart, else keys, else SHARD/KEY.
+
+    Raises:
+        UserError: exit 3 when even these repeat: answers to two pictures would be one.
+    """
+    keys = list(samples.keys)
+    tries = ([Path(key).name for key in keys], keys, [f"{shard}/{key}" for shard, key in zip(samples.shards, keys, strict=True)])
+    found = next((names for names in tries if len(set(names)) == len(names)), None)
+    if found is None:
+        name, times = Counter(tries[-1]).most_common(1)[0]
+        raise bad_input(f"{times} rows are the picture {name.removeprefix('/')}", where=samples.source, fix="one row for each picture")
+    return found
 
 
 def picture_head(pretrained: str | None) -> EmbeddingHead | None:
@@ -71,25 +78,66 @@ def picture_head(pretrained: str | None) -> EmbeddingHead | None:
     return head if head is not None and head.kind == "image" and changes_space(head) else None
 
 
+@dataclass(frozen=True)
+class Retrieved:
+    """asked, offered: what was embedded of queries and gallery, by the head where there is one. found: {query: [gallery names]}, best first."""
+
+    asked: Embedded
+    offered: Embedded
+    found: dict[str, list[str]]
+
+
+def retrieve(
+    query: Samples,
+    gallery: Samples,
+    *,
+    model: str,
+    pretrained: str | None,
+    head: bool = True,
+    k: int = 10,
+    euclidean: bool = False,
+    batch_size: int = 256,
+    workers: int = 2,
+    device: str = "cpu",
+) -> Retrieved:
+    """The ``k`` nearest gallery pictures of each query picture that can be read.
+
+    Args:
+        model, pretrained: as in ``mining.encoders.open_encoders``. head: by the checkpoint's head, where it has layers about pictures.
+        euclidean: by distance; of unit rows, so the order is that of cosine.
+
+    Raises:
+        UserError: exit 3 for pictures of one name, before anything is embedded.
+    """
+    names, gallery_names = names_of(query), names_of(gallery)
+    encoders = open_encoders(model=model, pretrained=pretrained, device=device, captions=gallery.captions)
+    options = {"batch_size": batch_size, "workers": workers, "device": device}
+    asked, offered = (embed(samples, encoders, **options) for samples in (query, gallery))
+    layers = picture_head(pretrained) if head else None
+    if layers is not None:
+        asked, offered = (replace(side, image=embed_with(layers, side.image, side.text)) for side in (asked, offered))
+    indices, _ = nearest(asked.image, offered.image, k, euclidean=euclidean)
+    lists = zip(asked.rows.tolist(), offered.rows[indices].tolist(), strict=True)
+    return Retrieved(asked, offered, {names[row]: [gallery_names[other] for other in others] for row, others in lists})
+
+
+def submission(found: dict[str, list[str]], groupname: str) -> dict:
+    """The body that the challenge's server takes."""
+    return {"groupname": groupname, "images": found}
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     query, gallery = open_named(args.query, args), open_named(args.gallery, args)
-    encoders = open_encoders(model=args.model, pretrained=args.pretrained, device=args.device, captions=gallery.captions)
-    options = {"batch_size": args.batch_size, "workers": args.workers, "device": args.device}
-    asked, offered = (embed(samples, encoders, **options) for samples in (query, gallery))
-    head = picture_head(args.pretrained) if args.head else None
-    if head is not None:
-        asked, offered = (replace(side, image=embed_with(head, side.image, side.text)) for side in (asked, offered))
-    indices, _ = nearest(asked.image, offered.image, args.k, euclidean=args.metric == "euclidean")
-    names, gallery_names = file_names(query, asked.rows), file_names(gallery, offered.rows)
-    found = {name: [gallery_names[place] for place in places] for name, places in zip(names, indices.tolist(), strict=True)}
-    write_json(args.out / "retrieved.json", found)
+    options = {name: getattr(args, name) for name in ("model", "pretrained", "head", "k", "batch_size", "workers", "device")}
+    made = retrieve(query, gallery, euclidean=args.metric == "euclidean", **options)
+    write_json(args.out / "retrieved.json", made.found)
     if args.groupname:
-        write_json(args.out / "submission.json", {"groupname": args.groupname, "images": found})
-    numbers = {"queries": len(found), "gallery": len(gallery_names), **_unread(asked, offered)}
-    if query.labelled[asked.rows].any() and gallery.labelled[offered.rows].any():
+        write_json(args.out / "submission.json", submission(made.found, args.groupname))
+    numbers = {"queries": len(made.found), "gallery": len(made.offered.rows), **_unread(made.asked, made.offered)}
+    if query.labelled[made.asked.rows].any() and gallery.labelled[made.offered.rows].any():
         weights = dict(zip(SCORE_WEIGHTS, args.score_weights, strict=True))
-        numbers |= _measured(query, gallery, asked, offered, weights)
+        numbers |= _measured(query, gallery, made.asked, made.offered, weights)
         write_json(args.out / "retrieval.json", numbers)
     print(json.dumps(numbers))
     print(f"retrieved: {args.out / 'retrieved.json'}", file=sys.stderr)

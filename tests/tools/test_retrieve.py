@@ -5,7 +5,7 @@ import json
 import pytest
 
 from formats.errors import UserError
-from tests.helpers import picture
+from tests.helpers import picture, sample, write_tar
 from tools.retrieve import main
 
 
@@ -64,6 +64,27 @@ def test_without_labels_there_are_lists_and_no_numbers(folders, capsys):
     assert main(flags(folders)) == 0
     assert json.loads(capsys.readouterr().out) == {"queries": 6, "gallery": 11, "unreadable": {"not_an_image": 1}}
     assert not (folders / "out/retrieval.json").exists()
+
+
+def test_shards_with_equal_keys_lose_nobody(tmp_path, capsys):
+    for shard in range(2):
+        write_tar(tmp_path / f"shards/{shard:05d}.tar", {f"{i:03d}": sample(4 * shard + i) for i in range(4)})
+    place = f"{tmp_path}/shards"
+    assert main(flags(tmp_path, "--query", place, "--gallery", place, "--k", "8")) == 0
+    found = json.loads((tmp_path / "out/retrieved.json").read_text())
+    names = [f"{shard:05d}/{i:03d}" for shard in range(2) for i in range(4)]
+    assert json.loads(capsys.readouterr().out)["queries"] == 8 and list(found) == names
+    assert all(sorted(answers) == names and answers[0] == name for name, answers in found.items())
+
+
+@pytest.mark.parametrize("side", ["--query", "--gallery"])
+def test_a_picture_in_several_rows_is_refused(folders, side):
+    rows = [f"{folders}/query/class{i}/query{i}.jpg,picture {i}" for i in range(3)]
+    rows.append(rows[0] + " again")
+    (folders / "table.csv").write_text("filepath,title\n" + "\n".join(rows) + "\n")
+    with pytest.raises(UserError, match=r"2 rows are the picture .*query0\.jpg") as error:
+        main(flags(folders, side, f"{folders}/table.csv"))
+    assert error.value.code == 3 and "table.csv" in error.value.text()
 
 
 @pytest.mark.parametrize(
