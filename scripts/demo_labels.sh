@@ -66,9 +66,9 @@ say "compare_losses"
 $python -m tools.compare_losses "$data/pictures" --model $model --pretrained "$out/start/checkpoints/epoch_1.pt" --seeds "$seeds" "${compare[@]}" \
     --losses arcface,triplet,clip_ce,contrastive,supcon --flags 'arcface:--head-lr 0.01' --m-per-class 4 --out "$out/losses" -- --workers 1 --precision fp32 --augment none --freeze-bn-stats
 
-say "link: the test pictures of both vendors, with misread texts"
-best=$($python -c "import json; rows = json.load(open('$out/losses/comparison.json'))['losses']; \
-row = next(row for row in rows if row['loss'] != 'start'); print(f\"{row['loss']}-lr{row['rate']:g}-seed0\")")
+say "link: the test pictures of both vendors, with misread texts, by the loss that the validation data prefers"
+best=$($python -c "import json; found = json.load(open('$out/losses/comparison.json')); \
+row = next(row for row in found['losses'] if row['loss'] == found['chosen']); print(f\"{row['loss']}-lr{row['rate']:g}-seed0\")")
 table=(--data "$data/pictures/news.csv" --csv-img-key image_path --csv-caption-key text --csv-label-key label)
 $python -m tools.jaccard "${table[@]}" --out "$out/jaccard"
 for weights in start "losses/runs/$best"; do

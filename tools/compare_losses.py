@@ -6,7 +6,9 @@
 
 DATA is a folder with train/, validation/ and test/ (which may hold query/ and gallery/) of class folders, or any labelled data, which is split: new
 labels to choose by, and others to report. Of several rates the best on validation data is taken for each loss (first seed), and of each run the best
-epoch. Writes OUT/comparison.md, .json and .html. Started again, it goes on with what is missing. Flags after -- go to every run.
+epoch. Writes OUT/comparison.md, .json and .html; without labels of the test pictures the table is of the validation data, and there is no page. With
+``--groupname`` also OUT/submissions/RUN.json of each run, from test/query and test/gallery. Started again, it goes on with what is missing. Flags
+after -- go to every run.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from formats.arguments import add_data_flags
@@ -25,8 +29,9 @@ from formats.atomic import write_json, write_text
 from formats.errors import Exit, UserError, run_command, usage, whole_number
 from tools.comparing.measure import Measured, measure
 from tools.comparing.parts import Parts, find_parts
-from tools.comparing.runs import START, Budget, Plan, curve, is_done, train
-from tools.comparing.table import COLUMNS, Row, markdown, rows_of
+from tools.comparing.runs import START, Budget, Plan, curve, is_done, train, weights_name
+from tools.comparing.table import COLUMNS, Row, chosen, markdown, rows_of
+from tools.retrieve import retrieve, submission
 from training.losses import LOSSES
 from training.metric.losses import METRIC
 from training.validation import LABEL_METRICS
@@ -61,6 +66,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--flags", action="append", default=[], metavar="LOSS:FLAGS", help="more flags for one loss, such as 'arcface:--head-lr 0.01'"
     )
+    parser.add_argument("--groupname", help="also write each run's submission to the challenge, under this name")
     parser.add_argument("--processes", type=whole_number(1), default=1, help="of each run, on this machine")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_data_flags(parser)
@@ -101,31 +107,57 @@ def main(argv: list[str] | None = None) -> int:
         {**keys, "unlabelled": args.unlabelled},
         by=args.split_by,
     )
+    if args.groupname and parts.query is None:
+        raise usage("--groupname asks for submissions, and there is no test/query to make them of", where=args.data, fix="leave it out")
+    if not parts.has_answers:
+        print("no test query has a known answer: the table will be of the validation data", file=sys.stderr)
     budget = Budget(
         *(args.model, args.pretrained, args.steps, args.epochs, args.batch_size, args.m_per_class, args.choose_by, args.processes),
-        *(args.device, args.more),
-        tuple(parts.open(name).fingerprint for name in ("train", "validation", "test")),
+        *(args.device, args.more, parts.fingerprints(), weights_name(args.pretrained)),
     )
-    rates, plans = _train_all(args, parts, budget)
+    plans, failed = _train_all(args, parts, budget)
     measured = {START: [_measured(args, parts, args.pretrained, START)]}
     measured |= {loss: [_measured(args, parts, str(plan.best), plan.name) for plan in found] for loss, found in plans.items()}
-    epochs = {loss: tuple(_best_epoch(plan, budget.metric) for plan in found) for loss, found in plans.items()}
-    rows = rows_of(measured, rates, epochs)
-    _write(args, parts, rows, plans, measured, budget, shlex.join(["python", "-m", "tools.compare_losses", *argv]))
-    print(markdown(rows), end="")
+    if args.groupname:
+        _submit(args, parts, {START: args.pretrained, **{plan.name: str(plan.best) for found in plans.values() for plan in found}})
+    rows = rows_of(
+        measured,
+        {loss: found[0].rate for loss, found in plans.items()},
+        {loss: tuple(_best_epoch(plan, budget.metric) for plan in found) for loss, found in plans.items()},
+        {loss: float(np.mean([_best(plan, budget.metric) for plan in found])) for loss, found in plans.items()},
+    )
+    told = _told(rows, parts, budget, failed)
+    _write(args, parts, rows, plans, measured, budget, told, failed, shlex.join(["python", "-m", "tools.compare_losses", *argv]))
+    print(markdown(rows), *told, sep="\n")
     return Exit.OK
 
 
-def _train_all(args: argparse.Namespace, parts: Parts, budget: Budget) -> tuple[dict[str, float], dict[str, list[Plan]]]:
-    """The rate that validation data chooses for each loss, and the runs at that rate, one for each seed; makes those that are missing."""
-    rates, plans = {}, {}
+def _train_all(args: argparse.Namespace, parts: Parts, budget: Budget) -> tuple[dict[str, list[Plan]], dict[str, str]]:
+    """The runs of each loss, and why a loss has none: one that is not finite is out, and the others go on.
+
+    Raises:
+        UserError: exit 6 when no loss is left; what else a run fails with.
+    """
+    plans, failed, failure = {}, {}, None
     for loss in args.losses:
-        own = args.flags.get(loss, ())
-        tried = _tried([Plan(loss, rate, 0, args.out, own) for rate in args.lr], parts, budget)
-        best = max(tried, key=lambda plan: _best(plan, budget.metric))
-        rates[loss] = best.rate
-        plans[loss] = [best, *(_made(Plan(loss, best.rate, seed, args.out, own), parts, budget) for seed in range(1, args.seeds))]
-    return rates, plans
+        try:
+            plans[loss] = _runs_of(loss, args, parts, budget)
+        except UserError as error:
+            if error.code != Exit.NON_FINITE:
+                raise
+            failure, failed[loss] = error, error.what
+            print(f"{loss}: failed, the others go on", file=sys.stderr)
+    if failure is not None and not plans:
+        raise failure
+    return plans, failed
+
+
+def _runs_of(loss: str, args: argparse.Namespace, parts: Parts, budget: Budget) -> list[Plan]:
+    """The runs at the rate that validation data chooses, one for each seed; makes those that are missing."""
+    own = args.flags.get(loss, ())
+    tried = _tried([Plan(loss, rate, 0, args.out, own) for rate in args.lr], parts, budget)
+    best = max(tried, key=lambda plan: _best(plan, budget.metric))
+    return [best, *(_made(Plan(loss, best.rate, seed, args.out, own), parts, budget) for seed in range(1, args.seeds))]
 
 
 def _tried(plans: list[Plan], parts: Parts, budget: Budget) -> list[Plan]:
@@ -164,12 +196,29 @@ def _best_epoch(plan: Plan, metric: str) -> int:
 
 
 def _measured(args: argparse.Namespace, parts: Parts, weights: str, name: str) -> Measured:
-    """Test numbers of a checkpoint, kept in OUT/measured; the start model's, too."""
+    """What a checkpoint finds, kept in OUT/measured; the start model's is made anew."""
     place = args.out / f"measured/{name}.npz"
     if not place.is_file() or name == START:  # little work, and nothing else says what it was made of
-        query = parts.open("query") if parts.query else None
-        measure(args.model, weights, parts.open("validation"), parts.open("test"), query, device=args.device).save(place)
+        measure(args.model, weights, parts.open("validation"), *parts.reported(), device=args.device).save(place)
     return Measured.load(place)
+
+
+def _submit(args: argparse.Namespace, parts: Parts, weights: dict[str, str]) -> None:
+    """Writes the submission of each of the weights, by name of the run."""
+    query, gallery = parts.open("query"), parts.open("test")
+    for name, checkpoint in weights.items():
+        found = retrieve(query, gallery, model=args.model, pretrained=checkpoint, device=args.device).found
+        write_json(args.out / f"submissions/{name}.json", submission(found, args.groupname))
+    print(f"submissions: {args.out / 'submissions'}", file=sys.stderr)
+
+
+def _told(rows: list[Row], parts: Parts, budget: Budget, failed: dict[str, str]) -> list[str]:
+    """What stands below the table."""
+    best = chosen(rows)
+    lines = [f"By {budget.metric} on the validation data {best.loss} is the best ({100 * best.validation:.1f} %)."]
+    if not parts.has_answers:
+        lines.append("No test query has a known answer: the table is of the validation data, which rates and epochs were chosen by.")
+    return [*lines, *(f"{loss} is not in the table: {why}" for loss, why in failed.items())]
 
 
 def _write(
@@ -179,6 +228,8 @@ def _write(
     plans: dict[str, list[Plan]],
     measured: dict[str, list[Measured]],
     budget: Budget,
+    told: list[str],
+    failed: dict[str, str],
     command: str,
 ) -> None:
     from tools.reporting.losses_page import losses_page
@@ -191,17 +242,27 @@ def _write(
             "rate": row.rate,
             "p": row.p,
             "epochs": list(row.epochs),
+            "validation": row.validation,
             **{name: {"mean": row.mean[name], "sd": row.spread[name]} for name in COLUMNS},
         }
         for row in rows
     ]
-    write_json(args.out / "comparison.json", {"losses": record, "queries": len(measured[START][0].rows), "command": command})
-    write_text(args.out / "comparison.md", markdown(rows))
-    curves = {loss: [curve(plan, budget.metric) for plan in found] for loss, found in plans.items()}
-    gallery, query = parts.open("test"), parts.open("query") if parts.query else None
-    page = losses_page(rows, curves, budget, measured, query or gallery, gallery, command)
-    write_text(args.out / "comparison.html", render_template("losses.html.j2", page=page))
-    print(f"page: {args.out / 'comparison.html'}", file=sys.stderr)
+    facts = {
+        "measured_on": "test" if parts.has_answers else "validation",
+        "chosen": chosen(rows).loss,
+        "failed": failed,
+        "queries": len(measured[START][0].rows),
+        "command": command,
+    }
+    write_json(args.out / "comparison.json", {"losses": record, **facts})
+    write_text(args.out / "comparison.md", "\n".join([markdown(rows), *told, ""]))
+    if parts.has_answers:  # the page is about test queries
+        curves = {loss: [curve(plan, budget.metric) for plan in found] for loss, found in plans.items()}
+        gallery, query = parts.reported()
+        page = losses_page(rows, curves, budget, measured, query or gallery, gallery, command)
+        page = replace(page, sentences=[*page.sentences, *told])
+        write_text(args.out / "comparison.html", render_template("losses.html.j2", page=page))
+        print(f"page: {args.out / 'comparison.html'}", file=sys.stderr)
     print(json.dumps({row.loss: round(row.mean["mAP"], 4) for row in rows}), file=sys.stderr)
 
 

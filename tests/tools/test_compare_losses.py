@@ -15,7 +15,7 @@ from tools import compare_losses
 from tools.comparing import runs
 from tools.comparing.measure import METRICS, Measured, measure
 from tools.comparing.parts import find_parts, split
-from tools.comparing.table import disagreements, rows_of
+from tools.comparing.table import chosen, disagreements, markdown, rows_of
 from tools.demo.build import Options
 from tools.demo.classes import build_classes
 
@@ -45,7 +45,11 @@ def test_the_whole_and_going_on(pictures, tmp_path, capsys, monkeypatch):
     record = json.loads((tmp_path / "comparison.json").read_text())
     assert {row["loss"] for row in record["losses"]} == {"start", "supcon", "clip_ce"} and record["queries"] == 4
     assert record["losses"][0]["mAP"]["mean"] == max(row["mAP"]["mean"] for row in record["losses"])
-    assert all(row["p"] is None or 0 < row["p"] <= 1 for row in record["losses"]) and "| supcon | 1 | 0.001 |" in table
+    assert (
+        all(row["p"] is None or 0 < row["p"] <= 1 for row in record["losses"])
+        and "| supcon | 1 | 0.001 |" in table
+        and "on the validation data" in table
+    )
     page = (tmp_path / "comparison.html").read_text()
     assert "Losses compared" in page and "http" not in page.split("</style>")[1].split("<footer>")[0]
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a finished run is made again"))
@@ -69,6 +73,71 @@ def test_a_killed_run_goes_on(pictures, tmp_path):
             assert compare_losses.main(argv(pictures, tmp_path / "cut", "--losses", "supcon")) == 0
     found = [json.loads((tmp_path / name / "comparison.json").read_text())["losses"] for name in ("whole", "cut")]
     assert found[0] == found[1]
+
+
+def _copy(pictures, place, flat=("query", "gallery")):
+    """The pictures with test folders that have no class folders inside, as a challenge hands them out."""
+    shutil.copytree(pictures / "data", place / "data")
+    shutil.copytree(pictures / "start", place / "start")
+    for side in flat:
+        folder = place / "data/test" / side
+        for path in sorted(folder.glob("*/*")):
+            path.rename(folder / f"{path.parent.name}-{path.name}")
+        for path in [path for path in folder.iterdir() if path.is_dir()]:
+            path.rmdir()
+    return place
+
+
+def test_without_test_labels_validation_data_and_submissions(pictures, tmp_path, capsys):
+    place = _copy(pictures, tmp_path)
+    assert compare_losses.main(argv(place, tmp_path / "out", "--groupname", "us")) == 0
+    told = capsys.readouterr()
+    record = json.loads((tmp_path / "out/comparison.json").read_text())
+    best = max(record["losses"], key=lambda row: row["validation"] or 0)
+    assert record["measured_on"] == "validation" and record["chosen"] == best["loss"] != "start"
+    assert record["queries"] > 0 and all(0 < row["mAP"]["mean"] <= 1 for row in record["losses"])
+    trained = [row for row in record["losses"] if row["loss"] != "start"]
+    # each validation row asks the others, as in training: the epoch's own number, but for what rounding makes of near ties
+    assert [row["mAP"]["mean"] for row in trained] == pytest.approx([row["validation"] for row in trained], abs=0.01)
+    assert "which rates and epochs were chosen by" in told.out and not (tmp_path / "out/comparison.html").exists()
+    assert sorted(path.stem for path in (tmp_path / "out/submissions").iterdir()) == [
+        "clip_ce-lr0.001-seed0",
+        "start",
+        "supcon-lr0.001-seed0",
+    ]
+    body = json.loads((tmp_path / "out/submissions/start.json").read_text())
+    query, gallery = ({path.name for path in (tmp_path / f"data/test/{side}").iterdir()} for side in ("query", "gallery"))
+    assert body["groupname"] == "us" and set(body["images"]) == query
+    assert all(set(names) <= gallery and len(set(names)) == len(names) == min(10, len(gallery)) for names in body["images"].values())
+
+
+def test_a_test_that_nobody_can_answer_is_refused_before_training(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(compare_losses, "train", lambda *_: pytest.fail("trained"))
+    place = _copy(pictures, tmp_path, flat=("gallery",))
+    shutil.rmtree(place / "data/test/query")
+    shutil.move(place / "data/test/gallery", place / "flat")
+    shutil.rmtree(place / "data/test")
+    shutil.move(place / "flat", place / "data/test")
+    with pytest.raises(UserError, match="no two test pictures share a label") as error:
+        compare_losses.main(argv(place, tmp_path / "out"))
+    assert error.value.code == 3
+    with pytest.raises(UserError, match="no test/query") as error:
+        compare_losses.main([str(_labelled(pictures, tmp_path / "a.csv")), *argv(place, tmp_path / "csv", "--groupname", "us", *KEYS)[1:]])
+    assert error.value.code == 2
+
+
+@pytest.mark.parametrize("changed", ["query", "weights"])
+def test_other_queries_and_other_start_weights_are_refused(pictures, tmp_path, changed):
+    place = _copy(pictures, tmp_path, flat=())
+    assert compare_losses.main(argv(place, tmp_path / "out", "--losses", "supcon")) == 0
+    if changed == "query":
+        next((place / "data/test/query").glob("*/*.jpg")).unlink()
+    else:
+        (place / "start/checkpoints/epoch_1.pt").write_bytes((tmp_path / "out/runs/supcon-lr0.001-seed0/checkpoints/best.pt").read_bytes())
+    with pytest.raises(UserError, match="other settings or data") as error:
+        compare_losses.main(argv(place, tmp_path / "out", "--losses", "supcon"))
+    assert error.value.code == 4
 
 
 def _parts(pictures):
@@ -120,14 +189,22 @@ def test_split_by_label_and_by_row():
     assert split(np.arange(3), "row")["train"].tolist() == [0, 1, 2]  # a label of one row is trained on
 
 
+KEYS = ("--csv-img-key", "image", "--csv-caption-key", "text", "--csv-label-key", "kind")
+
+
+def _labelled(pictures, path, folder="train"):
+    """A table of the pictures of one part."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "text", "kind"])
+        for picture in sorted((pictures / "data" / folder).rglob("*.jpg")):
+            writer.writerow([picture, "a picture", picture.parent.name])
+    return path
+
+
 def test_a_table_is_split_once_and_other_data_is_refused(pictures, tmp_path):
     def table(name, folder):
-        with open(tmp_path / name, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "text", "kind"])
-            for path in sorted((pictures / "data" / folder).rglob("*.jpg")):
-                writer.writerow([path, "a picture", path.parent.name])
-        return str(tmp_path / name)
+        return str(_labelled(pictures, tmp_path / name, folder))
 
     keys = {"image_key": "image", "caption_key": "text", "group_key": "kind"}
     parts = find_parts(table("a.csv", "train"), tmp_path / "out", keys, by="label")
@@ -172,6 +249,40 @@ def test_a_rate_that_diverges_is_out(pictures, tmp_path, capsys):
     assert compare_losses.main(argv(pictures, tmp_path, "--losses", "clip_ce", "--lr", "1e30", "1e-3")) == 0
     assert "clip_ce-lr1e+30-seed0: not finite, left out" in capsys.readouterr().err
     assert json.loads((tmp_path / "comparison.json").read_text())["losses"][0]["rate"] in (None, 1e-3)
+
+
+def test_a_loss_that_diverges_is_named_and_the_others_have_their_table(pictures, tmp_path, capsys, monkeypatch):
+    more = ("--losses", "clip_ce,supcon", "--flags", "clip_ce:--lr 1e30")
+    for _ in range(2):  # started again, nothing is trained: not the one that failed, either
+        assert compare_losses.main(argv(pictures, tmp_path, *more)) == 0
+        assert "clip_ce is not in the table: the run clip_ce-lr0.001-seed0 failed" in capsys.readouterr().out
+        record = json.loads((tmp_path / "comparison.json").read_text())
+        assert {row["loss"] for row in record["losses"]} == {"start", "supcon"} and list(record["failed"]) == ["clip_ce"]
+        assert "clip_ce is not in the table" in (tmp_path / "comparison.html").read_text()
+        monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
+    with pytest.raises(UserError) as error:
+        compare_losses.main(argv(pictures, tmp_path, *more, "--losses", "clip_ce"))
+    assert error.value.code == 6
+
+
+def test_a_loss_with_a_seed_that_diverges_is_out(pictures, tmp_path, monkeypatch):
+    def train(plan, *_):
+        if (plan.loss, plan.seed) == ("clip_ce", 1):
+            raise UserError(6, "the run failed")
+
+    monkeypatch.setattr(compare_losses, "train", train)
+    monkeypatch.setattr(compare_losses, "curve", lambda plan, metric: [(1, 0.5)])
+    args = compare_losses.parse_args(argv(pictures, tmp_path, "--seeds", "2"))
+    budget = runs.Budget("m", "none", 4, 2, 16, 2, "mAP", 1, "cpu", ())
+    plans, failed = compare_losses._train_all(args, _parts(pictures), budget)
+    assert [plan.seed for plan in plans["supcon"]] == [0, 1] and failed == {"clip_ce": "the run failed"} and list(plans) == ["supcon"]
+
+
+def test_validation_chooses_and_the_test_reports():
+    measured = {"start": [of([0, 0])], "a": [of([1, 1])], "b": [of([1, 0])]}
+    rows = rows_of(measured, {"a": 0.1, "b": 0.1}, {}, {"a": 0.5, "b": 0.6})
+    assert rows[0].loss == "a" and chosen(rows).loss == "b"
+    assert "| b | 1 | 0.1 | 60.0 | 50.0 |" in markdown(rows) and "| start | 1 |  |  | 0.0 |" in markdown(rows)
 
 
 def test_a_run_that_fails_is_told_with_its_words(pictures, tmp_path):

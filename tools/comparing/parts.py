@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,26 @@ class Parts:
         path = getattr(self, name)
         return open_samples(path, group_key="label") if path.suffix == ".csv" else open_samples(path)
 
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of every part that there is: what the runs are made from, and what they are measured on."""
+        return tuple(self.open(name).fingerprint for name in ("train", "validation", "test", *(["query"] if self.query else [])))
+
+    @cached_property
+    def has_answers(self) -> bool:
+        """Whether the label of some test query is in the gallery; without queries, whether two test rows share a label."""
+        gallery = self.open("test")
+        known = gallery.groups[gallery.labelled]
+        if self.query is None:
+            return len(np.unique(known)) < len(known)
+        query = self.open("query")
+        return bool(np.isin(query.groups[query.labelled], known).any())
+
+    def reported(self) -> tuple[Samples, Samples | None]:
+        """(gallery, queries) that the table comes from: the test's, or, without answers there, the validation rows, which ask each other."""
+        if not self.has_answers:
+            return self.open("validation"), None
+        return self.open("test"), self.open("query") if self.query else None
+
 
 def find_parts(data: str, out: Path, options: dict, *, by: str) -> Parts:
     """The parts of a data set.
@@ -41,6 +62,17 @@ def find_parts(data: str, out: Path, options: dict, *, by: str) -> Parts:
     Raises:
         UserError: exit 2 for a layout that lacks a part; exit 3 for data with too few labels; exit 4 when OUT holds a split of other data.
     """
+    parts = _parts_of(data, out, options, by)
+    if parts.query is None and not parts.has_answers:
+        raise bad_input(
+            "no two test pictures share a label: no query has an answer",
+            where=str(parts.test),
+            fix="test/CLASS, or test/query and test/gallery",
+        )
+    return parts
+
+
+def _parts_of(data: str, out: Path, options: dict, by: str) -> Parts:
     folder = Path(data)
     if (folder / "train").is_dir():
         validation = next((folder / name for name in ("validation", "val") if (folder / name).is_dir()), None)

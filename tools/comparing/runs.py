@@ -9,12 +9,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from formats.atomic import write_json
-from formats.errors import UserError, mismatch
+from formats.atomic import write_json, write_text
+from formats.errors import Exit, UserError, mismatch
+from formats.manifest import sha256_file
 from tools.comparing.parts import Parts
+from towers.huggingface import weights_file
+from towers.load import is_weights
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DONE = "done"
+DONE, DIVERGED = "done", "diverged"
+"""Files in a run's folder: it went through all its epochs; it came to numbers that are not finite, and would again."""
 START = "start"
 """The name of the start model among the losses: what no training gives."""
 
@@ -25,7 +29,7 @@ class Budget:
 
     Attributes:
         steps: optimizer steps in all. epochs: how often the validation data is looked at. metric: that the epoch is chosen by.
-        more: further flags of the trainer, for every run. data: fingerprints of the parts.
+        more: further flags of the trainer, for every run. data: fingerprints of the parts. weights: ``weights_name`` of ``pretrained``.
     """
 
     model: str
@@ -39,6 +43,12 @@ class Budget:
     device: str
     more: tuple[str, ...]
     data: tuple[str, ...] = ()
+    weights: str = ""
+
+
+def weights_name(pretrained: str) -> str:
+    """What tells weights from others: the sha256 of a file (or of the one in a Hugging Face folder), or an OpenCLIP tag as it is."""
+    return f"sha256:{sha256_file(weights_file(pretrained))}" if is_weights(pretrained) else f"tag:{pretrained}"
 
 
 @dataclass(frozen=True)
@@ -110,15 +120,17 @@ def is_done(plan: Plan, budget: Budget) -> bool:
 def _recipe(plan: Plan, budget: Budget) -> dict:
     numbers = {name: getattr(budget, name) for name in ("model", "pretrained", "steps", "epochs", "batch_size", "m_per_class", "metric")}
     own = {"loss": plan.loss, "rate": plan.rate, "seed": plan.seed, "more": [*budget.more, *plan.more]}
-    return {**numbers, **own, "data": list(budget.data)}
+    return {**numbers, **own, "data": list(budget.data), "weights": budget.weights}
 
 
 def train(plan: Plan, parts: Parts, budget: Budget) -> None:
-    """Makes the run, or goes on with it; its own log is in its folder and in ``OUT/logs``.
+    """Makes the run, or goes on with it; its own log is in its folder and in ``OUT/logs``. One that diverged is not made again.
 
     Raises:
         UserError: with the trainer's exit code and its last words, when it fails.
     """
+    if (plan.run / DIVERGED).is_file():
+        raise UserError(Exit.NON_FINITE, (plan.run / DIVERGED).read_text(encoding="utf-8"), where=str(plan.run))
     start = ["bash", "scripts/train_node.sh"] if budget.processes > 1 else [sys.executable, "-m", "training.main"]
     log = plan.folder / f"logs/{plan.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +141,10 @@ def train(plan: Plan, parts: Parts, budget: Budget) -> None:
         done = subprocess.run([*start, *command(plan, parts, budget)], stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
     if done.returncode:
         words = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("error:")][-1:]
-        raise UserError(
-            done.returncode, f"the run {plan.name} failed: {(words or ['see its log'])[0].removeprefix('error: ')}", where=str(log)
-        )
+        told = f"the run {plan.name} failed: {(words or ['see its log'])[0].removeprefix('error: ')}"
+        if done.returncode == Exit.NON_FINITE:
+            write_text(plan.run / DIVERGED, told)
+        raise UserError(done.returncode, told, where=str(log))
     (plan.run / DONE).touch()
 
 

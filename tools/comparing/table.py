@@ -21,7 +21,8 @@ class Row:
     Attributes:
         mean, spread: by metric, over seeds (standard deviation of a sample; 0 for one seed).
         p: of a difference of ``LEADING`` to the best loss, queries paired and averaged over seeds; ``None`` for the best itself.
-        rate: the learning rate that validation data chose. epochs: the best epoch of each seed.
+        rate: the learning rate that validation data chose. epochs: the best epoch of each seed. validation: what the validation data said of these
+            epochs, mean over seeds; ``None`` for the start model, which it did not look at.
     """
 
     loss: str
@@ -31,9 +32,15 @@ class Row:
     p: float | None
     rate: float | None
     epochs: tuple[int, ...]
+    validation: float | None = None
 
 
-def rows_of(measured: dict[str, list[Measured]], rates: dict[str, float], epochs: dict[str, tuple[int, ...]]) -> list[Row]:
+def rows_of(
+    measured: dict[str, list[Measured]],
+    rates: dict[str, float],
+    epochs: dict[str, tuple[int, ...]],
+    validation: dict[str, float] | None = None,
+) -> list[Row]:
     """A row for each loss, best first by ``LEADING``."""
     numbers = {loss: [seed.numbers() for seed in seeds] for loss, seeds in measured.items()}
     means = {loss: {name: float(np.mean([seed[name] for seed in found])) for name in COLUMNS} for loss, found in numbers.items()}
@@ -45,7 +52,9 @@ def rows_of(measured: dict[str, list[Measured]], rates: dict[str, float], epochs
             name: float(np.std([seed[name] for seed in numbers[loss]], ddof=1)) if len(numbers[loss]) > 1 else 0.0 for name in COLUMNS
         }
         p = None if loss == order[0] else paired_permutation_test(best, _queries(measured[loss]))
-        rows.append(Row(loss, len(numbers[loss]), means[loss], spread, p, rates.get(loss), epochs.get(loss, ())))
+        rows.append(
+            Row(loss, len(numbers[loss]), means[loss], spread, p, rates.get(loss), epochs.get(loss, ()), (validation or {}).get(loss))
+        )
     return rows
 
 
@@ -54,13 +63,19 @@ def _queries(seeds: list[Measured]) -> np.ndarray:
     return np.mean([seed.queries[LEADING] for seed in seeds], axis=0)
 
 
+def chosen(rows: list[Row]) -> Row:
+    """The loss that validation data prefers: the one to go on with, as the test only reports."""
+    return max((row for row in rows if row.validation is not None), key=lambda row: row.validation or 0.0)
+
+
 def markdown(rows: list[Row]) -> str:
     """The table as text; shares in percent."""
-    lines = ["| loss | seeds | rate | " + " | ".join(COLUMNS) + " | p |", "|" + "---|" * (len(COLUMNS) + 4)]
+    lines = ["| loss | seeds | rate | validation | " + " | ".join(COLUMNS) + " | p |", "|" + "---|" * (len(COLUMNS) + 5)]
     for row in rows:
         cells = [cell(row, name) for name in COLUMNS]
         rate, p = "" if row.rate is None else f"{row.rate:g}", "" if row.p is None else f"{row.p:.4f}"
-        lines.append(f"| {row.loss} | {row.seeds} | {rate} | " + " | ".join(cells) + f" | {p} |")
+        seen = "" if row.validation is None else f"{100 * row.validation:.1f}"
+        lines.append(f"| {row.loss} | {row.seeds} | {rate} | {seen} | " + " | ".join(cells) + f" | {p} |")
     return "\n".join(lines) + "\n"
 
 
