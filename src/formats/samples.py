@@ -17,12 +17,11 @@ import numpy as np
 from formats.errors import bad_input, usage
 from formats.manifest import dataset_fingerprint, stable_ids
 from formats.remote import Place, is_url, place, read_range
-from formats.shards import MAX_CAPTION_BYTES, ShardIndex, expand_shards
+from formats.shards import IMAGE_EXTENSIONS, MAX_CAPTION_BYTES, ShardIndex, expand_shards
 from formats.strings import PackedStrings
 
 SEPARATORS = {"\t": "tab", ",": ",", ";": ";", "|": "|"}
 MAX_OPEN_TARS = 256
-FOLDER_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "heic", "heif")
 
 
 class Samples:
@@ -155,8 +154,9 @@ def open_samples(
     Args:
         source: table, captions.json, or shards as in ``expand_shards``; local, or behind a URL that fsspec knows.
         separator: of a table; ``None`` finds it from the header line.
-        image_key, caption_key, group_key: column names of a table; the group column may be absent.
-        unlabelled: values of the group that say there is none (CLIPPINGS has 999), as an empty one does.
+        image_key, caption_key: column names of a table.
+        group_key: column of a table, or key of the samples' json in shards; the default one may be absent.
+        unlabelled: values of the group that say there is none (CLIPPINGS has 999; 999.0, as pandas may write it, is the same), as a blank one does.
         image_root: folder of a captions.json's images (default: ``images`` beside it, or its own folder).
 
     Raises:
@@ -164,13 +164,13 @@ def open_samples(
     """
     name, unlabelled = str(source), frozenset(unlabelled)
     if not isinstance(source, list) and is_image_folder(name):
-        return _from_image_folder(Path(name))
+        return _from_image_folder(Path(name), unlabelled)
     if isinstance(source, list) or not name.lower().endswith((".csv", ".tsv", ".txt", ".json")):
         if not isinstance(source, list) and not name.lower().endswith(".tar") and not is_url(name) and Path(name).is_file():
             raise usage(
                 "no kind of data that is known", where=name, fix="a .csv, .tsv or .txt table, a captions .json, .tar shards, or a folder"
             )
-        return _from_shards(source, unlabelled)
+        return _from_shards(source, group_key, unlabelled)
     if not place(name).is_file():
         raise usage("no such file", where=name, fix="check the path")
     if name.lower().endswith(".json"):
@@ -178,9 +178,14 @@ def open_samples(
     return _from_table(name, separator, image_key, caption_key, group_key, unlabelled)
 
 
-def _from_shards(source: str | os.PathLike[str] | list[str], unlabelled: frozenset[str]) -> Samples:
+def _label(value: str, unlabelled: frozenset[str]) -> str:
+    value = value.strip()
+    return "" if value in unlabelled or value.removesuffix(".0") in unlabelled else value
+
+
+def _from_shards(source: str | os.PathLike[str] | list[str], group_key: str, unlabelled: frozenset[str]) -> Samples:
     paths = expand_shards(source)
-    indexes = [ShardIndex.open(path) for path in paths]
+    indexes = [ShardIndex.open(path, group_key) for path in paths]
     counts = [len(index) for index in indexes]
     names = PackedStrings.pack(path.stem for path, count in zip(paths, counts, strict=True) for _ in range(count))
     keys = PackedStrings.concatenate([index.keys for index in indexes])
@@ -196,13 +201,16 @@ def _from_shards(source: str | os.PathLike[str] | list[str], unlabelled: frozens
     captions = PackedStrings.concatenate([index.captions for index in indexes])
     if not len(keys):
         raise bad_input("the shards hold no sample", where=str(source))
+    groups = [_label(group, unlabelled) for index in indexes for group in index.groups]
+    if group_key != "group" and not any(groups):
+        raise bad_input(f"no sample's json has {group_key!r}", where=str(source), fix="name the key of the labels with --csv-label-key")
     return Samples(
         str(source),
         keys=keys,
         captions=captions,
         shards=names,
         urls=PackedStrings.concatenate([index.urls for index in indexes]),
-        groups=["" if group in unlabelled else group for index in indexes for group in index.groups],
+        groups=groups,
         image_names=image_names,
         files=files,
         missing=size < 0,
@@ -223,7 +231,7 @@ def _from_table(name: str, separator: str | None, image_key: str, caption_key: s
         captions=PackedStrings.pack(caption.strip() for caption in columns[caption_key]),
         shards=PackedStrings.pack(shards),
         urls=PackedStrings.pack(columns.get("url", [""] * len(images))),
-        groups=["" if group in unlabelled else group for group in columns.get(group_key, ())] or None,
+        groups=[_label(group, unlabelled) for group in columns.get(group_key, ())] or None,
         image_names=_image_names(images, shards, keys, columns.get("sha256", [""] * len(images))),
         files=_table_images(images),
         missing=[not image for image in images],
@@ -324,41 +332,46 @@ def is_image_folder(name: str) -> bool:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """By name; nothing whose own or whose folder's name starts with a dot."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    """By name; through links to folders, as torchvision's ImageFolder goes; nothing whose own or whose folder's name starts with a dot."""
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        here = Path(parent).resolve()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not here.is_relative_to((here / name).resolve()))
         for name in sorted(files):
-            if not name.startswith(".") and name.rpartition(".")[2].lower() in FOLDER_EXTENSIONS:
+            if not name.startswith(".") and name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS:
                 yield Path(parent) / name
 
 
-def _from_image_folder(folder: Path) -> Samples:
-    """One row per picture. Its group is the name of its class folder; its caption a text file beside it (``a.jpg``, ``a.txt``), else the class's
-    name, else its own, with spaces for underscores."""
-    paths = list(_pictures(folder))
-    inside = [path.relative_to(folder) for path in paths]
-    classes = [place.parts[0] if len(place.parts) > 1 else "" for place in inside]
-    empty = PackedStrings.pack("" for _ in paths)
+def _from_image_folder(folder: Path, unlabelled: frozenset[str]) -> Samples:
+    """A row for each line of the text file beside a picture (``a.jpg``, ``a.txt``). A picture without one is in a class: one row, whose group is the
+    name of its class folder, and whose caption is that name, else its own, with spaces for underscores."""
+    rows: list[tuple[Path, str, str, str]] = []  # picture, key, group, caption
+    for path in _pictures(folder):
+        inside, lines = path.relative_to(folder), _captions_beside(path)
+        group = inside.parts[0] if len(inside.parts) > 1 and not lines else ""
+        captions = lines or [(group or path.stem).replace("_", " ")]
+        keys = [str(inside)] if len(captions) == 1 else [f"{inside}#{i}" for i in range(len(captions))]
+        rows += [(path, key, _label(group, unlabelled), caption) for key, caption in zip(keys, captions, strict=True)]
+    paths = [str(path) for path, *_ in rows]
+    empty = PackedStrings.pack("" for _ in rows)
     return Samples(
         str(folder),
-        keys=PackedStrings.pack(map(str, inside)),
-        captions=PackedStrings.pack(
-            _caption_beside(path) or (name or path.stem).replace("_", " ") for path, name in zip(paths, classes, strict=True)
-        ),
+        keys=PackedStrings.pack(key for _, key, _, _ in rows),
+        captions=PackedStrings.pack(caption for *_, caption in rows),
         shards=empty,
         urls=empty,
-        groups=classes,
-        image_names=map(str, paths),
-        files=_table_images(list(map(str, paths))),
-        missing=[False] * len(paths),
+        groups=[group for _, _, group, _ in rows],
+        image_names=paths,
+        files=_table_images(paths),
+        missing=[False] * len(rows),
     )
 
 
-def _caption_beside(image: Path) -> str:
+def _captions_beside(image: Path) -> list[str]:
     try:
-        return image.with_suffix(".txt").read_text(encoding="utf-8").strip()[:MAX_CAPTION_BYTES]
+        text = image.with_suffix(".txt").read_text(encoding="utf-8-sig")[:MAX_CAPTION_BYTES]
     except (OSError, UnicodeDecodeError):
-        return ""
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) -> Samples:

@@ -26,9 +26,10 @@ from formats.errors import bad_input, usage
 from formats.remote import Place, beside, is_url, place, state_of
 from formats.strings import PackedStrings
 
-IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
+IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "heic", "heif")
+"""The first that a sample has is its image (webdataset knows the first four)."""
 TEXT_EXTENSION, LABEL_EXTENSION = "txt", "cls"
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 MAX_CAPTION_BYTES = 65_536
 
 
@@ -89,7 +90,8 @@ class ShardIndex:
     """Where the samples of one tar lie: one entry per key, in the order of their first members.
 
     Attributes:
-        keys, captions, groups, urls, hashes: texts by sample; a missing one is empty. A group is the json's, or webdataset's ``.cls``; a hash is img2dataset's sha256 of the image as downloaded.
+        keys, captions, groups, urls, hashes: texts by sample; a missing one is empty. A group is the json's value of ``group_key``, or webdataset's ``.cls``; a hash is
+            img2dataset's sha256 of the image as downloaded.
         image_offset, image_size: int64 byte positions in the tar; size -1 where the sample has no image.
         has_caption: bool, whether a ``.txt`` member exists.
     """
@@ -102,9 +104,10 @@ class ShardIndex:
     image_offset: np.ndarray
     image_size: np.ndarray
     has_caption: np.ndarray
+    group_key: str = "group"
 
     @classmethod
-    def open(cls, path: Place) -> ShardIndex:
+    def open(cls, path: Place, group_key: str = "group") -> ShardIndex:
         """Reads the sidecar, or builds and (where possible) writes it.
 
         Raises:
@@ -113,8 +116,8 @@ class ShardIndex:
         stamp = np.array([INDEX_VERSION, *state_of(path)], dtype=np.int64)
         sidecar = beside(path, ".index.npz")
         index = cls._read_sidecar(sidecar, stamp)
-        if index is None:
-            index = build_index(path)
+        if index is None or index.group_key != group_key:
+            index = build_index(path, group_key)
             with contextlib.suppress(OSError):  # a read-only folder: the index is built at each start
                 index._write_sidecar(sidecar, stamp)
         return index
@@ -139,16 +142,18 @@ class ShardIndex:
             if isinstance(value, PackedStrings):
                 arrays[f"{field.name}_data"], arrays[f"{field.name}_offsets"] = value.data, value.offsets
             else:
-                arrays[field.name] = value
+                arrays[field.name] = np.asarray(value)
         with atomic_open(sidecar) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
 
 def _read_field(arrays: Any, name: str) -> Any:
-    return arrays[name] if name in arrays else PackedStrings(arrays[f"{name}_data"], arrays[f"{name}_offsets"])
+    if name not in arrays:
+        return PackedStrings(arrays[f"{name}_data"], arrays[f"{name}_offsets"])
+    return arrays[name] if arrays[name].ndim else arrays[name].item()
 
 
-def build_index(path: Place) -> ShardIndex:
+def build_index(path: Place, group_key: str = "group") -> ShardIndex:
     """One pass over a tar's headers (long names and pax included) and its small text members."""
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     end = 0
@@ -161,7 +166,7 @@ def build_index(path: Place) -> ShardIndex:
                         key, _, extension = _split_name(member.name)
                         samples.setdefault(key, {}).setdefault(extension, (member.offset_data, member.size))  # the first of a name wins
             _check_complete(path, file, end)
-            return _index_from_members(file, samples)
+            return _index_from_members(file, samples, group_key)
     except (tarfile.TarError, OSError) as error:
         raise bad_input(f"not a readable tar: {error}", where=str(path), fix="download this shard again") from None
 
@@ -188,7 +193,7 @@ def _check_complete(path: Place, file: IO[bytes], end: int) -> None:
         )
 
 
-def _index_from_members(file: IO[bytes], samples: dict[str, dict[str, tuple[int, int]]]) -> ShardIndex:
+def _index_from_members(file: IO[bytes], samples: dict[str, dict[str, tuple[int, int]]], group_key: str) -> ShardIndex:
     count = len(samples)
     image_offset, image_size = np.zeros(count, np.int64), np.full(count, -1, np.int64)
     has_caption = np.zeros(count, bool)
@@ -202,11 +207,11 @@ def _index_from_members(file: IO[bytes], samples: dict[str, dict[str, tuple[int,
         has_caption[i] = caption is not None
         captions.append(caption or "")
         meta = _read_json(file, members.get("json"))
-        groups.append(_text(meta.get("group")) or _read_text(file, members.get(LABEL_EXTENSION)) or "")
+        groups.append(_text(meta.get(group_key)) or _read_text(file, members.get(LABEL_EXTENSION)) or "")
         urls.append(_text(meta.get("url")))
         hashes.append(_text(meta.get("sha256")))
     keys, *texts = (PackedStrings.pack(column) for column in (samples, captions, groups, urls, hashes))
-    return ShardIndex(keys, texts[0], texts[1], texts[2], texts[3], image_offset, image_size, has_caption)
+    return ShardIndex(keys, texts[0], texts[1], texts[2], texts[3], image_offset, image_size, has_caption, group_key)
 
 
 def _text(value: object) -> str:

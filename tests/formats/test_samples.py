@@ -171,3 +171,51 @@ def test_a_flat_folder_with_texts_beside(tmp_path):
     (tmp_path / "a.txt").write_text(" my cat \n")
     samples = open_samples(tmp_path)
     assert list(samples.captions) == ["my cat", "b 1"] and not samples.labelled.any() and samples.group(0) != samples.group(1)
+
+
+def test_folders_of_captioned_pictures_are_no_classes(tmp_path):
+    """Albums by year, every picture with its own words: what lies in one folder does not show the same thing. A line is a caption."""
+    for i, name in enumerate(("2019/a.jpg", "2019/b.jpg", "2020/c.jpg")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(i))
+        (tmp_path / name).with_suffix(".txt").write_text(f"\ufeffpicture {name}\n\n  again {i}\n" if i == 1 else f"picture {name}\n")
+    samples = open_samples(tmp_path)
+    assert list(samples.keys) == ["2019/a.jpg", "2019/b.jpg#0", "2019/b.jpg#1", "2020/c.jpg"]
+    assert list(samples.captions)[1:3] == ["picture 2019/b.jpg", "again 1"]
+    assert not samples.labelled.any() and len(set(samples.groups.tolist())) == 3 and samples.group(1) == samples.group(2)
+    assert samples.image_bytes(2) == picture(1)
+
+
+def test_values_that_mean_no_label(tmp_path):
+    """In a table, in class folders, in shards; 999.0 is how pandas writes an int beside empty values."""
+    path = tmp_path / "t.csv"
+    path.write_text("filepath,title,label\na.jpg,a,999\nb.jpg,b,999.0\nc.jpg,c, \nd.jpg,d, 7\ne.jpg,e,7\n")
+    samples = open_samples(path, group_key="label", unlabelled=("999",))
+    assert samples.labelled.tolist() == [False, False, False, True, True] and samples.group(3) == samples.group(4)
+    for i, name in enumerate(("fox/a.jpg", "unknown/b.jpg", "unknown/c.jpg")):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_bytes(picture(i))
+    samples = open_samples(tmp_path / "tree", unlabelled=("unknown",))
+    assert samples.labelled.tolist() == [True, False, False] and samples.group(1) != samples.group(2)
+
+
+def test_a_key_of_the_json_as_label(tmp_path):
+    samples = {f"{i:04d}": sample(i, json=json.dumps({"story": f"s{i // 2}", "group": i}).encode()) for i in range(4)}
+    folder = write_tar(tmp_path / "0.tar", samples).parent
+    assert len(set(open_samples(folder).groups.tolist())) == 4
+    assert len(set(open_samples(folder, group_key="story").groups.tolist())) == 2  # though the index on disk was made for the other key
+    assert len(set(open_samples(folder).groups.tolist())) == 4
+    with pytest.raises(UserError, match="no sample's json has 'topic'") as error:
+        open_samples(folder, group_key="topic")
+    assert error.value.code == 3
+
+
+def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a.jpg").write_bytes(picture(0))
+    (tmp_path / "tree/cat").mkdir(parents=True)
+    (tmp_path / "tree/cat/b.jpg").write_bytes(picture(1))
+    (tmp_path / "tree/fox").symlink_to(tmp_path / "real")
+    (tmp_path / "tree/cat/up").symlink_to(tmp_path / "tree")
+    samples = open_samples(tmp_path / "tree")
+    assert list(samples.keys) == ["cat/b.jpg", "fox/a.jpg"] and list(samples.captions) == ["cat", "fox"]

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from formats.errors import usage
 from formats.remote import is_url
-from formats.samples import FOLDER_EXTENSIONS
-from formats.shards import ShardIndex, expand_shards
+from formats.shards import IMAGE_EXTENSIONS, ShardIndex, expand_shards
 
 MAX_CAPTION = 1000
 
@@ -56,7 +55,7 @@ def scan(sources: list[str]) -> Found:
             root = os.path.realpath(source)
             _scan_folder(root, root, found)
             _add_captions(root, found)
-        elif _extension(source) in FOLDER_EXTENSIONS and Path(source).is_file():
+        elif _extension(source) in IMAGE_EXTENSIONS and Path(source).is_file():
             _add_file(os.path.realpath(source), found)
         elif Path(source).is_file() and _extension(source) != "tar":
             raise usage("neither a picture nor a folder nor a tar", where=source, fix="name the folder of the photographs")
@@ -80,7 +79,7 @@ def _scan_folder(folder: str, root: str, found: Found) -> None:
             found.skipped["link that leaves the folder"] += not _inside(os.path.realpath(entry.path), root)
         elif entry.is_dir():
             _scan_folder(entry.path, root, found)
-        elif entry.is_file() and _extension(entry.name) in FOLDER_EXTENSIONS:
+        elif entry.is_file() and _extension(entry.name) in IMAGE_EXTENSIONS:
             stat = entry.stat()
             found.places.append(Place(entry.path, "", -1, stat.st_size, stat.st_mtime_ns))
         elif entry.is_file() and _extension(entry.name) == "tar":
