@@ -16,32 +16,17 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from formats.arguments import add_data_flags, open_named
 from formats.embeddings import open_embeddings
 from formats.errors import Exit, run_command, usage, whole_number
-from formats.images import BadImage, decode
 from formats.manifest import check_same_dataset
-from formats.near_duplicates import joined, same_direction, same_look, thumbnail
+from formats.near_duplicates import joined, look_alikes, same_direction
 from formats.samples import Samples
-from formats.splits import PARTS, SEED, Split, image_numbers, split_into
+from formats.splits import COSINE, LOOK, PARTS, SEED, Split, image_numbers, split_into
 from tools.reporting.numbers import plural, reasons_text
-
-
-def look_alikes(samples: Samples, first: np.ndarray) -> np.ndarray:
-    """(P, 2) pairs of images, by number, whose thumbnails look the same; ``first`` (U,) has a row of each. An unreadable one is like none."""
-    found, thumbnails = [], []
-    for number, row in enumerate(tqdm(first, unit="image", desc="look", file=sys.stderr, disable=None)):
-        try:
-            thumbnails.append(thumbnail(decode(samples.image_bytes(int(row)))))
-            found.append(number)
-        except (BadImage, OSError):
-            continue
-    return np.array(found)[same_look(np.stack(thumbnails))] if found else np.empty((0, 2), np.int64)
 
 
 def near_in_embeddings(samples: Samples, numbers: np.ndarray, folder: str, threshold: float) -> np.ndarray:
@@ -58,27 +43,21 @@ def near_in_embeddings(samples: Samples, numbers: np.ndarray, folder: str, thres
     return images[same_direction(vectors, threshold)]
 
 
-def duplicate_groups(samples: Samples, args: argparse.Namespace) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """((U,) groups of images that are kept together, how they were found), as the flags ask for."""
+def duplicate_groups(samples: Samples, args: argparse.Namespace) -> np.ndarray:
+    """(U,) groups of images that are kept together, as the flags ask for."""
     numbers, first = image_numbers(samples)
-    pairs, how = [], {}
-    if args.near_duplicates:
-        pairs.append(look_alikes(samples, first))
-        how["look"] = True
-    if args.embeddings:
-        pairs.append(near_in_embeddings(samples, numbers, args.embeddings, args.duplicate_threshold))
-        how["cosine_above"] = args.duplicate_threshold
-    return (joined(len(first), np.concatenate(pairs)), how) if pairs else (None, {})
+    looks = [look_alikes(samples, first)] if args.near_duplicates else []
+    near = [near_in_embeddings(samples, numbers, args.embeddings, args.duplicate_threshold)] if args.embeddings else []
+    return joined(len(first), np.concatenate(looks + near))
 
 
-def tell(split: Split, samples: Samples, groups: np.ndarray | None) -> None:
+def tell(split: Split, samples: Samples) -> None:
     counts = ", ".join(f"{part} {split.manifest['images'][part]} images ({split.manifest['captions'][part]} captions)" for part in PARTS)
     print(f"{split.folder}: {'' if split.is_new else 'split already, '}{counts}", file=sys.stderr)
     if samples.rejected:
         print(f"of these, rows that no stage will use: {reasons_text(samples.rejected)}", file=sys.stderr)
-    if groups is not None:
-        sizes = np.bincount(groups)
-        print(f"{sizes[sizes > 1].sum()} images in {plural(int((sizes > 1).sum()), 'group')} of near duplicates", file=sys.stderr)
+    if split.manifest["near_duplicates"] and (together := split.manifest.get("kept_together")):
+        print(f"{together['images']} images in {plural(together['groups'], 'group')} of near duplicates", file=sys.stderr)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -99,7 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     samples = open_named(args.data, args)
-    groups, how = duplicate_groups(samples, args)
+    how = ({LOOK: True} if args.near_duplicates else {}) | ({COSINE: args.duplicate_threshold} if args.embeddings else {})
     split = split_into(
         args.out,
         samples,
@@ -109,9 +88,9 @@ def main(argv: list[str] | None = None) -> int:
         separator=args.csv_separator,
         seed=args.seed,
         duplicates=how,
-        groups=groups,
+        find_groups=(lambda: duplicate_groups(samples, args)) if how else None,
     )
-    tell(split, samples, groups)
+    tell(split, samples)
     return Exit.OK
 
 

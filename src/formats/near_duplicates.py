@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
+
+from formats.images import BadImage, decode
+from formats.samples import Samples
 
 SIDE = 16
 """Width and height of the thumbnails that are compared."""
@@ -20,6 +25,18 @@ def thumbnail(image: Image.Image) -> np.ndarray:
     """(768,) float32: an RGB picture squeezed to 16 x 16, levels from 0 to 255."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small, np.float32).reshape(-1)
+
+
+def look_alikes(samples: Samples, first: np.ndarray) -> np.ndarray:
+    """(P, 2) pairs of images, by number, whose thumbnails look the same; ``first`` (U,) has a row of each. An unreadable one is like none."""
+    found, thumbnails = [], []
+    for number, row in enumerate(tqdm(first, unit="image", desc="look", file=sys.stderr, disable=None)):
+        try:
+            thumbnails.append(thumbnail(decode(samples.image_bytes(int(row)))))
+            found.append(number)
+        except (BadImage, OSError):
+            continue
+    return np.array(found)[same_look(np.stack(thumbnails))] if found else np.empty((0, 2), np.int64)
 
 
 def same_look(thumbnails: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import csv
 import io
 import os
 import random
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from formats.samples import Samples, read_table
 PARTS = ("train", "val", "test")
 SEED = 42
 TRAIN_SHARE, VAL_SHARE = 0.7, 0.15
+LOOK, COSINE = "look", "cosine_above"
+"""How a manifest says that near duplicates were found: by thumbnails, by embeddings."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +100,16 @@ def split_into(
     separator: str | None = None,
     seed: int = SEED,
     duplicates: dict[str, Any] | None = None,
-    groups: np.ndarray | None = None,
+    find_groups: Callable[[], np.ndarray] | None = None,
 ) -> Split:
     """Splits a dataset into a folder, or opens the split that is there.
 
     Args:
         samples: of a table, a captions.json, a folder of pictures, or shards.
         image_root, image_key, caption_key, separator: as they were opened with.
-        duplicates: how ``groups`` were found, for the manifest.
-        groups: (U,) see ``part_of_images``; where given, the tables say in a column ``group`` that such images are no negatives of
-            each other.
+        duplicates: how near duplicates are found, for the manifest.
+        find_groups: gives the (U,) ``groups`` of ``part_of_images``, and is asked only where a split is made; the tables then say in a column
+            ``group`` that such images are no negatives of each other.
 
     Raises:
         UserError: exit 3 when a part would be empty, exit 4 when the folder holds a split of other data, one made
@@ -125,10 +128,13 @@ def split_into(
     if there is not None and all(there.get(key) == recipe[key] for key in ("source", "image_root")):
         return Split(folder, there, is_new=False)  # else the pictures were moved, and the tables get their new paths
     numbers, first = image_numbers(samples)
+    groups = None if find_groups is None else find_groups()
     parts = part_of_images(len(first), seed=seed, groups=groups)
     counts = {part: int((parts == i).sum()) for i, part in enumerate(PARTS)}
     if not all(counts.values()):
-        raise bad_input(f"{len(first)} images make no three parts: {counts}", where=samples.source, fix="at least 7 images")
+        raise bad_input(
+            f"{len(first)} images make no three parts: {counts}", where=samples.source, fix="at least 7 images that do not look alike"
+        )
     columns = _columns(samples, image_key, caption_key, separator, None if groups is None else groups[numbers])
     for i, part in enumerate(PARTS):
         _write_table(folder / f"{part}.csv", columns, np.flatnonzero(parts[numbers] == i))
@@ -136,7 +142,13 @@ def split_into(
     write_json(folder / "split.json", {part: [names[row] for row in first[parts == i]] for i, part in enumerate(PARTS)})
     captions = {part: int((parts[numbers] == i).sum()) for i, part in enumerate(PARTS)}
     files = ("split.json", *(f"{part}.csv" for part in PARTS))
-    return Split(folder, write_manifest(folder, {**recipe, "images": counts, "captions": captions}, files), is_new=there is None)
+    numbers_told = {"images": counts, "captions": captions, "kept_together": _kept_together(groups)}
+    return Split(folder, write_manifest(folder, {**recipe, **numbers_told}, files), is_new=there is None)
+
+
+def _kept_together(groups: np.ndarray | None) -> dict[str, int]:
+    sizes = np.bincount([] if groups is None else groups)
+    return {"images": int(sizes[sizes > 1].sum()), "groups": int((sizes > 1).sum())}
 
 
 def open_split(folder: str | os.PathLike[str]) -> Split:
@@ -171,9 +183,9 @@ def _is_table(samples: Samples) -> bool:
 
 
 def _name(samples: Samples, row: int) -> str:
-    """What the source calls a row's image: a captions.json's key is the file name and the caption's number."""
+    """What the source calls a row's image: the key of a file with several captions ends in the caption's number."""
     key = samples.keys[row]
-    return key.rpartition("#")[0] if samples.source.lower().endswith(".json") else key
+    return key if samples.shards[row] else re.sub(r"#\d+$", "", key)
 
 
 def _columns(samples: Samples, image_key: str, caption_key: str, separator: str | None, groups: np.ndarray | None) -> dict[str, list[str]]:

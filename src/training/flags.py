@@ -297,7 +297,7 @@ def _check_batches(args: argparse.Namespace) -> None:
     if args.max_steps is not None and args.max_steps < 1:
         raise usage(f"--max-steps must be at least 1, not {args.max_steps}")
     if not args.train_data:
-        raise usage("our flags need --train-data")
+        raise usage("our flags need --train-data", fix="a table, shards, a folder of pictures, or --captions-json FILE")
     for flag in ("horovod", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
         if getattr(args, flag):
             raise usage(f"--{flag.replace('_', '-')} does not work together with --batching, --use-hard or our losses")

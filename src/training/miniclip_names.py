@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-SAME = {"--checkpoint_dir": ("logs", str), "--batch": ("batch_size", int)}
+SAME = {"--checkpoint_dir": ("logs", str)}
 """Name there: destination here. (``--batch_size`` is CLIPPINGS' name, too.)"""
 MODEL_TYPES = ("lstm", "transformer")
 RESULTS_DIR = "--results_dir has no counterpart: results lie in the run's folder below --logs, and tools.evaluate writes to its --out"

@@ -7,15 +7,19 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+
 from formats.errors import usage
 from formats.manifest import NAME, check_same_dataset
-from formats.samples import is_image_folder, open_samples
-from formats.splits import open_split, split_into
+from formats.near_duplicates import joined, look_alikes
+from formats.samples import Samples, is_image_folder, open_samples
+from formats.splits import COSINE, LOOK, SEED, Split, image_numbers, open_split, split_into
 from towers.load import checkpoint_vocabulary, find_image_weights, is_weights, uses_words, vocabulary_of
 from training.data import open_table_or_folder, open_training_samples
 from training.miniclip_names import RESULTS_DIR
 
 CAPTIONS_JSON = "captions-json"
+SEED_CAPTIONS = "data/captions.json"
 MINICLIP_PRESETS = ("miniclip-lstm", "miniclip-transformer")
 SEED_METRIC, SEED_PATIENCE = "text_to_image_R@1", 10
 """By which MiniCLIP ends early; here over the whole validation part, not within its batches."""
@@ -49,21 +53,48 @@ def add_photos(parser: argparse.ArgumentParser | argparse._ArgumentGroup, group:
 
 
 def fill_in_split(args: argparse.Namespace) -> None:
-    """Makes ``--train-data`` and ``--val-data`` of ``--captions-json``.
+    """Makes ``--train-data`` and ``--val-data`` of ``--captions-json``, which for MiniCLIP's presets is where MiniCLIP looks for it.
 
     Raises:
         UserError: exit 2 where they are given beside it, else as ``split_into``; exit 4 when the file was changed since it was split.
     """
+    if args.captions_json is None and args.preset in MINICLIP_PRESETS and not args.train_data and Path(SEED_CAPTIONS).is_file():
+        args.captions_json = SEED_CAPTIONS
+        logging.info(f"Pictures and captions: {SEED_CAPTIONS}.")
     if args.captions_json is None:
         return
     if args.train_data or args.val_data:
         raise usage("--captions-json is split into --train-data and --val-data, and one of them is given", fix="leave one out")
     samples = open_samples(args.captions_json, image_root=args.image_root)
-    split = split_into(Path(args.logs) / "split", samples, image_root=args.image_root)
+    split = _split(Path(args.logs) / "split", samples, args.image_root)
     args.train_data, args.val_data = str(split.table("train")), str(split.table("val"))
     args.dataset_type, args.csv_separator, args.csv_img_key, args.csv_caption_key = "csv", ",", "filepath", "title"
     if args.preset in MINICLIP_PRESETS and args.save_best is None:
         args.save_best, args.patience = SEED_METRIC, args.patience or SEED_PATIENCE
+
+
+def _split(folder: Path, samples: Samples, image_root: str | None) -> Split:
+    """The split that is there, however ``tools.split_pairs`` made it; a new one keeps pictures that look the same in one part."""
+    stored = open_split(folder).manifest if (folder / NAME).is_file() else {"seed": SEED, "near_duplicates": {LOOK: True}}
+    how = stored["near_duplicates"]
+
+    def find_groups() -> np.ndarray:
+        if COSINE in how:
+            raise usage(
+                "the pictures were moved, and the split used embeddings",
+                where=str(folder),
+                fix="tools.split_pairs with its flags makes it anew",
+            )
+        first = image_numbers(samples)[1]
+        return joined(len(first), look_alikes(samples, first))
+
+    options = {"image_root": image_root, "seed": stored["seed"], "duplicates": how}
+    split = split_into(folder, samples, **options, find_groups=find_groups if how else None)
+    if split.is_new and (together := split.manifest["kept_together"])["images"]:
+        logging.info(
+            f"{together['images']} pictures that look like another one stay in its part of the split ({together['groups']} groups)."
+        )
+    return split
 
 
 def is_for_our_reader(args: argparse.Namespace) -> bool:

@@ -128,12 +128,48 @@ def test_miniclips_command_line_trains(photos, tmp_path):
     assert code == 4 and "changed since it was split" in text
 
 
-def test_batch_and_model_type_stand_for_ours(photos):
-    args = parsed("--train-data", photos, "--batch", "8", "--model_type=transformer", "--lr", "0.5", "--image-weights", "none")
-    assert args.batch_size == 8 and args.model == "miniclip-transformer" and args.preset == "miniclip-transformer" and args.lr == 0.5
+def test_model_type_stands_for_ours(photos):
+    args = parsed("--train-data", photos, "--model_type=transformer", "--lr", "0.5", "--image-weights", "none")
+    assert args.batch_size == 32 and args.model == "miniclip-transformer" and args.preset == "miniclip-transformer" and args.lr == 0.5
     assert refused("--train-data", photos, "--captions_json", photos, *QUICK)[0] == 2
     with pytest.raises(SystemExit):
         parsed("--model_type", "gru")
+
+
+def test_where_miniclip_looks_and_when_it_ends(photos, tmp_path, monkeypatch):
+    """Without a word of the data, data/captions.json; the best epoch by R@1 on the validation part, ten without a better one."""
+    flags = ("--preset", "miniclip-lstm", "--logs", "logs", *QUICK)
+    monkeypatch.chdir(tmp_path)
+    code, text = refused(*flags)
+    assert code == 2 and "--captions-json FILE" in text
+    (tmp_path / "photos").rename(tmp_path / "data")
+    args = parsed(*flags)
+    assert args.train_data == "logs/split/train.csv" and (args.save_best, args.patience) == ("text_to_image_R@1", 10)
+    args = parsed(*flags, "--save-best", "mean_R@1")
+    assert (args.save_best, args.patience) == ("mean_R@1", None)
+    args = parsed("--preset", "miniclip-openclip", "--captions-json", "data/captions.json", "--logs", "logs", *QUICK)
+    assert (args.lr, args.epochs, args.augment, args.save_best) == (1e-5, 10, "miniclip", None) and args.warmup == 4
+
+
+def test_pictures_that_look_the_same_stay_in_one_part(photos, tmp_path):
+    """Unless the split was made before, by other rules: then it is taken as it is."""
+    images = photos.parent / "images"
+    copies = {f"{i}.jpg" for i in range(8)}
+    for name in copies:
+        (images / name).write_bytes(picture(0))
+    flags = ("--captions-json", photos, *QUICK)
+    parsed(*flags, "--logs", tmp_path / "logs")
+    parts = json.loads((tmp_path / "logs/split/split.json").read_text())
+    assert sum(bool(copies & set(names)) for names in parts.values()) == 1
+    made_before = split_into(tmp_path / "other/split", open_samples(photos))
+    assert sum(bool(copies & set(names)) for names in json.loads((made_before.folder / "split.json").read_text()).values()) > 1
+    before = (made_before.folder / "split.json").read_text()
+    parsed(*flags, "--logs", tmp_path / "other")
+    assert (made_before.folder / "split.json").read_text() == before
+    images.rename(tmp_path / "moved")
+    parsed(*flags, "--logs", tmp_path / "logs", "--image-root", tmp_path / "moved")
+    assert json.loads((tmp_path / "logs/split/split.json").read_text()) == parts
+    assert str(tmp_path / "moved/0.jpg") in "".join((tmp_path / f"logs/split/{part}.csv").read_text() for part in parts)
 
 
 def test_a_run_without_image_weights_does_not_start(photos, tmp_path, monkeypatch):
