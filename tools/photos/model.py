@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from formats.errors import UserError, usage
+from formats.errors import Exit, UserError, bad_input, usage
 from tools.photos.index import Index, check_model
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ DEFAULT = ("ViT-B-32", "laion2b_s34b_b79k")
 WITHOUT_NETWORK = (
     "weights named by a tag are downloaded once, from Hugging Face; without a network give a file: --model M --pretrained FILE"
 )
+DOWNLOAD = """python -c "import open_clip; open_clip.create_model('{}', pretrained='{}')" downloads them, or --pretrained FILE"""
 
 
 @dataclass(frozen=True)
@@ -60,27 +64,57 @@ class ModelName:
         stat = os.stat(self.pretrained)
         return [stat.st_size, stat.st_mtime_ns]
 
-    def load(self, device: str) -> Encoders:
-        """
+    def load(self, device: str, *, download: bool) -> Encoders:
+        """The model.
+
+        Args:
+            download: weights named by a tag, where they are not in the cache; else nothing is asked of the network.
+
         Raises:
-            UserError: as ``mining.encoders.open_encoders``.
+            UserError: exit 3 when the weights are not in the cache and cannot be had; else as ``mining.encoders.open_encoders``.
         """
-        from huggingface_hub.utils import logging
-
-        from mining.encoders import open_encoders  # torch and OpenCLIP: seconds, which a run that finds nothing new does without
-
-        logging.set_verbosity_error()  # without a network, twelve lines of what the error says at the end
         try:
-            return open_encoders(model=self.model, pretrained=self.pretrained, device=device)
+            with _without_network():
+                return self._open(device)
+        except UserError as error:
+            if error.code != Exit.BAD_INPUT or os.path.isfile(self.pretrained):
+                raise
+        if not download:
+            where, why = f"{self.model}, {self.pretrained}", "a search does not use the network"
+            raise bad_input("the weights are not on this machine", where=where, why=why, fix=DOWNLOAD.format(self.model, self.pretrained))
+        try:
+            return self._open(device)
         except UserError as error:
             raise UserError(error.code, error.what, where=error.where, why=error.why, fix=error.fix or WITHOUT_NETWORK) from None
 
+    def _open(self, device: str) -> Encoders:
+        from mining.encoders import open_encoders  # torch and OpenCLIP: seconds, which a run that finds nothing new does without
+
+        logging.disable(logging.ERROR)  # without a network, a dozen lines of what the error says at the end
+        try:
+            return open_encoders(model=self.model, pretrained=self.pretrained, device=device)
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def _without_network() -> Iterator[None]:
+    """Hugging Face's library takes what is in its cache, and raises where it would ask the network: even of cached files it asks whether there
+    are newer ones. Its environment variable (HF_HUB_OFFLINE) is read when it is imported, and that may be over."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
 
 def open_model(index: Index, model: str | None, pretrained: str | None, device: str) -> Encoders:
-    """The model an index is searched with.
+    """The model an index is searched with; nothing is asked of the network.
 
     Raises:
-        UserError: exit 2 when its weights are not where they were, exit 4 when it is not the one the index was made by.
+        UserError: exit 2 when its weights are not where they were, exit 3 when they are not in the cache, exit 4 when it is not the one the index was made by.
     """
     name = ModelName.choose(model, pretrained, index)
     if pretrained is None and os.path.isabs(name.pretrained) and not Path(name.pretrained).is_file():
@@ -88,7 +122,7 @@ def open_model(index: Index, model: str | None, pretrained: str | None, device: 
             "the weights that the index was made by are gone", where=name.pretrained, fix="--pretrained FILE says where they are now"
         )
     try:
-        encoders = name.load(device)
+        encoders = name.load(device, download=False)
     except UserError as error:
         own = model is None and pretrained is None
         where = " ".join(filter(None, [error.where, f"(the model of {index.folder})" if own else ""]))

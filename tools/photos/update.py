@@ -102,7 +102,7 @@ def update_index(
         work = plan(found.places, stock)
         encoders = None
         if work.todo or (old is not None and not name.surely_made(old)):
-            encoders = name.load(device)
+            encoders = name.load(device, download=True)
             if old is not None:
                 check_model(old, encoders.description)
         if encoders is None and old is not None and _nothing_changed(old, work, found, sources):

@@ -76,7 +76,7 @@ def test_a_second_run_opens_nothing_and_loads_no_model(make_index, opened, tmp_p
     make_index()
     opened.clear()
     before = (tmp_path / "index/manifest.json").read_bytes()
-    monkeypatch.setattr("tools.photos.model.ModelName.load", lambda *_: pytest.fail("the model is not needed"))
+    monkeypatch.setattr("tools.photos.model.ModelName.load", lambda *_, **__: pytest.fail("the model is not needed"))
     done = make_index()
     assert (done.photos, done.new, done.moved, done.forgotten) == (12, 0, 0, 0) and opened == []
     assert (tmp_path / "index/manifest.json").read_bytes() == before
