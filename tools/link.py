@@ -5,8 +5,9 @@
     python -m tools.link --data news.csv --csv-label-key label --model ViT-B-32 --pretrained 'logs/x/checkpoints/*.pt' --out linked
 
 Labels are split in two, disjoint by label: the threshold (and the image's weight) is the best on the first part, and what is reported comes
-from the second. Writes OUT/clusters.csv (row, key, cluster), OUT/linkage.json and OUT/cuts.csv (ARI at every cut). With ``--reference`` each
-row is linked to its nearest rows of another folder instead: OUT/links.csv.
+from the second. Writes OUT/clusters.csv (row, key, cluster), OUT/linkage.json and OUT/cuts.csv (ARI at every cut). Several checkpoints make a
+table, and the best by the first part's labels is taken. With ``--reference`` each row is linked to its nearest rows of another folder instead:
+OUT/links.csv.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +29,10 @@ from formats.arguments import add_data_flags, open_named
 from formats.atomic import write_json, write_text
 from formats.embeddings import Embeddings, open_embeddings
 from formats.errors import Exit, bad_input, mismatch, run_command, usage, whole_number
-from formats.manifest import check_same_dataset
+from formats.manifest import check_same_dataset, sha256_file
 from formats.samples import Samples
-from tools.linking.choose import Choice, Rows, best_of_weights, choose, others, score_of, split_by_label
-from tools.linking.reference import link_to_reference
+from tools.linking.choose import COLLAPSED, Choice, Rows, best_of_weights, choose, mean_cosine, others, score_of, split_by_label
+from tools.linking.reference import check_same_weights, link_to_reference
 from training.metric.head import EmbeddingHead, changes_space, load_head
 
 
@@ -57,7 +59,12 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_choice(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--im-wt", "--im_wt", type=float, default=0.5, help="the image's weight: 1 images alone, 0 texts alone")
+    group.add_argument(
+        "--im-wt",
+        "--im_wt",
+        type=float,
+        help="the image's weight: 1 images alone, 0 texts alone; default: that of the checkpoint's pooling head, else 0.5",
+    )
     group.add_argument(
         "--pooling-type",
         "--pooling_type",
@@ -94,12 +101,18 @@ def _check(args: argparse.Namespace) -> None:
         raise usage("--head and --pooling-type mean contradict each other")
     if args.html and not args.data:
         raise usage("--html shows pictures, and nothing says where they are", fix="--data")
-    if not 0 <= args.im_wt <= 1:
+    if args.im_wt is not None and not 0 <= args.im_wt <= 1:
         raise usage(f"--im-wt must be in [0, 1], not {args.im_wt}")
     if not 0 < args.val_share < 1:
         raise usage(f"--val-share must be between 0 and 1, not {args.val_share}")
     if args.threshold is not None and (args.opt_im_wt or not 0 <= args.threshold <= 2):
         raise usage("--threshold is a cosine distance from 0 to 2, and goes with a weight that is given", fix="leave --opt-im-wt out")
+    given = {"--opt-im-wt": args.opt_im_wt, "--compare": args.compare, "--threshold": args.threshold is not None, "--html": args.html}
+    idle = [flag for flag, value in given.items() if value]
+    if args.reference and idle:
+        raise usage(f"{idle[0]} is about clusters, and --reference makes none", fix="leave one of them out")
+    if args.reference_data and not args.reference:
+        raise usage("--reference-data says what --reference was made of, and there is none", fix="--reference EMB2")
     if not args.data and args.threshold is None and not args.reference:
         raise usage("without labels nothing says which threshold is good", fix="--data with a label column, or --threshold")
 
@@ -109,56 +122,112 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     samples = open_named(args.data, args) if args.data else None
     if args.reference:
-        numbers = link_to_reference(args, _embedded(args, samples, args.pretrained), samples, _head(args, args.pretrained))
+        head = _head(args, args.pretrained)
+        ours = _embedded(args, samples, args.pretrained, head)
+        numbers = link_to_reference(args, ours, samples, head, image_weight=_image_weight(args, args.pretrained))
     else:
         numbers = _cluster(args, samples, shlex.join(["python", "-m", "tools.link", *argv]))
     print(json.dumps(numbers))
     return Exit.OK
 
 
+@dataclass(frozen=True)
+class Linked:
+    """What one checkpoint (or a folder of embeddings) gives: rows, where they are cut, their clusters, and the numbers."""
+
+    rows: Rows
+    choice: Choice
+    clusters: np.ndarray
+    numbers: dict
+
+
 def _cluster(args: argparse.Namespace, samples: Samples | None, command: str) -> dict:
     """Clusters of the best of all checkpoints; what is reported of each comes from labels that it was not chosen by."""
-    found = []
-    for weights in _checkpoints(args.pretrained):
-        rows = Rows.of(_embedded(args, samples, weights), samples, _head(args, weights))
-        validation, test = split_by_label(rows.labels, args.val_share, args.seed)
-        choice = _chosen(args, rows, validation)
-        found.append((choice, rows, test, weights))
-        if weights != args.pretrained:
-            print(f"{weights}: validation ARI {choice.validation_ari:.4f}", file=sys.stderr)
-    choice, rows, test, weights = max(found, key=lambda entry: entry[0].validation_ari)
-    labels = choice.tree.labels(choice.threshold)
-    record = {
-        "threshold": choice.threshold,
-        "plateau": choice.plateau,
-        "image_weight": choice.image_weight if rows.joint is None else "head",
-        "validation_ari": choice.validation_ari,
-        "test": score_of(rows, test, labels),
-        "all": score_of(rows, rows.labels, labels),
-        "weights_tried": {f"{weight:.4f}": ari for weight, ari in choice.tried.items()},
-        "checkpoints": {name: choice.validation_ari for choice, *_, name in found if name},
-        "command": command,
-    }
+    names = _checkpoints(args.pretrained)
+    if len(names) > 1 and samples is not None and not samples.labelled.any():
+        raise usage("without labels nothing says which checkpoint is good", where=args.pretrained, fix="--csv-label-key, or one checkpoint")
+    best, chosen, tried = None, None, {}
+    for name in names:
+        found = _linked(args, samples, name)
+        if name:
+            tried[name] = {key: found.numbers[key] for key in ("validation_ari", "threshold", "image_weight", "test")}
+        if best is None or found.choice.validation_ari > best.choice.validation_ari:
+            best, chosen = found, name
+    assert best is not None
+    if len(names) > 1:
+        print(_table(tried, chosen), file=sys.stderr)
+    record = {**best.numbers, "checkpoint": chosen, "checkpoints": tried, "command": command}
     if args.compare:
-        record["others"] = others(rows, choice, *split_by_label(rows.labels, args.val_share, args.seed))
-    _write(args.out, rows, labels, choice, record)
+        record["others"] = others(best.rows, best.choice, *split_by_label(best.rows.labels, args.val_share, args.seed))
+    _write(args.out, best.rows, best.clusters, best.choice, record)
     if args.html and samples is not None:
         from tools.reporting.link_page import link_page
         from tools.reporting.page import render_template
 
-        write_text(args.html, render_template("links.html.j2", page=link_page(rows, labels, choice, record, samples)))
+        page = link_page(best.rows, best.clusters, best.choice, record, samples)
+        write_text(args.html, render_template("links.html.j2", page=page))
         print(f"page: {args.html}", file=sys.stderr)
     return {name: value for name, value in record.items() if name not in ("weights_tried", "command")}
 
 
-def _chosen(args: argparse.Namespace, rows: Rows, validation: np.ndarray) -> Choice:
-    if args.threshold is None and not (validation >= 0).any():
+def _linked(args: argparse.Namespace, samples: Samples | None, weights: str | None) -> Linked:
+    head = _head(args, weights)
+    rows = Rows.of(_embedded(args, samples, weights, head), samples, head)
+    if len(rows.numbers) < 2:
+        raise bad_input("one embedding: there is nothing to link it to", where=args.embeddings or args.data, fix="--reference")
+    validation, test = split_by_label(rows.labels, args.val_share, args.seed)
+    choice = _chosen(args, rows, validation, weights)
+    alike = mean_cosine(rows.pooled(choice.image_weight))
+    if alike > COLLAPSED:
+        print(f"warning: rows have a mean cosine of {alike:.5f}: the model gives almost the same for all of them", file=sys.stderr)
+    clusters = choice.tree.labels(choice.threshold)
+    numbers = {
+        "threshold": choice.threshold,
+        "plateau": choice.plateau,
+        "image_weight": choice.image_weight if rows.joint is None else "head",
+        "validation_ari": choice.validation_ari,
+        "test": score_of(rows, test, clusters),
+        "all": score_of(rows, rows.labels, clusters),
+        "weights_tried": {f"{weight:.4f}": ari for weight, ari in choice.tried.items()},
+    }
+    return Linked(rows, choice, clusters, numbers)
+
+
+def _table(tried: dict[str, dict], chosen: str | None) -> str:
+    """Checkpoints side by side; only the validation labels choose among them."""
+    lines = ["| checkpoint | validation ARI | test ARI | threshold | image weight | |", "|---|---|---|---|---|---|"]
+    for name, found in tried.items():
+        weight = found["image_weight"]
+        shown = weight if isinstance(weight, str) else f"{weight:.2f}"
+        numbers = f"{found['validation_ari']:.4f} | {found['test'].get('ari', float('nan')):.4f} | {found['threshold']:.3f} | {shown}"
+        lines.append(f"| {name} | {numbers} | {'best by validation' if name == chosen else ''} |")
+    return "\n".join(lines)
+
+
+def _chosen(args: argparse.Namespace, rows: Rows, validation: np.ndarray, weights: str | None) -> Choice:
+    counts = np.unique(validation[validation >= 0], return_counts=True)[1]
+    if args.threshold is None and (len(counts) < 2 or counts.max() < 2):
         raise bad_input(
-            "no row has a label that another one shares", where=args.data or args.embeddings, fix="--csv-label-key, or --threshold"
+            f"{len(counts)} labels of {counts.sum()} rows to choose a threshold by: it takes two, one of them of two rows",
+            where=args.data or args.embeddings,
+            fix="--csv-label-key, more labels (--val-share), or --threshold",
         )
     if not args.opt_im_wt:
-        return choose(rows, validation, args.im_wt, args.threshold)
+        return choose(rows, validation, _image_weight(args, weights), args.threshold)
     return best_of_weights(rows, validation)
+
+
+def _image_weight(args: argparse.Namespace, weights: str | None) -> float:
+    """The image's weight as it is given, else as a checkpoint's pooling head has it, else 0.5."""
+    if args.im_wt is not None:
+        return args.im_wt
+    place = args.head or weights
+    head = load_head(place) if args.pooling_type is None and place and os.path.isfile(place) else None
+    if head is None or head.kind != "pooled":
+        return 0.5
+    weight = float(head.weight_logit.detach().sigmoid() if head.options["learned"] else head.image_weight)
+    print(f"{place}: its head gives the image a weight of {weight:.3f}", file=sys.stderr)
+    return weight
 
 
 def _head(args: argparse.Namespace, weights: str | None) -> EmbeddingHead | None:
@@ -189,9 +258,12 @@ def _checkpoints(pattern: str | None) -> list[str | None]:
     return list(found)
 
 
-def _embedded(args: argparse.Namespace, samples: Samples | None, weights: str | None) -> Embeddings:
+def _embedded(args: argparse.Namespace, samples: Samples | None, weights: str | None, head: EmbeddingHead | None) -> Embeddings:
     if args.embeddings:
         embeddings = open_embeddings(args.embeddings, verify=True)
+        place = args.head or weights
+        if head is not None and place:
+            check_same_weights(f"sha256:{sha256_file(place)}", embeddings, ours_name=place, theirs_name=args.embeddings)
         if samples is not None:
             if embeddings.num_samples != len(samples):
                 raise mismatch(
@@ -206,7 +278,8 @@ def _embedded(args: argparse.Namespace, samples: Samples | None, weights: str | 
     assert samples is not None
     encoders = open_encoders(model=args.model, pretrained=weights, device=args.device, captions=samples.captions)
     made = embed(samples, encoders, device=args.device)
-    return Embeddings(made.image, made.text, made.rows, len(samples), {"dataset_fingerprint": samples.fingerprint, "one_space": True})
+    manifest = {"dataset_fingerprint": samples.fingerprint, **encoders.description}
+    return Embeddings(made.image, made.text, made.rows, len(samples), manifest)
 
 
 def _write(out: Path, rows: Rows, labels: np.ndarray, choice: Choice, record: dict) -> None:

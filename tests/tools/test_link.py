@@ -13,7 +13,7 @@ from formats.errors import UserError
 from formats.samples import open_samples
 from tests.helpers import picture
 from tools.link import main
-from tools.linking.choose import split_by_label
+from tools.linking.choose import mean_cosine, row_labels, split_by_label
 
 
 @pytest.fixture
@@ -48,7 +48,83 @@ def flags(folder, *more):
     return ["--embeddings", f"{folder}/emb", "--data", f"{folder}/news.csv", *table, "--out", f"{folder}/out", *more]
 
 
-def test_threshold_and_weight_come_from_other_labels_than_the_report(news, capsys):
+def write_opposed(folder, image_of_others):
+    """(label of each row, whether to choose by it): ten stories of two rows, and embeddings in which the four to choose by want other settings than the
+    other six.
+
+    Pictures of a story to choose by are 60 degrees apart, those of the others as ``image_of_others`` has them: (count, 80) rows of stories a a b b and so
+    on. Texts are equal in the other six stories, and between different stories of the four.
+    """
+    story = np.repeat(np.arange(10), 2)
+    with open(folder / "news.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows(
+            [["image_path", "text", "label"], *([f"{row}.jpg", f"text {row}", f"s{label}"] for row, label in enumerate(story))]
+        )
+    samples = open_samples(folder / "news.csv", image_key="image_path", caption_key="text", group_key="label")
+    labels = row_labels(samples, np.arange(20))
+    chosen_by = split_by_label(labels, 0.4, 42)[0] >= 0
+    image = np.eye(80, dtype=np.float32)[40 + 2 * story]
+    second = np.flatnonzero(chosen_by)[1::2]
+    image[second] = 0.5 * image[second] + 0.75**0.5 * np.eye(80, dtype=np.float32)[41 + 2 * story[second]]
+    image[~chosen_by] = image_of_others(12)
+    text = np.eye(80, dtype=np.float32)[40 + 2 * story]
+    text[chosen_by] = crossed(8)
+    write_embeddings(
+        folder / "emb",
+        image=image,
+        text=text,
+        rows=np.arange(20),
+        captions=list(samples.captions),
+        keys=list(samples.keys),
+        groups=samples.groups,
+        manifest={"dataset_fingerprint": samples.fingerprint, "num_samples": 20, "weights": "sha256:0"},
+    )
+    return labels, chosen_by
+
+
+def crossed(count):
+    """Rows of stories a a b b: each row of a is equal to one of b."""
+    return np.eye(80, dtype=np.float32)[[row // 4 * 2 + row % 2 for row in range(count)]]
+
+
+def fanned(count):
+    """Rows of stories a a b b, in a plane at 0, 20, 45 and 65 degrees."""
+    angles = np.radians(np.array([0, 20, 45, 65])[np.arange(count) % 4])
+    plane = np.eye(80, dtype=np.float32)[np.arange(count) // 4 * 2], np.eye(80, dtype=np.float32)[np.arange(count) // 4 * 2 + 1]
+    return np.cos(angles)[:, None] * plane[0] + np.sin(angles)[:, None] * plane[1]
+
+
+def test_the_threshold_is_chosen_on_labels_that_the_report_does_not_use(tmp_path, capsys):
+    """On all labels the best cut is below 1 - cos 25 degrees, where six stories of ten are right."""
+    labels, chosen_by = write_opposed(tmp_path, fanned)
+    assert main(flags(tmp_path, "--im-wt", "1")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["plateau"] == pytest.approx([0.5, 1.0]) and told["threshold"] == pytest.approx(0.75) and told["validation_ari"] == 1
+    with open(tmp_path / "out/clusters.csv") as file:
+        clusters = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
+    assert told["test"]["ari"] == pytest.approx(adjusted_rand_score(labels[~chosen_by], clusters[~chosen_by]))
+    assert told["test"]["labelled_rows"] == 12 and told["test"]["ari"] < 0.6 < 1 == score_at(tmp_path, 0.07, capsys)["test"]["ari"]
+    assert score_at(tmp_path, 0.07, capsys)["all"]["ari"] > told["all"]["ari"]
+
+
+def score_at(folder, threshold, capsys):
+    assert main(flags(folder, "--im-wt", "1", "--threshold", str(threshold))) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_weight_is_chosen_on_labels_that_the_report_does_not_use(tmp_path, capsys):
+    """On all labels the texts are the better ones: they are right about six stories of ten."""
+    write_opposed(tmp_path, crossed)
+    assert main(flags(tmp_path, "--opt-im-wt")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["image_weight"] > 0.5 and told["validation_ari"] == 1 and told["test"]["ari"] < 0
+    assert main(flags(tmp_path, "--im-wt", "0", "--threshold", "0.1")) == 0
+    by_text = json.loads(capsys.readouterr().out)
+    assert by_text["test"]["ari"] == 1 and by_text["all"]["ari"] > told["all"]["ari"]
+
+
+def test_clusters_and_cuts_are_written(news, capsys):
     folder, story = news
     assert main(flags(folder, "--opt-im-wt", "--compare")) == 0
     told = json.loads(capsys.readouterr().out)
@@ -100,7 +176,14 @@ def test_links_to_a_reference_list(news, capsys):
         (("--threshold", "0.2", "--opt-im-wt"), 2, "leave --opt-im-wt out"),
         (("--model", "x"), 2, "either --embeddings, or --model"),
         (("--csv-label-key", "nolabel"), 3, "no column 'nolabel'"),
-        (("--unlabelled", "999", *(f"s{i}" for i in range(30))), 3, "no row has a label"),
+        (("--unlabelled", "999", *(f"s{i}" for i in range(30))), 3, "0 labels of 0 rows to choose a threshold by"),
+        (("--csv-label-key", "image_path"), 3, "36 labels of 36 rows to choose a threshold by"),
+        (("--val-share", "0.03"), 3, "1 labels of 3 rows to choose a threshold by"),
+        (("--reference", "R", "--opt-im-wt"), 2, "--opt-im-wt is about clusters"),
+        (("--reference", "R", "--compare"), 2, "--compare is about clusters"),
+        (("--reference", "R", "--html", "page.html"), 2, "--html is about clusters"),
+        (("--reference", "R", "--threshold", "0"), 2, "--threshold is about clusters"),
+        (("--reference-data", "x.csv"), 2, "there is none"),
         (("--embeddings", "EMPTY"), 2, "no such folder"),
     ],
 )
@@ -144,16 +227,68 @@ def test_the_best_weight_is_found_between_grid_points():
     assert best_weight(lambda w: 1.0)[0] == pytest.approx(0.5, abs=0.06)  # all equal: the middle
 
 
-def test_the_best_of_several_checkpoints(news, checkpoint, capsys):
-    folder, _ = news
-    for name in ("a.pt", "b.pt"):
-        (folder / name).write_bytes(checkpoint.read_bytes())
+@pytest.mark.parametrize("better", ["a", "b"])
+def test_the_best_of_several_checkpoints(news, checkpoint, capsys, better):
+    """A model, and one that sees one number of each picture: told side by side, with the better one's clusters, wherever it stands in the list."""
+    import torch
+
+    folder, story = news
+    for row, label in enumerate(story):
+        (folder / f"{row}.jpg").write_bytes(picture(label))
+    content = torch.load(checkpoint, weights_only=True)
+    (folder / f"{better}.pt").write_bytes(checkpoint.read_bytes())
+    content["state_dict"]["visual.attnpool.c_proj.weight"][1:] = content["state_dict"]["visual.attnpool.c_proj.bias"][1:] = 0
+    torch.save(content, folder / ("b.pt" if better == "a" else "a.pt"))
     with_model = flags(folder, "--model", "hardpairs-test", "--pretrained", f"{folder}/[ab].pt", "--im-wt", "1")[2:]
     assert main(with_model) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert sorted(told["checkpoints"]) == [f"{folder}/a.pt", f"{folder}/b.pt"] and told["test"]["labels"] == 18
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    tried, best = told["checkpoints"], f"{folder}/{better}.pt"
+    assert sorted(tried) == [f"{folder}/a.pt", f"{folder}/b.pt"] and told["checkpoint"] == best
+    assert tried[best]["validation_ari"] == told["validation_ari"] > min(found["validation_ari"] for found in tried.values()) + 0.1
+    assert tried[best]["test"] == told["test"] and all(found["test"]["labels"] == 18 for found in tried.values())
+    (line,) = [line for line in printed.err.splitlines() if "best by validation |" in line]
+    assert line.startswith(f"| {best} | {told['validation_ari']:.4f} | {told['test']['ari']:.4f} |")
+    assert main([*with_model, "--pretrained", best, "--out", f"{folder}/alone"]) == 0
+    assert (folder / "alone/clusters.csv").read_bytes() == (folder / "out/clusters.csv").read_bytes()
     with pytest.raises(UserError, match="no checkpoint matches"):
         main(flags(folder, "--model", "hardpairs-test", "--pretrained", f"{folder}/x*.pt")[2:])
+    with pytest.raises(UserError, match="which checkpoint is good"):
+        main([*with_model, "--threshold", "0.2", "--csv-label-key", "group"])
+
+
+def test_embeddings_that_are_almost_one_are_warned_of(news, capsys):
+    folder, _ = news
+    image = np.load(folder / "emb/img_emb/img_emb_0.npy")
+    for name, shift in (("spread", 0), ("collapsed", 1000)):
+        (folder / f"{name}/img_emb").mkdir(parents=True)
+        (folder / f"{name}/text_emb").mkdir()
+        np.save(folder / f"{name}/img_emb/img_emb_0.npy", image + shift)
+        np.save(folder / f"{name}/text_emb/text_emb_0.npy", image)
+        assert main(["--embeddings", f"{folder}/{name}", "--threshold", "0.2", "--im-wt", "1", "--out", f"{folder}/out"]) == 0
+        assert ("almost the same for all" in capsys.readouterr().err) == (name == "collapsed")
+
+
+def test_mean_cosine_is_that_of_all_pairs():
+    rows = np.random.default_rng(0).normal(size=(20, 3)) + 1
+    unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    assert mean_cosine(unit) == pytest.approx(np.mean([unit[i] @ unit[j] for i in range(20) for j in range(20) if i != j]))
+    assert mean_cosine(unit[:1]) == 0
+
+
+def test_one_query_is_linked_and_one_row_is_no_cluster(news, capsys):
+    folder, _ = news
+    for side in ("img_emb", "text_emb"):
+        (folder / f"one/{side}").mkdir(parents=True)
+        np.save(folder / f"one/{side}/{side}_0.npy", np.load(folder / f"emb/{side}/{side}_0.npy")[5:6])
+    assert main(["--embeddings", f"{folder}/one", "--reference", f"{folder}/emb", "--out", f"{folder}/out"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": 1, "references": 90}
+    with open(folder / "out/links.csv") as file:
+        assert [link["reference_row"] for link in csv.DictReader(file)] == ["5"]
+    assert main(["--embeddings", f"{folder}/emb", "--reference", f"{folder}/one", "--out", f"{folder}/out"]) == 0
+    with pytest.raises(UserError, match="nothing to link it to") as error:
+        main(["--embeddings", f"{folder}/one", "--threshold", "0.2", "--out", f"{folder}/out"])
+    assert error.value.code == 3
 
 
 def test_rows_without_a_direction_are_named(news):
@@ -188,6 +323,54 @@ def test_a_head_links_by_what_it_was_trained_for(news, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["threshold"] != by_head["threshold"]
     unit = torch.nn.functional.normalize(torch.randn(5, 32), dim=1).numpy()
     assert embed_with(head.eval(), unit, unit).shape == (5, 8)
+
+
+def with_head(checkpoint, place, head):
+    """A checkpoint that carries a head, too."""
+    import torch
+
+    content = torch.load(checkpoint, weights_only=True)
+    state = {f"embedding_head.{name}": value for name, value in head.state_dict().items()}
+    torch.save({**content, "state_dict": {**content["state_dict"], **state}, "embedding_head": head.options}, place)
+    return str(place)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_pooling_heads_weight_is_used_where_none_is_given(news, checkpoint, tmp_path, capsys, learned):
+    from training.metric.head import EmbeddingHead
+
+    folder, _ = news
+    place = with_head(checkpoint, tmp_path / "head.pt", EmbeddingHead("pooled", 32, image_weight=0.8, learned=learned))
+    with_model = flags(folder, "--model", "hardpairs-test", "--pretrained", place)[2:]
+    for more, weight in (((), 0.8), (("--im-wt", "0.3"), 0.3), (("--pooling-type", "mean"), 0.5)):
+        assert main([*with_model, *more]) == 0
+        printed = capsys.readouterr()
+        assert json.loads(printed.out)["image_weight"] == pytest.approx(weight)
+        assert ("its head gives the image a weight of 0.800" in printed.err) == (weight == 0.8)
+
+
+def test_embeddings_of_other_weights_than_the_heads_are_refused(tmp_path):
+    import torch
+
+    from training.metric.head import EmbeddingHead
+
+    write_opposed(tmp_path, crossed)
+    head = EmbeddingHead("mlp", 80, projection=8)
+    state = {f"embedding_head.{name}": value for name, value in head.state_dict().items()}
+    torch.save({"state_dict": state, "embedding_head": head.options}, tmp_path / "epoch_1.pt")
+    with pytest.raises(UserError, match="embedded by other weights") as error:
+        main(flags(tmp_path, "--head", str(tmp_path / "epoch_1.pt")))
+    assert error.value.code == 4 and "sha256:0" in error.value.text()
+
+
+def test_a_list_of_other_weights_is_refused(news, checkpoint, tmp_path):
+    folder, _ = news
+    (tmp_path / "list").mkdir()
+    write_opposed(tmp_path / "list", crossed)
+    data = flags(folder, "--model", "hardpairs-test", "--pretrained", str(checkpoint))[2:]
+    with pytest.raises(UserError, match="embedded by other weights") as error:
+        main([*data, "--reference", f"{tmp_path}/list/emb"])
+    assert error.value.code == 4
 
 
 @pytest.mark.parametrize(

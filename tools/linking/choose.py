@@ -15,6 +15,9 @@ from formats.errors import bad_input, mismatch, non_finite, usage
 from formats.samples import Samples
 from training.metric.head import EmbeddingHead, embed_with
 
+COLLAPSED = 0.999
+"""Mean cosine between rows above which a model tells hardly any of them apart."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -36,8 +39,8 @@ class Rows:
     @classmethod
     def of(cls, embeddings: Embeddings, samples: Samples | None, head: EmbeddingHead | None = None) -> Rows:
         numbers = np.asarray(embeddings.rows)
-        if len(numbers) < 2:
-            raise bad_input(f"{len(numbers)} embeddings: there is nothing to link")
+        if not len(numbers):
+            raise bad_input("no embeddings: there is nothing to link")
         labels = np.full(len(numbers), -1, np.int64) if samples is None else row_labels(samples, numbers)
         keys = [samples.keys[row] for row in numbers] if samples is not None else [str(row) for row in numbers]
         image, text = (_unit(np.asarray(side[:], np.float32), numbers) for side in (embeddings.image, embeddings.text))
@@ -57,6 +60,12 @@ class Rows:
                 fix="--im-wt 1 or --im-wt 0, or embed with one CLIP model",
             )
         return pooled(self.image, self.text, image_weight)
+
+
+def mean_cosine(unit: np.ndarray) -> float:
+    """Of all pairs of different rows, from the length of the sum of (N, D) unit rows; 0 for a single one."""
+    count, total = len(unit), unit.sum(axis=0, dtype=np.float64)
+    return float((total @ total - count) / (count * (count - 1))) if count > 1 else 0.0
 
 
 def row_labels(samples: Samples, rows: np.ndarray) -> np.ndarray:

@@ -17,17 +17,41 @@ from tools.linking.choose import Rows
 from training.metric.head import EmbeddingHead
 
 
+def check_same_weights(ours: str | None, theirs: Embeddings, *, ours_name: str, theirs_name: str) -> None:
+    """Refuses (exit 4) embeddings that their manifest says are of other weights; where one of them is not known, it passes."""
+    made = theirs.manifest.get("weights")
+    if None not in (ours, made) and ours != made:
+        raise mismatch(
+            f"{theirs_name} was embedded by other weights than {ours_name}",
+            where=f"{ours_name}: {ours}, {theirs_name}: {made}",
+            why="their rows have no space in common",
+            fix="embed again by the same ones",
+        )
+
+
 def link_to_reference(
-    args: argparse.Namespace, embeddings: Embeddings, samples: Samples | None, head: EmbeddingHead | None = None
+    args: argparse.Namespace,
+    embeddings: Embeddings,
+    samples: Samples | None,
+    head: EmbeddingHead | None = None,
+    *,
+    image_weight: float = 0.5,
 ) -> dict[str, float]:
-    """Writes OUT/links.csv (row, key, rank, reference row, its key, score), best first for each row; returns precision at 1..k."""
+    """Writes OUT/links.csv (row, key, rank, reference row, its key, score), best first for each row; returns precision at 1..k.
+
+    Raises:
+        UserError: exit 4 for a list embedded from other data than it says, or by other weights; exit 2 where precision lacks labels.
+    """
     ours = Rows.of(embeddings, samples, head)
     other = open_named(args.reference_data, args) if args.reference_data else None
     theirs_embedded = open_embeddings(args.reference, verify=True)
     if other is not None and theirs_embedded.fingerprint:
         check_same_dataset(other.fingerprint, theirs_embedded.fingerprint, ours_name=args.reference_data, theirs_name=args.reference)
+    check_same_weights(
+        embeddings.manifest.get("weights"), theirs_embedded, ours_name=args.embeddings or args.pretrained, theirs_name=args.reference
+    )
     theirs = Rows.of(theirs_embedded, other, head)
-    queries, references = ours.pooled(args.im_wt), theirs.pooled(args.im_wt)
+    queries, references = ours.pooled(image_weight), theirs.pooled(image_weight)
     if queries.shape[1] != references.shape[1]:
         raise mismatch(f"embeddings of {queries.shape[1]} and {references.shape[1]} numbers", where=f"{args.embeddings}, {args.reference}")
     indices, scores = nearest(queries, references, args.k)
