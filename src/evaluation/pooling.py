@@ -40,11 +40,15 @@ def best_weight(score: Callable[[float], float], grid: Sequence[float] = GRID) -
     best = max(tried, key=lambda weight: tried[weight])
     place = list(grid).index(best)
     low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
+    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     while high - low > TOLERANCE:
-        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
         for weight in (left, right):
-            tried.setdefault(weight, score(weight))
-        low, high = (low, right) if tried[left] >= tried[right] else (left, high)
+            if weight not in tried:
+                tried[weight] = score(weight)
+        if tried[left] >= tried[right]:  # the inner point of the old interval is one of the new one's two, by GOLDEN's definition
+            low, high, left, right = low, right, right - GOLDEN * (right - low), left
+        else:
+            low, high, left, right = left, high, right, left + GOLDEN * (high - left)
     tried = dict(sorted(tried.items()))
     top = max(tried.values())
     weights = list(tried)

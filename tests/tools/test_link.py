@@ -222,8 +222,13 @@ def test_pooling():
 
 
 def test_the_best_weight_is_found_between_grid_points():
-    weight, tried = best_weight(lambda w: -((w - 0.637) ** 2))
-    assert abs(weight - 0.637) < 0.01 and len(tried) < 25 and list(tried) == sorted(tried)
+    asked = []
+    weight, tried = best_weight(lambda w: asked.append(w) or -((w - 0.637) ** 2))
+    assert abs(weight - 0.637) < 0.01 and list(tried) == sorted(tried)
+    assert (
+        sorted(asked) == list(tried) and len(asked) == 11 + 2 + 6
+    )  # each once: the grid, two points in .2, one more for each cut of it by .618 to .01
+    assert min(np.diff(sorted(asked))) > 0.002  # and none beside a known one
     assert best_weight(lambda w: 1.0)[0] == pytest.approx(0.5, abs=0.06)  # all equal: the middle
 
 
