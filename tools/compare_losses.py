@@ -243,7 +243,7 @@ def _write(
             "p": row.p,
             "epochs": list(row.epochs),
             "validation": row.validation,
-            **{name: {"mean": row.mean[name], "sd": row.spread[name]} for name in COLUMNS},
+            **{name: {"mean": _number(row.mean[name]), "sd": _number(row.spread[name])} for name in COLUMNS},
         }
         for row in rows
     ]
@@ -264,6 +264,11 @@ def _write(
         write_text(args.out / "comparison.html", render_template("losses.html.j2", page=page))
         print(f"page: {args.out / 'comparison.html'}", file=sys.stderr)
     print(json.dumps({row.loss: round(row.mean["mAP"], 4) for row in rows}), file=sys.stderr)
+
+
+def _number(value: float) -> float | None:
+    """For JSON, which has no NaN: a gallery of one picture for each label has no ARI."""
+    return None if np.isnan(value) else value
 
 
 if __name__ == "__main__":

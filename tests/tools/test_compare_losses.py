@@ -140,6 +140,15 @@ def test_other_queries_and_other_start_weights_are_refused(pictures, tmp_path, c
     assert error.value.code == 4
 
 
+def test_a_gallery_of_one_picture_for_each_label_has_no_ari(pictures, tmp_path, capsys):
+    place = _copy(pictures, tmp_path, flat=())
+    for folder in (place / "data/test/gallery").iterdir():
+        for path in sorted(folder.glob("*.jpg"))[1:]:
+            path.unlink()
+    assert compare_losses.main(argv(place, tmp_path / "out", "--losses", "supcon")) == 0
+    assert [row["ari"]["mean"] for row in json.loads((tmp_path / "out/comparison.json").read_text())["losses"]] == [None, None]
+
+
 def _parts(pictures):
     return find_parts(str(pictures / "data"), pictures, {}, by="label")
 
