@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # CLIPPINGS' seven rows (arXiv 2304.03464, its replication table) on the data and checkpoints that it is given.
 #
-#   bash scripts/replicate_clippings.sh TEST.csv --model ViT-B-32-quickgelu --selfsup PRETRAINED.pt --supervised SUPCON.pt [--out DIR]
+#   bash scripts/replicate_clippings.sh TEST.csv --model ViT-B-32-quickgelu --selfsup PRETRAINED.pt --supervised SUPCON.pt [--out DIR] \
+#       [--same-source PATTERN]
 #
 # TEST.csv: image_path,text,label, as tools.format_news writes it. --selfsup: trained with --preset clippings-pretrain; --supervised: with
 # --preset clippings-supcon, from there on. Thresholds (and the image's weight in the multimodal rows) are chosen on 40 % of the labels, and what is
-# printed comes from the others. The published figures are on data that is not public.
+# printed comes from the others. --same-source '[^/_]*_([^/]*)$': the Jaccard row links no two rows of one scan, as the published one does by what
+# stands after a file name's first underscore. The published figures are on data that is not public.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self=$here/scripts/${BASH_SOURCE[0]##*/}
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$self"; }
-data=${1:-} model= selfsup= supervised= out=$here/runs/clippings
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$self"; }
+data=${1:-} model= selfsup= supervised= out=$here/runs/clippings apart=()
 case $data in -h | --help) usage; exit 0 ;; "" | --*) usage >&2; exit 2 ;; esac
 shift
 while [ $# -gt 0 ]; do
@@ -20,6 +22,7 @@ while [ $# -gt 0 ]; do
         --selfsup) selfsup=${2:?--selfsup needs a checkpoint}; shift ;;
         --supervised) supervised=${2:?--supervised needs a checkpoint}; shift ;;
         --out) out=${2:?--out needs a folder}; shift ;;
+        --same-source) apart=(--same-source "${2:?--same-source needs a pattern}"); shift ;;
         *) usage >&2; exit 2 ;;
     esac
     shift
@@ -43,7 +46,7 @@ link() {  # NAME EMBEDDINGS FLAGS...
 
 embed selfsup "$selfsup"
 embed supervised "$supervised"
-$python -m tools.jaccard --data "$data" "${columns[@]}" --out "$out/jaccard" > /dev/null
+$python -m tools.jaccard --data "$data" "${columns[@]}" ${apart[@]+"${apart[@]}"} --out "$out/jaccard" > /dev/null
 for kind in selfsup supervised; do
     link "$kind-visual" "$kind" --im-wt 1
     link "$kind-language" "$kind" --im-wt 0
@@ -64,6 +67,5 @@ print("| | ARI x 100 | threshold | image weight |\n|---|---|---|---|")
 for name, file in rows:
     found = json.loads((Path(sys.argv[1]) / file).read_text())
     weight = found.get("image_weight")
-    threshold = found.get("threshold", found.get("overlap"))
-    print(f"| {name} | {100 * found['test']['ari']:.1f} | {threshold:.3f} | {'' if weight is None else f'{weight:.2f}'} |")
+    print(f"| {name} | {100 * found['test']['ari']:.1f} | {found['threshold']:.3f} | {'' if weight is None else f'{weight:.2f}'} |")
 PYTHON

@@ -15,15 +15,16 @@ import io
 import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from evaluation.clustering import compare_clusters
-from evaluation.jaccard import jaccard_edges
-from evaluation.linkage import components
+from evaluation.jaccard import between_sources, jaccard_blocks, jaccard_clusters
 from formats.arguments import add_data_flags, open_named
-from formats.atomic import write_json, write_text
+from formats.atomic import atomic_open, write_json, write_text
 from formats.errors import Exit, bad_input, run_command, usage, whole_number
 from formats.samples import Samples
 from tools.linking.choose import row_labels, split_by_label
@@ -78,6 +79,30 @@ def sources_of(samples: Samples, pattern: str | None) -> np.ndarray:
     return np.unique([match[1] for match in found if match], return_inverse=True)[1]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """n and the threshold, the ARI they give on the labels that choose, and (N,) clusters."""
+
+    n: int
+    threshold: float
+    validation_ari: float
+    clusters: np.ndarray
+
+
+def choose(texts: list[str], validation: np.ndarray, sources: np.ndarray, ns: Sequence[int], thresholds: Sequence[float]) -> Choice:
+    """The n and the threshold whose clusters agree best with the labels that are not negative; of equal ones the first.
+
+    Args:
+        validation: (N,) labels. sources: (N,); rows of one are never linked.
+    """
+    tried = (
+        Choice(n, threshold, compare_clusters(validation, clusters).get("ari", 0.0), clusters)
+        for n in ns
+        for threshold, clusters in zip(thresholds, jaccard_clusters(texts, n=n, thresholds=thresholds, sources=sources), strict=True)
+    )
+    return max(tried, key=lambda choice: choice.validation_ari)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     samples = open_named(args.data, args)
@@ -85,47 +110,45 @@ def main(argv: list[str] | None = None) -> int:
     validation, test = split_by_label(labels, args.val_share, args.seed)
     if args.n is None and not (validation >= 0).any():
         raise bad_input("no row has a label to choose --n and --threshold by", where=args.data, fix="--csv-label-key, or give both")
-    best: tuple[float, int, float, np.ndarray, np.ndarray] | None = None
-    for n in GRID_N if args.n is None else [args.n]:
-        thresholds = GRID_THRESHOLD if args.threshold is None else [args.threshold]
-        pairs, values = jaccard_edges(texts, n=n, threshold=min(thresholds))
-        apart = sources[pairs[:, 0]] != sources[pairs[:, 1]]
-        pairs, values = pairs[apart], values[apart]
-        for threshold in thresholds:
-            linked = values >= threshold
-            clusters = components(len(texts), *pairs[linked].T)
-            ari = compare_clusters(validation, clusters).get("ari", 0.0)
-            if best is None or ari > best[0]:
-                best = ari, n, threshold, clusters, np.column_stack([pairs[linked], values[linked]])
-    assert best is not None
-    ari, n, threshold, clusters, links = best
+    grid = (GRID_N, GRID_THRESHOLD) if args.n is None else ([args.n], [args.threshold])
+    choice = choose(texts, validation, sources, *grid)
     record = {
-        "n": n,
-        "threshold": threshold,
-        "validation_ari": ari,
-        "links": len(links),
-        "test": compare_clusters(test, clusters),
-        "all": compare_clusters(labels, clusters),
+        "n": choice.n,
+        "threshold": choice.threshold,
+        "validation_ari": choice.validation_ari,
+        "links": _write_links(args.out / "links.csv", samples, sources, choice),
+        "test": compare_clusters(test, choice.clusters),
+        "all": compare_clusters(labels, choice.clusters),
     }
-    _write(args.out, samples, clusters, links, record)
+    _write_clusters(args.out / "clusters.csv", samples, choice.clusters)
+    write_json(args.out / "jaccard.json", record)
     print(json.dumps(record))
     print(f"links: {args.out / 'links.csv'}", file=sys.stderr)
     return Exit.OK
 
 
-def _write(out: Path, samples: Samples, clusters: np.ndarray, links: np.ndarray, record: dict) -> None:
-    for name, header, rows in (
-        ("clusters.csv", ["row", "key", "cluster"], ([row, samples.keys[row], cluster] for row, cluster in enumerate(clusters.tolist()))),
-        (
-            "links.csv",
-            ["row", "key", "other_row", "other_key", "jaccard"],
-            ([int(i), samples.keys[int(i)], int(j), samples.keys[int(j)], f"{value:.6f}"] for i, j, value in links.tolist()),
-        ),
-    ):
-        text = io.StringIO()
-        csv.writer(text).writerows([header, *rows])
-        write_text(out / name, text.getvalue())
-    write_json(out / "jaccard.json", record)
+def _write_links(path: Path, samples: Samples, sources: np.ndarray, choice: Choice) -> int:
+    """Writes the pairs that are linked, and returns how many there are; a block at a time, since they may be far more than texts."""
+    count = 0
+    with atomic_open(path) as file:
+        file.write(_lines([["row", "key", "other_row", "other_key", "jaccard"]]).encode())
+        for found in jaccard_blocks(list(samples.captions), n=choice.n, threshold=choice.threshold):
+            pairs, values = between_sources(*found, sources)
+            count += len(pairs)
+            rows = zip(*pairs.T.tolist(), values.tolist(), strict=True)
+            file.write(_lines([i, samples.keys[i], j, samples.keys[j], f"{value:.6f}"] for i, j, value in rows).encode())
+    return count
+
+
+def _write_clusters(path: Path, samples: Samples, clusters: np.ndarray) -> None:
+    rows = ([row, samples.keys[row], cluster] for row, cluster in enumerate(clusters.tolist()))
+    write_text(path, _lines([["row", "key", "cluster"], *rows]))
+
+
+def _lines(rows: Iterable[list]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
 
 
 if __name__ == "__main__":

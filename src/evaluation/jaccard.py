@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import minimum_spanning_tree
+
+from evaluation.linkage import components
 
 PUNCTUATION = str.maketrans("", "", "\"#$%&()*+/:;<=>@[\\]^_`{|}~.?,!'")
 ROWS_AT_ONCE = 256
@@ -36,7 +39,7 @@ def ngrams(words: Sequence[str], n: int) -> set[str]:
 
 
 def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs i < j whose Jaccard index is at least ``threshold``.
+    """All pairs i < j whose Jaccard index is at least ``threshold``; 24 bytes each.
 
     Returns:
         pairs (E, 2) int64, ascending; their indices (E,) float64.
@@ -44,6 +47,44 @@ def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np
     Raises:
         ValueError: n below 1, or a threshold outside (0, 1].
     """
+    found = list(jaccard_blocks(texts, n=n, threshold=threshold))
+    return np.concatenate([np.zeros((0, 2), np.int64), *(pairs for pairs, _ in found)]), np.concatenate(
+        [np.zeros(0), *(values for _, values in found)]
+    )
+
+
+def jaccard_clusters(texts: Sequence[str], *, n: int, thresholds: Sequence[float], sources: np.ndarray | None = None) -> list[np.ndarray]:
+    """The clusters of texts that pairs join, for each threshold: (N,) int64 each, numbered by first row.
+
+    Pairs are not kept: after each block of texts only those stay that some threshold needs, N - 1 at most.
+
+    Args:
+        thresholds: ascending. sources: (N,); pairs of one source do not join. ``None``: all do.
+    """
+    left, right, passed = (np.zeros(0, np.int64) for _ in range(3))
+    for pairs, values in jaccard_blocks(texts, n=n, threshold=min(thresholds)):
+        pairs, values = between_sources(pairs, values, sources)
+        left, right = np.append(left, pairs[:, 0]), np.append(right, pairs[:, 1])
+        passed = np.append(
+            passed, np.searchsorted(thresholds, values, side="right")
+        )  # how many thresholds the pair reaches: exact in float64
+        graph = coo_array((len(thresholds) + 1.0 - passed, (left, right)), shape=(len(texts), len(texts)))
+        tree = minimum_spanning_tree(graph.tocsr()).tocoo()
+        left, right = tree.row.astype(np.int64), tree.col.astype(np.int64)
+        passed = (len(thresholds) + 1 - tree.data).astype(np.int64)
+    return [components(len(texts), left[passed > place], right[passed > place]) for place in range(len(thresholds))]
+
+
+def between_sources(pairs: np.ndarray, values: np.ndarray, sources: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (E, 2) of texts of different sources, with their values (E,)."""
+    if sources is None:
+        return pairs, values
+    apart = sources[pairs[:, 0]] != sources[pairs[:, 1]]
+    return pairs[apart], values[apart]
+
+
+def jaccard_blocks(texts: Sequence[str], *, n: int, threshold: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What ``jaccard_edges`` joins: pairs and indices, of ``ROWS_AT_ONCE`` texts at a time with all later ones."""
     if n < 1 or not 0 < threshold <= 1:
         raise ValueError(f"n must be at least 1 and the threshold in (0, 1], not {n} and {threshold}")
     sets = [ngrams(cleaned(text), n) for text in texts]
@@ -54,7 +95,6 @@ def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np
     # J >= t needs an overlap of at least t * |A|, so of the |A| n-grams one of the first |A| - ceil(t * |A|) + 1 is shared
     prefix = [row[: len(row) - int(np.ceil(threshold * len(row) - 1e-9)) + 1] for row in rows]
     whole, rare = _matrix(rows, len(number)), _matrix(prefix, len(number))
-    pairs, values = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
     for start in range(0, len(texts), ROWS_AT_ONCE):
         left, right, shared = _overlaps(whole, rare, start)
         likely = (left < right) & (np.minimum(sizes[left], sizes[right]) >= threshold * np.maximum(sizes[left], sizes[right]) - 1e-9)
@@ -65,11 +105,8 @@ def jaccard_edges(texts: Sequence[str], *, n: int, threshold: float) -> tuple[np
         )
         index = shared / np.maximum(sizes[left] + sizes[right] - shared, 1)
         kept = index >= threshold
-        pairs.append(np.stack([left[kept], right[kept]], axis=1))
-        values.append(index[kept])
-    edges, found = np.concatenate(pairs), np.concatenate(values)
-    order = np.lexsort((edges[:, 1], edges[:, 0]))
-    return edges[order], found[order]
+        order = np.lexsort((right[kept], left[kept]))
+        yield np.stack([left[kept], right[kept]], axis=1)[order], index[kept][order]
 
 
 def _overlaps(whole: csr_array, rare: csr_array, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
 
-from evaluation.jaccard import cleaned, jaccard_edges, ngrams
+from evaluation import jaccard
+from evaluation.jaccard import cleaned, jaccard_clusters, jaccard_edges, ngrams
 from evaluation.linkage import components
 
 
@@ -43,6 +45,36 @@ def test_a_hand_worked_example():
     assert pairs.tolist() == [[0, 1]] and values.tolist() == [3 / 7]  # the cat, cat sat, sat on of seven
     assert components(3, *pairs.T).tolist() == [0, 0, 1]
     assert jaccard_edges(texts, n=9, threshold=0.3)[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize("rows_at_once", [7, 256])
+@pytest.mark.parametrize("of_one_source", [False, True])
+def test_clusters_at_all_thresholds_are_those_of_all_edges(monkeypatch, rows_at_once, of_one_source):
+    monkeypatch.setattr(jaccard, "ROWS_AT_ONCE", rows_at_once)
+    rng = np.random.default_rng(0)
+    texts = [
+        " ".join(f"w{word}" for word in rng.choice(60, 20, replace=False)) for _ in range(60)
+    ]  # indices of 1/39, 2/38... : many are equal
+    thresholds = [0.05, 1 / 9, 0.2, 8 / 32, 0.3, 0.9]
+    sources = np.arange(60) // 3 if of_one_source else None
+    found = jaccard_clusters(texts, n=1, thresholds=thresholds, sources=sources)
+    sizes = set()
+    for threshold, clusters in zip(thresholds, found, strict=True):
+        pairs, _ = jaccard_edges(texts, n=1, threshold=threshold)
+        if of_one_source:
+            pairs = pairs[pairs[:, 0] // 3 != pairs[:, 1] // 3]
+        assert clusters.tolist() == components(60, *pairs.T).tolist()
+        sizes.add(clusters.max() + 1)
+    assert {1, 60} <= sizes and len(sizes) > 2
+
+
+def test_pairs_of_earlier_blocks_are_not_kept(monkeypatch):
+    """What is joined after each block of 4 texts: those of the block with all later ones, and N - 1 from before at most."""
+    monkeypatch.setattr(jaccard, "ROWS_AT_ONCE", 4)
+    kept = []
+    monkeypatch.setattr(jaccard, "coo_array", lambda data, **options: kept.append(len(data[0])) or coo_array(data, **options))
+    assert (jaccard_clusters(["one text"] * 100, n=1, thresholds=[0.5])[0] == 0).all()
+    assert len(kept) == 25 and max(kept) <= 4 * 100 + 99
 
 
 @pytest.mark.parametrize(("n", "threshold"), [(0, 0.5), (1, 0.0), (1, 1.5)])

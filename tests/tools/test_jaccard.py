@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from formats.errors import UserError
+from formats.samples import open_samples
 from tools.jaccard import main
+from tools.linking.choose import row_labels, split_by_label
 
 
 @pytest.fixture
@@ -38,6 +40,35 @@ def test_the_grid_is_searched_on_other_labels_than_the_report(news, capsys):
     with open(news / "out/links.csv") as file:
         links = list(csv.DictReader(file))
     assert len(links) == told["links"] and all(float(link["jaccard"]) >= told["threshold"] for link in links)
+
+
+def test_n_and_threshold_are_chosen_on_labels_that_the_report_does_not_use(tmp_path, capsys):
+    """Ten stories of two texts of 20 words. The four to choose by share 4 words: an index of 4/36. The others share 14, and 4 with another story's."""
+    samples = _stories(tmp_path, [""] * 20)
+    chosen_by = split_by_label(row_labels(samples, np.arange(20)), 0.4, 42)[0] >= 0
+    texts = [""] * 20
+    for place, row in enumerate(np.flatnonzero(chosen_by)):
+        texts[row] = " ".join([*(f"story{place // 2}x{k}" for k in range(4)), *(f"own{row}x{k}" for k in range(16))])
+    for place, row in enumerate(np.flatnonzero(~chosen_by)):
+        shared = [*(f"two{place // 4}x{k}" for k in range(4)), *(f"other{place // 2}x{k}" for k in range(10))]
+        texts[row] = " ".join([*shared, *(f"own{row}x{k}" for k in range(6))])
+    _stories(tmp_path, texts)
+    assert main(flags(tmp_path, "--out", f"{tmp_path}/out")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["n"], told["threshold"], told["validation_ari"]) == (1, 0.05, 1) and told["test"]["labelled_rows"] == 12
+    assert main(flags(tmp_path, "--out", f"{tmp_path}/other", "--n", "1", "--threshold", "0.2")) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert other["test"]["ari"] == 1 > told["test"]["ari"] and other["all"]["ari"] > told["all"]["ari"]
+
+
+def _stories(folder, texts):
+    """A table of texts, two for each label."""
+    with open(folder / "news.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows(
+            [["image_path", "text", "label"], *([f"{row}.jpg", text or "none", f"s{row // 2}"] for row, text in enumerate(texts))]
+        )
+    return open_samples(folder / "news.csv", image_key="image_path", caption_key="text", group_key="label")
 
 
 def test_rows_of_one_source_are_never_linked(news, capsys):
