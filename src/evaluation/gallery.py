@@ -64,18 +64,26 @@ def per_query(similarity: np.ndarray, labels: np.ndarray, gallery_labels: np.nda
 def _of_queries(similarity: np.ndarray, right: np.ndarray, ks: list[int]) -> dict[str, np.ndarray]:
     if np.isnan(similarity).any():
         raise ValueError("similarities are not numbers")
-    order = np.lexsort((right, -similarity), axis=1)
-    hits = np.take_along_axis(right, order, axis=1)
-    total = hits.sum(axis=1)
-    asked = total > 0
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    divisor = np.maximum(total, 1)
+    ranks = [_ranks(row, hits) for row, hits in zip(similarity, right, strict=True)]
+    first = np.array([places[0] if len(places) else np.inf for places in ranks])
     return {
-        "asked": asked,
-        **{f"top-{k}": hits[:, :k].any(axis=1).astype(float) for k in ks},
-        "mAP": (precision * hits).sum(axis=1) / divisor,
-        "R-precision": precision[np.arange(len(hits)), divisor - 1] if hits.shape[1] else np.zeros(len(hits)),
+        "asked": np.isfinite(first),
+        **{f"top-{k}": (first <= k).astype(float) for k in ks},
+        "mAP": np.array([float((np.arange(1, len(places) + 1) / places).mean()) if len(places) else 0.0 for places in ranks]),
+        "R-precision": np.array([float((places <= len(places)).mean()) if len(places) else 0.0 for places in ranks]),
     }
+
+
+def _ranks(similarity: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Ranks (from 1, ascending) of the right items of one query: after all wrong ones that are as similar or more.
+
+    Example:
+        >>> _ranks(np.array([0.9, 0.5, 0.5, 0.1]), np.array([False, True, False, True]))
+        array([3, 4])
+    """
+    mine, others = np.sort(similarity[right]), np.sort(similarity[~right])  # values alone: several times as fast as an order of all items
+    ahead = len(others) - np.searchsorted(others, mine[::-1], side="left")
+    return ahead + np.arange(1, len(mine) + 1)
 
 
 def _means(queries: dict[str, np.ndarray]) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-ROWS_AT_ONCE = 1024
+AT_ONCE = 1 << 24
+"""Similarities that are held at a time (float32)."""
 
 
 def nearest(queries: np.ndarray, references: np.ndarray, k: int, *, euclidean: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -17,16 +18,34 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, *, euclidean: b
 
     Returns:
         indices (Q, k) int64 and scores (Q, k) float32, best first; k at most R.
+
+    Raises:
+        ValueError: NaN similarities.
     """
     k = min(k, len(references))
     columns = torch.from_numpy(np.ascontiguousarray(references, np.float32))
     indices, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    for start in range(0, len(queries), ROWS_AT_ONCE):
-        rows = torch.from_numpy(np.ascontiguousarray(queries[start : start + ROWS_AT_ONCE], np.float32))
+    rows_at_once = max(1, AT_ONCE // max(len(references), 1))
+    for start in range(0, len(queries), rows_at_once):
+        rows = torch.from_numpy(np.ascontiguousarray(queries[start : start + rows_at_once], np.float32))
         similar = -torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist") if euclidean else rows @ columns.T
-        best, place = similar.sort(dim=1, descending=True, stable=True)
-        indices[start : start + len(rows)], scores[start : start + len(rows)] = place[:, :k].numpy(), best[:, :k].numpy()
+        indices[start : start + len(rows)], scores[start : start + len(rows)] = _largest(similar, k)
     return indices, scores
+
+
+def _largest(similar: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of the ``k`` largest of each row, descending; of equal ones the lower columns, which ``topk`` does not promise."""
+    if not k:
+        return np.empty((len(similar), 0), np.int64), np.empty((len(similar), 0), np.float32)
+    least = similar.topk(k, dim=1).values[:, -1:]
+    if similar.isnan().any():
+        raise ValueError("similarities are not numbers")
+    row, column = torch.nonzero(similar >= least).numpy().T  # k of each row, and what is equal to the last of them
+    values = similar.numpy()[row, column]
+    order = np.lexsort((-values, row))  # stable: equal ones stay by column
+    first = np.searchsorted(row, np.arange(len(similar)))
+    chosen = order[first[:, None] + np.arange(k)]
+    return column[chosen], values[chosen]
 
 
 def precision_at(labels: np.ndarray, reference_labels: np.ndarray, indices: np.ndarray, ks: tuple[int, ...]) -> dict[str, float]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from evaluation.gallery import gallery_metrics
+from evaluation import neighbours
+from evaluation.gallery import gallery_metrics, per_query, per_row
 from evaluation.neighbours import nearest, precision_at
 
 
@@ -28,6 +29,36 @@ def test_average_precision_is_scikit_learns():
     assert gallery_metrics(similarity, labels, gallery)["mAP"] == pytest.approx(expected)
 
 
+def by_order(similarity, right, k):
+    """(top-k, average precision, R-precision) of a query by its whole list, wrong items before right ones that are as similar."""
+    hits = np.array(sorted(zip(-similarity, right, strict=True)))[:, 1] == 1
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return float(hits[:k].any()), precision[hits].mean(), precision[hits.sum() - 1]
+
+
+@pytest.mark.parametrize("labels", [2, 20])
+@pytest.mark.parametrize("ties", [False, True])
+def test_ranks_of_the_right_items_are_those_of_the_whole_list(labels, ties):
+    rng = np.random.default_rng(0)
+    similarity = (rng.integers(0, 6, (30, 60)) / 5 if ties else rng.normal(size=(30, 60))).astype(np.float32)
+    asked, gallery = rng.integers(0, labels, 30), rng.integers(0, labels, 60)
+    gallery[:labels] = np.arange(labels)
+    found = per_query(similarity, asked, gallery)
+    for query in range(30):
+        expected = by_order(similarity[query], gallery == asked[query], 5)
+        assert (found["top-5"][query], found["mAP"][query], found["R-precision"][query]) == pytest.approx(expected)
+
+
+def test_each_row_asks_the_others():
+    rng = np.random.default_rng(0)
+    rows, labels = rng.integers(-1, 2, (40, 3)).astype(np.float32), rng.integers(0, 8, 40)  # many equal rows
+    found = per_row(rows, labels)
+    for row in range(40):
+        others = np.arange(40) != row
+        expected = by_order((rows @ rows[row])[others], (labels == labels[row])[others], 5)
+        assert (found["top-5"][row], found["mAP"][row], found["R-precision"][row]) == pytest.approx(expected)
+
+
 def test_nobody_to_find_and_no_number():
     assert gallery_metrics(np.zeros((2, 3)), np.array([5, 6]), np.array([0, 1, 2])) == {"queries": 0, "without_match": 2, "gallery": 3}
     with pytest.raises(ValueError, match="not numbers"):
@@ -35,7 +66,9 @@ def test_nobody_to_find_and_no_number():
 
 
 @pytest.mark.parametrize("euclidean", [False, True])
-def test_nearest_is_the_definition(euclidean):
+@pytest.mark.parametrize("at_once", [1, 7 * 50, 1 << 24])
+def test_nearest_is_the_definition(monkeypatch, euclidean, at_once):
+    monkeypatch.setattr(neighbours, "AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     queries, references = rng.integers(-2, 3, (30, 4)).astype(np.float32), rng.integers(-2, 3, (50, 4)).astype(np.float32)  # many ties
     score = -np.linalg.norm(queries[:, None] - references[None], axis=2) if euclidean else queries @ references.T
@@ -43,7 +76,10 @@ def test_nearest_is_the_definition(euclidean):
     indices, scores = nearest(queries, references, 7, euclidean=euclidean)
     assert np.array_equal(indices, expected)
     np.testing.assert_allclose(scores, np.take_along_axis(score, expected, 1), rtol=1e-6)
-    assert nearest(queries, references, 99)[0].shape == (30, 50)
+    assert nearest(queries, references, 99)[0].shape == (30, 50) and nearest(queries, references[:0], 3)[0].shape == (30, 0)
+    assert nearest(0 * queries, references, 3)[0].tolist() == [[0, 1, 2]] * 30 or euclidean
+    with pytest.raises(ValueError, match="not numbers"):
+        nearest(queries * np.nan, references, 3)
 
 
 def test_precision_of_links():
