@@ -12,9 +12,10 @@ class MPerClassBatchSampler(OrderedBatchSampler):
     """m rows of each of B / m classes, every row once per epoch.
 
     As CLIPPINGS' NoReplacementMPerClassSampler, but on any number of ranks, and without classes that an epoch leaves out. The last rows of
-    a class whose size is no multiple of m are joined by others of the class, seen twice in that epoch. Classes with fewer than m rows are
-    filled up with random rows, counted. No class stands twice in a batch, but for one with more groups of m than an epoch has batches, and
-    for groups that fill the last places of an epoch.
+    a class whose size is no multiple of m are joined by others of the class, seen twice in that epoch. Rows that are alone in their class, as
+    unlabelled ones are, stand m together, each negative to all; classes with two or more rows and fewer than m are filled up with random rows,
+    counted. No class stands twice in a batch, but for one with more groups of m than an epoch has batches, and for groups that fill the last
+    places of an epoch.
 
     Args:
         classes: (N,) int64, equal for rows of one class.
@@ -33,23 +34,31 @@ class MPerClassBatchSampler(OrderedBatchSampler):
                 fix=f"--batch-size {lower or m_per_class} or {lower + m_per_class}",
             )
         self.classes, self.m_per_class = compact(classes), m_per_class
-        kept = np.delete(self.classes, [] if exclude is None else exclude)
-        sizes = np.bincount(kept)
+        kept = np.ones(num_samples, bool)
+        kept[[] if exclude is None else exclude] = False
+        alone = kept & (np.bincount(self.classes[kept], minlength=num_samples)[self.classes] == 1)
+        self._alone = int(alone.sum())
+        self.classes[alone] = self.classes.max() + 1
+        sizes = np.bincount(self.classes[kept])
         self._sizes = sizes[sizes > 0]
         self._groups = int((-(-self._sizes // m_per_class)).sum())
         super().__init__(num_samples, batch_size=batch_size, exclude=exclude, **base)
         self._check_classes()
 
     def _check_classes(self) -> None:
-        if self.m_per_class > 1 and self._sizes.max() < 2:
+        if self.m_per_class > 1 and self._alone == len(self.rows):
             raise usage(
                 f"no two of the {len(self.rows)} rows share a class", fix="--csv-group-key names the column whose equal values are a class"
             )
-        if len(self._sizes) < self.global_batch_size // self.m_per_class:
+        needed = self.global_batch_size // self.m_per_class
+        there = (
+            len(self._sizes) - (self._alone > 0) + -(-self._alone // self.m_per_class)
+        )  # rows that are alone may stand together anywhere
+        if there < needed:
+            smaller = self.batch_size * there // needed // self.m_per_class * self.m_per_class
             raise usage(
-                f"the data has {len(self._sizes)} classes, a global batch of {self.global_batch_size} needs "
-                f"{self.global_batch_size // self.m_per_class} with --m-per-class {self.m_per_class}",
-                fix=f"--batch-size {max(self.batch_size * len(self._sizes) * self.m_per_class // self.global_batch_size // self.m_per_class, 1) * self.m_per_class} or smaller, or a larger --m-per-class",
+                f"the data has {there} classes, a global batch of {self.global_batch_size} needs {needed} with --m-per-class {self.m_per_class}",
+                fix=f"--batch-size {max(smaller, self.m_per_class)} or smaller, or a larger --m-per-class",
             )
 
     @property

@@ -49,16 +49,19 @@ def test_laws(world_size, m, groups, count, classes, seed, number):
     check_batches(batches, per_batch * m, exclude)
     one = epoch([MPerClassBatchSampler(count, labels, batch_size=per_batch * m, **options)], number)
     assert all((a[0] == b[0]).all() for a, b in zip(batches, one, strict=True))
-    groups_made = sum(-(-size // m) for size in sizes.values())
-    most = max(-(-size // m) for size in sizes.values())
+    groups_of = {label: -(-size // m) for label, size in sizes.items() if size > 1}
+    alone = sum(size == 1 for size in sizes.values())
+    groups_made = sum(groups_of.values()) + -(-alone // m)
+    most = max([*groups_of.values(), -(-alone // m)])
     for rows, roles, _ in batches:
         for group, role in zip(rows.reshape(-1, m), roles.reshape(-1, m), strict=True):
-            assert len(set(labels[group[role == ANCHOR]].tolist())) <= 1
+            together = set(labels[group[role == ANCHOR]].tolist())
+            assert len(together) <= 1 or all(sizes[label] == 1 for label in together)
     if most <= len(batches) and groups_made % per_batch == 0:  # no class is too large, no place is filled again
         targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
         seen = Counter(targets.tolist())
         assert seen.keys() == set(kept.tolist()) and max(seen.values()) <= 2
-        repeats = sum(-size % m for size in sizes.values() if size >= m)
+        repeats = sum(-size % m for size in sizes.values() if size >= m) + (-alone % m if alone >= m else 0)
         assert len(targets) == len(kept) + repeats
         for rows, _, _ in batches:
             firsts = labels[rows.reshape(-1, m)[:, 0]]
@@ -66,6 +69,17 @@ def test_laws(world_size, m, groups, count, classes, seed, number):
     else:
         seen = {row for rows, roles, _ in batches for row in rows[roles == ANCHOR].tolist()}
         assert most > len(batches) or seen == set(kept.tolist())
+
+
+def test_rows_that_are_alone_stand_together():
+    """Half the rows without a label: no place is filled at random for them, and each is seen."""
+    labels = np.concatenate([np.arange(200) // 4, np.arange(1000, 1200)])
+    batches = epoch([MPerClassBatchSampler(400, labels, batch_size=30, m_per_class=3, seed=1)], 0)
+    assert all((roles == ANCHOR).all() for _, roles, _ in batches)
+    alone = Counter(row for rows, _, _ in batches for row in rows.tolist() if row >= 200)
+    assert alone.keys() == set(range(200, 400)) and max(alone.values()) <= 2
+    for rows, _, _ in batches:
+        assert all(len(set(labels[group].tolist())) == 1 or (group >= 200).all() for group in rows.reshape(-1, 3))
 
 
 @pytest.mark.parametrize(
