@@ -88,9 +88,9 @@ def test_options_stay_few():
         *("--config", "--margin-detach", "--geometry-weight", "--freeze-logit-scale-epochs", "--loss-block-rows", "--sanw-warmup-epochs"),
         *("--sanw-exempt-partners", "--sanw-source", "--sanw-embeddings", "--sanw-variant"),
         *("--preset", "--embed", "--im-wt", "--learn-im-wt", "--mlp-layers", "--miner", "--metric-temperature", "--metric-margin"),
-        *("--metric-negative-margin", "--metric-scale", "--projection", "--head-dropout", "--m", "--k"),
+        *("--metric-negative-margin", "--metric-scale", "--projection", "--head-dropout", "--m", "--k", "--checkpoint"),
         *("--augment", "--freeze-backbone", "--no-freeze-backbone", "--freeze-epochs", "--head-lr", "--save-best", "--patience"),
         "--class-neighbours",
-        *("--captions-json", "--image-root", "--image-weights", "--vocabulary-from", "--warmup-epochs", "--batch"),
+        *("--captions-json", "--image-root", "--image-weights", "--vocabulary-from", "--warmup-epochs"),
         *("--remine-every", "--false-negative-embeddings", "--false-negative-threshold"),
     }

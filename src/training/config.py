@@ -60,7 +60,7 @@ WITHOUT_COUNTERPART = {
 """CLIPSE's keys, or sections, that are passed over with a message."""
 
 
-FIRST = ("--config", "--preset", "--model_type")
+FIRST = ("--config", "--preset", "--model_type", "--training_type")
 """Flags that stand for others."""
 
 
@@ -70,8 +70,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def config_first(argv: list[str]) -> list[str]:
-    """The command line with its ``--config FILE``, ``--preset NAME`` and MiniCLIP's ``--model_type`` moved to the front, so that every other flag
-    overrides them."""
+    """The command line with its ``--config FILE``, ``--preset NAME`` MiniCLIP's ``--model_type`` and CLIPPINGS' ``--training_type`` moved to the
+    front, so that every other flag overrides them."""
     first, rest, words = [], [], iter(argv)
     for word in words:
         if word in FIRST:

@@ -303,6 +303,8 @@ def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler,
         logging.warning(f"--warmup {args.warmup} is longer than the run's {steps} steps: the learning rate never gets to {args.lr}.")
     if samples.rejected:
         logging.info(f"Rows that no batch may use: {dict(sorted(Counter(samples.rejected.values()).items()))}.")
+    if samples.labelled.any():
+        logging.info(_labels_text(samples))
     targets, partners = sampler.targets_per_batch, sampler.global_batch_size - sampler.targets_per_batch
     logging.info(
         f"Batches: {args.batching}; {len(samples)} rows, {sampler.num_targets} targets, {len(samples) - len(sampler.rows)} left out; "
@@ -311,6 +313,16 @@ def _announce(args: argparse.Namespace, samples: Samples, sampler: BatchSampler,
     )
     if args.train_num_samples and args.train_num_samples != len(samples):
         logging.info(f"--train-num-samples {args.train_num_samples} is not needed here; the data has {len(samples)} rows.")
+
+
+def _labels_text(samples: Samples) -> str:
+    usable = np.ones(len(samples), bool)
+    usable[list(samples.rejected)] = False
+    sizes = np.unique(samples.groups[usable & samples.labelled], return_counts=True)[1]
+    return (
+        f"Labels: {len(sizes)} on {sizes.sum()} rows, {(sizes == 1).sum()} of them on one row alone; "
+        f"{(usable & ~samples.labelled).sum()} rows without one."
+    )
 
 
 class Pairs(Dataset):

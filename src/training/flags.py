@@ -16,7 +16,7 @@ from training.config import add_config
 from training.freezing import check_freezing
 from training.losses import LOSSES
 from training.losses.clipse import VARIANTS
-from training.metric.clippings import add_clippings_names
+from training.metric.clippings import add_clippings_names, fill_in_clippings
 from training.metric.flags import add_metric, check_metric
 from training.metric.losses import METRIC
 from training.miniclip_names import add_miniclip_names
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_sanw(parser.add_argument_group("similarity-aware negative weights (SANW)"))
     add_metric(parser.add_argument_group("metric learning with labels"), _add)
     add_photos(parser, parser.add_argument_group("one's own photographs"), _add)
-    add_clippings_names(parser.add_argument_group("CLIPPINGS' names for some of these"))
+    add_clippings_names(parser.add_argument_group("CLIPPINGS' names for some of these"), Preset)
     add_miniclip_names(parser.add_argument_group("MiniCLIP's names for some of these"), Preset)
 
 
@@ -224,6 +224,7 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         UserError: exit 2 for flags that do not go together; 3 or 4 for data that cannot be used.
     """
     fill_in_split(args)
+    fill_in_clippings(args)
     if args.use_hard:
         if args.batching not in (None, "hard-pairs"):
             raise usage(f"--use-hard and --batching {args.batching} contradict each other")
@@ -238,14 +239,15 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         args.false_negative_mask = args.batching is not None
     if args.margin_weight is None:
         args.margin_weight = 0.3 if args.loss_fn == "helip" else 0.0
-    _check_unread(parser, args)
-    check_metric(parser, args)
+    unset = parser.parse_args([] if args.preset is None else ["--preset", args.preset])  # a preset's values refuse no flag beside it
+    _check_unread(unset, args)
+    check_metric(unset, args)
     check_photos(parser, args)
     if args.batching is None:
         return args
     _check_numbers(args)
     _check_batches(args)
-    _check_loss(parser, args)
+    _check_loss(unset, args)
     check_freezing(args)
     check_validation(args)
     args.epochs = args.epochs if args.max_steps is None or args.epochs != parser.get_default("epochs") else 1
@@ -256,9 +258,9 @@ def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     return args
 
 
-def _check_unread(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def _check_unread(unset: argparse.Namespace, args: argparse.Namespace) -> None:
     for name, makers in FOR_BATCHING.items():
-        if args.batching not in makers and getattr(args, name) != parser.get_default(name):
+        if args.batching not in makers and getattr(args, name) != getattr(unset, name):
             flag = f"--{name.replace('_', '-')}"
             raise usage(f"{flag} is given, but nothing uses it", fix=" or ".join(f"--batching {maker}" for maker in makers))
 
@@ -307,7 +309,7 @@ def _check_batches(args: argparse.Namespace) -> None:
         raise usage("CoCa's captioning loss does not work together with --batching, --use-hard or our losses")
 
 
-def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def _check_loss(unset: argparse.Namespace, args: argparse.Namespace) -> None:
     for name in ("margin_weight", "geometry_weight", "freeze_logit_scale_epochs", "sanw_warmup_epochs"):
         if not 0 <= getattr(args, name) < math.inf:
             raise usage(f"--{name.replace('_', '-')} must be a number from 0, not {getattr(args, name)}")
@@ -315,7 +317,7 @@ def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
         raise usage(f"--loss-block-rows must be at least 1, not {args.loss_block_rows}")
     if args.false_negative_embeddings and not args.false_negative_mask:
         raise usage("--false-negative-embeddings is for the mask that --no-false-negative-mask turns off")
-    if args.false_negative_threshold != parser.get_default("false_negative_threshold") and not args.false_negative_embeddings:
+    if args.false_negative_threshold != unset.false_negative_threshold and not args.false_negative_embeddings:
         raise usage("--false-negative-threshold is for --false-negative-embeddings, which are not given")
     if not 0 < args.false_negative_threshold <= 1:
         raise usage(f"--false-negative-threshold must lie in (0, 1], not {args.false_negative_threshold}")
@@ -324,7 +326,7 @@ def _check_loss(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
             "HELIP's margin compares with mined partners, which only hard-pair batches have",
             fix="--use-hard --hard-dict-dir FILE, or --margin-weight 0",
         )
-    given = [name for name in vars(args) if name.startswith("sanw_") and getattr(args, name) != parser.get_default(name)]
+    given = [name for name in vars(args) if name.startswith("sanw_") and getattr(args, name) != getattr(unset, name)]
     if given and not args.loss_fn.startswith("sanw"):
         raise usage(
             f"--{given[0].replace('_', '-')} has no effect with --loss-fn {args.loss_fn}", fix="--loss-fn sanw_debias or sanw_bandpass"

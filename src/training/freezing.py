@@ -24,6 +24,9 @@ HEAD_PARTS = (
 space in OpenCLIP's models and MiniCLIP's. Every other parameter is the backbone's."""
 
 
+FROZEN_BY_DESIGN = "frozen_by_design"
+
+
 def is_head(name: str) -> bool:
     """Whether a parameter belongs to the head, and not to the backbone."""
     return name.removeprefix("module.").startswith(HEAD_PARTS)
@@ -78,10 +81,19 @@ def freeze(model: nn.Module, args: argparse.Namespace) -> None:
         logging.warning(
             f"For {args.freeze_epochs} epochs nothing but the temperature is trained: there is no head with layers, and all else is frozen."
         )
-    frozen = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
-    model.thaw = Thaw(frozen, args.freeze_epochs)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    always = getattr(model, FROZEN_BY_DESIGN, frozenset())
+    model.thaw = Thaw(_frozen(model) - always, args.freeze_epochs)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in always)
+
+
+def note_design(model: nn.Module) -> None:
+    """Remembers which parameters the architecture itself keeps frozen (MiniCLIP's first layers), before options freeze more: they never thaw."""
+    setattr(model, FROZEN_BY_DESIGN, _frozen(model))
+
+
+def _frozen(model: nn.Module) -> frozenset[str]:
+    return frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
 
 
 def thaw(model: nn.Module, epoch: int) -> None:

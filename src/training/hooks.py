@@ -15,7 +15,9 @@ import open_clip
 import torch
 from torch import nn
 
+from formats.embeddings import open_embeddings
 from formats.errors import bad_input, non_finite, usage
+from formats.hard_pairs import HardPairTable
 from towers import load
 from towers.load import (
     HEAD,
@@ -83,7 +85,9 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
         raise usage(f"--pretrained is no file, and no tag of {model_name}", where=pretrained, fix="check the path")
     stored = checkpoint_preprocess(pretrained) if pretrained and is_weights(pretrained) else {}
     options |= {name: value for name, value in stored.items() if options.get(name) is None}
-    return load.create_model_and_transforms(model_name, pretrained, **options)
+    model, *transforms = load.create_model_and_transforms(model_name, pretrained, **options)
+    freezing.note_design(model)
+    return model, *transforms
 
 
 def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
@@ -255,8 +259,8 @@ def run_epochs(
     anew where ``--remine-every`` asks for them. Ends early by ``--patience``. All ranks take part.
     """
     train = data.get("train")
-    if isinstance(train, our_data.TrainData) and train.table is not None and not args.rank:
-        _warn_of_another_transform(args, model, train.table.manifest.get("embeddings") or {})
+    if isinstance(train, our_data.TrainData) and not args.rank:
+        _warn_of_another_transform(args, model, train.table)
     for epoch in epochs:
         if args.patience is not None and validation.is_over(args, epoch):
             return
@@ -266,12 +270,19 @@ def run_epochs(
         yield epoch
 
 
-def _warn_of_another_transform(args: argparse.Namespace, model: nn.Module, mined: dict[str, Any]) -> None:
+def _warn_of_another_transform(args: argparse.Namespace, model: nn.Module, table: HardPairTable | None) -> None:
+    """When what batches are made from saw the pictures through another transform than the training does, as CLIPPINGS' hard negatives did."""
+    if table is not None:
+        source, made = args.hard_dict_dir, table.manifest.get("embeddings") or {}
+    elif args.batching_embeddings:
+        source, made = args.batching_embeddings, open_embeddings(args.batching_embeddings).manifest
+    else:
+        return
     ours = preprocess_of(getattr(model, "module", model))
-    if mined.get("model") == args.model and mined.get("preprocess") not in (None, ours):
+    if made.get("model") == args.model and made.get("preprocess") not in (None, ours):
         logging.warning(
-            f"The hard pairs of {args.hard_dict_dir} were mined on pictures prepared otherwise ({mined['preprocess']}) than this run's ({ours}): "
-            "mine them anew, or give the same --image-resize-mode."
+            f"{source} was made of pictures prepared otherwise ({made['preprocess']}) than this run's ({ours}): "
+            "make it anew, or give the same --image-resize-mode."
         )
 
 

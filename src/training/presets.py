@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from training.presets_miniclip import PRESETS_MINICLIP
 
-_CLIPPINGS = ("--batch-size", "153", "--warmup", "0", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6")
+_CLIPPINGS = ("--batch-size", "153", "--warmup", "0", "--wd", "0.001", "--beta2", "0.98", "--eps", "1e-6", "--unlabelled", "999")
 _POOLED = (*_CLIPPINGS, "--embed", "pooled", "--im-wt", "0.3", "--batching", "m-per-class", "--m-per-class", "3", "--lr", "5e-9")
 _COMPARISON = ("--lr", "1e-4", "--wd", "1e-4", "--warmup", "0")
 _TWO_OF_A_CLASS = (*_COMPARISON, "--embed", "image", "--batching", "m-per-class", "--m-per-class", "2")

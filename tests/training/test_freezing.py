@@ -85,6 +85,18 @@ def test_thawing_is_by_epoch_however_it_is_entered(model):
         assert all(parameter.requires_grad == (not frozen or is_head(name)) for name, parameter in model.named_parameters())
 
 
+def test_what_the_architecture_freezes_never_thaws():
+    from training.hooks import create_model_and_transforms
+
+    small = create_model_and_transforms("miniclip-lstm", None)[0]
+    kept = {name for name, parameter in small.named_parameters() if not parameter.requires_grad}
+    freeze(small, options(freeze_backbone=True, freeze_epochs=1))
+    thaw(small, 0)
+    assert not any(parameter.requires_grad for name, parameter in small.named_parameters() if not is_head(name))
+    thaw(small, 1)
+    assert {name for name, parameter in small.named_parameters() if not parameter.requires_grad} == kept and kept
+
+
 def test_the_head_has_its_own_rate(model):
     """A step of SGD is the gradient times the rate: heads move by their own, under any schedule."""
     optimizer = head_groups(torch.optim.SGD(model.parameters(), lr=0.1), model, options(head_lr=0.3))

@@ -37,8 +37,9 @@ def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None
     add(group, "--metric-scale", type=float, help="arcface: 64")
 
 
-def check_metric(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Raises UserError (exit 2) for flags that have no effect or make no sense together; fills in ``--embed``."""
+def check_metric(unset: argparse.Namespace, args: argparse.Namespace) -> None:
+    """Raises UserError (exit 2) for flags that have no effect or make no sense together; fills in ``--embed``. ``unset`` is what the flags would be
+    without what was given beside a preset."""
     flags = (
         "embed",
         "im_wt",
@@ -52,7 +53,7 @@ def check_metric(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         "metric_negative_margin",
         "metric_scale",
     )
-    given = [name for name in flags if getattr(args, name) != parser.get_default(name)]
+    given = [name for name in flags if getattr(args, name) != getattr(unset, name)]
     if args.loss_fn not in METRIC:
         if given:
             raise usage(
@@ -106,18 +107,30 @@ def add_head(model: nn.Module, args: argparse.Namespace, samples: Samples) -> nn
     """The model with the head that the options name; its weights are those of ``--pretrained`` where that has such a head. A fixed ``--im-wt`` is
     this run's; class weights of other classes start anew."""
     head = make_head(args, samples)
-    own = head.state_dict()
-    stored = head_state(checkpoint_weights(args.pretrained)) if is_weights(args.pretrained) else {}
-    stored |= {"image_weight": own["image_weight"]} if {"image_weight"} <= own.keys() & stored.keys() else {}
-    if "class_ids" in own and not torch.equal(own["class_ids"], stored.get("class_ids", torch.zeros(0))):
-        if stored:
-            logging.warning(f"The class weights of {args.pretrained} are of other classes; these start anew.")
-        stored |= {name: own[name] for name in ("class_ids", "class_weights")} if stored else {}
-    if {name: value.shape for name, value in stored.items()} == {name: value.shape for name, value in own.items()}:
-        head.load_state_dict(stored)
-    elif stored:
-        logging.warning(f"The head of {args.pretrained} is of another shape; this one starts anew.")
+    if is_weights(args.pretrained):
+        _take_over(head, head_state(checkpoint_weights(args.pretrained)), args.pretrained)
     return attach(model, head.to(next(model.parameters()).device))
+
+
+def _take_over(head: EmbeddingHead, stored: dict[str, torch.Tensor], source: str) -> None:
+    """Loads a checkpoint's head: its layers where they have this one's shapes, and its class weights where they are of the same classes."""
+    own = head.state_dict()
+    layers = _layers(stored)
+    if {name: value.shape for name, value in layers.items()} != {name: value.shape for name, value in _layers(own).items()}:
+        if stored:
+            logging.warning(f"The head of {source} is of another shape; this one starts anew.")
+        return
+    if "class_ids" in own and "class_ids" in stored:
+        if torch.equal(own["class_ids"], stored["class_ids"]):
+            layers |= {"class_weights": stored["class_weights"]}
+        else:
+            logging.warning(f"The class weights of {source} are of other classes; these start anew.")
+    head.load_state_dict({**own, **layers})
+
+
+def _layers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A head's state without what is this run's own: a fixed weight of images, and classes."""
+    return {name: value for name, value in state.items() if name not in ("image_weight", "class_ids", "class_weights")}
 
 
 def make_head(args: argparse.Namespace, samples: Samples) -> EmbeddingHead:
@@ -152,7 +165,7 @@ def build_metric_loss(args: argparse.Namespace, samples: Samples) -> MetricLoss:
     world = World(args.rank, args.world_size, args.local_loss, args.gather_with_grad)
     return MetricLoss(
         METRIC[args.loss_fn](numbers, **sizes),
-        make_miner(args.miner, numbers),
+        make_miner(args.miner, numbers.margin if args.loss_fn == "triplet" else None),
         classes=groups if args.loss_fn == "arcface" else None,
         world=world,
         accumulate=args.accum_freq,

@@ -64,8 +64,9 @@ class EmbeddingHead(nn.Module):
             self.register_buffer("class_ids", torch.zeros(classes, dtype=torch.int64))
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """(B, D) unit features of each side -> (B, ``width``) unit rows."""
-        rows = self._joined(image, text)
+        """(B, D) unit features of each side -> (B, ``width``) unit rows; of half precision, in single: the head's weights stay float32 in models that
+        are converted whole (``--precision bf16``)."""
+        rows = self._joined(*(side.float() if side.dtype in (torch.float16, torch.bfloat16) else side for side in (image, text)))
         return F.normalize(self.projection(rows) if hasattr(self, "projection") else rows, dim=-1)
 
     def _joined(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

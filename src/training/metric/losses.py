@@ -39,7 +39,8 @@ def contrastive(numbers: Numbers, **_: Any) -> nn.Module:
 
 
 def contrastive_squared(numbers: Numbers, **_: Any) -> nn.Module:
-    """mean(y d^2 + (1 - y) relu(m - d)^2) over all pairs (Hadsell et al., CVPR 2006); the loss comparison's m is .5."""
+    """mean(y d^2 + (1 - y) relu(m - d)^2) (Hadsell et al., CVPR 2006); the loss comparison's m is .5. Positive and negative pairs weigh one half each,
+    as in the comparison's pairs, of which half are positive; among all pairs of a batch they would be one in fifteen."""
     return SquaredContrastive(_or(numbers.negative_margin, 0.5))
 
 
@@ -83,14 +84,14 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def make_miner(name: str, numbers: Numbers) -> nn.Module | None:
-    """pytorch-metric-learning's miner of this name."""
+def make_miner(name: str, margin: float | None = None) -> nn.Module | None:
+    """pytorch-metric-learning's miner of this name; ``margin`` is the triplets' one, .2 by default (a contrastive margin is another thing)."""
     from pytorch_metric_learning import miners
 
     if name == "batch-hard":
         return miners.BatchHardMiner()
     if name == "semi-hard":
-        return miners.TripletMarginMiner(margin=_or(numbers.margin, 0.2), type_of_triplets="semihard")
+        return miners.TripletMarginMiner(margin=_or(margin, 0.2), type_of_triplets="semihard")
     return miners.MultiSimilarityMiner() if name == "multi-similarity" else None
 
 
@@ -105,9 +106,10 @@ class SquaredContrastive(nn.Module):
         norms = embeddings.square().sum(dim=1)
         squared = (norms[:, None] + norms - 2 * embeddings @ embeddings.T).clamp(min=0)
         distance = squared.clamp(min=1e-12).sqrt()
-        each = torch.where(labels[:, None] == labels, squared, (self.margin - distance).relu().square())
-        pairs = len(labels) * (len(labels) - 1)
-        return each.fill_diagonal_(0).sum() / max(pairs, 1)
+        same = labels[:, None] == labels
+        positives = same.sum() - len(labels)  # a row and itself are no pair
+        weights = torch.where(same, 0.5 / positives.clamp(min=1), 0.5 / (~same).sum().clamp(min=1)).fill_diagonal_(0)
+        return (weights * torch.where(same, squared, (self.margin - distance).relu().square())).sum()
 
 
 class MetricLoss(nn.Module):
@@ -158,7 +160,7 @@ class MetricLoss(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):  # distances of near rows are lost in half precision
             embeddings = embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
             loss = self._with_classes(embeddings, labels, class_weights) if self.classes is not None else self._plain(embeddings, labels)
-        unread = image_features.sum() + text_features.sum() + logit_scale + (0 if logit_bias is None else logit_bias)
+        unread = image_features[0, 0] + text_features[0, 0] + logit_scale + (0 if logit_bias is None else logit_bias)
         loss = loss + 0 * unread  # a gradient of 0 for every parameter, since DDP waits for one
         return {"metric_loss": loss} if output_dict else loss
 

@@ -1,5 +1,6 @@
 """Metric losses: values by hand, the library's own on one process, and the joined batch's on two."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,10 @@ def test_contrastive_by_hand():
     loss = METRIC["contrastive"](Numbers(negative_margin=1.0))(rows, labels)
     assert loss.item() == pytest.approx(near + (1 - middle))  # the pair at 1.41 is beyond the margin, and not counted
     squared = SquaredContrastive(1.0)(rows, labels)
-    assert squared.item() == pytest.approx((near**2 + (1 - middle) ** 2 + max(0, 1 - far) ** 2) / 3)
+    assert squared.item() == pytest.approx(
+        near**2 / 2 + ((1 - middle) ** 2 + max(0, 1 - far) ** 2) / 2 / 2
+    )  # one positive, two negative pairs
+    assert SquaredContrastive(1.0)(rows, torch.arange(3)).item() == pytest.approx(((1 - near) ** 2 + (1 - middle) ** 2) / 3 / 2)
 
 
 def test_arcface_by_hand_on_both_sides_of_pi_minus_margin():
@@ -88,12 +92,53 @@ def test_heads():
     torch.testing.assert_close(learned(image, text), F.normalize(0.3 * image + 0.7 * text, dim=-1))
     mlp = EmbeddingHead("mlp", 4, layers=3)
     assert mlp(image, text).shape == (3, 8) and [m.out_features for m in mlp.mlp if hasattr(m, "out_features")] == [4, 4, 8]
+    assert mlp(image.bfloat16(), text.bfloat16()).dtype == torch.float32  # --precision bf16 converts the model before it gets a head
     assert head_state({"embedding_head.mlp.0.bias": torch.ones(1), "visual.x": torch.ones(1)}).keys() == {"mlp.0.bias"}
 
 
-@pytest.mark.parametrize("name", ["batch-hard", "semi-hard", "multi-similarity"])
-def test_miners_choose_from_the_batch(name):
-    rows, labels = F.normalize(torch.randn(12, 5), dim=1), torch.arange(12) % 4
-    chosen = make_miner(name, Numbers())(rows, labels)
-    assert len(chosen) in (3, 4) and all(int(part.max()) < 12 for part in chosen if len(part))
-    assert make_miner("none", Numbers()) is None
+def brute_triplets(name, distance, labels):
+    """(anchor, positive, negative) of a miner by its definition."""
+    everyone = range(len(labels))
+    found = set()
+    for a in everyone:
+        positives = [p for p in everyone if p != a and labels[p] == labels[a]]
+        negatives = [n for n in everyone if labels[n] != labels[a]]
+        if name == "batch-hard":
+            found.add((a, max(positives, key=lambda p: distance[a, p]), min(negatives, key=lambda n: distance[a, n])))
+        else:
+            found |= {(a, p, n) for p in positives for n in negatives if 0 < distance[a, n] - distance[a, p] <= 0.2}
+    return found
+
+
+@pytest.mark.parametrize("name", ["batch-hard", "semi-hard"])
+def test_miners_choose_the_triplets_of_their_definition(name):
+    rows, labels = F.normalize(torch.randn(12, 5, generator=torch.Generator().manual_seed(1)), dim=1), torch.arange(12) % 4
+    chosen = torch.stack(make_miner(name)(rows, labels), dim=1).tolist()
+    expected = brute_triplets(name, torch.cdist(rows, rows), labels.tolist())
+    assert sorted(map(tuple, chosen)) == sorted(expected) and len(expected) >= 3
+
+
+def test_multi_similarity_chooses_pairs_near_the_other_kind():
+    """Positives less similar than the nearest negative and a tenth, negatives more similar than the farthest positive less a tenth (arXiv 1904.06627)."""
+    rows, labels = F.normalize(torch.randn(12, 5, generator=torch.Generator().manual_seed(1)), dim=1), torch.arange(12) % 4
+    a1, p, a2, n = (part.tolist() for part in make_miner("multi-similarity")(rows, labels))
+    cosine, same = rows @ rows.T, labels[:, None] == labels
+    same_others = same & ~torch.eye(12, dtype=torch.bool)
+    nearest, farthest = cosine.masked_fill(same, -2).amax(1), cosine.masked_fill(~same_others, 2).amin(1)
+    assert set(zip(a1, p, strict=True)) == {tuple(pair) for pair in (same_others & (cosine < nearest[:, None] + 0.1)).nonzero().tolist()}
+    assert set(zip(a2, n, strict=True)) == {tuple(pair) for pair in (~same & (cosine > farthest[:, None] - 0.1)).nonzero().tolist()}
+    assert make_miner("none") is None
+
+
+def test_triplet_loss_by_hand():
+    """Four points of the circle at 0, 60, 90 and 180 degrees, classes a a b b: chords 2 sin(angle / 2)."""
+    angles = torch.tensor([0.0, 60.0, 90.0, 180.0]).deg2rad()
+    rows, labels = torch.stack((angles.cos(), angles.sin()), dim=1), torch.tensor([0, 0, 1, 1])
+    chord = {degrees: 2 * math.sin(math.radians(degrees / 2)) for degrees in (30, 60, 90, 120, 180)}
+    triplets = [
+        *((chord[60], chord[90]), (chord[60], chord[180]), (chord[60], chord[30]), (chord[60], chord[120])),  # anchors 0 and 60
+        *((chord[90], chord[90]), (chord[90], chord[30]), (chord[90], chord[180]), (chord[90], chord[120])),  # anchors 90 and 180
+    ]
+    each = [max(0.0, positive - negative + 0.2) for positive, negative in triplets]
+    expected = sum(each) / sum(value > 0 for value in each)
+    assert METRIC["triplet"](Numbers())(rows, labels).item() == pytest.approx(expected, abs=1e-5)

@@ -1,11 +1,12 @@
 """Metric losses in the trainer: real runs on labelled pictures, the head saved, loaded and left out, flags that do not go together."""
 
+import argparse
 import csv
 
 import pytest
 import torch
 
-from formats.embeddings import open_embeddings
+from formats.embeddings import open_embeddings, write_embeddings
 from formats.errors import UserError
 from formats.hard_pairs import table_folder, write_table
 from formats.samples import open_samples
@@ -13,7 +14,9 @@ from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train
 from towers.load import checkpoint_weights
 from training.data import open_training_samples
+from training.flags import add_arguments
 from training.main import config_first
+from training.metric.flags import build_metric_loss
 from training.metric.head import load_head
 from training.presets import PRESETS
 from training.upstream import patched
@@ -210,23 +213,115 @@ def test_a_projection_is_what_the_loss_sees_and_is_found_again(labelled, tmp_pat
     torch.testing.assert_close(found, torch.nn.functional.normalize(unit @ weight.T + bias, dim=1))
 
 
-def test_clippings_command_line(labelled):
-    """Flags of train_clippings.py, as its README has them."""
-    argv = [
-        "--model",
-        "hardpairs-test",
-        *data(labelled),
-        "--loss_type",
-        "supcon",
-        "--supcon_temp",
-        "0.2",
-        "--pooling_type",
-        "mlp",
-        "--m",
-        "2",
-    ]
-    argv += ["--clip_lr", "5e-9", "--mlp_lr", "5e-5", "--clip_weight_decay", "0.001", "--batch_size", "8", "--freeze_clip_epochs", "3"]
+def test_clippings_command_line(labelled, tmp_path):
+    """Flags of train_clippings.py; the second line is its README's."""
+    start = ["--model", "hardpairs-test", *data(labelled), "--batch_size", "8"]
+    argv = [*start, "--loss_type", "supcon", "--supcon_temp", "0.2", "--pooling_type", "mlp", "--m", "2"]
+    argv += ["--clip_lr", "5e-9", "--mlp_lr", "5e-5", "--clip_weight_decay", "0.001", "--freeze_clip_epochs", "3"]
     args = patched("params").parse_args([*argv, "--augmented_crops", "--wandb_name", "x", "--epochs", "9"])
     assert (args.loss_fn, args.metric_temperature, args.embed, args.m_per_class) == ("supcon", 0.2, "mlp", 2)
     assert (args.lr, args.head_lr, args.wd, args.freeze_epochs, args.augment) == (5e-9, 5e-5, 0.001, 3, "scanned-document")
     assert args.lock_image and args.lock_text and args.name == "x"
+    args = patched("params").parse_args([*argv, "--pooling_type", "mean"])  # there the flag is for the MLP alone
+    assert not args.lock_image and args.freeze_epochs is None
+    samples = open_samples(labelled, image_key="image_path", caption_key="text", group_key="label", unlabelled=("999",))
+    rows = {"image": torch.nn.functional.normalize(torch.randn(40, 4), dim=1).numpy()}
+    write_embeddings(
+        tmp_path / "emb",
+        **rows,
+        text=rows["image"],
+        rows=range(40),
+        captions=list(samples.captions),
+        keys=list(samples.keys),
+        groups=samples.groups,
+        manifest={"dataset_fingerprint": samples.fingerprint, "num_samples": 40},
+    )
+    readme = "--clip_lr 5e-9 --train_data_type newspapers_labelled --m 2 --training_type train_bienc --im_wt 0.5 --k 2 --supcon_temp 0.1 --train_hardneg"
+    argv = [*start, *readme.split(), "--loss_type", "supcon", "--checkpoint", "clip.pt", "--batching-embeddings", str(tmp_path / "emb")]
+    args = patched("params").parse_args(config_first(argv))
+    assert (args.preset, args.im_wt, args.batching, args.class_neighbours, args.m_per_class, args.pretrained) == (
+        *("clippings-supcon", 0.5, "class-neighbours", 1, 2, "clip.pt"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("clippings-pretrain", {"loss_fn": "clip_ce", "lr": 5e-6, "wd": 0.001, "batch_size": 153, "beta2": 0.98, "eps": 1e-6}),
+        (
+            "clippings-supcon",
+            {"loss_fn": "supcon", "lr": 5e-9, "metric_temperature": 0.1, "im_wt": 0.3, "m_per_class": 3, "unlabelled": ["999"]},
+        ),
+        ("clippings-contrastive", {"loss_fn": "contrastive", "metric_margin": 0, "metric_negative_margin": 0.5, "embed": "pooled"}),
+        (
+            "lc-arcface",
+            {"loss_fn": "arcface", "metric_margin": 0.5, "metric_scale": 64, "lr": 1e-4, "wd": 1e-4, "batch_size": 128, "epochs": 40},
+        ),
+        (
+            "lc-triplet",
+            {"loss_fn": "triplet", "metric_margin": 0.2, "projection": 1024, "freeze_backbone": True, "batch_size": 64, "epochs": 45},
+        ),
+        ("lc-clip", {"loss_fn": "clip_ce", "lr": 1e-6, "head_lr": 1e-4, "wd": 1e-4, "grad_clip_norm": 1, "beta2": 0.98, "batch_size": 64}),
+        ("lc-contrastive", {"loss_fn": "contrastive_squared", "metric_negative_margin": 0.5, "batch_size": 16, "epochs": 35, "lr": 1e-4}),
+    ],
+)
+def test_settings_of_the_presets(preset, expected):
+    """What their code has (train_clippings.py's defaults and README; the comparison's scripts)."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for name in ("lr", "wd", "beta1", "beta2", "eps", "grad-clip-norm", "batch-size", "epochs", "warmup"):  # OpenCLIP's
+        parser.add_argument(f"--{name}", type=float)
+    found = vars(parser.parse_args(["--preset", preset]))
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("clippings-supcon", "--embed", "mlp"),
+        ("clippings-supcon", "--embed", "image"),
+        ("clippings-supcon", "--batching", "random"),
+        ("lc-triplet", "--projection", "0", "--no-freeze-backbone"),
+        ("clippings-contrastive", "--loss-fn", "supcon", "--m-per-class", "2"),
+    ],
+)
+def test_a_presets_values_refuse_no_flag_beside_it(labelled, flags):
+    argv = ["--model", "hardpairs-test", *data(labelled), "--batch-size", "6", "--preset", *flags]
+    patched("params").parse_args(config_first(argv))
+    with pytest.raises(UserError, match="no effect"):
+        patched("params").parse_args(config_first([*argv, "--metric-scale", "3"]))
+
+
+def test_a_contrastive_margin_is_not_the_miners(labelled):
+    """CLIPPINGS' positive margin is 0, and no triplet is semi-hard within a margin of 0."""
+    args = patched("params").parse_args(
+        ["--preset", "clippings-contrastive", "--miner", "semi-hard", "--model", "hardpairs-test", *data(labelled), "--batch-size", "6"]
+    )
+    args.rank, args.world_size = 0, 1
+    loss = build_metric_loss(args, open_training_samples(args))
+    rows = torch.nn.functional.normalize(torch.randn(12, 5, generator=torch.Generator().manual_seed(1)), dim=1)
+    assert len(loss.miner(rows, torch.arange(12) % 4)[0]) > 0
+
+
+@pytest.mark.parametrize("other", ["supcon", "arcface"])
+def test_a_head_goes_on_under_another_loss(labelled, tmp_path, other):
+    """Its layers do; class weights only under ArcFace, and of the same classes."""
+    flags = (*data(labelled), "--embed", "mlp", "--batch-size", "8", "--max-steps", "1")
+    assert train(tmp_path, "a", *flags, "--loss-fn", "arcface" if other == "supcon" else "supcon").returncode == 0
+    start = ("--pretrained", str(tmp_path / "a/checkpoints/epoch_1.pt"))
+    done = train(tmp_path, "b", *flags, *start, "--loss-fn", other, "--lr", "1e-30")
+    assert done.returncode == 0 and "starts anew" not in done.stderr, done.stderr
+    assert "embedding_head" not in moved(tmp_path, "a", "b")
+
+
+def test_labels_are_counted(labelled, tmp_path):
+    done = train(tmp_path, "a", *data(labelled), "--loss-fn", "supcon", "--m-per-class", "2", "--batch-size", "8", "--max-steps", "1")
+    assert done.returncode == 0 and "Labels: 10 on 37 rows, 1 of them on one row alone; 3 rows without one." in done.stderr, done.stderr
+
+
+def test_bf16(labelled, tmp_path):
+    """The model is converted whole; the head's layers are not."""
+    rows = [word for word in data(labelled) if word != "--freeze-bn-stats"]  # OpenCLIP's frozen batch norms know no bfloat16
+    flags = ("--loss-fn", "triplet", "--embed", "mlp", "--m-per-class", "2", "--batch-size", "8", "--max-steps", "1")
+    done = train(tmp_path, "a", *rows, *flags, "--precision", "bf16")
+    assert done.returncode == 0, done.stderr

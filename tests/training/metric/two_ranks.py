@@ -43,7 +43,7 @@ def make(case):
     head = EmbeddingHead(kind, WIDTH, learned=True, layers=2, dropout=0.0, classes=len(CLASSES) if name == "arcface" else 0)
     model = attach(Towers(), head).double()
     loss = METRIC[name](Numbers(margin=0.3 if name == "triplet" else None), classes=len(CLASSES), width=head.width)
-    return model, loss, make_miner(miner, Numbers()), accumulate
+    return model, loss, make_miner(miner), accumulate
 
 
 def compute(case, rows, rank=0, world_size=1):
