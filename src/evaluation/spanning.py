@@ -6,7 +6,8 @@
    least of the *gaps* between them, so that the limits of a block of pairs are outer minima of two vectors, compared while the block is in cache.
 3. The tree of the first tree's edges and of the pairs that passed is exact.
 
-Similarities that choose are float32 products within a proven error; those that decide are float64 sums over the float32 unit rows.
+Similarities that choose are float32 products within a proven error, or float64 ones where rows are so alike that most float32 products pass; those that decide are float64 sums
+over the float32 unit rows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ ROUNDS = 3
 """Ways to cut the rows for the first tree: more find more of its edges, and let fewer pairs pass."""
 WAITING = 1 << 20
 """Pairs that may wait before the tree takes them in."""
+
+
+ALIKE = 1 - 1e-4
+"""Similarity of rows whose float32 products hardly say which of them are nearer: an embedding that has collapsed."""
+MANY = 1 / 64
+"""Share of a block's pairs above which a float64 product of the block is cheaper than the pairs' own sums."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,8 @@ def _dense_tree(unit: np.ndarray, numbers: np.ndarray) -> Edges:
     """The spanning tree of some rows (Prim's algorithm on all their similarities)."""
     rows = torch.from_numpy(unit[numbers])
     similar = (rows @ rows.T).numpy()
+    if similar.min() > ALIKE:
+        similar = (rows.double() @ rows.double().T).numpy()
     best, source = similar[0].copy(), np.zeros(len(numbers), np.int64)
     best[0] = -np.inf
     left, right = np.empty(len(numbers) - 1, np.int64), np.empty(len(numbers) - 1, np.int64)
@@ -156,13 +165,14 @@ def _exact_tree(unit: np.ndarray, tree: Edges) -> Edges:
     """Goes once over all pairs of rows, and takes into the tree what is more similar than its own path."""
     count = len(unit)
     order, gaps = merge_order(tree, count)
-    error = 2 * unit.shape[1] * 2.0**-24 + 2.0**-22  # of a float32 sum of D products of unit rows, in any order, and of the limits
     weakest, waiting, found = Weakest(order, gaps), 0, [tree]
     for top in range(0, count, BLOCK):
         rows = torch.from_numpy(unit[order[top : top + BLOCK]])
         for left in range(top, count, BLOCK):
             columns = rows if left == top else torch.from_numpy(unit[order[left : left + BLOCK]])
-            i, j = _passing(rows @ columns.T, top, left, gaps, error)
+            i, j = _passing(rows @ columns.T, top, left, gaps, _error(unit.shape[1], torch.float32))
+            if len(i) > MANY * len(rows) * len(columns):
+                i, j = _passing(rows.double() @ columns.double().T, top, left, gaps, _error(unit.shape[1], torch.float64))
             pairs = weakest.stronger(unit, order[top + i], order[left + j])
             found.append(pairs)
             waiting += len(pairs.left)
@@ -172,18 +182,23 @@ def _exact_tree(unit: np.ndarray, tree: Edges) -> Edges:
     return _tree_of(_joined(*found), count)
 
 
+def _error(width: int, dtype: torch.dtype) -> float:
+    """How far a sum of ``width`` products of unit rows, in any order, and a limit of this type may be off."""
+    return (2 * width + 4) * torch.finfo(dtype).eps / 2
+
+
 def _passing(similar: torch.Tensor, top: int, left: int, gaps: np.ndarray, error: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pairs of a block that may be more similar than the weakest edge between them."""
     height, width = similar.shape
     if top == left:
-        limits = torch.from_numpy((inner_limits(gaps[top : top + height - 1]) - error).astype(np.float32))
+        limits = torch.from_numpy(inner_limits(gaps[top : top + height - 1]) - error).to(similar.dtype)
         found = torch.nonzero(similar > limits).numpy()
         return found[:, 0], found[:, 1]
     to_corner = np.minimum.accumulate(gaps[top : top + height][::-1])[::-1]  # from each row to the first one after the block
     between = gaps[top + height : left].min(initial=np.inf)
     from_corner = np.minimum.accumulate(np.concatenate(([np.inf], gaps[left : left + width - 1])))
-    row_limit = torch.from_numpy((np.minimum(to_corner, between) - error).astype(np.float32))
-    column_limit = torch.from_numpy((from_corner - error).astype(np.float32))
+    row_limit = torch.from_numpy(np.minimum(to_corner, between) - error).to(similar.dtype)
+    column_limit = torch.from_numpy(from_corner - error).to(similar.dtype)
     some = torch.nonzero(similar.amax(dim=1) > row_limit.clamp(max=column_limit[-1].item())).ravel()  # the last limit is the least
     if not len(some):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

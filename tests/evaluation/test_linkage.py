@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from evaluation import spanning
-from evaluation.linkage import Tree, all_cuts, best_threshold, single_linkage
+from evaluation.linkage import Tree, all_cuts, best_threshold, single_linkage, unit_rows
 
 
 def groups(count, width=24, seed=0, spread=0.6):
@@ -44,6 +44,23 @@ def test_the_last_rounding_is_found(monkeypatch):
     similar = np.array([[(unit[i] * unit[j]).sum() for j in range(200)] for i in range(200)])
     expected = np.sort(linkage(2 - similar[np.triu_indices(200, 1)], "single")[:, 2] - 1)
     np.testing.assert_allclose(single_linkage(rows).heights, np.maximum(expected, 0), atol=1e-14)
+
+
+@pytest.mark.parametrize("spread", [0.02, 1e-3])
+def test_rows_that_are_almost_one_cost_few_sums(monkeypatch, spread):
+    """Nearly all float32 products pass the limits then; float64 products of whole blocks leave few pairs to be summed one by one."""
+    monkeypatch.setattr(spanning, "BLOCK", 64)
+    summed, with_similarity = [], spanning.with_similarity
+    monkeypatch.setattr(
+        spanning, "with_similarity", lambda unit, left, right: summed.append(len(left)) or with_similarity(unit, left, right)
+    )
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=256) + spread * rng.normal(size=(400, 256))).astype(np.float32)
+    tree = single_linkage(rows)
+    unit = unit_rows(rows).astype(np.float64)
+    expected = np.sort(linkage((2 - unit @ unit.T)[np.triu_indices(400, 1)], "single")[:, 2] - 1)
+    np.testing.assert_allclose(tree.heights, np.maximum(expected, 0), atol=1e-14)
+    assert sum(summed) < 20 * 400  # of 79,800 pairs
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.2, 0.4, 1.0])
