@@ -44,3 +44,42 @@ def test_changes_are_drawn_anew_and_follow_the_seed(own, name):
 
     assert torch.equal(five(1), five(1))
     assert len({tensor.sum().item() for tensor in five(1)}) == 5
+
+
+def drawn(name, image, count):
+    """``count`` pictures after the steps of a list, as (H, W, 3) float arrays of the same size."""
+    torch.manual_seed(0)
+    results = []
+    for _ in range(count):
+        changed = image
+        for step in AUGMENT[name]()[0]:
+            changed = step(changed)
+        results.append(np.asarray(changed.resize(image.size), np.float32))
+    return np.stack(results)
+
+
+def test_what_scans_do():
+    """A flat colour: a fifth goes grey, one in twenty inverted, half of them grainy, two thirds shifted with black beside."""
+    pictures = drawn("scanned-document", Image.new("RGB", (32, 32), (230, 180, 120)), 400)
+    middle = pictures[:, 12:20, 12:20]
+    grey = np.mean([np.ptp(picture.mean((0, 1))) < 2 for picture in middle])
+    inverted = np.mean([picture[..., 0].mean() < picture[..., 2].mean() - 20 for picture in middle])
+    shifted = np.mean(
+        [np.abs(picture[[0, -1]] - picture[16]).mean() + np.abs(picture[:, [0, -1]] - picture[:, [16]]).mean() > 40 for picture in pictures]
+    )
+    assert 0.12 < grey < 0.3 and 0.01 < inverted < 0.1 and 0.45 < shifted < 0.9
+    grain = np.mean([picture.std((0, 1)).max() > 1.5 for picture in middle])
+    assert 0.3 < grain < 0.9  # equalise, which stretches a flat picture's levels, hides or adds some
+
+
+def test_what_another_photograph_does():
+    """Black above white with a red stripe at the left: it may change sides, never stand on its head."""
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[32:] = 255
+    pixels[:, :12] = (255, 0, 0)
+    pictures = drawn("retrieval", Image.fromarray(pixels), 200)
+    assert (pictures[:, 44:54, 24:40].mean((1, 2, 3)) > pictures[:, 10:20, 24:40].mean((1, 2, 3)) + 60).all()
+    redness = pictures[..., 0] - pictures[..., 2]
+    left, right = redness[:, 20:44, 4:10].mean((1, 2)), redness[:, 20:44, -10:-4].mean((1, 2))
+    assert 0.3 < np.mean(left > right) < 0.7
+    assert len(np.unique(np.round(pictures.mean((1, 2, 3)), 1))) > 50
