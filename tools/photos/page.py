@@ -179,7 +179,7 @@ def _search_part(page: gr.Blocks, shelf: Shelf) -> None:
 def _review_part(page: gr.Blocks, review: Review) -> None:
     _html(
         '<p class="note">Two rows that a model finds hard to tell apart. If both show the same thing, the pair would teach it something '
-        "wrong: reject one of them. Mining and training leave rejected rows out (--reject).</p>"
+        f"wrong: reject one of them. Mining and training leave rejected rows out (--reject). Here are {review.scope()}.</p>"
     )
     shown = _html(elem_id="pair")
     with gr.Row(elem_id="decide") as decide:
@@ -231,7 +231,9 @@ def _shown_pair(review: Review, skipped: list) -> list:
     done, total = review.looked_at(), len(review.pairs)
     if suspicion is None:
         text = (
-            "Nothing is left but what you skipped; a reload shows it again." if skipped else "Nothing is left: every pair has been decided."
+            "Nothing is left but what you skipped; a reload shows it again."
+            if skipped
+            else f"Nothing is left to decide of {review.scope()}."
         )
         text = text if total else "This table holds no hard pair that could be shown."
         return [cards.note(text), None, gr.Row(visible=False)]

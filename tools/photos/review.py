@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from formats.atomic import write_json
+from formats.errors import usage
 from formats.hard_pairs import HardPairTable
 from formats.rejects import KIND, read_rejects
 from formats.samples import Samples
+from tools.reporting.numbers import count_text, plural
 from tools.reporting.pair_statistics import Suspicion, suspicions
 
 MAX_PAIRS = 2000
@@ -46,6 +50,11 @@ class Review:
             seen.add(pair)
         return queue[:MAX_PAIRS]
 
+    def scope(self) -> str:
+        """What ``pairs`` are of: the queue holds at most one pair for each row, and of a large table not all rows (``suspicions``)."""
+        listed = int(np.asarray(self.table.lengths).sum())
+        return f"the {plural(len(self.pairs), 'most suspicious pair')}, at most one for each row, of {count_text(listed)} in the table"
+
     def partner(self, suspicion: Suspicion) -> int:
         return int(self.table.indices[suspicion.row, suspicion.place])
 
@@ -53,14 +62,19 @@ class Review:
         """What the file says now.
 
         Raises:
-            UserError: as ``formats.rejects.read_rejects``.
+            UserError: as ``formats.rejects.read_rejects``; exit 2 for a person's own list, which a click would write over.
         """
         if not self.path.exists():
             return Decisions(frozenset(), frozenset())
         rows = read_rejects(self.path, num_samples=len(self.samples), fingerprint=self.samples.fingerprint)
+        text = self.path.read_text(encoding="utf-8-sig")
+        if text.strip() and not text.lstrip().startswith("{"):
+            start = json.dumps({"kind": KIND, "rows": sorted(rows)[:3]}).replace("]", ", ...]" if len(rows) > 3 else "]")
+            fix = f"--reject another file, NAME.json; to go on from these rows write into it: {start}"
+            raise usage("the page cannot write a list of row numbers, one a line", where=str(self.path), fix=fix)
         accepted = []
         with contextlib.suppress(ValueError, TypeError):
-            accepted = [(int(i), int(j)) for i, j in json.loads(self.path.read_text(encoding="utf-8")).get("accepted", [])]
+            accepted = [(int(i), int(j)) for i, j in json.loads(text).get("accepted", [])]
         return Decisions(frozenset(rows), frozenset(accepted))
 
     def next(self, skipped: set[Pair]) -> Suspicion | None:

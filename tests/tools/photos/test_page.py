@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from formats.errors import UserError
 from formats.hard_pairs import table_folder, write_table
 from formats.rejects import REASON, read_rejects
 from formats.samples import open_samples
@@ -193,6 +194,34 @@ def test_a_table_without_pairs_is_not_one_that_is_done(table, tmp_path):
     nothing = np.full((40, 6), -1, np.int32), np.zeros((40, 6), np.float32)
     opened = write_table(table_folder(tmp_path, "pairs"), *nothing, {"dataset_fingerprint": samples.fingerprint})
     assert "holds no hard pair" in _shown_pair(Review(opened, samples, tmp_path / "rejected.json"), [])[0]
+
+
+def test_what_is_said_when_all_is_decided(table, tmp_path):
+    samples = open_samples(table)
+    indices, scores = ragged_table(40, 6, fullest=True)
+    opened = write_table(table_folder(tmp_path, "pairs"), indices, scores, {"dataset_fingerprint": samples.fingerprint})
+    review = Review(opened, samples, tmp_path / "rejected.json")
+    for _ in range(len(review.pairs)):
+        suspicion = review.next(set())
+        review.accept((suspicion.row, review.partner(suspicion)))
+    said = f"Nothing is left to decide of the {len(review.pairs)} most suspicious pairs, at most one for each row, of 240 in the table."
+    assert len(review.pairs) <= 40 and said in _shown_pair(review, [])[0]
+
+
+@pytest.mark.parametrize("text", ["3\n", "3 # a dog\n7\n", "# nothing as yet\n"])
+def test_a_list_of_a_persons_own_is_not_written_over(table, tmp_path, text):
+    samples, path = open_samples(table), tmp_path / "rows.txt"
+    path.write_text(text)
+    indices, scores = ragged_table(40, 6, fullest=True)
+    opened = write_table(table_folder(tmp_path, "pairs"), indices, scores, {"dataset_fingerprint": samples.fingerprint})
+    with pytest.raises(UserError, match="cannot write a list of row numbers") as error:
+        Review(opened, samples, path)
+    assert error.value.code == 2 and "NAME.json" in error.value.fix and path.read_text() == text
+    review = Review(opened, samples, tmp_path / "rejected.json")
+    (tmp_path / "rejected.json").write_text(text)  # while the page is open
+    with pytest.raises(UserError):
+        review.reject(1)
+    assert (tmp_path / "rejected.json").read_text() == text
 
 
 def test_a_review_against_plain_sets(table, tmp_path):
