@@ -95,6 +95,24 @@ def test_photographs_that_are_gone_are_named_and_left_out(index, capsys):
     assert f"1 photograph is gone since the index was made: {first}\n" in printed.err and "to forget" in printed.err
 
 
+@pytest.mark.parametrize("kept", [0, 2])
+def test_most_photographs_are_gone(tmp_path, checkpoint, capsys, kept):
+    """The list is gone down until enough are there: the two that are left are last in it."""
+    photos, index = tmp_path / "photos", tmp_path / "photos.index"
+    photos.mkdir()
+    for i in range(130):
+        (photos / f"{i:03d}.jpg").write_bytes(picture(i))
+    assert main(["index", str(photos), "--model", MODEL, "--pretrained", str(checkpoint), "--workers", "0"]) == 0
+    main(["query", str(index), "picture number 7", "--top", "130"])
+    listed = capsys.readouterr().out.splitlines()[-130:]
+    for path in listed[: 130 - kept]:
+        os.unlink(path)
+    assert main(["query", str(index), "picture number 7", "--top", "1"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == listed[130 - kept :][:1]
+    assert f"{130 - kept} photographs are gone" in told.err and ("nothing is left" in told.err) == (not kept)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -10,6 +10,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from PIL import Image
+
 from formats.errors import Exit, bad_input, usage, whole_number
 from formats.images import HEIC_HELP, HEIC_REASON, BadImage, decode
 from tools.photos import terminal
@@ -128,8 +130,8 @@ def query(args: argparse.Namespace) -> int:
     opened = Index.open(args.index)
     from tools.photos.search import (  # torch: seconds, and not before a wrong path is told
         combine,
+        hits,
         picture_vector,
-        search,
         text_vectors,
         unknown_words,
     )
@@ -137,13 +139,15 @@ def query(args: argparse.Namespace) -> int:
     encoders = open_model(opened, args.model, args.pretrained, args.device)
     if strange := unknown_words(encoders, args.text + args.minus):
         print(strange, file=sys.stderr)
-    pictures = [picture_vector(encoders, data, args.device) for data in map(_read_image, args.image)]
+    pictures = [picture_vector(encoders, image, args.device) for image in map(_read_image, args.image)]
     vector = combine([*text_vectors(encoders, args.text), *pictures], list(text_vectors(encoders, args.minus)))
     found, gone = [], []
-    for hit in search(opened, vector, min(args.top, MAX_TOP) + 100, cut=args.cut):  # more, for those that are gone
+    top = min(args.top, MAX_TOP)
+    for hit in hits(opened, vector, top + 100, cut=args.cut):  # more, for those that are gone
+        if len(found) == top:
+            break
         place = opened.photos.place(hit.row)
-        if len(found) < args.top:
-            (found if is_there(place) else gone).append((place, hit))
+        (found if is_there(place) else gone).append((place, hit))
     if gone:
         names = ", ".join(terminal.shown_path(path_text(place)) for place, _ in gone[:10])
         print(f"{plural(len(gone), 'photograph is', 'photographs are')} gone since the index was made: {names}", file=sys.stderr)
@@ -162,11 +166,9 @@ def path_text(place: Place) -> str:
     return f"{place.path}/{place.key}" if place.key else place.path
 
 
-def _read_image(path: Path) -> bytes:
+def _read_image(path: Path) -> Image.Image:
     try:
-        data = path.read_bytes()
-        decode(data)
-        return data
+        return decode(path.read_bytes())
     except OSError as error:
         raise usage(f"cannot read the picture: {error.strerror}", where=str(path), fix="check the path of --image") from None
     except BadImage as error:

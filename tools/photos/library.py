@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import threading
@@ -17,8 +18,9 @@ from formats.images import BadImage, decode
 from formats.manifest import NAME
 from mining.encoders import Encoders
 from tools.photos.index import Index, check_model
-from tools.photos.pictures import jpeg, read_place
-from tools.photos.search import Hit, combine, picture_vector, search, text_vectors, warm
+from tools.photos.pictures import is_unchanged, jpeg, read_place
+from tools.photos.scan import Place
+from tools.photos.search import Hit, combine, hits, picture_vector, text_vectors, warm
 
 THUMBNAIL, LARGE = 480, 1600
 Value = TypeVar("Value")
@@ -116,12 +118,14 @@ class Library:
         if question.picture and (vector := asked.vector(question.picture, self)) is not None:
             plus.append(vector)
         vector = combine(plus, list(text_vectors(self.encoders, [question.minus])))
-        hits = []
-        for hit in search(index, vector, 2 * count + 50, cut=cut):  # more, for the copies
+        found = []
+        for hit in hits(index, vector, 2 * count + 50, cut=cut):  # more, for the copies
+            if len(found) == count:
+                break
             if index.ids[hit.row] not in own:
                 own.add(index.ids[hit.row])
-                hits.append(hit)
-        return index, hits[:count]
+                found.append(hit)
+        return index, found
 
 
 @dataclass
@@ -137,9 +141,10 @@ class Asked:
         Raises:
             BadImage: with the reason as its text.
         """
-        vectors = {library.folder: picture_vector(library.encoders, data, library.device) for library in self.libraries}
+        image = decode(data)
+        vectors = {library.folder: picture_vector(library.encoders, image, library.device) for library in self.libraries}
         name = secrets.token_hex(16)
-        self._kept.put(name, (jpeg(decode(data, for_side=THUMBNAIL), THUMBNAIL), vectors))
+        self._kept.put(name, (jpeg(image, THUMBNAIL), vectors))
         return name
 
     def vector(self, name: str, library: Library) -> np.ndarray | None:
@@ -158,19 +163,24 @@ class Thumbnails:
         self.libraries, self._made = libraries, Recent[bytes](2000)
 
     def get(self, name: str, side: int) -> bytes | None:
-        """A JPEG without metadata; ``None`` when no index has this id, or the photograph is gone."""
-        made = self._made.get(f"{name} {side}")
-        if made is None:
-            made = self._make(name, side)
-            if made is not None:
-                self._made.put(f"{name} {side}", made)
-        return made
-
-    def _make(self, name: str, side: int) -> bytes | None:
+        """A JPEG without metadata; ``None`` when no index has this id now, or the photograph is gone or another."""
         for index in (library.index() for library in self.libraries):
             if name in index.row_of:
-                try:
-                    return jpeg(decode(read_place(index.photos.place(index.row_of[name])), for_side=side), side)
-                except (OSError, BadImage):
-                    continue
+                made = self._of_place(name, index.photos.place(index.row_of[name]), side)
+                if made is not None:
+                    return made
         return None
+
+    def _of_place(self, name: str, place: Place, side: int) -> bytes | None:
+        made = self._made.get(f"{name} {side}")
+        if made is not None and is_unchanged(place):
+            return made
+        try:
+            data = read_place(place)
+            if not hashlib.sha256(data).hexdigest().startswith(name):
+                return None  # another picture, which nobody has indexed
+            made = jpeg(decode(data, for_side=side), side)
+        except (OSError, BadImage):
+            return None
+        self._made.put(f"{name} {side}", made)
+        return made

@@ -50,6 +50,15 @@ def is_there(place: Place) -> bool:
     return stat.S_ISREG(now.st_mode) and (place.offset < 0 or now.st_mtime_ns == place.mtime_ns)
 
 
+def is_unchanged(place: Place) -> bool:
+    """Whether the file has the time and the size that it had (of a tar: the time)."""
+    try:
+        now = os.lstat(place.path)
+    except OSError:
+        return False
+    return stat.S_ISREG(now.st_mode) and now.st_mtime_ns == place.mtime_ns and (place.offset >= 0 or now.st_size == place.size)
+
+
 def jpeg(image: Image.Image, side: int) -> bytes:
     """A JPEG without any metadata, its longer side at most ``side`` pixels."""
     image.thumbnail((side, side), Image.Resampling.LANCZOS)

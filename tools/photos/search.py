@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+from PIL import Image
 
 from formats.errors import bad_input, usage
-from formats.images import decode
 from mining.encoders import Encoders
 from tools.photos.encoding import encode_pixels, encode_texts
 from tools.photos.index import Index
@@ -55,13 +57,9 @@ def unknown_words(encoders: Encoders, texts: list[str]) -> str:
     return f"This model has never read: {', '.join(list(words)[:10])}." if words else ""
 
 
-def picture_vector(encoders: Encoders, data: bytes, device: str = "cpu") -> np.ndarray:
-    """(D,) float32, unit length.
-
-    Raises:
-        BadImage: with the reason as its text.
-    """
-    return encode_pixels(encoders, encoders.image.transform(decode(data))[None], device)[0]
+def picture_vector(encoders: Encoders, image: Image.Image, device: str = "cpu") -> np.ndarray:
+    """(D,) float32, unit length, of an RGB picture."""
+    return encode_pixels(encoders, encoders.image.transform(image)[None], device)[0]
 
 
 def combine(plus: list[np.ndarray], minus: list[np.ndarray]) -> np.ndarray:
@@ -117,9 +115,20 @@ def search(index: Index, query: np.ndarray, count: int, *, cut: bool = False) ->
         query: (D,) float32, unit length.
         cut: only those that stand out (``cut_off``); may be none.
     """
+    return list(islice(hits(index, query, count, cut=cut), count))
+
+
+def hits(index: Index, query: np.ndarray, first: int, *, cut: bool = False) -> Iterator[Hit]:
+    """All of ``search``'s, for who looks until enough are of use; ``first`` are sorted at first, and more when these are at their end."""
     scores = similarities(index, query)
     least = cut_off(scores) if cut else -np.inf
-    return [Hit(int(row), float(scores[row])) for row in best_rows(scores, count) if scores[row] >= least]
+    begin, end = 0, first
+    while begin < len(scores):
+        for row in best_rows(scores, end)[begin:]:
+            if scores[row] < least:
+                return
+            yield Hit(int(row), float(scores[row]))
+        begin, end = end, 4 * end
 
 
 def warm(index: Index) -> None:

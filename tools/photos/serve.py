@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import errno
 import os
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 from formats.errors import Exit, usage
-from formats.images import BadImage, decode
+from formats.images import HEIC_HELP, HEIC_REASON, BadImage, decode
 from tools.photos.guard import LOOPBACK, UPLOAD_PATH, Guard
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
@@ -37,6 +38,7 @@ REASONS = {
     "truncated_image": "That picture is cut off.",
     "too_many_pixels": "That picture has more than 64 megapixels.",
     "too_narrow": "That picture is too narrow.",
+    HEIC_REASON: f"That picture is HEIC, which is not installed here: {HEIC_HELP}, and start again.",
 }
 
 
@@ -44,6 +46,7 @@ def make_app(shelf: Shelf, batches: str = "", *, hosts: tuple[str, ...] | None =
     """The whole application, guarded."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     thumbnails, pairs = Thumbnails(shelf.libraries), Recent[bytes](500)
+    decoding = asyncio.Semaphore(1)  # 64 megapixels are up to 1.3 GB while they are decoded
 
     @app.get("/photo/{name}")
     def photo(name: str) -> Response:
@@ -57,7 +60,8 @@ def make_app(shelf: Shelf, batches: str = "", *, hosts: tuple[str, ...] | None =
     async def give(request: Request) -> Response:
         data = await request.body()
         try:
-            return JSONResponse({"id": await run_in_threadpool(shelf.asked.add, data)})
+            async with decoding:
+                return JSONResponse({"id": await run_in_threadpool(shelf.asked.add, data)})
         except BadImage as error:
             return JSONResponse({"error": REASONS.get(str(error), "That is no picture that can be read (JPEG, PNG, WebP).")}, 415)
 
@@ -159,22 +163,27 @@ def bind(host: str, port: int | None) -> socket.socket:
     Raises:
         UserError: exit 2 when that port is taken, or there is no such address.
     """
-    for wanted in (port,) if port is not None else (PORT, 0):
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listening = socket.socket(family, socket.SOCK_STREAM)
-            if os.name == "posix":
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((host, wanted))
-            listening.listen(128)
-            if wanted == 0 and port is None:
-                print(f"port {PORT} is taken; --port chooses another", file=sys.stderr)
-            return listening
-        except OSError as error:
-            listening.close()
-            if error.errno != errno.EADDRINUSE or wanted != PORT or port is not None:
-                raise usage(f"cannot listen on {host}, port {wanted}: {error.strerror}", fix="another --port, or none") from None
-    raise AssertionError
+    try:
+        return _listen(host, PORT if port is None else port)
+    except (OSError, OverflowError) as error:
+        if port is not None or getattr(error, "errno", None) != errno.EADDRINUSE:
+            wanted, why = PORT if port is None else port, getattr(error, "strerror", None) or str(error)
+            raise usage(f"cannot listen on {host}, port {wanted}: {why}", fix="another --port or --host, or none") from None
+    print(f"port {PORT} is taken; --port chooses another", file=sys.stderr)
+    return _listen(host, 0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 def check_address(host: str, token: str | None) -> None:
@@ -187,7 +196,7 @@ def check_address(host: str, token: str | None) -> None:
             why="whoever reaches the port could see them",
             fix="give a --token, too",
         )
-    if not re.fullmatch(r"[\w.~-]{12,}", token):
+    if not re.fullmatch(r"[\w.~-]{12,}", token, re.ASCII):
         raise usage("the token is too easy to guess, or cannot stand in an address", fix="12 or more letters, digits, - or _")
 
 

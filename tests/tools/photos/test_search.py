@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formats.errors import UserError
-from tools.photos.search import MAX_QUERY, best_rows, clean, combine, cut_off
+from tools.photos.search import MAX_QUERY, best_rows, clean, combine, cut_off, hits, search
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -20,6 +20,18 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_best_rows_against_a_sort(scores, count):
     expected = sorted(range(len(scores)), key=lambda row: (-scores[row], row))[:count]
     assert best_rows(np.array(scores, np.float32), count).tolist() == expected
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_hits_go_on_to_the_end_of_the_list(cut):
+    rng = np.random.default_rng(0)
+    query, rows = unit(rng.normal(size=8)), unit(rng.normal(size=(300, 8)))
+    index = type("Rows", (), {"embeddings": rows, "__len__": lambda self: len(rows)})()
+    whole, scores = search(index, query, 300, cut=cut), rows @ query
+    expected = [row for row in np.argsort(-scores, kind="stable") if not cut or scores[row] >= cut_off(scores)]
+    assert [hit.row for hit in whole] == expected and [hit.row for hit in search(index, query, 7, cut=cut)] == expected[:7]
+    for first in (1, 3, 299, 1000):
+        assert list(hits(index, query, first, cut=cut)) == whole
 
 
 def test_questions_are_sums_of_unit_vectors():

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from formats.errors import UserError
-from tests.helpers import picture
+from tests.helpers import picture, run, write_tar
 from tests.tools.photos.conftest import MODEL
-from tests.tools.photos.web import Site
+from tests.tools.photos.web import Served, Site
 from tools.photos.commands import main, parse_args
+from tools.photos.guard import MAX_UPLOAD
 from tools.photos.index import Index
 from tools.photos.library import THUMBNAIL, Asked, Library
 from tools.photos.model import open_model
@@ -55,6 +56,25 @@ def test_pictures_by_id_and_small(site, library, photos):
         assert Image.open(io.BytesIO(httpx.get(f"{site.url}/photo/{name}{way}").content)).size[0] == side
 
 
+def test_ten_large_uploads_at_once_stay_under_a_peak(site):
+    """16 megapixels with transparency are 300 MB while they are decoded: one at a time."""
+    buffer = io.BytesIO()
+    Image.new("RGBA", (4000, 4000), (255, 0, 0, 128)).save(buffer, "PNG")
+    before = _peak(reset=True)
+    with ThreadPoolExecutor(10) as pool:
+        waiting = [pool.submit(httpx.post, f"{site.url}/asked", content=buffer.getvalue(), timeout=120) for _ in range(10)]
+        assert {one.result().status_code for one in waiting} == {200}
+    assert _peak() - before < 450e6
+
+
+def _peak(*, reset: bool = False) -> float:
+    """Bytes that this process has held at most, since the last reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
+
+
 def test_nothing_but_indexed_pictures_is_served(site, tmp_path, photos, library):
     secret = str(tmp_path / "secret.txt")
     (photos / "not-indexed.jpg").write_bytes(picture(999))
@@ -89,6 +109,43 @@ def test_nothing_but_indexed_pictures_is_served(site, tmp_path, photos, library)
             status = int(answer.split(b" ", 2)[1])
             assert status in (400, 403, 404, 405), (path, status)
             assert SECRET not in answer and b"root:" not in answer and b"\xff\xd8" not in answer
+
+
+def test_a_picture_is_served_while_it_is_indexed_and_the_same(site, library, photos, make_index, tmp_path):
+    """Not what is remembered of one that was taken out of the index, nor what was written over an indexed one."""
+
+    def status(name: str) -> int:
+        return httpx.get(f"{site.url}/photo/{name}").status_code
+
+    ids, index = (
+        {Path(path).name: name for path, name in zip(library.index().photos.paths, library.index().ids, strict=True)},
+        library.folder,
+    )
+    assert status(ids["00.jpg"]) == status(ids["01.jpg"]) == status(ids["02.jpg"]) == 200
+    (photos / "summer/00.jpg").unlink()
+    (photos / "summer/01.jpg").write_bytes(picture(600))  # written over: seen before
+    (photos / "summer/03.jpg").write_bytes(picture(601))  # and not seen before
+    os.utime(photos / "summer/02.jpg")  # the same content
+    assert [status(ids[f"0{i}.jpg"]) for i in range(5)] == [404, 404, 200, 404, 200]
+    make_index(out=index)
+    assert [status(ids[f"0{i}.jpg"]) for i in range(5)] == [404, 404, 200, 404, 200]
+    (photos / "summer/02.jpg").rename(tmp_path / "elsewhere.jpg")
+    make_index(out=index)
+    (tmp_path / "elsewhere.jpg").rename(photos / "summer/02.jpg")  # there again, and not indexed
+    assert status(ids["02.jpg"]) == 404
+
+
+def test_a_tar_that_was_written_over_shows_nothing_of_its_own(library, tmp_path, make_index):
+    """By a picture of the same length, and at the same time."""
+    old, new = (picture(seed).ljust(2000, b"\0") for seed in (700, 701))
+    tar = write_tar(tmp_path / "photos/s.tar", {"a": {"jpg": old}})
+    make_index()
+    with Site(make_app(Shelf([library], Asked([library])))) as site:
+        name = library.index().ids[list(library.index().photos.keys).index("a")]
+        before = os.stat(tar)
+        write_tar(tar, {"a": {"jpg": new}})
+        os.utime(tar, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert httpx.get(f"{site.url}/photo/{name}").status_code == 404
 
 
 def test_a_link_that_took_a_photographs_place_is_not_followed(site, library, photos, tmp_path):
@@ -140,6 +197,10 @@ def test_uploads(site, library):
     for data, says in ((bomb.getvalue(), "64 megapixels"), (b"<svg xmlns='x'/>", "no picture"), (b"<html>", "no picture"), (b"", "empty")):
         answer = give(data)
         assert answer.status_code == 415 and says in answer.json()["error"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("formats.images.can_read_heic", lambda: False)
+        answer = give(b"\0\0\0\x18ftypheic" + bytes(100))
+        assert answer.status_code == 415 and "HEIC" in answer.json()["error"] and "pillow-heif" in answer.json()["error"]
     assert give(bytes(21_000_000)).status_code == 413
     with socket.create_connection(("127.0.0.1", site.port), 10) as connection:  # a body of 1 GB that says no length
         connection.sendall(b"POST /asked HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -150,7 +211,7 @@ def test_uploads(site, library):
                 sent += 1 << 20
         except OSError:
             pass
-        assert sent < 200_000_000
+        assert sent < MAX_UPLOAD + 8_000_000  # what the sockets hold on the way
     assert "no longer kept" in site.answer(given="0" * 32)
 
 
@@ -219,17 +280,25 @@ def test_a_token_for_other_machines(library):
     with Site(make_app(Shelf([library], Asked([library])), hosts=None, token=token)) as site:
         photo = f"/photo/{library.index().ids[0]}"
         with httpx.Client(base_url=site.url, follow_redirects=True) as client:
-            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "photo_search_token=wrong"}):
+            strangers = ('prefs={"a":1}; photo_search_token=wrong', "k,ey=1; =; ;;; photo_search_token", f"photo_search_tokens={token}")
+            for headers in ({}, {"Authorization": "Bearer wrong"}, *({"Cookie": text} for text in strangers)):
                 assert client.get("/", headers=headers).status_code == client.get(photo, headers=headers).status_code == 401
             assert client.get("/", params={"token": "wrong"}).status_code == 401
             assert client.get(photo, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+            for strange in ('prefs={"a":1}', "k,ey=1", 'bad="', "="):  # cookies of a host's other servers are sent to this one, too
+                assert client.get(photo, headers={"Cookie": f"{strange}; photo_search_token={token}; z=[]"}).status_code == 200
             opened = client.get("/", params={"token": token})
             assert opened.status_code == 200 and "token" not in str(opened.url) and client.get(photo).status_code == 200
             assert "HttpOnly" in opened.history[0].headers["set-cookie"] and "SameSite=Strict" in opened.history[0].headers["set-cookie"]
 
 
 def test_the_address():
-    for host, token, says in (("0.0.0.0", None, "other machines"), ("192.168.0.7", "short", "too easy"), ("::", "", "other machines")):
+    for host, token, says in (
+        ("0.0.0.0", None, "other machines"),
+        ("192.168.0.7", "short", "too easy"),
+        ("::", "", "other machines"),
+        ("0.0.0.0", "ä" * 12, "cannot stand"),
+    ):
         with pytest.raises(UserError, match=says) as error:
             check_address(host, token)
         assert error.value.code == 2
@@ -243,6 +312,43 @@ def test_the_address():
         bind("127.0.0.1", second.getsockname()[1])
     assert error.value.code == 2
     first.close(), second.close()
+    for host, port in (("127.0.0.1", 70_000), ("no such name", 0), ("127.0.0.1", -1)):
+        with pytest.raises(UserError, match="cannot listen") as error:
+            bind(host, port)
+        assert error.value.code == 2
+
+
+def test_an_address_of_a_kind_that_the_machine_lacks(monkeypatch):
+    def lacking(*_):
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", lacking)
+    with pytest.raises(UserError, match="cannot listen on ::1, port 7860: Address family not supported") as error:
+        bind("::1", None)
+    assert error.value.code == 2
+
+
+def test_who_may_ask_a_real_server(photos, make_index, tmp_path):
+    """``serve`` in a process of its own: by default on 127.0.0.1 alone; on all addresses with a token, and not without it."""
+    make_index()
+    index, token = str(tmp_path / "index"), "a-long-enough-token"
+    with Served(index, "--port", "0", errors=tmp_path / "a") as url:
+        port = int(url.rstrip("/").rpartition(":")[2])
+        assert httpx.get(url, timeout=60).status_code == 200
+        for other in ("127.0.0.2", socket.gethostbyname(socket.gethostname())):
+            if other != "127.0.0.1":
+                with pytest.raises(OSError), socket.create_connection((other, port), 5):
+                    pass
+    for arguments in ((), ("--token", "short")):
+        refused = run("python", "-m", "tools.photo_search", "serve", index, "--port", "0", "--host", "0.0.0.0", *arguments, timeout=60)
+        assert refused.returncode == 2 and refused.stdout == "" and "token" in refused.stderr
+    with Served(index, "--port", "0", "--host", "0.0.0.0", "--token", token, errors=tmp_path / "b") as url:
+        port = int(url.partition("/?token=")[0].rpartition(":")[2])
+        for host in ("127.0.0.1", "127.0.0.2"):  # the second is another address of this machine
+            assert httpx.get(f"http://{host}:{port}/", timeout=60).status_code == 401
+            assert httpx.get(f"http://{host}:{port}/", headers={"Authorization": f"Bearer {token}"}, timeout=60).status_code == 200
+    with Served(index, "--port", "0", "--token", token, errors=tmp_path / "c") as url:  # here, too, when it is given
+        assert httpx.get(url.partition("?")[0], timeout=60).status_code == 401 and httpx.get(url, timeout=60).status_code == 303
 
 
 def test_an_empty_index_helps(tmp_path, checkpoint):
