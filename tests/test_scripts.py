@@ -32,6 +32,9 @@ def test_seven_rows(news, checkpoint, tmp_path):
     found = {row[0]: float(row[1]) for row in rows}
     assert found["Jaccard"] == 100 and found["supervised, visual"] == 100  # the same text, and the same picture, twice
     assert [row[3] for row in rows][1:3] == ["1.00", "0.00"]
+    again = run("bash", "scripts/replicate_clippings.sh", str(news), *flags, "--same-source", "(jpg)$")  # all of one scan: nothing to link
+    assert again.returncode == 0 and again.stdout.splitlines()[2].startswith("| Jaccard | 0.0 |")
+    assert again.stdout.splitlines()[3:] == done.stdout.splitlines()[3:]
 
 
 def test_what_is_missing_is_told(news):
