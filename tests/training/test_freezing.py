@@ -1,7 +1,9 @@
 """What moves in training and what does not: by the checkpoints of real runs, on one process and two."""
 
 import argparse
+import json
 
+import open_clip
 import pytest
 import torch
 
@@ -50,6 +52,28 @@ def test_locked_towers_thaw_and_their_free_groups_move_at_once(table, checkpoint
     first, second = checkpoint(tmp_path, "run", 1), checkpoint(tmp_path, "run", 2)
     assert moved(load_checkpoint(checkpoint_file), first) == {"logit_scale", "text_projection"}
     assert "visual.layer1" in moved(first, second)
+
+
+def test_groups_of_a_vision_transformer_are_left_free(table, tmp_path):
+    """OpenCLIP counts groups from the end: the first is the projection, the second the last block with the norm after it."""
+    sizes = {"image_size": 32, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16}
+    config = {"embed_dim": 16, "vision_cfg": sizes, "text_cfg": {"context_length": 12, "width": 32, "heads": 2, "layers": 2}}
+    (tmp_path / "small-vit.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "small-vit.json")
+    start = open_clip.create_model("small-vit").state_dict()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    torch.save(start, tmp_path / "model/open_clip_pytorch_model.bin")
+    data = ("--train-data", str(table), *COMMA, "--batching", "random", "--batch-size", "20", "--lr", "0.01", "--max-steps", "2")
+    lock = ("--lock-image", "--lock-image-unlocked-groups", "2", "--lock-text", "--model", f"local-dir:{tmp_path / 'model'}")
+    done = train(tmp_path, "run", *data, *lock, *SAME_PIXELS)
+    assert done.returncode == 0, done.stderr
+    after = checkpoint(tmp_path, "run", 1)
+    assert moved({"state_dict": start}, after) == {"logit_scale", "visual.proj", "visual.transformer", "visual.ln_post"}
+    blocks = {
+        name.split(".")[3] for name in start if "visual.transformer" in name and not torch.equal(start[name], after["state_dict"][name])
+    }
+    assert blocks == {"2"}
 
 
 @pytest.fixture

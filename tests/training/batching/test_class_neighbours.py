@@ -60,6 +60,17 @@ def test_an_epoch_is_in_another_order_than_the_one_before():
     assert (first != second).any()
 
 
+def test_the_neighbour_is_there():
+    """With rows enough in every class, no place of a neighbour is filled at random."""
+    labels, neighbours = np.arange(24) // 4, np.roll(np.arange(6), 1)[:, None]
+    batches = epoch([ClassNeighbourBatchSampler(24, labels, neighbours, batch_size=4, class_neighbours=1)], 0)
+    assert len(batches) == 12
+    for rows, roles, _ in batches:
+        assert roles.tolist() == [ANCHOR, ANCHOR, MINED, MINED]
+        lead, neighbour = labels[rows[:2]], labels[rows[2:]]
+        assert lead[0] == lead[1] and (neighbour == (lead - 1) % 6).all() and len(set(rows.tolist())) == 4
+
+
 def test_nearest_classes_are_those_of_the_means():
     rng = np.random.default_rng(0)
     rows, classes = rng.normal(size=(60, 8)), np.repeat(np.arange(12), 5)
