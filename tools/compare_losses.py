@@ -31,7 +31,7 @@ from tools.comparing.measure import Measured, measure
 from tools.comparing.parts import Parts, find_parts
 from tools.comparing.runs import START, Budget, Plan, curve, is_done, train, weights_name
 from tools.comparing.table import COLUMNS, Row, chosen, markdown, rows_of
-from tools.retrieve import retrieve, submission
+from tools.retrieve import names_of, retrieve, submission
 from training.losses import LOSSES
 from training.metric.losses import METRIC
 from training.validation import LABEL_METRICS
@@ -109,6 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.groupname and parts.query is None:
         raise usage("--groupname asks for submissions, and there is no test/query to make them of", where=args.data, fix="leave it out")
+    if args.groupname:
+        _ = names_of(parts.open("query")), names_of(parts.open("test"))  # pictures of one name are refused before anything is trained
     if not parts.has_answers:
         print("no test query has a known answer: the table will be of the validation data", file=sys.stderr)
     budget = Budget(
