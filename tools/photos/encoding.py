@@ -16,7 +16,7 @@ from formats.images import BadImage, decode
 from formats.workers import answer_to_the_parent
 from mining.encoders import Encoders, ImageEncoder
 from tools.photos.pictures import read_place
-from tools.photos.scan import Place, caption_beside
+from tools.photos.scan import Place
 from tools.photos.table import NO_DIGEST, Row
 
 MISSING = "missing_file"
@@ -42,7 +42,7 @@ class _Loading(Dataset):
             try:
                 data = read_place(place)
                 digest = hashlib.sha256(data).digest()
-                row = Row(place, digest, self.captions.get(place[:2]) or ("" if place.key else caption_beside(place.path)))
+                row = Row(place, digest, self.captions.get(place[:2], ""))
                 if digest in self.known:
                     known.append(row)
                     continue
@@ -71,7 +71,7 @@ def loading(
     """Batches of places, in order.
 
     Args:
-        captions: of samples in tars, and of a captions.json; else a file's caption is the text file beside it.
+        captions: of those that have one, as ``tools.photos.scan.Found`` has them.
         known: sha256 of contents that need no pixels.
     """
     batches = [range(start, min(start + batch_size, len(places))) for start in range(0, len(places), batch_size)]

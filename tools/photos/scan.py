@@ -7,14 +7,15 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from formats.errors import usage
+from formats.errors import Exit, UserError, usage
 from formats.remote import is_url
 from formats.shards import IMAGE_EXTENSIONS, ShardIndex, expand_shards
 
 MAX_CAPTION = 1000
+TORN = "torn_tar"
 
 
 class Place(NamedTuple):
@@ -32,9 +33,10 @@ class Place(NamedTuple):
 
 @dataclass
 class Found:
-    """Places in order, captions of those that have one in their shard or in a captions.json, and how many names were passed over, by reason."""
+    """Places in order, captions of those that have one, tars that cannot be read, and how many names were passed over, by reason."""
 
     places: list[Place] = field(default_factory=list)
+    torn: dict[Place, str] = field(default_factory=dict)
     captions: dict[tuple[str, str], str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -45,7 +47,7 @@ def scan(sources: list[str]) -> Found:
     Names that start with a dot are passed over, and links. Paths are absolute and without links.
 
     Raises:
-        UserError: exit 2 when a source is not there, exit 3 for a torn tar.
+        UserError: exit 2 when a source is not there.
     """
     found = Found()
     for source in sources:
@@ -72,6 +74,7 @@ def _scan_folder(folder: str, root: str, found: Found) -> None:
     except OSError:
         found.skipped["folder that cannot be read"] += 1
         return
+    texts = {entry.name for entry in entries if entry.name.endswith(".txt")}
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -80,19 +83,30 @@ def _scan_folder(folder: str, root: str, found: Found) -> None:
         elif entry.is_dir():
             _scan_folder(entry.path, root, found)
         elif entry.is_file() and _extension(entry.name) in IMAGE_EXTENSIONS:
-            stat = entry.stat()
-            found.places.append(Place(entry.path, "", -1, stat.st_size, stat.st_mtime_ns))
+            _add_file(entry.path, found, captioned=PurePath(entry.name).with_suffix(".txt").name in texts)
         elif entry.is_file() and _extension(entry.name) == "tar":
             _add_tar(entry.path, found)
 
 
-def _add_file(path: str, found: Found) -> None:
+def _add_file(path: str, found: Found, *, captioned: bool = True) -> None:
+    found.places.append(_file_place(path))
+    if captioned and (caption := _caption_beside(path)):
+        found.captions[path, ""] = caption
+
+
+def _file_place(path: str) -> Place:
     stat = os.stat(path)
-    found.places.append(Place(path, "", -1, stat.st_size, stat.st_mtime_ns))
+    return Place(path, "", -1, stat.st_size, stat.st_mtime_ns)
 
 
 def _add_tar(path: str, found: Found) -> None:
-    index, mtime = ShardIndex.open(Path(path)), os.stat(path).st_mtime_ns
+    try:
+        index, mtime = ShardIndex.open(Path(path)), os.stat(path).st_mtime_ns
+    except UserError as error:
+        if error.code != Exit.BAD_INPUT:
+            raise
+        found.torn[_file_place(path)] = TORN
+        return
     for key, caption, offset, size in zip(index.keys, index.captions, index.image_offset.tolist(), index.image_size.tolist(), strict=True):
         if size < 0:
             found.skipped["sample without a picture"] += 1
@@ -106,11 +120,12 @@ def _add_captions(root: str, found: Found) -> None:
     """Of MiniCLIP's captions.json in the folder or beside it; whatever else a file of that name holds is no matter here."""
     for path in (Path(root, "captions.json"), Path(root).parent / "captions.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            told: dict[str, list[str]] = {}
             for entry in json.loads(path.read_text(encoding="utf-8")):
-                for place in {os.path.join(root, entry["file_name"]), os.path.join(root, "images", entry["file_name"])}:
-                    before = found.captions.get((place, ""))
-                    caption = f"{before} · {entry['caption']}" if before else str(entry["caption"])
-                    found.captions[place, ""] = caption[:MAX_CAPTION]
+                told.setdefault(entry["file_name"], []).append(str(entry["caption"] or "").strip())
+            for name, captions in told.items():
+                if caption := " · ".join(filter(None, captions))[:MAX_CAPTION]:
+                    found.captions |= {(os.path.join(root, name), ""): caption, (os.path.join(root, "images", name), ""): caption}
             return
 
 
@@ -122,7 +137,7 @@ def _extension(name: str) -> str:
     return name.rpartition(".")[2].lower()
 
 
-def caption_beside(path: str) -> str:
+def _caption_beside(path: str) -> str:
     """The text file of the same name, as in a folder of pictures and captions; empty where there is none."""
     try:
         return Path(path).with_suffix(".txt").read_text(encoding="utf-8").strip()[:MAX_CAPTION]

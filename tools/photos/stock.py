@@ -61,21 +61,25 @@ class Journal:
     def __init__(self, folder: Path, model: dict[str, Any]) -> None:
         self.folder, self.model = folder / FOLDER, model
 
-    def load_into(self, stock: Stock) -> None:
-        """What an earlier run with this model left; of another model, it is removed."""
+    def load_into(self, stock: Stock) -> bool:
+        """Adds what an earlier run with this model left, and whether it left something; of another model, it is removed."""
+        if not self.folder.exists():
+            return False
         try:
             theirs = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             theirs = None
         if theirs != self.model:
             self.remove()
-            return
+            return False
         for path in sorted(self.folder.glob("*.npz")):
             with contextlib.suppress(UserError):  # a torn one is made again
                 stock.add(*self._read(path))
+        return True
 
-    def append(self, number: int, table: Table, vectors: np.ndarray, unread: Table) -> None:
+    def append(self, table: Table, vectors: np.ndarray, unread: Table) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        number = self._next_number()
         if number == 0 or not (self.folder / "model.json").exists():
             write_json(self.folder / "model.json", self.model)
         unread.write(self.folder / f"{number:05d}.unread")
@@ -87,7 +91,7 @@ class Journal:
         with np.load(path, allow_pickle=False) as arrays:
             return table, arrays["vectors"], unread
 
-    def next_number(self) -> int:
+    def _next_number(self) -> int:
         return max((int(path.stem) for path in self.folder.glob("*.npz")), default=-1) + 1
 
     def remove(self) -> None:

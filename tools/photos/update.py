@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sys
@@ -55,10 +56,10 @@ class Plan:
     todo: list[Place]
 
 
-def plan(places: list[Place], stock: Stock) -> Plan:
+def plan(found: Found, stock: Stock) -> Plan:
     """A place whose size and time are as they were is not opened again."""
-    kept, unread, todo = {}, {}, []
-    for place in places:
+    kept, unread, todo = {}, dict(found.torn), []
+    for place in found.places:
         known, where = stock.by_place.get(place[:2], (None, None))
         tried, reason = stock.unread.get(place[:2], (None, ""))
         if known == place and where is not None:
@@ -96,71 +97,74 @@ def update_index(
         name = ModelName.choose(model, pretrained, old)
         found = scan(sources)
         _check_found(found, sources, old)
-        stock = Stock()
+        encoders = None if old is not None and name.surely_made(old) else _load(name, device, old)
+        description = encoders.description if encoders is not None else old.model  # type: ignore[union-attr]
+        stock, journal = Stock(), Journal(out, description)
         if old is not None:
             stock.add(old.photos, old.embeddings, old.unread)
-        work = plan(found.places, stock)
-        encoders = None
-        if work.todo or (old is not None and not name.surely_made(old)):
-            encoders = name.load(device, download=True)
-            if old is not None:
-                check_model(old, encoders.description)
-        if encoders is None and old is not None and _nothing_changed(old, work, found, sources):
-            return _outcome(old, work, found, 0, 0, old)
-        return _carry_out(out, old, sources, name, found, stock, encoders, {"device": device, "batch_size": batch_size, "workers": workers})
+        unfinished = journal.load_into(stock)
+        work, counts, stopped = plan(found, stock), Counter[str](), None
+        if old is not None and encoders is None and not unfinished and _nothing_changed(old, work, found, sources):
+            return _outcome(old, work, found, counts, old)
+        if work.todo:
+            encoders = encoders or _load(name, device, old)
+            try:
+                counts = _embed(work.todo, found, stock, journal, encoders, device=device, batch_size=batch_size, workers=workers)
+            except KeyboardInterrupt as error:
+                stopped = error
+            work = plan(found, stock)
+        _commit(out, work, stock, found, {**description, **name.facts(), "sources": sources})
+        journal.remove()
+        if stopped is not None:
+            raise stopped
+        return _outcome(Index.open(out), work, found, counts, old)
+
+
+def _load(name: ModelName, device: str, old: Index | None) -> Encoders:
+    encoders = name.load(device, download=True)
+    if old is not None:
+        check_model(old, encoders.description)
+    return encoders
 
 
 def _nothing_changed(old: Index, work: Plan, found: Found, sources: list[str]) -> bool:
-    rows = len(work.kept) == len(old) and len(work.unread) == len(old.unread)
-    return rows and not (old.folder / FOLDER).exists() and old.manifest["sources"] == sources
+    if work.todo or len(work.kept) != len(old) or len(work.unread) != len(old.unread) or old.manifest["sources"] != sources:
+        return False
+    told = zip(old.photos.places(), old.photos.notes, strict=True)
+    return all(caption == found.captions.get(place[:2], "") for place, caption in told)
 
 
-def _carry_out(
-    out: Path,
-    old: Index | None,
-    sources: list[str],
-    name: ModelName,
-    found: Found,
-    stock: Stock,
-    encoders: Encoders | None,
-    options: dict[str, Any],
-) -> Outcome:
-    description = encoders.description if encoders is not None else old.model  # type: ignore[union-attr]
-    content = {**description, **name.facts(), "sources": sources}
-    journal, stopped, counts = Journal(out, description), None, Counter()
-    if encoders is not None:
-        journal.load_into(stock)
-        work = plan(found.places, stock)
-        try:
-            counts = _embed(work.todo, found, stock, journal, encoders, **options)
-        except KeyboardInterrupt as error:
-            stopped = error
-    work = plan(found.places, stock)
-    _commit(out, work, stock, content)
-    journal.remove()
-    if stopped is not None:
-        raise stopped
-    return _outcome(Index.open(out), work, found, counts["new"], counts["moved"], old)
+class _Pending:
+    """Batches on their way into the stock and the journal. One is added in one step, so that Ctrl-C leaves whole ones."""
+
+    def __init__(self, stock: Stock, journal: Journal) -> None:
+        self.stock, self.journal = stock, journal
+        self._batches: list[tuple[list[Row], list[np.ndarray], list[Row]]] = []
+
+    def add(self, rows: list[Row], vectors: list[np.ndarray], bad: list[Row]) -> None:
+        """``vectors``: blocks that together are one vector for each of ``rows``."""
+        self._batches.append((rows, vectors, bad))
+        if sum(len(rows) + len(bad) for rows, _, bad in self._batches) >= COMMIT_ROWS:
+            self.write()
+
+    def write(self) -> None:
+        if not self._batches:
+            return
+        rows, blocks, bad = (list(itertools.chain.from_iterable(column)) for column in zip(*self._batches, strict=True))
+        table, unread = Table.of(rows), Table.of(bad)
+        vectors = np.concatenate(blocks) if blocks else np.zeros((0, self.stock.width), np.float32)
+        self.journal.append(table, vectors, unread)
+        self.stock.add(table, vectors, unread)
+        self._batches.clear()  # last: what is added twice does no harm
 
 
 def _embed(
     todo: list[Place], found: Found, stock: Stock, journal: Journal, encoders: Encoders, *, device: str, batch_size: int, workers: int
 ) -> Counter[str]:
-    """Adds to the stock, and to the journal, what the places hold."""
+    """Adds to the stock, and to the journal, what the places hold; how many were new, and how many only moved."""
     from tools.photos.encoding import encode_pixels, loading
 
-    known, counts, number = frozenset(stock.by_digest) - {NO_DIGEST}, Counter[str](), journal.next_number()
-    rows, bad, vectors = [], [], []
-
-    def note() -> None:
-        nonlocal number
-        table, unread = Table.of(rows), Table.of(bad)
-        block = np.concatenate(vectors) if vectors else np.zeros((0, stock.width), np.float32)
-        journal.append(number, table, block, unread)
-        stock.add(table, block, unread)
-        number += 1
-        rows.clear(), bad.clear(), vectors.clear()
-
+    known, counts, pending = frozenset(stock.by_digest) - {NO_DIGEST}, Counter[str](), _Pending(stock, journal)
     batches = loading(todo, found.captions, known, encoders.image, batch_size=batch_size, workers=workers)
     waited, start = 0.0, time.perf_counter()
     try:
@@ -170,44 +174,33 @@ def _embed(
                 batch = next(batches, None)
                 waited += time.perf_counter() - before
                 if batch is None:
-                    break
-                if batch.pixels is not None:
-                    vectors.append(encode_pixels(encoders, batch.pixels, device))
-                    rows += batch.good
-                if batch.known:
-                    vectors.extend(stock.vectors([stock.by_digest[row.digest] for row in batch.known]))
-                    rows += batch.known
-                bad += batch.bad
+                    return counts
+                encoded = [encode_pixels(encoders, batch.pixels, device)] if batch.pixels is not None else []
+                theirs = stock.vectors([stock.by_digest[row.digest] for row in batch.known])
+                pending.add(batch.good + batch.known, [*encoded, *theirs], batch.bad)
                 counts.update(new=len(batch.good), moved=len(batch.known))
                 bar.update(len(batch.good) + len(batch.known) + len(batch.bad))
                 bar.set_postfix_str(f"waiting for pictures {waited / (time.perf_counter() - start):.0%}", refresh=False)
-                if len(rows) + len(bad) >= COMMIT_ROWS:
-                    note()
     finally:
-        keep = min(len(rows), sum(map(len, vectors)))  # Ctrl-C can fall between two lines
-        del rows[keep:]
-        vectors[:] = [np.concatenate(vectors)[:keep]] if vectors else []
-        if rows or bad:
-            note()
-    return counts
+        pending.write()
 
 
-def _commit(out: Path, work: Plan, stock: Stock, content: dict[str, Any]) -> None:
+def _commit(out: Path, work: Plan, stock: Stock, found: Found, content: dict[str, Any]) -> None:
     wanted = list(work.kept.values())
-    rows = []
-    for place, (part, row) in work.kept.items():
-        table = stock.parts[part][0]
-        rows.append(Row(place, table.digest[row].tobytes(), table.notes[row]))
+    digests = (stock.parts[part][0].digest[row].tobytes() for part, row in wanted)
+    photos = Table.of(Row(place, digest, found.captions.get(place[:2], "")) for place, digest in zip(work.kept, digests, strict=True))
     unread = Table.of(Row(place, NO_DIGEST, reason) for place, reason in work.unread.items())
-    write_index(out, stock.vectors(wanted), len(wanted), stock.width, Table.of(rows), unread, content)
+    write_index(out, stock.vectors(wanted), len(wanted), stock.width, photos, unread, content)
     lines = [f"{reason}\t{place.path}{'/' if place.key else ''}{place.key}\n" for place, reason in work.unread.items()]
     write_text(out / UNREAD_LIST, "".join(lines).encode("utf-8", "backslashreplace").decode())
 
 
-def _outcome(index: Index, work: Plan, found: Found, new: int, moved: int, old: Index | None) -> Outcome:
+def _outcome(index: Index, work: Plan, found: Found, counts: Counter[str], old: Index | None) -> Outcome:
     now = {place[:2] for place in found.places}
     forgotten = sum(place[:2] not in now for place in old.photos.places()) if old is not None and old is not index else 0
-    return Outcome(len(index), new, moved, forgotten, dict(sorted(Counter(work.unread.values()).items())), dict(found.skipped))
+    return Outcome(
+        len(index), counts["new"], counts["moved"], forgotten, dict(sorted(Counter(work.unread.values()).items())), dict(found.skipped)
+    )
 
 
 def _check_found(found: Found, sources: list[str], old: Index | None) -> None:
@@ -223,7 +216,9 @@ def _check_found(found: Found, sources: list[str], old: Index | None) -> None:
             fix=f"mount it; or delete {old.folder}, if they are gone for good",
         )
     raise bad_input(
-        "no picture is there", where=", ".join(sources), fix="name a folder with photographs (JPEG, PNG, WebP, HEIC...) or tars"
+        f"no picture is there{', and no whole tar' if found.torn else ''}",
+        where=", ".join(sources),
+        fix="name a folder with photographs (JPEG, PNG, WebP, HEIC...) or tars",
     )
 
 

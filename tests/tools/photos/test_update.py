@@ -174,6 +174,51 @@ def test_captions_of_a_captions_json(photos, make_index, tmp_path):
     assert make_index(out=tmp_path / "b").photos == 12
 
 
+def test_captions_that_are_written_later(photos, make_index, opened, tmp_path):
+    """A second run takes them without opening a picture; null is none."""
+
+    def told(**names: str) -> None:
+        make_index()
+        index = Index.open(tmp_path / "index")
+        notes = {os.path.basename(place.path)[:2]: note for place, note in zip(index.photos.places(), index.photos.notes, strict=True)}
+        assert {name: note for name, note in notes.items() if note} == {name[1:]: note for name, note in names.items()}
+
+    told()
+    opened.clear()
+    (photos / "summer/00.txt").write_text("a mug\n")
+    told(_00="a mug")
+    (photos / "summer/00.txt").write_text("a red mug\n")
+    (photos / "winter/06.txt").write_text("snow")
+    told(_00="a red mug", _06="snow")
+    entries = [{"file_name": "winter/06.jpg", "caption": None}, {"file_name": "winter/07.jpg", "caption": " a hill "}]
+    (photos / "captions.json").write_text(json.dumps([*entries, {"file_name": "winter/07.jpg", "caption": "trees"}]))
+    told(_00="a red mug", _06="snow", _07="a hill · trees")
+    (photos / "captions.json").unlink()
+    (photos / "summer/00.txt").unlink()
+    told(_06="snow")
+    before = (tmp_path / "index/manifest.json").stat().st_mtime_ns
+    told(_06="snow")
+    assert opened == [] and (tmp_path / "index/manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_torn_tar_is_listed_and_the_others_are_indexed(photos, make_index, tmp_path):
+    whole = write_tar(photos / "a.tar", {"0": sample(200)}).read_bytes()
+    (photos / "b.tar").write_bytes(whole[:-9000])
+    (photos / "c.tar").write_bytes(b"no tar")
+    for new in (13, 0):
+        done = make_index()
+        assert (done.photos, done.new, done.unreadable) == (13, new, {"torn_tar": 2})
+    assert f"torn_tar\t{photos / 'b.tar'}\n" in (tmp_path / "index" / UNREAD_LIST).read_text()
+    write_tar(photos / "b.tar", {"0": sample(201)})
+    done = make_index()
+    assert (done.photos, done.new, done.unreadable) == (14, 1, {"torn_tar": 1})
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone/c.tar").write_bytes(b"no tar")
+    with pytest.raises(UserError, match="and no whole tar") as error:
+        make_index(tmp_path / "alone", out=tmp_path / "other")
+    assert error.value.code == 3
+
+
 def test_heic(photos, make_index, monkeypatch, tmp_path):
     heif = pytest.importorskip("pillow_heif")
     image = Image.open(io.BytesIO(picture(5, size=64)))
