@@ -45,18 +45,19 @@ def steps(loss_name: str, miner_name: str, batch: int, classes: int) -> tuple[Ca
     weights = torch.randn(classes, WIDTH, generator=generator, requires_grad=True) if loss_name == "arcface" else None
     numbers = Numbers()
     library = METRIC[loss_name](numbers, classes=classes, width=WIDTH)
-    miner = make_miner(miner_name, numbers)
+    miner = make_miner(miner_name)
     ours = MetricLoss(
         METRIC[loss_name](numbers, classes=classes, width=WIDTH),
-        make_miner(miner_name, numbers),
+        make_miner(miner_name),
         classes=None if weights is None else torch.arange(classes),
         world=World(0, 1, True, True),
         accumulate=1,
     )
     side = F.normalize(torch.randn(batch, WIDTH, generator=generator), dim=1)
+    rows = Rows(labels[:, None], torch.zeros(batch, dtype=torch.bool), torch.arange(batch))  # comes with the batch
 
     def through_ours() -> torch.Tensor:
-        ours.take(Rows(labels[:, None], torch.zeros(batch, dtype=torch.bool), torch.arange(batch)), 0.0)
+        ours.take(rows, 0.0)
         return ours(side, side, torch.tensor(14.3), embedding=F.normalize(raw, dim=1), class_weights=weights)
 
     def by_itself() -> torch.Tensor:

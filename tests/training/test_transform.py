@@ -3,10 +3,13 @@
 import argparse
 import json
 import logging
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from formats.embeddings import write_embeddings
 from tests.helpers import run
 from tests.training.test_trainer import COMMA, train
 from towers.load import load_encoder, preprocess_of
@@ -33,9 +36,19 @@ def test_what_a_run_was_trained_with_is_what_embeds(table, tmp_path):
 
 
 @pytest.mark.parametrize(("changed", "told"), [({}, False), ({"resize_mode": "squash"}, True)])
-def test_hard_pairs_of_other_pictures_are_told(caplog, changed, told):
+@pytest.mark.parametrize("kind", ["hard pairs", "embeddings"])
+def test_batches_from_other_pictures_are_told(tmp_path, caplog, kind, changed, told):
     model = load_encoder("hardpairs-test", None, vocabulary=["a"]).model
-    mined = {"model": "hardpairs-test", "preprocess": {**preprocess_of(model), **changed}}
+    made = {"model": "hardpairs-test", "preprocess": {**preprocess_of(model), **changed}}
+    args = argparse.Namespace(model="hardpairs-test", hard_dict_dir=None, batching_embeddings=None)
+    if kind == "hard pairs":
+        args.hard_dict_dir = "pairs"
+        table = SimpleNamespace(manifest={"embeddings": made})
+    else:
+        args.batching_embeddings, table = str(tmp_path / "emb"), None
+        rows = np.eye(3, 4, dtype=np.float32)
+        texts = {"captions": ["a"] * 3, "keys": ["a", "b", "c"], "groups": np.arange(3)}
+        write_embeddings(tmp_path / "emb", image=rows, text=rows, rows=np.arange(3), **texts, manifest={**made, "num_samples": 3})
     with caplog.at_level(logging.WARNING):
-        _warn_of_another_transform(argparse.Namespace(model="hardpairs-test", hard_dict_dir="pairs"), model, mined)
+        _warn_of_another_transform(args, model, table)
     assert ("prepared otherwise" in caplog.text) == told

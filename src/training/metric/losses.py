@@ -155,7 +155,8 @@ class MetricLoss(nn.Module):
         class_weights: torch.Tensor | None = None,
         output_dict: bool = False,
     ) -> Any:
-        labels = self.world.gather(torch.cat(self._taken).to(embedding.device))
+        taken = self._taken[0] if len(self._taken) == 1 else torch.cat(self._taken)
+        labels = self.world.gather(taken.to(embedding.device))
         embeddings = self.world.gather(embedding)
         with torch.autocast(embedding.device.type, enabled=False):  # distances of near rows are lost in half precision
             embeddings = embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
