@@ -1,0 +1,45 @@
+"""What words alone find in MiniCLIP's test split, and the ceiling of its repeated captions: the table of docs/photo-evaluation.md.
+
+    python -m benchmarks.caption_baselines miniclip/data/captions.json --out benchmarks/results/caption_baselines.json
+
+Takes MiniCLIP's captions.json (github.com/SoroushRaeisian/miniclip); the photographs are not needed. Split by its rule and seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.miniclip import miniclip_bag_of_words
+from formats.atomic import write_json
+from formats.samples import open_samples
+from formats.splits import PARTS, image_numbers, part_of_images
+from tools.evaluating.baselines import baselines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("captions", help="MiniCLIP's captions.json")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    samples = open_samples(args.captions)
+    numbers, first = image_numbers(samples)
+    rows = np.flatnonzero(part_of_images(len(first))[numbers] == PARTS.index("test"))
+    found = baselines(samples, rows)
+    results = {
+        "captions": len(rows),
+        "images": len(np.unique(numbers[rows])),
+        "ceiling": found["ceiling"],
+        **found["baselines"],
+        "bag of words, caption to caption": miniclip_bag_of_words([samples.caption(row) for row in rows], samples.images[rows]),
+    }
+    for name, values in results.items():
+        print(name, values)
+    write_json(args.out, {"command": " ".join(["python -m benchmarks.caption_baselines captions.json", *sys.argv[2:]]), "results": results})
+
+
+if __name__ == "__main__":
+    main()
