@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -110,32 +110,37 @@ def _answer(shelf: Shelf, library: Library, question: Question, count: int, cut:
 
 
 def _search_part(page: gr.Blocks, shelf: Shelf) -> None:
+    asking = _asking()
+    _search_events(page, shelf, asking, _answers(shelf))
+
+
+class _Asking(NamedTuple):
+    """What a visitor can set."""
+
+    text: gr.Textbox
+    go: gr.Button
+    minus: gr.Textbox
+    picture: gr.HTML
+    shown: gr.Radio
+    cut: gr.Checkbox
+
+
+def _asking() -> _Asking:
+    box = {"show_label": False, "container": False, "max_lines": 1, "max_length": MAX_QUERY}
     with gr.Row(elem_id="ask"):
-        text = gr.Textbox(
-            placeholder="What does the photograph show?",
-            label="what the photograph shows",
-            show_label=False,
-            container=False,
-            autofocus=True,
-            lines=1,
-            max_lines=1,
-            max_length=MAX_QUERY,
-            elem_id="text",
-        )
+        placeholder = "What does the photograph show?"
+        text = gr.Textbox(placeholder=placeholder, label="what the photograph shows", autofocus=True, lines=1, elem_id="text", **box)
         go = gr.Button("Search", variant="primary", elem_id="go", scale=0)
     with gr.Row(elem_id="more"):
-        minus = gr.Textbox(
-            placeholder="but without…",
-            label="but without",
-            show_label=False,
-            container=False,
-            max_lines=1,
-            max_length=MAX_QUERY,
-            elem_id="minus",
-        )
+        minus = gr.Textbox(placeholder="but without…", label="but without", elem_id="minus", **box)
         picture = _html("", html_template=_DROP, js_on_load=_script("drop.js"), elem_id="picture")
         shown = gr.Radio(SHOWN, value=SHOWN[1], label="photographs shown", show_label=False, container=False, elem_id="shown")
         cut = gr.Checkbox(label="only what stands out", container=False, elem_id="cut")
+    return _Asking(text, go, minus, picture, shown, cut)
+
+
+def _answers(shelf: Shelf) -> list[gr.HTML]:
+    """A column for each index."""
     answers = []
     with gr.Row(elem_classes="two" if len(shelf.libraries) > 1 else None):
         for number, library in enumerate(shelf.libraries):
@@ -143,18 +148,19 @@ def _search_part(page: gr.Blocks, shelf: Shelf) -> None:
                 if len(shelf.libraries) > 1:
                     _html(f'<p class="model">{cards._text(library.name)} <small>{cards._text(library.folder.name)}</small></p>')
                 answers.append(_html(js_on_load=_script("cards.js"), elem_id=f"answer{number}"))
-    like = gr.State("")
+    return answers
+
+
+def _search_events(page: gr.Blocks, shelf: Shelf, asking: _Asking, answers: list[gr.HTML]) -> None:
+    text, go, minus, picture, shown, cut = asking
+    like = gr.State("")  # the photograph whose neighbours are shown
 
     def ask(text: str, minus: str, picture: str, shown: Any, cut: bool, like: str = "") -> list:
         question = Question(like=like) if like else Question(clean(text or ""), clean(minus or ""), picture or "")
         return [like, *answer(shelf, question, shown, cut)]
 
-    def refine(text: str, minus: str, picture: str, shown: Any, cut: bool, like: str) -> list:
-        return ask(text, minus, picture, shown, cut, like)
-
     def neighbours(shown: Any, cut: bool, event: gr.EventData) -> list:
-        photo = str(getattr(event, "id", ""))[:16]
-        return [photo, *answer(shelf, Question(like=photo), shown, cut)]
+        return ask("", "", "", shown, cut, like=str(getattr(event, "id", ""))[:16])
 
     def example(minus: str, picture: str, shown: Any, cut: bool, event: gr.EventData) -> list:
         text = clean(str(getattr(event, "text", "")))
@@ -164,11 +170,10 @@ def _search_part(page: gr.Blocks, shelf: Shelf) -> None:
         text = clean(str(request.query_params.get("q", "")))  # /?q=a dog: a question to bookmark
         return [text or gr.skip(), *ask(text, "", "", shown, cut)]  # who types at once keeps what was typed
 
-    asks, refines = [text, minus, picture, shown, cut], [text, minus, picture, shown, cut, like]
-    outputs = [like, *answers]
+    asks, outputs = [text, minus, picture, shown, cut], [like, *answers]
     options = {"api_visibility": "private", "show_progress": "minimal"}
     gr.on([text.submit, minus.submit, go.click, picture.change], ask, asks, outputs, **options)
-    gr.on([shown.change, cut.change], refine, refines, outputs, **options)
+    gr.on([shown.change, cut.change], ask, [*asks, like], outputs, **options)
     for shown_answer in answers:
         shown_answer.like(neighbours, [shown, cut], outputs, **options)
         shown_answer.back(ask, asks, outputs, **options)
