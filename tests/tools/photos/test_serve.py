@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import socket
 import time
@@ -11,19 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from formats.errors import UserError
+from formats.images import decode
 from tests.helpers import picture, run, write_tar
 from tests.tools.photos.conftest import MODEL
 from tests.tools.photos.web import Served, Site
 from tools.photos.commands import main, parse_args
 from tools.photos.guard import MAX_UPLOAD
 from tools.photos.index import Index
-from tools.photos.library import THUMBNAIL, Asked, Library
+from tools.photos.library import THUMBNAIL, Asked, Library, Question
 from tools.photos.model import open_model
-from tools.photos.page import Shelf
+from tools.photos.page import Shelf, answer
+from tools.photos.search import picture_vector, text_vectors
 from tools.photos.serve import bind, check_address, make_app
 
 SECRET = b"the secret of the house"
@@ -228,11 +232,50 @@ def test_questions_of_all_kinds(site, text):
 
 
 @pytest.mark.parametrize("shown", [-1, 0, 1e9, "many", None, [1]])
-def test_numbers_out_of_range(site, shown):
-    message = site.ask(["picture", "", "", shown, False])
-    if message.get("success"):
-        assert message["output"]["data"][1].count('class="hit') <= 96
+def test_numbers_that_the_page_does_not_offer(site, shown):
+    assert not site.ask(["picture", "", "", shown, False]).get("success")
     assert "picture" in site.answer("picture")  # the server goes on
+
+
+def test_no_more_than_the_page_offers(site, library, photos, make_index):
+    for i in range(120):
+        (photos / f"more{i:03d}.jpg").write_bytes(picture(1000 + i))
+    make_index()
+    assert len(listed(site.answer("picture", shown=96))) == len(listed(site.answer("picture", shown=24))) + 72 == 96
+    shelf = Shelf([library], Asked([library]))
+    for shown, count in ((10**9, 96), (-5, 1)):
+        assert len(listed(answer(shelf, Question("picture"), shown, False)[0])) == count
+
+
+def listed(found: str) -> list[tuple[str, float]]:
+    """(id, similarity) of the photographs in an answer, in order."""
+    return [(name, float(score)) for name, score in re.findall(r'data-like="(\w+)".*?class="score"[^>]*>(-?[\d.]+)<', found)]
+
+
+def test_what_is_found_against_the_definition(site, library):
+    """Words, words left out, a picture, all of them at once, and neighbours: which photographs, in which order, how similar."""
+    index = library.index()
+    ours = np.asarray(index.embeddings)
+    given = httpx.post(f"{site.url}/asked", content=picture(500)).json()["id"]
+    text, minus = text_vectors(library.encoders, ["picture number 7", "number 3"])
+    seen = picture_vector(library.encoders, decode(picture(500)))
+    words = {"text": "picture number 7", "minus": "number 3", "given": given}
+    signed = {"text": text, "minus": -minus, "given": seen}
+    orders = set()
+    for parts in (("text",), ("text", "minus"), ("text", "given"), ("given",), ("minus",), ("given", "minus"), ("text", "minus", "given")):
+        query = sum(signed[part] for part in parts)
+        scores = ours @ (query / np.linalg.norm(query))
+        found = listed(site.answer(**{part: words[part] for part in parts}))
+        assert [name for name, _ in found] == [index.ids[row] for row in np.argsort(-scores, kind="stable")]
+        assert [score for _, score in found] == pytest.approx(np.sort(scores)[::-1], abs=0.0051)
+        orders.add(tuple(score for _, score in found))
+    assert len(orders) == 7  # each part has an effect
+    for row in (0, 7):
+        scores = ours @ ours[row]
+        expected = [other for other in np.argsort(-scores, kind="stable") if other != row]
+        (found,) = map(listed, answer(Shelf([library], Asked([library])), Question(like=index.ids[row]), 24, False))
+        assert [name for name, _ in found] == [index.ids[other] for other in expected]
+        assert [score for _, score in found] == pytest.approx(scores[expected], abs=0.0051)
 
 
 def test_strange_bodies_do_no_harm(site):
@@ -244,21 +287,27 @@ def test_strange_bodies_do_no_harm(site):
 
 
 def test_fifty_users_at_once_while_the_index_changes(site, library, photos, make_index):
-    """Each answer is whole, of one index or of the next."""
+    """Each answer is whole, of one index or of the next, and of the user's own question."""
+    before = set(library.index().ids)
 
-    def user(number: int) -> int:
-        found = site.answer(f"picture number {number % 40}", session=f"user{number}", shown=96)
-        names = [part.split('"')[0] for part in found.split('src="/photo/')[1:]]
+    def user(number: int) -> list[tuple[str, float]]:
+        found = listed(site.answer(f"picture number {number % 40}", session=f"user{number}", shown=96))
         with httpx.Client(base_url=site.url, timeout=60) as client:
-            assert all(client.get(f"/photo/{name}").status_code == 200 for name in names)
-        return len(names)
+            assert all(client.get(f"/photo/{name}").status_code == 200 for name, _ in found)
+        return found
 
     with ThreadPoolExecutor(50) as pool:
         waiting = [pool.submit(user, number) for number in range(50)]
         (photos / "new.jpg").write_bytes(picture(500))
         make_index()
-        counts = [one.result(120) for one in waiting]
-    assert set(counts) <= {12, 13} and site.answer("picture", shown=96).count('class="hit') == 13
+        answers = [one.result(120) for one in waiting]
+    index = library.index()
+    for number, found in enumerate(answers):
+        assert {name for name, _ in found} in (before, set(index.ids)) and len(found) in (12, 13)
+        scores = np.asarray(index.embeddings) @ text_vectors(library.encoders, [f"picture number {number % 40}"])[0]
+        expected = [scores[index.row_of[name]] for name, _ in found]
+        assert expected == sorted(expected, reverse=True) and [score for _, score in found] == pytest.approx(expected, abs=0.0051)
+    assert len(listed(site.answer("picture", shown=96))) == 13
 
 
 def test_a_photograph_that_is_gone_has_a_placeholder(site, library, photos):
