@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 from formats.errors import Exit, UserError, usage
@@ -83,7 +83,7 @@ def _scan_folder(folder: str, root: str, found: Found) -> None:
         elif entry.is_dir():
             _scan_folder(entry.path, root, found)
         elif entry.is_file() and _extension(entry.name) in IMAGE_EXTENSIONS:
-            _add_file(entry.path, found, captioned=PurePath(entry.name).with_suffix(".txt").name in texts)
+            _add_file(entry.path, found, captioned=f"{entry.name.rpartition('.')[0]}.txt" in texts)
         elif entry.is_file() and _extension(entry.name) == "tar":
             _add_tar(entry.path, found)
 
