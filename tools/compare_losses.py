@@ -109,8 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.groupname and parts.query is None:
         raise usage("--groupname asks for submissions, and there is no test/query to make them of", where=args.data, fix="leave it out")
-    if args.groupname:
-        _ = names_of(parts.open("query")), names_of(parts.open("test"))  # pictures of one name are refused before anything is trained
+    for part in ("query", "test") if args.groupname else ():
+        names_of(parts.open(part))  # pictures of one name are refused before anything is trained
     if not parts.has_answers:
         print("no test query has a known answer: the table will be of the validation data", file=sys.stderr)
     budget = Budget(

@@ -130,7 +130,12 @@ def train(plan: Plan, parts: Parts, budget: Budget) -> None:
         UserError: with the trainer's exit code and its last words, when it fails.
     """
     if (plan.run / DIVERGED).is_file():
-        raise UserError(Exit.NON_FINITE, (plan.run / DIVERGED).read_text(encoding="utf-8"), where=str(plan.run))
+        raise UserError(
+            Exit.NON_FINITE,
+            (plan.run / DIVERGED).read_text(encoding="utf-8"),
+            where=str(plan.run),
+            fix="without this folder it is made again",
+        )
     start = ["bash", "scripts/train_node.sh"] if budget.processes > 1 else [sys.executable, "-m", "training.main"]
     log = plan.folder / f"logs/{plan.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
