@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from functools import cache
@@ -78,10 +79,9 @@ def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing about the pixels
-        return image
+    with contextlib.suppress(Exception):  # a broken EXIF block says nothing about the pixels
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies pictures that stand upright, too
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -93,6 +93,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, image).convert("RGB")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.getchannel("A"))
+        return white
     return image.convert("RGB")

@@ -69,10 +69,10 @@ def test_the_suspicious_come_first(table):
     found = suspicions(in_memory(indices, scores), samples)
     assert [(s.row, s.place) for s in found] == [(3, 1), (20, 0), (11, 0), (30, 0)]
     assert [s.likeness for s in found] == pytest.approx([1, 0.95, 2 / 3, 0.4])
-    assert found[0].reason == "the captions say the same" and found[1].reason == "the score is high"
+    assert found[0].reason == "the captions have the same words" and found[1].reason == "the score is high"
     page = make_page({"HPM": in_memory(indices, scores)}, samples, command="x")
     assert [anchor.picture.row for anchor in page.suspicious] == [3, 20, 11]  # the last is not like its partners
-    assert [pair.suspicious for pair in page.suspicious[0].partners] == ["", "the captions say the same"]
+    assert [pair.suspicious for pair in page.suspicious[0].partners] == ["", "the captions have the same words"]
 
 
 @pytest.fixture

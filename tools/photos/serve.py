@@ -46,7 +46,7 @@ def make_app(shelf: Shelf, batches: str = "", *, hosts: tuple[str, ...] | None =
     """The whole application, guarded."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     thumbnails, pairs = Thumbnails(shelf.libraries), Recent[bytes](500)
-    decoding = asyncio.Semaphore(1)  # 64 megapixels are up to 1.3 GB while they are decoded
+    decoding = asyncio.Semaphore(1)  # 64 megapixels are up to .8 GB while they are decoded
 
     @app.get("/photo/{name}")
     def photo(name: str) -> Response:

@@ -146,7 +146,7 @@ def _checked(table: HardPairTable, seed: int) -> np.ndarray:
 
 def _reason(caption: float, score: float) -> str:
     if caption == 1:
-        return "the captions say the same"
+        return "the captions have the same words"
     if caption >= 0.7:
         return "the captions say almost the same"
     return "the score is high" if score >= caption else "the captions share words"
