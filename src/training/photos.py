@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from formats.splits import COSINE, LOOK, SEED, Split, image_numbers, open_split,
 from towers.load import checkpoint_vocabulary, find_image_weights, is_weights, uses_words, vocabulary_of
 from training.data import open_table_or_folder, open_training_samples
 from training.miniclip_names import RESULTS_DIR
+from training.upstream import world_info
 
 CAPTIONS_JSON = "captions-json"
 SEED_CAPTIONS = "data/captions.json"
@@ -60,7 +62,7 @@ def fill_in_split(args: argparse.Namespace) -> None:
     """
     if args.captions_json is None and args.preset in MINICLIP_PRESETS and not args.train_data and Path(SEED_CAPTIONS).is_file():
         args.captions_json = SEED_CAPTIONS
-        logging.info(f"Pictures and captions: {SEED_CAPTIONS}.")
+        _tell(f"pictures and captions: {SEED_CAPTIONS}")
     if args.captions_json is None:
         return
     if args.train_data or args.val_data:
@@ -91,10 +93,14 @@ def _split(folder: Path, samples: Samples, image_root: str | None) -> Split:
     options = {"image_root": image_root, "seed": stored["seed"], "duplicates": how}
     split = split_into(folder, samples, **options, find_groups=find_groups if how else None)
     if split.is_new and (together := split.manifest["kept_together"])["images"]:
-        logging.info(
-            f"{together['images']} pictures that look like another one stay in its part of the split ({together['groups']} groups)."
-        )
+        _tell(f"{folder}: {together['images']} pictures that look alike stay in one part, in {together['groups']} groups")
     return split
+
+
+def _tell(text: str) -> None:
+    """Before there is a log: once, however many processes there are."""
+    if world_info()[0] == 0:
+        print(text, file=sys.stderr)
 
 
 def is_for_our_reader(args: argparse.Namespace) -> bool:

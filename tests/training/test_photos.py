@@ -151,7 +151,7 @@ def test_where_miniclip_looks_and_when_it_ends(photos, tmp_path, monkeypatch):
     assert (args.lr, args.epochs, args.augment, args.save_best) == (1e-5, 10, "miniclip", None) and args.warmup == 4
 
 
-def test_pictures_that_look_the_same_stay_in_one_part(photos, tmp_path):
+def test_pictures_that_look_the_same_stay_in_one_part(photos, tmp_path, capsys):
     """Unless the split was made before, by other rules: then it is taken as it is."""
     images = photos.parent / "images"
     copies = {f"{i}.jpg" for i in range(8)}
@@ -160,7 +160,7 @@ def test_pictures_that_look_the_same_stay_in_one_part(photos, tmp_path):
     flags = ("--captions-json", photos, *QUICK)
     parsed(*flags, "--logs", tmp_path / "logs")
     parts = json.loads((tmp_path / "logs/split/split.json").read_text())
-    assert sum(bool(copies & set(names)) for names in parts.values()) == 1
+    assert sum(bool(copies & set(names)) for names in parts.values()) == 1 and "8 pictures that look alike stay" in capsys.readouterr().err
     made_before = split_into(tmp_path / "other/split", open_samples(photos))
     assert sum(bool(copies & set(names)) for names in json.loads((made_before.folder / "split.json").read_text()).values()) > 1
     before = (made_before.folder / "split.json").read_text()
