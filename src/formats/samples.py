@@ -22,6 +22,7 @@ from formats.strings import PackedStrings
 
 SEPARATORS = {"\t": "tab", ",": ",", ";": ";", "|": "|"}
 MAX_OPEN_TARS = 256
+FOLDER = "folder"
 
 
 class Samples:
@@ -155,7 +156,8 @@ def open_samples(
         source: table, captions.json, or shards as in ``expand_shards``; local, or behind a URL that fsspec knows.
         separator: of a table; ``None`` finds it from the header line.
         image_key, caption_key: column names of a table.
-        group_key: column of a table, or key of the samples' json in shards; the default one may be absent.
+        group_key: column of a table, or key of the samples' json in shards; the default one may be absent. Of a folder of pictures ``folder``
+            says that its folders are classes, even of pictures with captions.
         unlabelled: values of the group that say there is none (CLIPPINGS has 999; 999.0, as pandas may write it, is the same), as a blank one does.
         image_root: folder of a captions.json's images (default: ``images`` beside it, or its own folder).
 
@@ -164,7 +166,7 @@ def open_samples(
     """
     name, unlabelled = str(source), frozenset(unlabelled)
     if not isinstance(source, list) and is_image_folder(name):
-        return _from_image_folder(Path(name), unlabelled)
+        return _from_image_folder(Path(name), unlabelled, classed=group_key == FOLDER)
     if isinstance(source, list) or not name.lower().endswith((".csv", ".tsv", ".txt", ".json")):
         if not isinstance(source, list) and not name.lower().endswith(".tar") and not is_url(name) and Path(name).is_file():
             raise usage(
@@ -341,13 +343,13 @@ def _pictures(folder: Path) -> Iterator[Path]:
                 yield Path(parent) / name
 
 
-def _from_image_folder(folder: Path, unlabelled: frozenset[str]) -> Samples:
+def _from_image_folder(folder: Path, unlabelled: frozenset[str], *, classed: bool) -> Samples:
     """A row for each line of the text file beside a picture (``a.jpg``, ``a.txt``). A picture without one is in a class: one row, whose group is the
-    name of its class folder, and whose caption is that name, else its own, with spaces for underscores."""
+    name of its class folder, and whose caption is that name, else its own, with spaces for underscores. ``classed``: all pictures are."""
     rows: list[tuple[Path, str, str, str]] = []  # picture, key, group, caption
     for path in _pictures(folder):
         inside, lines = path.relative_to(folder), _captions_beside(path)
-        group = inside.parts[0] if len(inside.parts) > 1 and not lines else ""
+        group = inside.parts[0] if len(inside.parts) > 1 and (classed or not lines) else ""
         captions = lines or [(group or path.stem).replace("_", " ")]
         keys = [str(inside)] if len(captions) == 1 else [f"{inside}#{i}" for i in range(len(captions))]
         rows += [(path, key, _label(group, unlabelled), caption) for key, caption in zip(keys, captions, strict=True)]

@@ -184,6 +184,9 @@ def test_folders_of_captioned_pictures_are_no_classes(tmp_path):
     assert list(samples.captions)[1:3] == ["picture 2019/b.jpg", "again 1"]
     assert not samples.labelled.any() and len(set(samples.groups.tolist())) == 3 and samples.group(1) == samples.group(2)
     assert samples.image_bytes(2) == picture(1)
+    classed = open_samples(tmp_path, group_key="folder")
+    assert classed.labelled.all() and classed.group(0) == classed.group(2) != classed.group(3)
+    assert list(classed.captions) == list(samples.captions)
 
 
 def test_values_that_mean_no_label(tmp_path):

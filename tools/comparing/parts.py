@@ -13,7 +13,7 @@ import numpy as np
 
 from formats.atomic import write_json, write_text
 from formats.errors import bad_input, mismatch, usage
-from formats.samples import Samples, open_samples
+from formats.samples import FOLDER, Samples, open_samples
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 COLUMNS = ("filepath", "title", "label")
@@ -29,8 +29,12 @@ class Parts:
     query: Path | None = None
 
     def open(self, name: str) -> Samples:
-        path = getattr(self, name)
-        return open_samples(path, group_key="label") if path.suffix == ".csv" else open_samples(path)
+        return open_samples(getattr(self, name), group_key=self.label_key)
+
+    @property
+    def label_key(self) -> str:
+        """What ``--csv-label-key`` is for these parts."""
+        return "label" if self.train.suffix == ".csv" else FOLDER
 
     def fingerprints(self) -> tuple[str, ...]:
         """Of every part that there is: what the runs are made from, and what they are measured on."""

@@ -86,7 +86,16 @@ def command(plan: Plan, parts: Parts, budget: Budget) -> list[str]:
     """The trainer's arguments: the same batches for every loss of a seed, m pictures of each class, and the same number of steps."""
     metric = () if plan.loss in ("clip_ce", "siglip", "sanw_debias", "sanw_bandpass") else ("--embed", "image")
     flags = [
-        *("--train-data", str(parts.train), "--val-data", str(parts.validation), "--csv-separator", ",", "--csv-label-key", "label"),
+        *(
+            "--train-data",
+            str(parts.train),
+            "--val-data",
+            str(parts.validation),
+            "--csv-separator",
+            ",",
+            "--csv-label-key",
+            parts.label_key,
+        ),
         *("--model", budget.model, "--pretrained", budget.pretrained, "--loss-fn", plan.loss, *metric),
         *(
             "--batching",

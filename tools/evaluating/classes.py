@@ -10,7 +10,7 @@ import torch
 
 from evaluation.classify import accuracy, hold_out, linear_probe
 from formats.errors import bad_input, usage
-from formats.samples import Samples, open_samples
+from formats.samples import FOLDER, Samples, open_samples
 from mining.embed import embed
 from mining.encoders import from_encoder
 from towers.load import Encoder
@@ -79,7 +79,7 @@ def _class_of(samples: Samples, row: int) -> str:
 def _classes(folder: str) -> Samples:
     if not Path(folder).is_dir():
         raise usage("no such folder", where=folder, fix="a folder with a folder of pictures for each class")
-    samples = open_samples(folder)
+    samples = open_samples(folder, group_key=FOLDER)
     if not samples.labelled.all() or len(class_names(samples)) < 2:
         raise bad_input("pictures are not in folders of two classes or more", where=folder)
     return samples

@@ -99,7 +99,11 @@ def class_groups(samples: Samples) -> torch.Tensor:
     usable[list(samples.rejected)] = False
     groups = np.unique(samples.groups[usable])
     if len(groups) < 2:
-        raise bad_input(f"the data has {len(groups)} classes", where=samples.source, fix="--csv-label-key names the column of labels")
+        raise bad_input(
+            f"the data has {len(groups)} classes",
+            where=samples.source,
+            fix="--csv-label-key names the column of labels; of a folder of pictures with captions: folder",
+        )
     return torch.from_numpy(groups)
 
 
