@@ -37,15 +37,14 @@ class NeighbourhoodBatchSampler(OrderedBatchSampler):
                 f"--neighbourhood-size {size} does not divide the global batch of {self.global_batch_size}",
                 fix="one of " + ", ".join(str(n) for n in range(2, self.global_batch_size + 1) if self.global_batch_size % n == 0),
             )
-        self.line = line()
-        if len(self.line) != num_samples:
-            raise ValueError(f"an order of {len(self.line)} rows for {num_samples}")
+        whole = np.asarray(line(), np.int64)
+        if len(whole) != num_samples:
+            raise ValueError(f"an order of {len(whole)} rows for {num_samples}")
+        usable = self.rows.has(whole)
+        self.line = whole[usable] if shift else refilled(whole, usable, size)
 
     def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
-        line = np.asarray(self.line, np.int64)
-        line = line[self.rows.has(line)]
-        if self.shift:
-            line = np.roll(line, -int(rng.integers(len(line))))
+        line = np.roll(self.line, -int(rng.integers(len(self.line)))) if self.shift else self.line
         whole = len(line) // self.size * self.size
         pieces = rng.permutation(line[:whole].reshape(-1, self.size))
         return padded(np.concatenate([pieces.ravel(), line[whole:]]), self.global_batch_size)
@@ -92,6 +91,31 @@ def community_order(graph: csr_array, size: int, seed: int = 0) -> np.ndarray:
     adjacency = pymetis.CSRAdjacency(graph.indptr, graph.indices)
     _, part = pymetis.part_graph(parts, adjacency=adjacency, options=pymetis.Options(seed=seed))
     return levelled(np.asarray(part), size)
+
+
+def refilled(line: np.ndarray, usable: np.ndarray, size: int) -> np.ndarray:
+    """The usable rows of a line of communities of ``size``, cut so that communities stay together: places of rows that cannot be used are taken by
+    the rows of the communities that lost most.
+
+    Args:
+        line: (N,) rows, one community after the other. usable: (N,) bool, by place in the line.
+
+    Example:
+        >>> refilled(np.array([0, 1, 2, 3, 4, 5]), np.array([True, True, False, True, True, False]), 2)
+        array([0, 1, 3, 4])
+    """
+    rows, part = line[usable], np.arange(len(line))[usable] // size
+    counts = np.bincount(part, minlength=-(-len(line) // size))
+    fullest = np.argsort(-counts, kind="stable")
+    place_of = np.empty_like(fullest)
+    place_of[fullest] = np.arange(len(fullest))
+    inside = np.arange(len(rows)) - (counts.cumsum() - counts)[part]
+    table = np.full((-(-len(rows) // size), size), -1, np.int64)
+    stays = place_of[part] < len(table)
+    table[place_of[part[stays]], inside[stays]] = rows[stays]
+    free = np.flatnonzero(table.ravel() < 0)[: int((~stays).sum())]
+    table.ravel()[free] = rows[~stays]
+    return table[table >= 0]
 
 
 def levelled(part: np.ndarray, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from formats.errors import UserError
 from tests.training.batching.helpers import all_ranks, check_batches, epoch, random_table, table_of
-from training.batching.neighbourhood import bandwidth_order, community_order, hard_pair_graph, levelled
+from training.batching.neighbourhood import bandwidth_order, community_order, hard_pair_graph, levelled, refilled
 from training.samplers import ANCHOR, NeighbourhoodBatchSampler, RandomBatchSampler
 
 
@@ -32,6 +32,8 @@ def test_laws(world_size, pieces, size, count, seed, number, shift):
     assert np.sort(targets).tolist() == np.setdiff1d(np.arange(count), exclude).tolist()
     one = epoch([NeighbourhoodBatchSampler(count, lambda: line, batch_size=pieces * size * world_size, **options)], number)
     assert all((a[0] == b[0]).all() for a, b in zip(batches, one, strict=True))
+    if not shift:
+        line = refilled(line, ~np.isin(line, exclude), size)
     places = np.argsort(np.setdiff1d(line, exclude, assume_unique=True))  # of kept rows, by row
     place = dict(zip(np.setdiff1d(np.arange(count), exclude).tolist(), places.tolist(), strict=True))
     for group in np.concatenate([rows for rows, _, _ in batches[:-1]]).reshape(-1, size):
@@ -79,6 +81,21 @@ def test_hidden_cliques_come_into_one_batch():
     sampler = NeighbourhoodBatchSampler(480, lambda: line, size=8, shift=False, batch_size=24)
     assert all(len(set(of_row[rows])) == 3 for rows, _, _ in epoch([sampler]))
     assert together(sampler, table) == 7 and together(RandomBatchSampler(480, batch_size=24), table) < 1
+
+
+@given(gone=st.lists(st.integers(0, 479), max_size=120, unique=True))
+@settings(deadline=None, max_examples=30)
+def test_communities_stay_together_where_rows_are_missing(gone):
+    """One row that could not be downloaded does not cut all communities after it in two."""
+    _, of_row = cliques(480, 8)
+    line = np.argsort(of_row, kind="stable")
+    exclude = np.sort(np.array(gone, np.int64))
+    sampler = NeighbourhoodBatchSampler(480, lambda: line, size=8, shift=False, batch_size=8, exclude=exclude)
+    kept = np.setdiff1d(np.arange(480), exclude)
+    assert sorted(sampler.line.tolist()) == kept.tolist()
+    untouched = sorted(set(of_row.tolist()) - set(of_row[exclude].tolist()))
+    pieces = [of_row[rows].tolist() for rows, roles, _ in epoch([sampler]) if (roles == ANCHOR).all()]
+    assert all([number] * 8 in pieces for number in untouched)
 
 
 def test_communities():
