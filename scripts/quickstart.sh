@@ -7,7 +7,8 @@
 #   bash scripts/quickstart.sh --force      does finished steps again
 #
 # Each step is a command that one would run on real data; it is printed before it runs. Finished steps are not repeated: after Ctrl-C
-# the same line goes on. Data goes to data/quickstart, everything else to runs/quickstart (--out DIR, --data DIR choose others).
+# the same line goes on. Where a step is done again, all steps after it are, too. Data goes to data/quickstart, everything else to
+# runs/quickstart (--out DIR, --data DIR choose others).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,8 +20,8 @@ while [ $# -gt 0 ]; do
         --data) data=${2:?--data needs a folder}; shift ;;
         --small) small=1 ;;
         --force) force=1 ;;
-        -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift
 done
@@ -71,15 +72,27 @@ progress() {
         | sed -u -E 's/^.*Train Epoch.*\(([0-9]+%)\).*, ([0-9]+)[0-9.]*\/s,.* Loss: ([0-9.]+) .*/    \1 of the steps, \2 pairs per second, loss \3/; s/^/  /' || true
 }
 
-# step NAME RESULT COMMAND...: prints a command and runs it, unless the same command has made RESULT before.
+printed() { printf '%q ' "$@" | sed 's,\.venv/bin/,,; s/ $//'; }
+
+# finished NAME RESULT COMMAND...: whether the same command has made RESULT, after the step before it was done for the last time. Marks
+# are compared by age, so that this holds over interruptions, too.
+before=
+finished() {
+    local mark=$out/.done/$1 result=$2
+    shift 2
+    [ -e "$result" ] && [ "$(cat "$mark" 2> /dev/null)" = "$(printed "$@")" ] && [ ! "$mark" -ot "${before:-$mark}" ]
+}
+
+# step NAME RESULT COMMAND...: prints a command and runs it, unless it is finished.
 step() {
     local step=$1 result=$2 started=$SECONDS code=0 line
-    shift 2
-    line=$(printf '%q ' "$@" | sed 's,\.venv/bin/,,; s/ $//')
-    if [ -z "$force" ] && [ "$(cat "$out/.done/$step" 2> /dev/null)" = "$line" ] && [ -e "$result" ]; then
+    if finished "$@"; then
         say "[$step] done before"
+        before=$out/.done/$step
         return
     fi
+    shift 2
+    line=$(printed "$@")
     say "" "[$step] $line"
     rm -rf "$out/.done/$step"
     "$@" > "$out/logs/$step.out" 2> >(tee "$out/logs/$step.log" | progress >&2) || code=$?
@@ -91,20 +104,29 @@ step() {
     sed -i "/^$step\t/d" "$out/steps.tsv"
     printf '%s\t%s\t%s\n' "$step" "$((SECONDS - started))" "$line" >> "$out/steps.tsv"
     echo "$line" > "$out/.done/$step"
+    before=$out/.done/$step
+}
+
+# anew FOLDER NAME RESULT COMMAND...: a step that goes on with nothing that lies in FOLDER.
+anew() {
+    local folder=$1
+    shift
+    finished "$@" || rm -rf "${folder:?}"
+    step "$@"
 }
 
 download() {  # SPLIT PROCESSES
-    if [ -n "$force" ] || [ ! -e "$out/.done/download_$1" ]; then start_server; rm -rf "$data/shards/$1"; fi
-    step "download_$1" "$data/shards/$1" env PROCESSES="$2" THREADS=32 bash scripts/download_table.sh "$data/$1.tsv" "$data/shards/$1" \
-        --number_sample_per_shard 4000
+    local parts=("download_$1" "$data/shards/$1" env PROCESSES="$2" THREADS=32 bash scripts/download_table.sh "$data/$1.tsv" "$data/shards/$1"
+        --number_sample_per_shard 4000)
+    finished "${parts[@]}" || start_server
+    anew "$data/shards/$1" "${parts[@]}"
 }
 
-# train RUN FLAGS...: a run in two processes; an unfinished one is started anew.
+# train RUN FLAGS...: a run in two processes.
 train() {
     local run=$1
     shift
-    if [ ! -e "$out/.done/train_$run" ] || [ -n "$force" ]; then rm -rf "${out:?}/$run"; fi
-    step "train_$run" "$out/$run/checkpoints/epoch_1.pt" env PROCESSES=2 bash scripts/train_node.sh --train-data "$data/train.csv" \
+    anew "$out/$run" "train_$run" "$out/$run/checkpoints/epoch_1.pt" env PROCESSES=2 bash scripts/train_node.sh --train-data "$data/train.csv" \
         --csv-separator , --csv-img-key filepath --csv-caption-key title --model "$model" --precision fp32 --device cpu --workers 1 \
         --log-every-n-steps 25 --logs "$out" --name "$run" "$@"
 }
@@ -115,6 +137,7 @@ evaluate() {  # RUN METHOD SEED
 }
 
 say "openclip-hardpairs quickstart: data in $data, results in $out"
+if [ -n "$force" ]; then rm -rf "${out:?}/.done"; fi
 mkdir -p "$out/logs" "$out/.done" "$data"
 touch "$out/steps.tsv"
 if [ "$(df -Pk "$out" | awk 'NR == 2 { print int($4 / 1024) }')" -lt 2000 ]; then
@@ -138,8 +161,8 @@ base=$out/base/checkpoints/epoch_1.pt
 
 # 5: its hard pairs; on the test set for evaluation only
 for split in train test; do
-    step "embed_$split" "$out/embeddings/$split/manifest.json" $python -m mining.embed --csv "$data/$split.csv" --model "$model" \
-        --pretrained "$base" --out "$out/embeddings/$split"
+    anew "$out/embeddings/$split" "embed_$split" "$out/embeddings/$split/manifest.json" $python -m mining.embed \
+        --csv "$data/$split.csv" --model "$model" --pretrained "$base" --out "$out/embeddings/$split"
     step "mine_$split" "$out/mined/${split}_hard_sample.csv" $python -m mining.hard_pair_mining --dataset "$split" --save_path "$out/mined" \
         --topk 50 --embeddings "$out/embeddings/$split"
 done

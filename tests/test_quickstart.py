@@ -1,8 +1,11 @@
-"""The small quickstart from the first command to the page: real img2dataset, real torchrun, and started again."""
+"""The small quickstart from the first command to the page: real img2dataset, real torchrun, and started again; and the script alone,
+with commands that make empty files, for which steps it runs."""
 
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -80,3 +83,94 @@ def test_interrupted_it_stops_with_130_and_leaves_no_process(tmp_path):
 def test_wrong_flags(flags):
     done = subprocess.run(["bash", "scripts/quickstart.sh", *flags], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
+
+
+STAND_INS = {
+    "scripts/setup.sh": "",
+    "scripts/download_table.sh": """
+        table=$1 out=$2
+        kill -0 "$(cat "$(dirname "$table")/server.json")" || exit 9  # nobody serves the pictures
+        [ ! -e "$out" ] && mkdir -p "$out"
+    """,
+    "scripts/train_node.sh": """
+        while [ $# -gt 0 ]; do case $1 in --logs) logs=$2 ;; --name) name=$2 ;; esac; shift; done
+        mkdir "$logs/$name" "$logs/$name/checkpoints" && touch "$logs/$name/checkpoints/epoch_1.pt"
+    """,
+    ".venv/bin/python": """
+        module=$2 serve= dataset=
+        while [ $# -gt 0 ]; do case $1 in --out | --save_path) out=$2 ;; --dataset) dataset=$2 ;; --serve) serve=1 ;; esac; shift; done
+        if [ "$serve" ]; then echo $$ > "$out/pid"; mv "$out/pid" "$out/server.json"; exec sleep 60; fi
+        case $module in
+            tools.demo_data) made=$out/train.tsv ;;
+            tools.wds_to_csv | tools.report) made=$out ;;
+            mining.embed) made=$out/manifest.json; [ ! -e "$made" ] || exit 4 ;;  # as it does for another model
+            mining.hard_pair_mining) made=$out/${dataset}_hard_sample.csv ;;
+            tools.evaluate) made=$out/evaluation.json ;;
+        esac
+        if [ "$module" = "$(cat broken 2> /dev/null)" ]; then exit 9; fi
+        mkdir -p "$(dirname "$made")" && touch "$made"
+    """,
+}
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """Runs the script with stand-ins for all that it calls; gives the names of the steps that ran, and those that were done before."""
+    for name, text in STAND_INS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}")
+        (tmp_path / name).chmod(0o755)
+    shutil.copy(ROOT / "scripts/quickstart.sh", tmp_path / "scripts")
+
+    def run(*flags, code=0):
+        done = subprocess.run(
+            ["bash", "scripts/quickstart.sh", "--small", "--out", "r", *flags], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == code, done.stderr
+        run.stdout = done.stdout
+        names = re.findall(r"^\[(\w+(?:-seed\d)?)\] (done before)?", done.stderr, re.MULTILINE)
+        return [name for name, before in names if not before], [name for name, before in names if before]
+
+    return run
+
+
+def test_steps_depend_on_the_steps_before_them(steps, tmp_path):
+    order, before = steps()
+    assert len(order) == 20 and not before
+    assert steps() == ([], order)
+
+    def from_step(name):
+        place = order.index(name)
+        return order[place:], order[:place]
+
+    shutil.rmtree(tmp_path / "r/hard")
+    assert steps() == from_step("train_hard")
+    (tmp_path / "r/base/checkpoints/epoch_1.pt").unlink()
+    assert steps() == from_step("train_base")  # with embeddings of another base in the way
+    shutil.rmtree(tmp_path / "data/quickstart-small")
+    assert steps() == (order, [])  # the downloads have their server
+    shutil.rmtree(tmp_path / "data/quickstart-small/shards/val")
+    assert steps() == from_step("download_val")
+    assert steps("--data", "elsewhere") == (order, [])
+    assert steps("--data", "elsewhere", "--force") == (order, [])
+    assert steps("--data", "elsewhere") == ([], order)
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(steps, tmp_path):
+    """Neither the steps that --force had not come to, nor those after a repeated one, are taken for done."""
+    order, _ = steps()
+    place = order.index("mine_train")
+    for flags in ((), ("--force",)):
+        if not flags:
+            (tmp_path / "r/embeddings/train/manifest.json").unlink()
+        (tmp_path / "broken").write_text("mining.hard_pair_mining")
+        assert steps(*flags, code=9)[0][-1] == "mine_train"
+        (tmp_path / "broken").unlink()
+        assert steps() == (order[place:], order[:place])
+
+
+def test_more_seeds_keep_the_first(steps):
+    order, _ = steps()
+    more, before = steps("--seeds", "2")
+    assert before == order[:-1] and len(more) == 7 and more[-1] == "report"
+    assert steps("--seeds", "2")[0] == []
