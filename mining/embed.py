@@ -12,6 +12,7 @@ are in EMB/.unfinished. A finished folder made from the same data, model and wei
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import time
@@ -28,6 +29,7 @@ from formats.arguments import add_data_flags, open_named
 from formats.embeddings import EmbeddedRows, write_streamed
 from formats.errors import Exit, bad_input, mismatch, non_finite, run_command, usage, whole_number
 from formats.manifest import read_manifest
+from formats.remote import is_url
 from formats.samples import Samples
 from mining.datasets import shards_between
 from mining.encoders import Encoders, open_encoders
@@ -76,18 +78,21 @@ def embed_to_folder(
     every number of workers, and after any kill and restart.
 
     Raises:
-        UserError: exit 4 when the folder holds embeddings of other data or of another model; exit 6 for non-finite ones.
+        UserError: exit 4 when the folder holds embeddings of other data, of pictures elsewhere, with other groups or of another model; exit 6
+            for non-finite ones.
     """
     out, ranks = Path(out), ranks or Ranks()
     recipe = {
         "kind": "embeddings",
         "dataset_fingerprint": samples.fingerprint,
         "num_samples": len(samples),
+        **_first_image(samples),
         "normalised": True,
         "dtype": "float32",
         **encoders.description,
     }
-    if _is_done(out, recipe):
+    groups = {"groups": _groups_digest(samples)}  # of the metadata alone: parts hold none
+    if _is_done(out, {**recipe, **groups}):
         if ranks.rank == 0:
             Parts(out, recipe, len(samples), part_rows, batch_size).remove()  # killed just before
             print(f"already embedded: {out}", file=sys.stderr)
@@ -104,8 +109,25 @@ def embed_to_folder(
     _make_parts(samples, encoders, parts, todo[ranks.rank :: ranks.world_size], batch_size, workers, device, quiet=ranks.rank > 0)
     ranks.barrier()
     if ranks.rank == 0:
-        _join_parts(samples, parts, recipe)
+        _join_parts(samples, parts, {**recipe, **groups})
     ranks.barrier()
+
+
+def _first_image(samples: Samples) -> dict[str, str]:
+    """Where the first picture lies, for data whose fingerprint does not say it: a captions.json, or a folder of pictures."""
+    where = samples.image_place(0)
+    if samples.shards[0] or samples.keys[0] == where:
+        return {}
+    return {"first_image": where if is_url(where) else os.path.abspath(where)}
+
+
+def _groups_digest(samples: Samples) -> str:
+    """Hex sha256 of which rows share a group and which an image, whatever the ids are."""
+    digest = hashlib.sha256()
+    for ids in (samples.groups, samples.images):
+        _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+        digest.update(first[inverse].astype("<i8"))  # of each row: the first row of its group
+    return digest.hexdigest()
 
 
 def _make_parts(
@@ -203,7 +225,8 @@ def _nothing_embedded(samples: Samples, rejected: dict[int, str]) -> Exception:
 def _is_done(out: Path, recipe: dict) -> bool:
     if not (out / "manifest.json").is_file():
         return False
-    there = read_manifest(out)
+    older = {key: recipe.get(key) for key in ("first_image", "groups")}  # folders that do not say them
+    there = {**older, **read_manifest(out)}
     differing = [key for key, value in recipe.items() if there.get(key) != value]
     if differing:
         raise mismatch(

@@ -61,6 +61,7 @@ class Parts:
             there = json.loads((self.folder / "key.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             there = {}
+        there.setdefault("first_image", self.key.get("first_image"))  # older work does not say it
         differing = sorted(name for name in {*there, *self.key} if there.get(name) != self.key.get(name))
         if differing:
             raise mismatch(

@@ -18,6 +18,7 @@ from formats.embeddings import open_embeddings
 from formats.errors import UserError
 from formats.hard_pairs import HardPairTable
 from formats.images import decode
+from formats.manifest import read_manifest, write_manifest
 from formats.samples import open_samples
 from mining import embed as embed_module
 from mining import hard_pair_mining
@@ -192,7 +193,7 @@ def test_a_stale_or_foreign_folder_is_refused(table, shards, tmp_path):
     data, out = open_samples(table), tmp_path / "e"
     embed_to_folder(data, colours(), out, workers=0)
     whole = content(out)
-    for other, what in ((open_samples(shards), "dataset_fingerprint, num_samples"), (None, "weights")):
+    for other, what in ((open_samples(shards), "dataset_fingerprint, num_samples, groups"), (None, "weights")):
         with pytest.raises(UserError, match=f"other embeddings: {what} differ") as error:
             embed_to_folder(other or data, colours() if other else colours(2.0), out, workers=0)
         assert error.value.code == 4 and content(out) == whole
@@ -255,6 +256,57 @@ def test_captions_json_with_its_folder(tmp_path):
     command = ["--csv", str(tmp_path / "captions.json"), "--image-root", str(tmp_path / "photos"), *RANDOM, "--workers", "0"]
     embed_module.main([*command, "--out", str(tmp_path / "e")])
     assert open_embeddings(tmp_path / "e").rows.tolist() == [0, 1, 2]
+
+
+def test_pictures_elsewhere_are_other_data(tmp_path, monkeypatch):
+    entries = [{"file_name": f"{i}.jpg", "caption": f"picture {i}"} for i in range(3)]
+    (tmp_path / "captions.json").write_text(json.dumps(entries))
+    for root, first in (("a", 0), ("b", 10)):
+        (tmp_path / root).mkdir()
+        for i in range(3):
+            (tmp_path / root / f"{i}.jpg").write_bytes(picture(first + i))
+            (tmp_path / root / f"{i}.txt").write_text(f"picture {i}")
+    monkeypatch.chdir(tmp_path)
+    for named in ("captions", "folder"):
+        a, a_again, b = (
+            open_samples("captions.json", image_root=root) if named == "captions" else open_samples(root)
+            for root in ("a", tmp_path / "a", "b")
+        )
+        out = tmp_path / f"out_{named}"
+        embed_to_folder(a, colours(), out, workers=0)
+        embed_to_folder(a_again, colours(), out, workers=0)
+        with pytest.raises(UserError, match="other embeddings: first_image differs") as error:
+            embed_to_folder(b, colours(), out, workers=0)
+        assert error.value.code == 4
+        unfinished = Parts(tmp_path / f"half_{named}", {"first_image": str(tmp_path / "a/0.jpg")}, 3, 8192, 256)
+        unfinished.claim()
+        with pytest.raises(UserError, match="another kind: .*first_image") as error:
+            embed_to_folder(b, colours(), unfinished.out, workers=0)
+        assert error.value.code == 4
+
+
+def test_other_groups_are_other_data(table, tmp_path):
+    header, *rows = table.read_text().splitlines()
+    out = tmp_path / "e"
+
+    def write(name):
+        table.write_text("\n".join([f"{header},group", *(f"{row},{name(i)}" for i, row in enumerate(rows))]))
+
+    for name in (lambda i: f"x{i // 2}", lambda i: f"other {i // 2}"):  # the same rows belong together
+        write(name)
+        embed_to_folder(open_samples(table), colours(), out, workers=0)
+    write(lambda i: i // 3)
+    with pytest.raises(UserError, match="other embeddings: groups differs") as error:
+        embed_to_folder(open_samples(table), colours(), out, workers=0)
+    assert error.value.code == 4
+    _forget(out, "groups")
+    embed_to_folder(open_samples(table), colours(), out, workers=0)  # a folder that does not say them passes
+
+
+def _forget(folder, *names):
+    """Makes a manifest of those that were written before they said this."""
+    manifest = read_manifest(folder)
+    write_manifest(folder, {key: value for key, value in manifest.items() if key not in (*names, "files", "sha256")}, manifest["files"])
 
 
 def test_the_clock_tells_who_waits(table):
