@@ -83,7 +83,7 @@ def mined_run(methods: list[Method]) -> Run | None:
 def hard_pairs_part(run: Run, samples: Samples, table: HardPairTable) -> HardPairs:
     """Examples of the table and a batch drawn from it."""
     album = Album(samples)
-    top = np.asarray(table.scores[:, 0])[np.asarray(table.lengths) > 0] if table.fingerprint is not None else np.zeros(0)
+    top = np.asarray(table.scores[:, 0])[np.asarray(table.lengths) > 0] if table.has_scores else np.zeros(0)
     return HardPairs(
         statistics=mined.statistics(table),
         options=table.manifest.get("options") or {},

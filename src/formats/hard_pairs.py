@@ -62,8 +62,13 @@ class HardPairTable:
 
     @property
     def fingerprint(self) -> str | None:
-        """Fingerprint of the dataset it was mined from; ``None`` for a converted foreign file."""
+        """Fingerprint of the dataset it was mined from; ``None`` for a converted foreign file, or where embeddings made elsewhere were mined."""
         return self.manifest.get("dataset_fingerprint")
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether scores are known: a converted HELIP file has none."""
+        return self.manifest.get("kind") != "converted"
 
     @property
     def rejected(self) -> dict[int, str]:

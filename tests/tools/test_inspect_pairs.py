@@ -98,6 +98,22 @@ def test_the_command(mined, table, tmp_path, capsys):
     assert not re.search(r"(src|href)=\"(?!data:)", page) and len(re.findall("<script", page)) == 1
 
 
+def test_scores_are_known_of_embeddings_that_nothing_ties_to_the_data(embeddings, tmp_path, capsys):
+    """Mined from .npy files a table has scores and no fingerprint; converted from HELIP's it has neither."""
+    halves = ("--image-embeddings", f"{embeddings}/img_emb/img_emb_0.npy", "--text-embeddings", f"{embeddings}/text_emb/text_emb_0.npy")
+    hard_pair_mining.main(
+        ["--dataset", "pairs", "--save_path", str(tmp_path / "npy"), *halves, "--duplicate-threshold", "2", "--device", "cpu"]
+    )
+    capsys.readouterr()
+    main([str(tmp_path / "npy")])
+    printed = capsys.readouterr().out
+    assert "Half of the hardest scores are above" in printed and "unknown" not in printed
+    (tmp_path / "foreign.csv").write_text((tmp_path / "npy/pairs_hard_sample.csv").read_text())
+    open_hard_pairs(tmp_path / "foreign.csv", num_samples=len(HardPairTable.open(tmp_path / "npy/pairs_hard_pairs").lengths))
+    main([str(tmp_path / "foreign_hard_pairs_converted")])
+    assert re.search(r"hardest score of a row: highest +unknown", capsys.readouterr().out)
+
+
 def test_without_data_there_are_numbers(mined, capsys):
     capsys.readouterr()
     assert main([f"{mined[0]}/pairs_hard_sample.csv"]) == 0

@@ -244,7 +244,7 @@ def _shown_pair(review: Review, skipped: list) -> list:
         return [cards.note(text), None, gr.Row(visible=False)]
     partner = review.partner(suspicion)
     captions = (review.samples.caption(suspicion.row), review.samples.caption(partner))
-    known = review.table.fingerprint is not None
+    known = review.table.has_scores
     score = value_text(float(review.table.scores[suspicion.row, suspicion.place]), "score") if known else ""
     html = cards.pair(suspicion.row, partner, captions, score=score, reason=suspicion.reason, done=done, total=total)
     return [html, (suspicion.row, partner), gr.Row(visible=True)]

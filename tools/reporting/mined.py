@@ -90,7 +90,7 @@ def anchors(table: HardPairTable, album: Album) -> list[Anchor]:
 
 def lookalikes(table: HardPairTable, album: Album) -> list[Anchor]:
     """The pairs of groups with the highest scores from ``LOOKALIKE_SCORE`` on, each with its one partner; empty when scores are unknown."""
-    if table.fingerprint is None or not table.indices.shape[1]:  # a converted file: every score is 1
+    if not table.has_scores or not table.indices.shape[1]:
         return []
     top = np.asarray(table.scores[:, 0])
     found: dict[frozenset[int], Anchor] = {}

@@ -107,7 +107,7 @@ def _distinct(table: HardPairTable, samples: Samples, suspected: list[Suspicion]
 
 
 def _anchor(table: HardPairTable, album: Album, row: int, suspicion: Suspicion | None) -> DrawnAnchor:
-    length, known = int(table.lengths[row]), table.fingerprint is not None
+    length, known = int(table.lengths[row]), table.has_scores
     places = list(range(min(length, PARTNERS)))
     if suspicion is not None and suspicion.place not in places:
         places[-1] = suspicion.place

@@ -47,7 +47,7 @@ def statistics(table: HardPairTable) -> Statistics:
     for start in range(0, len(lengths), ROWS_AT_ONCE):
         block = table.indices[start : start + ROWS_AT_ONCE]
         listed += np.bincount(block[block >= 0], minlength=len(lengths))
-    known = table.fingerprint is not None and lengths.any()  # a converted file has no scores: all are 1
+    known = table.has_scores and lengths.any()
     real = np.concatenate([_real(table, start) for start in range(0, len(lengths), ROWS_AT_ONCE)]) if known else None
     descending = np.sort(listed)[::-1]
     return Statistics(
@@ -123,7 +123,7 @@ def caption_likeness(first: str, second: str) -> float:
 
 def suspicions(table: HardPairTable, samples: Samples, *, seed: int = 0) -> list[Suspicion]:
     """One suspicion for each checked row, of its most suspicious partner; most suspicious first, ties by row."""
-    known = table.fingerprint is not None
+    known = table.has_scores
     found = []
     for row in _checked(table, seed).tolist():
         partners = table.indices[row, : min(int(table.lengths[row]), CHECKED_PARTNERS)].tolist()

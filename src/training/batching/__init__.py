@@ -42,7 +42,7 @@ def _random(args: argparse.Namespace, samples: Samples, base: Base, verify: bool
 
 def _hard_pairs(args: argparse.Namespace, samples: Samples, base: Base, verify: bool) -> BatchSampler:
     table = open_table(args, samples, verify)
-    if args.hard_choice == "score" and table.fingerprint is None:
+    if args.hard_choice == "score" and not table.has_scores:
         raise usage(
             "--hard-choice score needs scores, which HELIP's files do not have", where=str(args.hard_dict_dir), fix="--hard-choice rank"
         )
