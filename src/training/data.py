@@ -80,7 +80,7 @@ class PlannedDataset(Dataset):
             torch.stack(images),
             texts,
             torch.from_numpy(rows),
-            torch.from_numpy(_orphaned(roles)),
+            torch.from_numpy(_orphaned(plan.roles, roles)),
             torch.from_numpy(self.positives[rows]),
             unreadable,
             plan.progress,
@@ -111,11 +111,10 @@ class Unreadable(dict[str, str]):
         self[path] = reason
 
 
-def _orphaned(roles: np.ndarray) -> np.ndarray:
-    """Partners whose target was replaced by a reserve are not hard for it: MINED becomes RANDOM."""
-    planned_anchor = np.maximum.accumulate(np.where(roles == ANCHOR, np.arange(len(roles)), -1))
-    replaced = np.maximum.accumulate(np.where(roles == RESERVE, np.arange(len(roles)), -1))
-    return np.where((roles == MINED) & (replaced > planned_anchor), RANDOM, roles).astype(np.uint8)
+def _orphaned(planned: np.ndarray, roles: np.ndarray) -> np.ndarray:
+    """Partners whose target was replaced by a reserve are not hard for it: MINED becomes RANDOM. (B,) uint8 each, before and after."""
+    target = np.maximum.accumulate(np.where(planned == ANCHOR, np.arange(len(planned)), 0))
+    return np.where((roles == MINED) & (roles[target] == RESERVE), RANDOM, roles).astype(np.uint8)
 
 
 def _same(batch: Any) -> Any:

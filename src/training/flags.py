@@ -37,6 +37,9 @@ NEED_OUR_BATCHES = (
     "false_negative_embeddings",
     "reject",
     "warmup_epochs",
+    *("margin_similarity", "margin_direction", "margin_detach", "false_negative_threshold"),
+    *("sanw_debias", "sanw_alpha", "sanw_delta", "sanw_lambda", "sanw_m1", "sanw_m2", "sanw_gamma", "sanw_beta", "sanw_warmup_epochs"),
+    *("sanw_normalize", "sanw_max_weight", "sanw_exempt_partners", "sanw_source", "sanw_embeddings", "sanw_variant"),
     *("augment", "freeze_backbone", "freeze_epochs", "head_lr", "save_best", "patience"),
 )
 """Flags that need batches of ours, random ones if nothing else is said."""
@@ -53,6 +56,11 @@ FOR_BATCHING = {
     **dict.fromkeys(("neighbourhood", "neighbourhood_size"), ("neighbourhood",)),
 }
 """Flags that only some makers of batches read; given with another they are refused."""
+FOR_LOSS = {
+    **dict.fromkeys(("sanw_debias", "sanw_delta", "sanw_lambda"), "sanw_debias"),
+    **dict.fromkeys(("sanw_m1", "sanw_m2", "sanw_gamma"), "sanw_bandpass"),
+}
+"""Numbers of one way to weight negatives; any other --sanw flag is for both."""
 
 
 def _add(group: argparse._ArgumentGroup, *names: str, **options: Any) -> None:
@@ -298,6 +306,8 @@ def _check_batches(args: argparse.Namespace) -> None:
         raise usage("--remine-every changes which lists are empty, and an epoch's length must not change", fix="--empty-rows random")
     if args.max_steps is not None and args.max_steps < 1:
         raise usage(f"--max-steps must be at least 1, not {args.max_steps}")
+    if args.loss_fn not in METRIC and args.batch_size * world_info()[1] * args.accum_freq < 2:
+        raise usage("a batch of one pair has no negatives", fix="--batch-size 2 or more")
     if not args.train_data:
         raise usage("our flags need --train-data", fix="a table, shards, a folder of pictures, or --captions-json FILE")
     for flag in ("horovod", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
@@ -326,11 +336,16 @@ def _check_loss(unset: argparse.Namespace, args: argparse.Namespace) -> None:
             "HELIP's margin compares with mined partners, which only hard-pair batches have",
             fix="--use-hard --hard-dict-dir FILE, or --margin-weight 0",
         )
-    given = [name for name in vars(args) if name.startswith("sanw_") and getattr(args, name) != getattr(unset, name)]
-    if given and not args.loss_fn.startswith("sanw"):
-        raise usage(
-            f"--{given[0].replace('_', '-')} has no effect with --loss-fn {args.loss_fn}", fix="--loss-fn sanw_debias or sanw_bandpass"
-        )
+    given = {name for name in vars(args) if getattr(args, name) != getattr(unset, name, None)}
+    for name in sorted(name for name in given if name.startswith("sanw_")):
+        if not args.loss_fn.startswith(FOR_LOSS.get(name, "sanw")):
+            raise usage(
+                f"--{name.replace('_', '-')} has no effect with --loss-fn {args.loss_fn}",
+                fix=f"--loss-fn {FOR_LOSS.get(name, 'sanw_debias or sanw_bandpass')}",
+            )
+    for name in sorted(given & {"margin_similarity", "margin_direction", "margin_detach"}):
+        if not args.margin_weight:
+            raise usage(f"--{name.replace('_', '-')} has no effect without the margin", fix="--margin-weight 0.3 or --loss-fn helip")
     if args.loss_fn.startswith("sanw"):
         _check_sanw(args)
 

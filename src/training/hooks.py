@@ -13,6 +13,7 @@ from typing import Any
 
 import open_clip
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from formats.embeddings import open_embeddings
@@ -195,7 +196,7 @@ class RunLoss(nn.Module):
 
     def forward(self, image_features: torch.Tensor, text_features: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         losses = self.loss(image_features, text_features, *args, **kwargs)
-        if not all(torch.isfinite(part).all() for part in losses.values()):
+        if not self._all_finite(losses):
             finite = torch.isfinite(image_features).all(1) & torch.isfinite(text_features).all(1)
             raise non_finite(
                 "the loss is not finite; nothing was updated or saved with it",
@@ -203,6 +204,13 @@ class RunLoss(nn.Module):
                 fix="a lower --lr, --grad-clip-norm 1, or other start weights",
             )
         return losses
+
+    def _all_finite(self, losses: dict[str, torch.Tensor]) -> bool:
+        """On all ranks: a rank that stopped alone would leave the others waiting for it."""
+        finite = torch.stack([torch.isfinite(part).all() for part in losses.values()]).all().float()
+        if self.world_size > 1:
+            dist.all_reduce(finite, dist.ReduceOp.MIN)
+        return bool(finite)
 
     def _bad_rows(self, finite: torch.Tensor) -> list[int]:
         """Rows of the last micro-batch whose features are not finite (of features that ``--accum-freq`` joined, the last are its own)."""
@@ -230,10 +238,12 @@ def log_step(args: argparse.Namespace, loss: nn.Module, epoch: int, step: int, l
         return
     numbers, histogram = loss.loss.statistics()
     log_data.update(numbers)
-    counts = {name: count * args.world_size for name, count in loss.counts.items()}  # ranks have equal shares
+    counts = {name: count * args.world_size for name, count in loss.counts.items()}  # as if all ranks had this one's
     row = {**log_data, "epoch": epoch, "step": step, "temp": log_data["scale"], **counts}
     folder = Path(args.logs) / args.name
     _append(folder / "metrics.csv", STEP_COLUMNS, row)
+    told = {**{name: value for name, value in numbers.items() if not name.endswith("loss")}, **counts}
+    logging.info(" ".join(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}" for name, value in told.items()))
     if histogram is not None:
         bins = {f"{i / len(histogram):.2f}": int(count) for i, count in enumerate(histogram)}
         _append(folder / "weights.csv", ["epoch", "step", *bins], {"epoch": epoch, "step": step, **bins})

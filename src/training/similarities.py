@@ -59,7 +59,8 @@ def similarity_source(args: argparse.Namespace, samples: Samples, create_model) 
     if args.sanw_source == "embeddings":
         return StoredSimilarities(open_stored_embeddings(args.sanw_embeddings, samples))
     if args.sanw_source == "initial":
-        options = {"precision": "fp32", "device": args.device, "force_image_size": args.force_image_size, "cache_dir": args.cache_dir}
+        same = ("force_image_size", "force_quick_gelu", "force_custom_text", "force_context_length", "pretrained_image", "cache_dir")
+        options = {"precision": "fp32", "device": args.device} | {name: getattr(args, name) for name in same if hasattr(args, name)}
         return StartModel(create_model(args.model, args.pretrained, **options)[0], args.device)
     return None
 

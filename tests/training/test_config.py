@@ -87,6 +87,13 @@ def test_clipses_file_of_sections(tmp_path, caplog):
         assert f"{key} is passed over" in caplog.text
 
 
+def test_clipses_keys_without_counterpart(tmp_path, caplog):
+    """As its bandpass and diagnostics files have them."""
+    args = parse(tmp_path, "loss: {name: sanw_bandpass, m1: 0.2, floor: 1e-3}\ndiagnostics: {enabled: true, every: 10}\n")
+    assert args.loss_fn == "sanw_bandpass" and args.sanw_m1 == 0.2
+    assert "loss.floor is passed over" in caplog.text and "diagnostics is passed over" in caplog.text
+
+
 def test_the_command_line_wins_wherever_it_stands(tmp_path):
     assert parse(tmp_path, "lr: 1\nbatch-size: 3\n", "--lr", "2").lr == 2
     assert config_first(["--a", "--config", "x", "b", "--config=y"]) == ["--config", "x", "--config=y", "--a", "b"]

@@ -143,7 +143,13 @@ def test_more_loss_flags(table, hard_pairs):
         (("--loss-fn", "sanw_debias", "--sanw-source", "initial"), "start model"),
         (("--loss-fn", "sanw_debias", "--sanw-exempt-partners"), "mined partners"),
         (("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v1", "--siglip"), "softmax"),
-        (("--sanw-warmup-epochs", "1", "--max-steps", "1"), "no effect"),
+        (("--sanw-warmup-epochs", "1"), "no effect"),
+        (("--sanw-lambda", "-5"), "no effect"),
+        (("--loss-fn", "sanw_debias", "--sanw-m1", ".1"), "--loss-fn sanw_bandpass"),
+        (("--loss-fn", "sanw_bandpass", "--sanw-debias", "sigmoid"), "--loss-fn sanw_debias"),
+        (("--margin-detach",), "without the margin"),
+        (("--batching", "random", "--margin-direction", "both"), "without the margin"),
+        (("--false-negative-threshold", "7"), "not given"),
     ],
 )
 def test_what_makes_no_sense_is_refused(table, flags, says):

@@ -9,6 +9,7 @@ import torch
 from formats.embeddings import write_embeddings
 from formats.errors import UserError
 from formats.samples import open_samples
+from tests.helpers import torchrun
 from training import losses
 from training.batching import open_stored_embeddings
 from training.data import Batch
@@ -119,6 +120,7 @@ def test_the_mask_takes_their_near_duplicates(table, stored):
 def test_a_loss_that_is_not_finite_names_its_rows():
     run = RunLoss.__new__(RunLoss)
     torch.nn.Module.__init__(run)
+    run.world_size = 1
     run.loss, run.rows = losses.TrainingLoss(losses.ContrastiveLoss()), torch.tensor([5, 7, 0])
     run.loss.take(losses.Rows(torch.arange(3)[:, None], torch.zeros(3, dtype=torch.bool), torch.arange(3)), 0.0)
     features = torch.nn.functional.normalize(torch.randn(3, 6), dim=1)
@@ -127,3 +129,41 @@ def test_a_loss_that_is_not_finite_names_its_rows():
     with pytest.raises(UserError, match=r"rows \[7\]") as caught:
         run(features, broken, torch.tensor(10.0), output_dict=True)
     assert caught.value.code == 6
+
+
+def test_ranks_stop_together(tmp_path):
+    """Of two ranks one has a loss that is not finite (the sigmoid form looks at its own rows first): both stop with exit 6, none waits."""
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    done = torchrun(2, str(script), timeout=120)
+    assert done.stdout.count("stopped with 6") == 2, done.stdout + done.stderr
+
+
+RANK = """
+import datetime
+import torch, torch.distributed as dist
+from formats.errors import UserError
+from training import losses
+from training.hooks import RunLoss
+from training.losses.gather import World
+
+dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
+rank = dist.get_rank()
+run = RunLoss.__new__(RunLoss)
+torch.nn.Module.__init__(run)
+run.world_size, run.rows = 2, torch.arange(4)
+
+class Local(torch.nn.Module):
+    def forward(self, image, text, *_, **__):
+        return {"contrastive_loss": (image * text).sum()}
+
+run.loss = Local()
+features = torch.ones(4, 3)
+if rank == 1:
+    features[2] = torch.nan
+try:
+    run(features, features, torch.tensor(1.0))
+except UserError as error:
+    print(f"rank {rank} stopped with {int(error.code)}", flush=True)
+dist.barrier()
+"""

@@ -217,6 +217,8 @@ def test_epochs_accumulation_and_validation(table, hard_pairs, tmp_path):
     assert done.returncode == 0, done.stderr
     rows = steps(tmp_path, "x")
     assert [int(row["step"]) for row in rows] == list(range(20)) and rows[-1]["targets"] == "80"
+    told = (tmp_path / "x/out.log").read_text()
+    assert f"targets: 80 mined: {rows[-1]['mined']}" in told and told.count("pos_logit: ") == 20
     assert "40/40" not in done.stderr and len((tmp_path / "x/checkpoints/results.jsonl").read_text().splitlines()) == 2
 
 
@@ -254,6 +256,7 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
         (("--train-data", "OTHER", *COMMA, "--use-hard", "--hard-dict-dir", "PAIRS"), 4, "was made from other data"),
         (("--train-data", "TABLE", *COMMA, "--use-hard", "--hard-dict-dir", "PAIRS", "--batch-size", "7"), 2, "--batch-size 6 or 8"),
         (("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "64"), 2, "fewer than one global batch of 64"),
+        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "1"), 2, "has no negatives"),
         (("--train-data", "TABLE", *COMMA, "--loss-fn", "helip"), 2, "only hard-pair batches have"),
         (("--train-data", "TABLE", *COMMA, "--loss-fn", "clip_ce", "--batching", "random", "--sanw-delta", "0.5"), 2, "has no effect"),
         (("--train-data", "TABLE", *COMMA, "--loss_fn", "sanw_bandpass", "--sanw_m1", "0.9"), 2, "--sanw-m1 must be below"),

@@ -67,7 +67,9 @@ class BatchSampler(ABC):
                 where=f"--batch-size {batch_size} x {world_size} processes x --accum-freq {accumulate}",
                 fix=f"--batch-size {max(usable // (world_size * accumulate) // self.group_size, 1) * self.group_size} or smaller",
             )
-        self.reserves_per_rank = min(max(1, int(batch_size * RESERVE_SHARE)), (len(self.rows) - self.global_batch_size) // world_size)
+        self.reserves_per_rank = min(
+            max(1, int(batch_size * RESERVE_SHARE)), (len(self.rows) - self.global_batch_size) // (world_size * accumulate)
+        )
         self._global_plan = lru_cache(maxsize=2)(self._make_global_plan)  # the micro-batches of a step ask for the same one
 
     @abstractmethod
@@ -114,7 +116,7 @@ class BatchSampler(ABC):
         rows, roles, reserves = self._global_plan(step, self.epoch if epoch is None else epoch)
         mine = micro * self.world_size + self.rank
         share = slice(mine * self.batch_size, (mine + 1) * self.batch_size)
-        spare = slice(self.rank * self.reserves_per_rank, (self.rank + 1) * self.reserves_per_rank)
+        spare = slice(mine * self.reserves_per_rank, (mine + 1) * self.reserves_per_rank)
         return BatchPlan(rows[share], roles[share], reserves[spare])
 
     def digest(self) -> str:
@@ -127,7 +129,7 @@ class BatchSampler(ABC):
             raise IndexError(f"batch {step} of an epoch of {self.steps}")
         rng = np.random.default_rng([self.seed, epoch, step])
         rows, roles = self.global_batch(step, epoch, rng)
-        return rows, roles, self.rows.draw_outside(rows, self.reserves_per_rank * self.world_size, rng)
+        return rows, roles, self.rows.draw_outside(rows, self.reserves_per_rank * self.world_size * self.accumulate, rng)
 
 
 def targets_of_step(rows: RowSet, step: int, count: int, seed: int, epoch: int) -> np.ndarray:
