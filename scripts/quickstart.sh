@@ -189,5 +189,5 @@ The page: $out/report.html
 On your own pairs (a CSV with the columns filepath and title), starting from your model:
   $python -m mining.embed --csv pairs.csv --model ViT-B-32 --pretrained start.pt --out emb
   $python -m mining.hard_pair_mining --dataset pairs --save_path mined --embeddings emb
-  bash scripts/train_node.sh --train-data pairs.csv --csv-separator , --csv-caption-key title --model ViT-B-32 --pretrained start.pt --use-hard --hard-dict-dir mined/pairs_hard_sample.csv --batch-size 256 --lr 1e-5 --epochs 1
+  bash scripts/train_node.sh --train-data pairs.csv --csv-separator , --csv-caption-key title --model ViT-B-32 --pretrained start.pt --use-hard --hard-dict-dir mined/pairs_hard_sample.csv --batch-size 256 --lr 1e-5 --warmup-epochs 0.1 --epochs 1
 END

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 import pytest
 
 from tests.helpers import ROOT, listen_to_ctrl_c
+from training.upstream import patched
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +176,16 @@ def test_more_seeds_keep_the_first(steps):
     more, before = steps("--seeds", "2")
     assert before == order[:-1] and len(more) == 7 and more[-1] == "report"
     assert steps("--seeds", "2")[0] == []
+
+
+def test_the_line_for_own_data_warms_up_within_the_run(steps, tmp_path, monkeypatch):
+    """OpenCLIP's default is 10,000 steps: a small table would never come to its learning rate."""
+    steps()
+    (line,) = (shlex.split(line) for line in steps.stdout.splitlines() if "train_node.sh" in line)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.csv").write_text("filepath,title\n" + "".join(f"{i}.jpg,picture {i}\n" for i in range(25_600)))
+    for flag, values in (("--use-hard", 0), ("--hard-dict-dir", 1), ("--pretrained", 1)):  # their files are not here
+        place = line.index(flag)
+        del line[place : place + 1 + values]
+    args = patched("params").parse_args(line[2:])
+    assert (args.warmup, args.epochs, args.lr) == (10, 1, 1e-5)
