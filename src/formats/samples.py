@@ -261,13 +261,36 @@ def read_table(name: str, separator: str | None, *, required: tuple[str, ...]) -
             header_line = file.readline()
             separator = separator or _sniff(header_line, required)
             file.seek(0)
-            rows = csv.reader(file, delimiter=separator)
+            rows = _rows(name, file, separator)
             header = next(rows, [])
             _check_header(name, header, header_line, separator, required)
             table = list(_check_rows(name, rows, len(header)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise bad_input(f"not a readable table: {error}", where=name, fix="save it as UTF-8 text") from None
     return {column: [row[i] for row in table] for i, column in enumerate(header)}
+
+
+def _rows(name: str, file: Iterable[str], separator: str) -> Iterator[list[str]]:
+    """Rows of a table. A row of several lines must be quoted as it should: a quote that does not close swallows the rows after it, up to the next one.
+    (Within a line stray quotes are let pass; web captions have them.)"""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in file:
+            taken.append(line)
+            yield line
+
+    first = 1
+    for row in csv.reader(lines(), delimiter=separator):
+        try:
+            if len(taken) > 1:
+                list(csv.reader(taken, delimiter=separator, strict=True))
+        except csv.Error:
+            where = f"{name}, line {first}"
+            raise bad_input("a quote is opened and not closed", where=where, fix="close it, or double a quote that is meant") from None
+        first += len(taken)
+        taken.clear()
+        yield row
 
 
 def _sniff(header_line: str, required: tuple[str, ...]) -> str:

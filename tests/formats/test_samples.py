@@ -222,3 +222,19 @@ def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
     (tmp_path / "tree/cat/up").symlink_to(tmp_path / "tree")
     samples = open_samples(tmp_path / "tree")
     assert list(samples.keys) == ["cat/b.jpg", "fox/a.jpg"] and list(samples.captions) == ["cat", "fox"]
+
+
+@pytest.mark.parametrize("more", ["", '50.jpg,"fine"\n', '50.jpg,"another that opens\n'])
+def test_a_quote_that_does_not_close_is_told(tmp_path, more):
+    """In a lenient reader it swallows the rows after it, and nobody is told."""
+    path = tmp_path / "t.csv"
+    path.write_text("filepath,title\n" + "".join(f"{i}.jpg,{chr(34) if i == 5 else ''}picture {i}\n" for i in range(40)) + more)
+    with pytest.raises(UserError, match="opened and not closed") as error:
+        open_samples(path)
+    assert error.value.code == 3 and "line 7" in error.value.text()
+
+
+def test_captions_of_several_lines_stay_whole(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('filepath,title\na.jpg,"two\nlines"\nb.jpg,"she said ""no"""\nc.jpg,5" pipe\nd.jpg,"so" he said\n')
+    assert list(open_samples(path).captions) == ["two\nlines", 'she said "no"', '5" pipe', "so he said"]

@@ -189,9 +189,13 @@ def test_frozen_batch_norms_keep_their_statistics(table, tmp_path):
     assert done.returncode == 0, done.stderr  # a frozen checkpoint loads into the ordinary model
 
 
-def test_shards_train_like_their_csv(shards, tmp_path):
+@pytest.mark.parametrize("kind", ["random", "hard"])
+def test_shards_train_like_their_csv(shards, tmp_path, kind):
+    count = len(open_samples(shards))
+    (tmp_path / "hard.csv").write_text("".join(f"{row},{(row + 1) % count},{(row + 5) % count}\n" for row in range(count)))
+    batching = ("--batching", "random") if kind == "random" else ("--use-hard", "--hard-dict-dir", str(tmp_path / "hard.csv"))
     run("python", "-m", "tools.wds_to_csv", "--shards", str(shards), "--out", str(tmp_path / "a.csv"))
-    flags = ("--batch-size", "6", "--batching", "random", "--max-steps", "2", *SAME_PIXELS)
+    flags = ("--batch-size", "6", *batching, "--max-steps", "2", *SAME_PIXELS)
     for name, data in (("csv", tmp_path / "a.csv"), ("tars", shards)):
         done = train(tmp_path, name, "--train-data", str(data), *COMMA, *flags)
         assert done.returncode == 0, done.stderr
