@@ -133,7 +133,8 @@ def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> 
     """Opens a folder of ours or of clip-retrieval, parts in numeric order, or a parquet file with one column of each kind.
 
     In a parquet file the columns of vectors are told apart by their names: one has ``image`` or ``img`` in it, one ``text``, ``txt`` or
-    ``caption``. Columns ``row``, ``group``, ``same_image`` and ``caption`` are read as those of a folder's metadata.
+    ``caption``. Columns ``row``, ``group``, ``same_image`` and ``caption`` are read as those of a folder's metadata; groups may be numbers or texts,
+    and a row without one (null, NaN, blank) is nobody's positive by it. Made elsewhere, the dataset is taken to end with the last ``row``.
 
     Raises:
         UserError: exit 2 when nothing is there, exit 3 for missing or unreadable parts, exit 4 when rows or manifest do not fit together.
@@ -152,9 +153,12 @@ def _fitted(
     place: Path, image: np.ndarray | Stacked, text: np.ndarray | Stacked, metadata: dict[str, pa.ChunkedArray], manifest: dict[str, Any]
 ) -> Embeddings:
     rows = metadata["row"].to_numpy() if "row" in metadata else np.arange(len(next(iter(metadata.values()), image)))
+    if rows.dtype.kind not in "iu":
+        raise bad_input("the column row must hold whole numbers, none empty", where=str(place), fix="leave the column out, or mend it")
+    rows = rows.astype(np.int64, copy=False)
     if not len(image) == len(text) == len(rows):
         raise mismatch(f"{len(image)} image rows, {len(text)} text rows, {len(rows)} metadata rows", where=str(place), fix="embed again")
-    num_samples = int(manifest.get("num_samples", len(image)))
+    num_samples = int(manifest.get("num_samples", rows[-1] + 1 if len(rows) else 0))
     if len(rows) and (np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= num_samples):
         raise mismatch("the row numbers are not ascending rows of the dataset", where=str(place), fix="embed again")
     return Embeddings(image, text, rows, num_samples, manifest, _positives(metadata), metadata.get("url"))
@@ -196,7 +200,7 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
-    paths = sorted((folder / name).glob(f"{name}_*.npy"), key=_part_number)
+    paths = _parts(folder / name, name, ".npy")
     if not paths:
         raise bad_input(f"no {name}/{name}_*.npy", where=str(folder), fix="give a folder that mining.embed or clip-retrieval wrote")
     if [_part_number(path) for path in paths] != list(range(len(paths))):
@@ -208,24 +212,51 @@ def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
     return parts[0] if len(parts) == 1 else Stacked(parts)
 
 
+def _parts(folder: Path, name: str, suffix: str) -> list[Path]:
+    """Files ``NAME_NUMBER`` in the order of their numbers."""
+    paths = list(folder.glob(f"{name}_*{suffix}"))
+    for path in paths:
+        if not path.stem.removeprefix(f"{name}_").isdecimal():
+            raise bad_input(f"{path.name} is no part: parts are {name}_NUMBER{suffix}", where=str(path), fix="move it elsewhere")
+    return sorted(paths, key=_part_number)
+
+
 def _part_number(path: Path) -> int:
-    return int(re.findall(r"\d+", path.stem)[-1])
+    return int(path.stem.rpartition("_")[2])
 
 
 def _read_metadata(folder: Path) -> dict[str, pa.ChunkedArray]:
     """Those of ``FACTS`` that all parts have."""
-    paths = sorted((folder / "metadata").glob("metadata_*.parquet"), key=_part_number)
-    if not paths:
+    tables = [_read_facts(path) for path in _parts(folder / "metadata", "metadata", ".parquet")]
+    shared = sorted(set.intersection(*(set(table.column_names) for table in tables))) if tables else []
+    if not shared:
         return {}
-    shared = set.intersection(*(set(pq.read_schema(path).names) for path in paths)) & set(FACTS)
-    table = pa.concat_tables([read_parquet(path, sorted(shared)) for path in paths])
-    return {name: table[name] for name in table.column_names}
+    try:
+        table = pa.concat_tables([table.select(shared) for table in tables], promote_options="default")  # a part may hold nulls alone
+    except pa.ArrowException as error:
+        raise bad_input(f"the parts' columns are not of one type: {error}", where=str(folder / "metadata"), fix="make it again") from None
+    return {name: table[name] for name in shared}
+
+
+def _read_facts(path: Path) -> pa.Table:
+    try:
+        return read_parquet(path, [name for name in FACTS if name in pq.read_schema(path).names])
+    except (OSError, pa.ArrowException) as error:
+        raise bad_input(f"not a readable parquet file: {error}", where=str(path), fix="copy the folder again, or make it again") from None
 
 
 def _positives(metadata: dict[str, pa.ChunkedArray]) -> np.ndarray | None:
-    columns = [metadata[name].to_numpy() for name in ("group", "same_image") if name in metadata]
-    if len(columns) == 2 and np.array_equal(*columns):
-        columns.pop()
-    if "caption" in metadata:
-        columns.append(stable_ids(str(caption) for caption in metadata["caption"].to_pylist()))
+    columns = [_ids(metadata[name]) for name in ("group", "same_image", "caption") if name in metadata]
+    if {"group", "same_image"} <= set(metadata) and np.array_equal(columns[0], columns[1]):
+        del columns[1]
     return np.stack(columns, axis=1) if columns else None
+
+
+def _ids(column: pa.ChunkedArray) -> np.ndarray:
+    """(M,) int64: equal where values are; a row without a value (null, NaN, blank) has an id of its own."""
+    if pa.types.is_signed_integer(column.type) and not column.null_count:
+        return column.to_numpy().astype(np.int64, copy=False)
+    texts = ["" if value is None or value != value else str(value) for value in column.to_pylist()]
+    ids, nothing = stable_ids(texts), np.array([not text.strip() for text in texts], bool)
+    ids[nothing] = -1 - np.flatnonzero(nothing)  # ids of texts are not negative
+    return ids

@@ -82,3 +82,58 @@ def test_rows_of_one_group_image_or_caption_are_known_positives(tmp_path):
     write_embeddings(tmp_path, image=vectors, text=vectors, rows=rows, **facts, manifest={"num_samples": 4})
     first, *others = open_embeddings(tmp_path).positives
     assert [(first == other).nonzero()[0].tolist() for other in others] == [[0], [1], [2]]
+
+
+def foreign(folder, *metadata, count=6):
+    """A folder as clip-retrieval makes it, with these parts of metadata."""
+    for name in ("img_emb", "text_emb", "metadata"):
+        (folder / name).mkdir(parents=True)
+    for name in ("img_emb", "text_emb"):
+        np.save(folder / name / f"{name}_0.npy", np.eye(count, 4, dtype=np.float32))
+    for number, columns in enumerate(metadata):
+        pq.write_table(pa.table(columns), folder / f"metadata/metadata_{number}.parquet")
+    return folder
+
+
+def positive_pairs(found):
+    same = (found.positives[:, None] == found.positives[None]).any(axis=2)
+    return [(i, j) for i in range(len(same)) for j in range(i) if same[i, j]]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "pairs"),
+    [
+        ("caption", [None] * 6, []),
+        ("caption", [None] * 4 + ["a", "a"], [(5, 4)]),
+        ("caption", ["a", None, "", " ", None, "a"], [(5, 0)]),
+        ("group", ["x", None, "y", "", "x", None], [(4, 0)]),
+        ("group", [7, None, 8, None, 7, 8], [(4, 0), (5, 2)]),
+        ("group", [7.0, float("nan"), 8.0, float("nan"), 7.0, 8.0], [(4, 0), (5, 2)]),
+        ("same_image", [-1, -2, -3, -1, -4, -5], [(3, 0)]),
+    ],
+)
+def test_what_is_not_said_makes_no_positives(tmp_path, name, values, pairs):
+    found = open_embeddings(foreign(tmp_path, {name: values[:4]}, {name: values[4:]}))
+    assert positive_pairs(found) == pairs and found.positives.dtype == np.int64
+
+
+def test_row_numbers_of_others_may_have_gaps(tmp_path):
+    rows = [0, 2, 3, 5, 8, 9]
+    pq.write_table(columns(*vectors(6), row=rows), tmp_path / "a.parquet")
+    for found in (open_embeddings(tmp_path / "a.parquet"), open_embeddings(foreign(tmp_path / "folder", {"row": rows}))):
+        assert found.rows.tolist() == rows and found.num_samples == 10
+    for number, (wrong, code) in enumerate(((list("abcdef"), 3), ([0, 1, None, 3, 4, 5], 3), ([0, 2, 1, 3, 4, 5], 4))):
+        with pytest.raises(UserError, match="row") as error:
+            open_embeddings(foreign(tmp_path / f"wrong_{number}", {"row": wrong}))
+        assert error.value.code == code
+
+
+def test_damaged_and_stray_parts_are_named(tmp_path):
+    cut = foreign(tmp_path / "cut", {"caption": list("abcdef")}) / "metadata/metadata_0.parquet"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    stray = foreign(tmp_path / "stray") / "img_emb/img_emb_backup.npy"
+    np.save(stray, np.eye(6, 4))
+    for path, says in ((cut, "not a readable parquet"), (stray, "is no part")):
+        with pytest.raises(UserError, match=says) as error:
+            open_embeddings(path.parent.parent)
+        assert error.value.code == 3 and error.value.where == str(path) and error.value.fix
