@@ -62,7 +62,7 @@ def hard_pairs(
         image_embeddings, text_embeddings: (N, D_image), (N, D_text), any floating dtype; rows need not be normalised; may be mapped.
         similarity_floor: tau; a factor below it counts as 0.
         groups: (N,) or (N, G) integers; rows that share a value in any column are known positives.
-        exclude: row numbers that are neither targets nor candidates.
+        exclude: row numbers (no mask) that are neither targets nor candidates.
         approx: size of a seeded random pool of candidate rows (HELIP's fastHPM); default all.
         max_memory: bytes to stay within; default half of what is free.
         filters: the further fields of ``mining.filters.Filters``: range_min, range_max, max_score, image_weight, ...
@@ -121,6 +121,7 @@ def search(
         On rank 0 what was found; ``None`` on the others.
     """
     _check_arguments(image, text, top_k, filters, method)
+    _check_rows(len(image), groups, exclude)
     ranks = ranks or ALONE
     sides = {"HPM": ((image, "image"), (text, "text")), "image": ((image, "image"),), "text": ((text, "text"),)}[method]
     order, pool = _search_order([rows for rows, _ in sides], exclude, approx, seed, device, work, ranks)
@@ -170,6 +171,14 @@ def _check_arguments(image: np.ndarray, text: np.ndarray, top_k: int, filters: F
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, not {top_k}")
     filters.check(method, (image.shape[1], text.shape[1]))
+
+
+def _check_rows(count: int, groups: np.ndarray | None, exclude: np.ndarray | None) -> None:
+    given = np.asarray([] if exclude is None else exclude)
+    if given.size and (given.ndim != 1 or given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= count):
+        raise ValueError(f"exclude must be row numbers from 0 to {count - 1}; of a mask: np.flatnonzero(mask)")
+    if groups is not None and (np.ndim(groups) not in (1, 2) or len(groups) != count or np.asarray(groups).dtype.kind not in "iu"):
+        raise ValueError(f"groups must be integers of shape ({count},) or ({count}, G), not {np.asarray(groups).dtype} {np.shape(groups)}")
 
 
 def _as_numpy(rows: np.ndarray | torch.Tensor) -> np.ndarray:

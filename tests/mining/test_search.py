@@ -178,6 +178,25 @@ def test_senseless_arguments(options):
         hard_pairs(themed(5, 4), themed(6, 4), top_k=1)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"exclude": np.arange(20) == 5},
+        {"exclude": [-1]},
+        {"exclude": [20]},
+        {"exclude": [1.5]},
+        {"groups": np.arange(19)},
+        {"groups": np.arange(21)},
+        {"groups": np.zeros((20, 1, 1), int)},
+        {"groups": np.linspace(0, 1, 20)},
+    ],
+)
+def test_groups_and_excluded_rows_that_do_not_fit(options):
+    """Each of these was once taken for something else: a mask for rows 0 and 1, -1 for the last row."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        hard_pairs(themed(20, 4), themed(20, 4), top_k=1, **options)
+
+
 def test_no_row_at_all():
     for count, exclude in ((0, None), (2, [0, 1])):
         indices, scores = hard_pairs(np.ones((count, 4), np.float32), np.ones((count, 3), np.float32), top_k=3, exclude=exclude)
