@@ -214,7 +214,7 @@ def _read_helip_csv(path: Path) -> Iterator[tuple[int, list[int]]]:
     with open(path, encoding="utf-8", newline="") as file:
         for line, fields in enumerate(csv.reader(file), start=1):
             try:
-                row, *partners = [int(float(field)) if "." in field else int(field) for field in fields if field != ""]
+                row, *partners = [_row_number(field) for field in fields if field != ""]
             except ValueError:
                 raise bad_input(
                     "not a hard pair file: a line must be a row number and its partners'", where=f"{path}, line {line}"
@@ -225,10 +225,19 @@ def _read_helip_csv(path: Path) -> Iterator[tuple[int, list[int]]]:
             yield row, [partner for partner in partners if partner != -1]
 
 
+def _row_number(text: str) -> int:
+    """The whole number that a text is; pandas writes 1.0 for 1."""
+    if "." not in text:
+        return int(text)
+    if not float(text).is_integer():
+        raise ValueError(f"{text} is no row number")
+    return int(float(text))
+
+
 def _read_helip_json(path: Path) -> Iterator[tuple[int, list[int]]]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         for row, partners in table.items():
-            yield int(row), [int(partner) for partner in partners]
+            yield int(row), [_row_number(str(partner)) for partner in partners]
     except (ValueError, AttributeError, TypeError) as error:
         raise bad_input(f"not a hard pair file: {error}", where=str(path)) from None

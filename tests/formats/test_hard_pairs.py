@@ -60,7 +60,7 @@ def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path, name):
 
 def test_foreign_helip_file_is_converted_once_and_checked(tmp_path):
     path = tmp_path / "old_hard_sample.csv"
-    path.write_text("0,1,2\r\n2,0\r\n")
+    path.write_text("0,1.0,2\r\n2,0\r\n")
     table = open_hard_pairs(path, num_samples=3)
     assert table.indices.tolist() == [[1, 2], [-1, -1], [0, -1]] and table.fingerprint is None
     stamp = (tmp_path / "old_hard_sample_hard_pairs_converted/manifest.json").stat().st_mtime_ns
@@ -79,10 +79,14 @@ def test_foreign_helip_file_is_converted_once_and_checked(tmp_path):
         ("0,99999999999999999999999\n", "no row number"),
         ("0,-5\n", "padding|not a row number"),
         ("a,b\n", "not a hard pair file"),
+        ("0,1.7,2\n", "not a hard pair file"),
+        ("0,1.e999\n", "not a hard pair file"),
+        ('{"0": [1.7, 2]}', "not a hard pair file"),
+        ('{"0": [true]}', "not a hard pair file"),
     ],
 )
 def test_bad_foreign_files(tmp_path, text, says):
-    path = tmp_path / "old_hard_sample.csv"
+    path = tmp_path / ("old.json" if text.startswith("{") else "old_hard_sample.csv")
     path.write_text(text)
     with pytest.raises(UserError, match=says) as error:
         open_hard_pairs(path, num_samples=3)
