@@ -206,6 +206,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         raise usage(f"--dataset names files: letters, digits, '.', '_' and '-', not {args.dataset!r}")
     if not 0 < args.duplicate_threshold <= 2 or not -1 <= args.similarity_floor <= 1:
         raise usage("--duplicate-threshold must lie in (0, 2], --similarity-floor in [-1, 1]")
+    if not args.commit_seconds >= 0:
+        raise usage(f"--commit-seconds must be 0 or more, not {args.commit_seconds}")
+    place = next(place for place in (Path(args.save_path), *Path(args.save_path).absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise usage("--save_path is no folder, nor can one be made there", where=str(place), fix="name another")
     return args
 
 
@@ -242,6 +247,8 @@ def _check_sources(args: argparse.Namespace) -> None:
             "give either --embeddings, or both --image-embeddings and --text-embeddings, or --model and --pretrained",
             fix="python -m mining.embed makes them",
         )
+    if args.pretrained is not None and args.model is None:
+        raise usage("--pretrained names the weights of --model", fix="give both, or leave it out")
     if (args.start_tar is not None or args.end_tar is not None) and (given[0] or given[1]):
         raise usage("--start_tar and --end_tar choose shards to embed; these embeddings are made already", fix="leave them out")
 
