@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from formats.atomic import atomic_open
 from formats.columns import read_parquet
-from formats.errors import Exit, run_command
+from formats.errors import Exit, UserError, bad_input, run_command
 from formats.remote import Place
 from formats.shards import ShardIndex, expand_shards
 
@@ -60,6 +60,11 @@ def download_failures(path: Place) -> Counter[str]:
     )
 
 
+def _nothing_to_list(shards: list[str], failures: Counter[str]) -> UserError:
+    why = "; ".join(f"{count} times {reason}" for reason, count in failures.most_common(5))
+    return bad_input("the shards hold no sample", where=" ".join(shards), why=why, fix="download them again, into an empty folder")
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.wds_to_csv", description="List the samples of webdataset shards as an OpenCLIP CSV."
@@ -87,6 +92,8 @@ def main(argv: list[str] | None = None) -> int:
             rejected.update("missing_image" if not row[0] else "empty_caption" for row in rows if not row[0] or not row[1])
             failures += download_failures(path)
         file.detach()  # flushes; the binary file is closed and renamed by its own block
+        if not total:
+            raise _nothing_to_list(args.shards, failures)
     summary = {"rows": total, "usable": total - sum(rejected.values()), "rejected": dict(rejected), "failed_downloads": dict(failures)}
     print(json.dumps(summary))
     return Exit.OK

@@ -1,0 +1,22 @@
+"""Shards as a table; tests/formats/test_samples.py holds that both are the same data."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from formats.errors import UserError
+from tests.helpers import write_tar
+from tools.wds_to_csv import main
+
+
+def test_shards_without_a_sample_are_refused_with_what_img2dataset_noted(tmp_path):
+    tar = write_tar(tmp_path / "00000.tar", {})
+    with pytest.raises(UserError) as told:
+        main(["--shards", str(tar), "--out", str(tmp_path / "a.csv")])
+    assert told.value.code == 3 and "the shards hold no sample" in told.value.what and not told.value.why
+    failed = {"status": ["failed_to_download"] * 5, "error_message": ["<urlopen error [Errno 111] Connection refused>"] * 5}
+    pq.write_table(pa.table(failed), tmp_path / "00000.parquet")
+    with pytest.raises(UserError) as told:
+        main(["--shards", str(tar), "--out", str(tmp_path / "a.csv")])
+    assert "5 times failed_to_download: <urlopen error [Errno 111] Connection refused>" in told.value.why
+    assert not list(tmp_path.glob("*.csv*")) and not list(tmp_path.glob(".*"))
