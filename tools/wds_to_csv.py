@@ -3,9 +3,9 @@
     python -m tools.wds_to_csv --shards 'OUT/{00000..00331}.tar' --out cc3m.csv
     python -m tools.wds_to_csv --shards OUT --out cc3m.csv --extract images/      # image files, for tools that cannot read tars
 
-Columns: filepath, title, shard, key, group, sha256 (of the image as downloaded, where img2dataset noted it). The image of a row is
-``OUT/00000.tar/000000012.jpg``, a place inside the tar that our commands read without extracting anything. Every sample of a shard
-has its row, a useless one too, so that row numbers mean the same pair as in the shards themselves.
+Columns: filepath, title, shard, key, group, sha256 (of the image as downloaded) and url, the last two where img2dataset noted them. The
+image of a row is ``OUT/00000.tar/000000012.jpg``, a place inside the tar that our commands read without extracting anything. Every sample
+of a shard has its row, a useless one too, so that row numbers mean the same pair as in the shards themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from formats.errors import Exit, UserError, bad_input, run_command
 from formats.remote import Place
 from formats.shards import ShardIndex, expand_shards
 
-COLUMNS = ("filepath", "title", "shard", "key", "group", "sha256")
+COLUMNS = ("filepath", "title", "shard", "key", "group", "sha256", "url")
 
 
 def shard_rows(path: Place, extract: Path | None) -> list[tuple[str, ...]]:
@@ -34,7 +34,8 @@ def shard_rows(path: Place, extract: Path | None) -> list[tuple[str, ...]]:
     index = ShardIndex.open(path)
     rows = []
     with path.open("rb") as tar:
-        for i, (key, caption, group, digest) in enumerate(zip(index.keys, index.captions, index.groups, index.hashes, strict=True)):
+        texts = zip(index.keys, index.captions, index.groups, index.hashes, index.urls, strict=True)
+        for i, (key, caption, group, digest, url) in enumerate(texts):
             place = f"{path}/{key}.jpg" if index.image_size[i] >= 0 else ""
             if extract is not None and place:
                 tar.seek(int(index.image_offset[i]))
@@ -42,7 +43,7 @@ def shard_rows(path: Place, extract: Path | None) -> list[tuple[str, ...]]:
                 with atomic_open(target) as file:
                     file.write(tar.read(int(index.image_size[i])))
                 place = str(target)
-            rows.append((place, caption, path.stem, key, group or digest or f"{path.stem}/{key}", digest))
+            rows.append((place, caption, path.stem, key, group or digest or f"{path.stem}/{key}", digest, url))
     return rows
 
 
