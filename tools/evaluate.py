@@ -119,6 +119,8 @@ def _retrieval(args: argparse.Namespace, samples: Samples, table: HardPairTable 
     register(args.out.parent / "run_registry.csv", record)
     if embedded.rejected:
         print(f"{len(embedded.rejected)} of {len(samples)} rows are left out: {reasons_text(embedded.rejected)}", file=sys.stderr)
+    if table is not None and "beats_counted" not in arrays:
+        print(f"no row that is evaluated has a hard pair in {args.hard_pairs}: nothing is measured against them", file=sys.stderr)
     print(json.dumps(metrics))
     if args.baselines or args.protocol != "ours":
         print(tables(record, args.protocol), file=sys.stderr)

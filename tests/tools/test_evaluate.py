@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from formats.errors import UserError
+from formats.hard_pairs import table_folder, write_table
 from formats.samples import open_samples
 from mining.stream import Embedded
 from tests.helpers import picture
@@ -65,6 +66,21 @@ def test_a_caption_is_one_item_of_its_groups_gallery_however_many_images_have_it
         4,
         4,
     ]  # among four texts: the wrong one, and ties against the model
+
+
+def test_a_table_without_any_hard_pair_measures_nothing(tmp_path, checkpoint, capsys):
+    """As mining makes it where --max_score leaves no partner: legal, and a share of none is no number."""
+    for i in range(4):
+        (tmp_path / f"{i}.jpg").write_bytes(picture(i))
+    (tmp_path / "pairs.csv").write_text("filepath,title\n" + "".join(f"{tmp_path}/{i}.jpg,thing {i}\n" for i in range(4)))
+    folder = table_folder(tmp_path, "pairs")
+    fingerprint = open_samples(tmp_path / "pairs.csv").fingerprint
+    write_table(folder, np.full((4, 2), -1), np.zeros((4, 2), np.float32), {"dataset_fingerprint": fingerprint})
+    assert main(flags(tmp_path, checkpoint, "--data", str(tmp_path / "pairs.csv"), "--hard-pairs", str(folder))) == 0
+    assert "no row that is evaluated has a hard pair" in capsys.readouterr().err
+    record = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert "image_to_text_R@1" in record and not [name for name in record if "beats" in name or "mined" in name]
+    assert not [name for name in np.load(tmp_path / "out/queries.npz") if "beats" in name]
 
 
 def test_zero_shot_is_openclips_classifier(folders, checkpoint, capsys):

@@ -19,7 +19,7 @@ def evaluate(
 
     Returns:
         metrics by name; arrays: ``image_rows``, ``text_rows`` (dataset rows of the different images and texts), ranks and top-10 rows of
-        both directions, and with a table ``*_beats`` per row.
+        both directions, and ``*_beats`` per row with a table in which any row has a hard pair; a table without has no metrics.
     """
     rows, groups = embedded.rows, samples.groups[embedded.rows]
     images, texts = first_of_each(groups, samples.images[rows]), first_of_each(groups, samples.texts[rows])
@@ -47,6 +47,7 @@ def _against_hard_pairs(
     samples: Samples, embedded: Embedded, table: HardPairTable, first_answers: tuple[tuple[Ranking, np.ndarray, np.ndarray], ...]
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Share of rows whose own pair beats all its mined ones, and share of wrong first answers that were mined ones (by group).
+    Nothing where no row has a hard pair: a share of none is no number.
 
     ``first_answers``: for image to text, then text to image, the ranking, the positions that asked, and the groups that came first.
     """
@@ -54,6 +55,8 @@ def _against_hard_pairs(
     position[embedded.rows] = np.arange(len(embedded.rows))
     partners = position[np.asarray(table.indices)[embedded.rows]]
     counted = (partners >= 0).any(axis=1)
+    if not counted.any():
+        return {}, {}
     to_text_beats, to_image_beats = beats_hard_pairs(embedded.image, embedded.text, partners)
     groups = samples.groups[embedded.rows]
     partner_groups = np.where(partners >= 0, groups[partners], -1)
