@@ -232,7 +232,7 @@ def _is_done(out: Path, recipe: dict) -> bool:
         raise mismatch(
             f"the folder holds other embeddings: {', '.join(differing)} differ{'s' if len(differing) == 1 else ''}",
             where=str(out),
-            fix="choose another --out, or delete the folder",
+            fix="choose another output folder, or delete this one",
         )
     return True
 
@@ -286,12 +286,8 @@ def open_data(args: argparse.Namespace) -> Samples:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     ranks = join()
-    device = f"cuda:{os.environ['LOCAL_RANK']}" if args.device == "cuda" and ranks.world_size > 1 else args.device
-    if ranks.rank == 0:
-        samples = open_data(args)  # builds the index of each tar, once
-    ranks.barrier()
-    if ranks.rank:
-        samples = open_data(args)
+    device = ranks.device(args.device)
+    samples = ranks.first_alone(lambda: open_data(args))
     encoders = open_encoders(
         model=args.model,
         pretrained=args.pretrained,

@@ -260,11 +260,9 @@ def _byte_count(text: str) -> int:
     return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
 
 
-def _open(args: argparse.Namespace) -> Embeddings:
-    if args.embeddings:
-        return open_embeddings(args.embeddings, verify=True)
-    if not args.image_embeddings:
-        return open_embeddings(_embeddings_of_name(args), verify=True)
+def _open(args: argparse.Namespace, folder: str | None) -> Embeddings:
+    if folder:
+        return open_embeddings(folder, verify=True)
     image, text = _load(args.image_embeddings), _load(args.text_embeddings)
     if len(image) != len(text):
         raise mismatch(f"{len(image)} image rows, {len(text)} text rows", where=f"{args.image_embeddings}, {args.text_embeddings}")
@@ -275,8 +273,8 @@ def _load(name: str) -> np.ndarray:
     return load_column(name) if ":" in name or name.endswith(".parquet") else load_array(name)
 
 
-def _embeddings_of_name(args: argparse.Namespace) -> str:
-    """Folder of the named dataset's embeddings, made here from its shards when ``--model`` says with what."""
+def _embeddings_of_name(args: argparse.Namespace, ranks: Ranks) -> str:
+    """Folder of the named dataset's embeddings, made here by all ranks from its shards when ``--model`` says with what."""
     dataset = find_dataset(args.dataset)
     if args.model is None and dataset.embeddings and args.start_tar is None and args.end_tar is None:
         return dataset.embeddings
@@ -295,8 +293,9 @@ def _embeddings_of_name(args: argparse.Namespace) -> str:
             "--text-encoder T; or give --embeddings, or --image-embeddings and --text-embeddings",
         )
     out = str(Path(args.save_path) / f"{args.dataset}_embeddings")
-    samples = open_samples(shards_between(dataset.shards, args.start_tar, args.end_tar))
-    embed_to_folder(samples, open_encoders(**encoders, device=args.device, captions=samples.captions), out, device=args.device)
+    shards, device = shards_between(dataset.shards, args.start_tar, args.end_tar), ranks.device(args.device)
+    samples = ranks.first_alone(lambda: open_samples(shards))
+    embed_to_folder(samples, open_encoders(**encoders, device=device, captions=samples.captions), out, device=device, ranks=ranks)
     return out
 
 
@@ -311,11 +310,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     _check_device(args.device)
     ranks = join()
-    if ranks.rank == 0:
-        embeddings = _open(args)
-    ranks.barrier()
-    if ranks.rank:
-        embeddings = _open(args)
+    folder = args.embeddings if args.embeddings or args.image_embeddings else _embeddings_of_name(args, ranks)
+    embeddings = ranks.first_alone(lambda: _open(args, folder))
     if not len(embeddings.rows):
         raise bad_input("there are no embeddings", where=args.embeddings or args.image_embeddings)
     reject = {}

@@ -52,7 +52,7 @@ class Parts:
             self._check()
             return begun
         if any(self.out.glob("*_emb/*.npy")):
-            raise mismatch("the folder holds embeddings that were made elsewhere", where=str(self.out), fix="choose another --out")
+            raise mismatch("the folder holds embeddings that were made elsewhere", where=str(self.out), fix="choose another output folder")
         write_json(self.folder / "key.json", self.key)
         return False
 
@@ -68,7 +68,7 @@ class Parts:
                 f"the folder holds unfinished embeddings of another kind: {', '.join(differing)} "
                 f"differ{'s' if len(differing) == 1 else ''}",
                 where=str(self.folder),
-                fix="give the same data, encoders, --part-rows and --batch-size to go on; or choose another --out, or delete the folder",
+                fix="go on with the same data, encoders, batches and parts; or choose another output folder, or delete this one",
             )
 
     def unfinished(self) -> list[int]:

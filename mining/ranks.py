@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as distributed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,19 @@ class Ranks:
     def barrier(self) -> None:
         if self.world_size > 1:
             distributed.barrier()
+
+    def first_alone(self, action: Callable[[], T]) -> T:
+        """The action's result: rank 0 acts first, so that what it leaves on disk (an index of a tar, say) is made once."""
+        if self.rank:
+            self.barrier()
+        result = action()
+        if not self.rank:
+            self.barrier()
+        return result
+
+    def device(self, name: str) -> str:
+        """``name``, or of several processes this one's GPU where it is "cuda"."""
+        return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and self.world_size > 1 else name
 
     def maximum(self, values: np.ndarray) -> None:
         """Puts the largest of all ranks' into each of ``values`` (float32)."""

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -335,6 +336,25 @@ def test_in_memory_is_the_same(shards, tmp_path):
     stored = open_embeddings(tmp_path / "e")
     np.testing.assert_allclose(found.image, stored.image, rtol=1e-6)
     assert found.rows.tolist() == stored.rows.tolist() and found.rejected == {3: "empty_caption", 9: "missing_image"}
+
+
+def test_mining_embeds_with_all_its_processes(shards, tmp_path, monkeypatch):
+    """Each rank embeds its share of the parts; more than one part takes more than the default number of rows, so there are fewer here."""
+    monkeypatch.setenv("HARDPAIRS_DATA", str(shards.parent))
+    told = (
+        "import os, sys\nfrom mining import embed, hard_pair_mining, parts\nembed.embed_to_folder.__kwdefaults__['part_rows'] = 4\n"
+        "save = parts.Parts.save\ndef saved(self, number, part):\n"
+        "    print('part', number, 'by rank', os.environ['RANK'], file=sys.stderr, flush=True)\n    save(self, number, part)\n"
+        "parts.Parts.save = saved\nhard_pair_mining.main(sys.argv[1:])\n"
+    )
+    (tmp_path / "told.py").write_text(told)
+    command = ["--dataset", "shards", "--topk", "3", "--duplicate-threshold", "2", *RANDOM, "--device", "cpu", "--save_path"]
+    done = torchrun(2, str(tmp_path / "told.py"), *command, str(tmp_path / "two"))
+    assert done.returncode == 0 and "20 pairs = 18 embedded + 2 rejected" in done.stderr, done.stderr
+    assert sorted(re.findall(r"part (\d) by rank (\d)", done.stderr)) == [("0", "0"), ("1", "1"), ("2", "0"), ("3", "1"), ("4", "0")]
+    hard_pair_mining.main([*command, str(tmp_path / "one")])
+    table = "shards_hard_sample.csv"
+    assert (tmp_path / "one" / table).read_bytes() == (tmp_path / "two" / table).read_bytes()
 
 
 def test_mining_embeds_a_named_dataset_first(shards, tmp_path, monkeypatch, capsys):
