@@ -13,7 +13,9 @@
 
 ``--anchor`` says what is compared with what. ``image``: a picture with its caption and its hard pairs' captions; ``text``: a caption with
 its picture and its hard pairs' pictures; ``caption``: a caption with the other captions of its group (with itself where there is none, as
-in SimCSE, arXiv:2104.08821) and its hard pairs' captions.
+in SimCSE, arXiv:2104.08821) and its hard pairs' captions. Rows without a caption or a picture, known positives of the anchor (one group,
+picture or caption) and negatives that stand in the row already are left out of these, counted, and the next of the list taken; ``parquet``
+holds the table as it is.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class Pairs:
         self.table, self.samples, self.anchor, self.negatives = table, samples, anchor, negatives
         self.counts: Counter[str] = Counter()
         self._captions = _captions_of_groups(samples) if anchor == "caption" else {}
+        self._shown = samples.images if anchor == "text" else samples.texts  # two rows with one of these are one negative
 
     @property
     def types(self) -> tuple[pa.DataType, pa.DataType, pa.DataType]:
@@ -63,12 +66,33 @@ class Pairs:
         return {"image": (IMAGE, pa.string(), pa.string()), "text": (pa.string(), IMAGE, IMAGE), "caption": (pa.string(),) * 3}[self.anchor]
 
     def rows(self) -> Iterator[tuple[int, list[int]]]:
-        """(anchor, its hardest partners), of rows that have any."""
+        """(anchor, its hardest partners that are negatives, each shown once), of rows that have any."""
         for row, partners in enumerate(self.table.rows()):
-            if len(partners):
-                yield row, partners[: self.negatives].tolist()
+            if row in self.samples.rejected:
+                self.counts[f"left out: {self.samples.rejected[row]}"] += 1
+            elif chosen := list(islice(self._negatives(row, partners.tolist()), self.negatives)):
+                yield row, chosen
             else:
                 self.counts["left out: no hard pair"] += 1
+
+    def _negatives(self, row: int, partners: list[int]) -> Iterator[int]:
+        samples, seen = self.samples, set()
+        for partner in partners:
+            if partner in samples.rejected:
+                reason = samples.rejected[partner]
+            elif (samples.positives[partner] == samples.positives[row]).any() or self._is_positive(row, partner):
+                reason = "known positive"
+            elif self._shown[partner] in seen:
+                reason = "repeated"
+            else:
+                seen.add(self._shown[partner])
+                yield partner
+                continue
+            self.counts[f"hard pairs skipped: {reason}"] += 1
+
+    def _is_positive(self, row: int, partner: int) -> bool:
+        """Whether the partner's caption, though of another group, is among the positives that are written."""
+        return self.anchor == "caption" and self.samples.caption(partner) in self._captions[self.samples.group(row)]
 
     def picture(self, row: int) -> dict[str, Any]:
         try:

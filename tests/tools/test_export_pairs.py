@@ -38,6 +38,16 @@ def export(pairs, to, out, *more):
     return open_samples(pairs[0]), HardPairTable.open(pairs[1])
 
 
+def negatives(samples, table, row, count, shown=None):
+    """The definition: the hardest partners that are no known positive of the anchor, each shown once."""
+    found, shown = [], shown or samples.caption
+    for partner in table.indices[row, : table.lengths[row]].tolist():
+        others = samples.positives[partner] != samples.positives[row]
+        if partner not in samples.rejected and others.all() and shown(partner) not in [shown(other) for other in found]:
+            found.append(partner)
+    return found[:count]
+
+
 def test_pairs_as_they_are(pairs, tmp_path, capsys):
     for more in ((), ("--data", str(pairs[0]))):
         assert main([str(pairs[1]), "--to", "parquet", "--out", str(tmp_path / "p.parquet"), *more]) == 0
@@ -60,7 +70,8 @@ def test_triplets(pairs, tmp_path, anchor):
     samples, table = export(pairs, "st-triplet", tmp_path / "t.parquet", "--anchor", anchor, "--negatives", "3")
     found = pq.read_table(tmp_path / "t.parquet")
     assert found.column_names == ["anchor", "positive", "negative"]  # sentence-transformers goes by their order
-    expected = [(row, int(j)) for row in range(60) for j in table.indices[row, : min(table.lengths[row], 3)]]
+    shown = samples.image_bytes if anchor == "text" else samples.caption
+    expected = [(row, j) for row in range(60) for j in negatives(samples, table, row, 3, shown)]
     side = {
         "image": (samples.image_bytes, samples.caption, samples.caption),
         "text": (samples.caption, samples.image_bytes, samples.image_bytes),
@@ -73,13 +84,13 @@ def test_triplets(pairs, tmp_path, anchor):
 def test_tuples_have_all_their_columns(pairs, tmp_path, capsys):
     samples, table = export(pairs, "st-ntuple", tmp_path / "t.parquet", "--negatives", "4")
     found = pq.read_table(tmp_path / "t.parquet").to_pylist()
-    full = [row for row in range(60) if table.lengths[row] >= 4]
+    full = [row for row in range(60) if len(negatives(samples, table, row, 4)) == 4]
     assert list(found[0]) == ["anchor", "positive", "negative_1", "negative_2", "negative_3", "negative_4"]
     assert [line["positive"] for line in found] == [samples.caption(row) for row in full]
     assert [[line[f"negative_{k}"] for k in range(1, 5)] for line in found] == [
-        [samples.caption(int(j)) for j in table.indices[row, :4]] for row in full
+        [samples.caption(j) for j in negatives(samples, table, row, 4)] for row in full
     ]
-    empty = int((np.asarray(table.lengths) == 0).sum())
+    empty = sum(not negatives(samples, table, row, 4) for row in range(60))
     told = capsys.readouterr().err
     assert (
         f"{len(full)} anchors" in told
@@ -95,10 +106,10 @@ def test_lines_for_flag_embedding(pairs, tmp_path):
         {
             "query": samples.caption(row),
             "pos": [samples.caption(row ^ 1)],
-            "neg": [samples.caption(int(j)) for j in table.indices[row, : min(table.lengths[row], 2)]],
+            "neg": [samples.caption(j) for j in negatives(samples, table, row, 2)],
         }
         for row in range(60)
-        if table.lengths[row]
+        if negatives(samples, table, row, 2)
     ]
     assert lines == expected
 
@@ -108,6 +119,48 @@ def test_a_caption_without_another_is_its_own_positive(table, hard_pairs, tmp_pa
     line = json.loads((tmp_path / "t.jsonl").read_text().splitlines()[5])
     assert line["query"] == "picture number 5" and line["pos"] == ["picture number 5"] and len(line["neg"]) == 5
     assert "40 with the caption itself as positive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("anchor", "expected"),
+    [
+        ("image", ["a cat", "a bird"]),  # of rows 5 and 7
+        ("text", [5, 6]),
+        ("caption", ["a cat", "a bird"]),
+    ],
+)
+def test_what_is_no_negative_is_skipped_and_counted(tmp_path, capsys, anchor, expected):
+    """A table from elsewhere: the anchor's caption on another picture, a row without a caption, one without a picture, repetitions."""
+    captions = ["a dog", "a dog", "", "a cow", "a dog", "a cat", "a cat", "a bird"]
+    lines = [f"{'' if i == 3 else f'{tmp_path}/{i}.jpg'},{caption}" for i, caption in enumerate(captions)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["filepath,title", *lines]) + "\n")
+    for i in range(8):
+        (tmp_path / f"{i}.jpg").write_bytes(picture(i))
+    indices = np.full((8, 7), -1)
+    indices[0], indices[2, :1] = range(1, 8), 0
+    samples, folder = open_samples(tmp_path / "pairs.csv"), table_folder(tmp_path, "pairs")
+    write_table(folder, indices, np.zeros((8, 7), np.float32), {"dataset_fingerprint": samples.fingerprint})
+    export((tmp_path / "pairs.csv", folder), "st-triplet", tmp_path / "t.parquet", "--anchor", anchor, "--negatives", "2")
+    found = [line["negative"] for line in pq.read_table(tmp_path / "t.parquet").to_pylist()]
+    assert [cell["bytes"] if anchor == "text" else cell for cell in found] == (
+        [picture(i) for i in expected] if anchor == "text" else expected
+    )
+    told = capsys.readouterr().err
+    for part in ("2 hard pairs skipped: known positive", "1 hard pairs skipped: empty_caption", "1 hard pairs skipped: missing_image"):
+        assert part in told
+    assert ("1 hard pairs skipped: repeated" in told) == (anchor != "text")
+    assert "1 left out: empty_caption" in told and "1 left out: missing_image" in told
+
+
+def test_no_caption_is_positive_and_negative_at_once(tmp_path):
+    """Row 2 says what row 1 says, the positive of row 0, in a group of its own."""
+    lines = ["0.jpg,a dog,1", "1.jpg,an animal,1", "2.jpg,an animal,2", "3.jpg,a cat,3"]
+    (tmp_path / "pairs.csv").write_text("\n".join(["filepath,title,group", *lines]) + "\n")
+    folder = table_folder(tmp_path, "pairs")
+    indices = np.array([[2, 3], [-1, -1], [-1, -1], [-1, -1]])
+    write_table(folder, indices, np.zeros((4, 2), np.float32), {"dataset_fingerprint": open_samples(tmp_path / "pairs.csv").fingerprint})
+    export((tmp_path / "pairs.csv", folder), "fe-jsonl", tmp_path / "t.jsonl")
+    assert json.loads((tmp_path / "t.jsonl").read_text()) == {"query": "a dog", "pos": ["an animal"], "neg": ["a cat"]}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +193,8 @@ def test_the_datasets_library_reads_them(pairs, tmp_path, anchor):
         assert len(found.column_names) == columns and len(found) > 40
         kinds = {"image": ("Image", "Value"), "text": ("Value", "Image"), "caption": ("Value", "Value")}[anchor]
         assert tuple(type(found.features[name]).__name__ for name in ("anchor", "positive")) == kinds
-        row = next(row for row in range(60) if table.lengths[row] >= least)
+        shown = samples.image_bytes if anchor == "text" else samples.caption
+        row = next(row for row in range(60) if len(negatives(samples, table, row, 2, shown)) >= least)
         if anchor == "image":
             assert found[0]["anchor"].tobytes() == Image.open(io.BytesIO(samples.image_bytes(row))).tobytes()
         else:
@@ -183,10 +237,10 @@ def test_flag_embeddings_own_reader(pairs, tmp_path):
     samples, table = export(pairs, "fe-jsonl", tmp_path / "t.jsonl", "--negatives", "3")
     args = AbsEmbedderDataArguments(train_data=[str(tmp_path / "t.jsonl")], train_group_size=3, cache_path=str(tmp_path / "cache"))
     data = AbsEmbedderTrainDataset(args, tokenizer=None)
-    rows = [row for row in range(60) if table.lengths[row]]
+    rows = [row for row in range(60) if negatives(samples, table, row, 3)]
     assert len(data) == len(rows)
     for place in (0, 7):
         query, passages, _ = data[place]
         row = rows[place]
         assert query == samples.caption(row) and passages[0] == samples.caption(row ^ 1) and len(passages) == 3
-        assert set(passages[1:]) <= {samples.caption(int(j)) for j in table.indices[row, : min(table.lengths[row], 3)]}
+        assert set(passages[1:]) <= {samples.caption(j) for j in negatives(samples, table, row, 3)}
