@@ -36,6 +36,7 @@ from mining.encoders import Encoders, open_encoders
 from mining.parts import Parts
 from mining.ranks import Ranks, join
 from mining.stream import Clock, Embedded, encoded
+from mining.unreadable import MAX_BAD_FRACTION, Unreadable
 
 PART_ROWS = 8192
 """Rows between commits: what a kill can cost, and what is in memory at once."""
@@ -70,6 +71,7 @@ def embed_to_folder(
     workers: int = 2,
     device: str = "cpu",
     part_rows: int = PART_ROWS,
+    max_bad_fraction: float = MAX_BAD_FRACTION,
     ranks: Ranks | None = None,
 ) -> None:
     """Embeds into a folder in clip-retrieval's layout; does nothing when it already holds just this.
@@ -77,8 +79,11 @@ def embed_to_folder(
     The parts are shared among the ranks. With one number of threads and one batch size, the bytes are the same for every number of ranks,
     every number of workers, and after any kill and restart.
 
+    Args:
+        max_bad_fraction: share of the pictures that may be unreadable (``mining.unreadable``).
+
     Raises:
-        UserError: exit 4 when the folder holds embeddings of other data, of pictures elsewhere, with other groups or of another model; exit 6
+        UserError: exit 3 when too many pictures cannot be read, and finished parts stay; exit 4 when the folder holds embeddings of other data, of pictures elsewhere, with other groups or of another model; exit 6
             for non-finite ones.
     """
     out, ranks = Path(out), ranks or Ranks()
@@ -106,10 +111,14 @@ def embed_to_folder(
     ranks.barrier()
     todo = parts.unfinished()
     ranks.barrier()  # nobody adds a part before all have counted them
-    _make_parts(samples, encoders, parts, todo[ranks.rank :: ranks.world_size], batch_size, workers, device, quiet=ranks.rank > 0)
+    unreadable = Unreadable(samples, max_bad_fraction)
+    for number in sorted({*range(len(parts))} - {*todo}):
+        unreadable.add(parts.load(number, "rejected")["rejected"])
+    mine = todo[ranks.rank :: ranks.world_size]
+    _make_parts(samples, encoders, parts, mine, unreadable, batch_size, workers, device, quiet=ranks.rank > 0)
     ranks.barrier()
     if ranks.rank == 0:
-        _join_parts(samples, parts, {**recipe, **groups})
+        _join_parts(samples, parts, unreadable, {**recipe, **groups})
     ranks.barrier()
 
 
@@ -131,7 +140,16 @@ def _groups_digest(samples: Samples) -> str:
 
 
 def _make_parts(
-    samples: Samples, encoders: Encoders, parts: Parts, todo: list[int], batch_size: int, workers: int, device: str, *, quiet: bool
+    samples: Samples,
+    encoders: Encoders,
+    parts: Parts,
+    todo: list[int],
+    unreadable: Unreadable,
+    batch_size: int,
+    workers: int,
+    device: str,
+    *,
+    quiet: bool,
 ) -> None:
     counts = [len(parts.rows(number)) - _rejected_in(samples, parts.rows(number)) for number in todo]
     clock, start = Clock(), time.perf_counter()
@@ -150,6 +168,7 @@ def _make_parts(
             part = Embedded.joined(list(islice(stream, -(-count // batch_size))))
             _check_finite(part)
             parts.save(number, part)
+            unreadable.add(part.rejected)
     if sum(counts) and not quiet:
         speed = sum(counts) / (time.perf_counter() - start)
         print(f"{speed:,.0f} pairs/s, {clock.share_waiting:.0%} of the time waiting for data", file=sys.stderr)
@@ -172,12 +191,13 @@ def _check_finite(part: Embedded) -> None:
         raise non_finite(f"{bad.sum()} embeddings are not finite", where=f"rows {part.rows[bad][:10].tolist()}", fix="use other weights")
 
 
-def _join_parts(samples: Samples, parts: Parts, recipe: dict) -> None:
+def _join_parts(samples: Samples, parts: Parts, unreadable: Unreadable, recipe: dict) -> None:
     """Writes the folder's files from its parts, then takes the parts away."""
     missing = parts.unfinished()
     if missing:  # some file systems show a file late
         raise mismatch(f"{len(missing)} parts are not there", where=str(parts.folder), fix="start the same command again")
     widths, kept, rejected = _counted(samples, parts)
+    unreadable.add({row: reason for row, reason in rejected.items() if row not in samples.rejected})
     if not kept:
         raise _nothing_embedded(samples, rejected)
     write_streamed(
@@ -245,8 +265,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
     parser.add_argument("--workers", type=whole_number(0), default=2, help="processes of each rank that load and decode")
     parser.add_argument("--part-rows", type=whole_number(1), default=PART_ROWS, help="rows between commits of unfinished work")
+    parser.add_argument(
+        "--max-bad-fraction", type=float, default=MAX_BAD_FRACTION, help="stop when more than this share of pictures cannot be read"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(argv)
+    if not 0 <= args.max_bad_fraction <= 1:
+        raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")
     if bool(args.shards) == bool(args.csv):
         raise usage("give either --shards or --csv")
     if args.csv and (args.start_tar is not None or args.end_tar is not None):
@@ -308,6 +333,7 @@ def main(argv: list[str] | None = None) -> int:
         workers=args.workers,
         device=device,
         part_rows=args.part_rows,
+        max_bad_fraction=args.max_bad_fraction,
         ranks=ranks,
     )
     ranks.close()

@@ -78,7 +78,7 @@ def test_what_was_seen_is_kept_or_rejected(table, tmp_path, capsys):
     (tmp_path / "images/7.jpg").write_bytes(b"")
     table.write_text(table.read_text().replace("picture number 8\n", " \n"))
     for size in (2, 40):  # a whole part of bad rows; bad rows among good ones
-        embed_to_folder(open_samples(table), colours(), tmp_path / f"{size}", part_rows=size, workers=0)
+        embed_to_folder(open_samples(table), colours(), tmp_path / f"{size}", part_rows=size, workers=0, max_bad_fraction=0.2)
         manifest = open_embeddings(tmp_path / f"{size}", verify=True).manifest
         assert manifest["rejected"] == {
             "4": "not_an_image",
@@ -225,11 +225,36 @@ def test_a_damaged_part_is_named(table, tmp_path, monkeypatch):
     assert error.value.code == 4 and str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("part_rows", [2, 40])
+def test_too_many_bad_pictures_stop_it_and_a_larger_share_goes_on(table, tmp_path, monkeypatch, part_rows):
+    command = ["--csv", str(table), *RANDOM, "--workers", "0", "--part-rows", str(part_rows), "--out"]
+    for i in (1, 2, 20):
+        (tmp_path / f"images/{i}.jpg").write_bytes(b"<html>")
+    embed_module.main([*command, str(tmp_path / "handful")])
+    assert len(open_embeddings(tmp_path / "handful").rows) == 37
+    (tmp_path / "images/21.jpg").write_bytes(b"")
+    out = tmp_path / "e"
+    with pytest.raises(UserError, match="4 of 40 pictures cannot be read, more than 0.01 of them") as error:
+        embed_module.main([*command, str(out)])
+    assert error.value.code == 3 and error.value.why == "empty_image 1, not_an_image 3" and "images/1.jpg" in error.value.where
+    made = len(_times(out))
+    assert made == (11 if part_rows == 2 else 1) and not (out / "manifest.json").exists()  # no part is made in vain
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "save", lambda *a: pytest.fail("a part was made"))
+        with pytest.raises(UserError, match="4 of 40"):
+            embed_module.main([*command, str(out)])
+    embed_module.main([*command, str(out), "--max-bad-fraction", ".1"])
+    assert len(open_embeddings(out).rows) == 36
+    with pytest.raises(UserError, match=r"must lie in \[0, 1\]") as error:
+        embed_module.main([*command, str(out), "--max-bad-fraction", "nan"])
+    assert error.value.code == 2
+
+
 def test_nothing_left_to_embed(table, tmp_path):
     for file in (tmp_path / "images").iterdir():
         file.write_bytes(b"no")
     with pytest.raises(UserError, match="no pair could be embedded") as error:
-        embed_to_folder(open_samples(table), colours(), tmp_path / "e", workers=0)
+        embed_to_folder(open_samples(table), colours(), tmp_path / "e", workers=0, max_bad_fraction=1)
     assert error.value.code == 3 and "'not_an_image': 40" in str(error.value)
 
 
