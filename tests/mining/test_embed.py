@@ -256,6 +256,10 @@ def test_nothing_left_to_embed(table, tmp_path):
     with pytest.raises(UserError, match="no pair could be embedded") as error:
         embed_to_folder(open_samples(table), colours(), tmp_path / "e", workers=0, max_bad_fraction=1)
     assert error.value.code == 3 and "'not_an_image': 40" in str(error.value)
+    (tmp_path / "captions.json").write_text("[]")
+    with pytest.raises(UserError, match="no pair could be embedded") as error:
+        embed_to_folder(open_samples(tmp_path / "captions.json"), colours(), tmp_path / "f", workers=0)
+    assert error.value.code == 3
 
 
 def test_numbers_that_are_none_are_never_written(table, tmp_path):
