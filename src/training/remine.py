@@ -98,6 +98,7 @@ def embed_again(
             captions=[samples.caption(row) for row in rows[kept]],
             keys=[samples.keys[row] for row in rows[kept]],
             groups=samples.groups[rows[kept]],
+            images=samples.images[rows[kept]],
             manifest={"dataset_fingerprint": samples.fingerprint, "num_samples": len(samples), "epochs": completed},
         )
         logging.info(f"The data was embedded by the model after epoch {completed}, in {time.monotonic() - began:.0f} s.")
