@@ -101,7 +101,11 @@ def _write_split(samples: Samples, folder: Path, by: str) -> None:
     rows = [row for row in np.flatnonzero(samples.labelled).tolist() if row not in samples.rejected]
     for name, part in split(samples.groups[rows], by).items():
         if len(part) < 2:
-            raise bad_input(f"too few labels to split: {len(part)} rows to {name}", where=samples.source)
+            raise bad_input(
+                f"too few labels to split: {len(part)} rows to {name}",
+                where=samples.source,
+                fix="more labels, --split-by row, or parts of your own",
+            )
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
