@@ -8,6 +8,7 @@ A tile of two ranges of pool rows serves the lists of both, so only one of (I, J
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,8 +154,8 @@ def make_plan(
                 smallest = fixed + min(tile, rows) * row
     raise UserError(
         Exit.RESOURCES,
-        f"the search needs at least {(smallest or 0) / 1e9:.2f} GB, {allowed / 1e9:.2f} GB are allowed",
-        fix="allow more with --max-memory, take a smaller --topk, or search in a pool with --approx",
+        f"the search needs at least {math.ceil((smallest or 0) / 1e6)}M of memory, {allowed // 10**6}M are allowed",
+        fix="allow that much with --max-memory, take a smaller --topk, or search in a pool with --approx",
     )
 
 
