@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
-exec .venv/bin/python -m pytest -n "${WORKERS:-2}" --dist loadfile "$@"
+exec .venv/bin/python -m pytest -n "${WORKERS:-2}" --dist loadfile --max-worker-restart=0 "$@"  # a crash is a failure, not a wait without end

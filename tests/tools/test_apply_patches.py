@@ -8,11 +8,11 @@ import importlib.metadata
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -118,10 +118,16 @@ def test_generated_tree(run, generated):
 
 
 def test_it_takes_less_than_two_seconds(tmp_path):
+    """Of its processes' own time: the clock on the wall also counts what else the machine does."""
     make_copy(tmp_path)
-    start = time.monotonic()
+    before = _seconds_of_children()
     subprocess.run([sys.executable, "-m", "tools.apply_patches", "--target", tmp_path], cwd=ROOT, check=True, capture_output=True)
-    assert time.monotonic() - start < 2
+    assert 0 < _seconds_of_children() - before < 2
+
+
+def _seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_generated_tree_is_renewed_when_the_patches_changed(run, generated, tmp_path, monkeypatch):
