@@ -7,6 +7,7 @@ import os
 import pickle
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,8 @@ from typing import Any
 import open_clip
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import serialization
 
 from formats.errors import UserError, bad_input, mismatch, usage
 from formats.manifest import sha256_file
@@ -113,6 +116,24 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+@contextlib.contextmanager
+def _mapped(weights: str | os.PathLike[str] | None) -> Iterator[None]:
+    """``torch.load`` maps a file into memory where its format can be mapped, so that who wants a word list does not read the weights.
+
+    Not for what is kept: numbers are read when they are first used, and are gone when the file is written over.
+    """
+    with serialization.config.patch({"load.mmap": weights is not None and zipfile.is_zipfile(weights)}):
+        yield
+
+
+def _entry(path: str | os.PathLike[str], name: str) -> Any:
+    """What a checkpoint of ours says beside its weights; ``None`` where it does not."""
+    if os.path.isdir(path):
+        return None
+    with _mapped(path):
+        return load_checkpoint(path).get(name)
+
+
 HEAD = "embedding_head"
 """First word of the entries that metric learning adds to a checkpoint's weights (``training.metric.head``)."""
 
@@ -147,7 +168,8 @@ def loadable(pretrained: str | None, model_name: str) -> Iterator[str | None]:
     Raises:
         UserError: exit 4 when the model has another activation than a Hugging Face folder says.
     """
-    state = _stored_weights(pretrained) if pretrained is not None and is_weights(pretrained) else {}
+    with _mapped(pretrained):
+        state = _stored_weights(pretrained) if pretrained is not None and is_weights(pretrained) else {}
     foreign = huggingface.MARK in state
     if not foreign and not any(name.startswith(f"{HEAD}.") for name in state):
         yield pretrained
@@ -173,19 +195,19 @@ def _check_activation(folder: str, model_name: str) -> None:
 
 def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:
     """The word list a checkpoint of ours carries; ``None`` for any other."""
-    return None if os.path.isdir(path) else load_checkpoint(path).get("vocabulary")
+    return _entry(path, "vocabulary")
 
 
 def checkpoint_preprocess(path: str | os.PathLike[str]) -> dict[str, Any]:
     """How a checkpoint's pictures were prepared, as options of OpenCLIP's model makers; empty where it does not say."""
-    stored = {} if os.path.isdir(path) else load_checkpoint(path).get(PREPROCESS, {})
+    stored = _entry(path, PREPROCESS) or {}
     names = ("mean", "std", "interpolation", "resize_mode")
     return {f"image_{name}": tuple(stored[name]) if isinstance(stored[name], list) else stored[name] for name in names if name in stored}
 
 
 def checkpoint_image_size(path: str | os.PathLike[str], model_name: str) -> dict[str, tuple[int, int]]:
     """The pictures' size of a run with ``--force-image-size``, as an option of OpenCLIP's model makers; empty where it is the model's own."""
-    stored = {} if os.path.isdir(path) else load_checkpoint(path).get(PREPROCESS, {})
+    stored = _entry(path, PREPROCESS) or {}
     theirs, own = _sides(stored.get("size")), _sides((_config(model_name) or {}).get("vision_cfg", {}).get("image_size"))
     return {} if theirs is None or theirs == own else {"force_image_size": theirs}
 
@@ -229,8 +251,24 @@ def load_encoder(
     tokenizer = make_tokenizer(model_name, vocabulary, cache_dir=cache_dir)
     torch.manual_seed(seed)
     preprocess |= {"image_resize_mode": resize_mode} if resize_mode else {}
-    model, transform = _create(model_name, pretrained, device, cache_dir, vocabulary, **preprocess)
+    with _Unfilled() if pretrained is not None else contextlib.nullcontext():
+        model, transform = _create(model_name, pretrained, device, cache_dir, vocabulary, **preprocess)
     return Encoder(model.eval(), transform, tokenizer, _describe(model_name, pretrained, model, seed))
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draws no random numbers for weights that are about to be loaded: they take longer than all else of making a model.
+
+    What is loaded is whole, or refused (OpenCLIP loads strictly), so nothing stays unfilled.
+    """
+
+    DRAWS = frozenset({nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, torch.Tensor.normal_, torch.Tensor.uniform_})
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function in self.DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 def check_device(device: str) -> None:
@@ -273,7 +311,7 @@ def create_model_and_transforms(
     config = _config(model_name)
     try:
         if not is_miniclip(config):
-            with loadable(pretrained, model_name) as weights:
+            with loadable(pretrained, model_name) as weights, _mapped(weights):
                 return open_clip.create_model_and_transforms(model_name, weights, **options)
         assert config is not None
         if not pretrained:
