@@ -83,8 +83,8 @@ def embed_to_folder(
         max_bad_fraction: share of the pictures that may be unreadable (``mining.unreadable``).
 
     Raises:
-        UserError: exit 3 when too many pictures cannot be read, and finished parts stay; exit 4 when the folder holds embeddings of other data, of pictures elsewhere, with other groups or of another model; exit 6
-            for non-finite ones.
+        UserError: exit 3 when too many pictures cannot be read, and finished parts stay; exit 4 when the folder holds embeddings of other
+            data, of pictures elsewhere, with other groups or of another model; exit 6 for non-finite ones.
     """
     out, ranks = Path(out), ranks or Ranks()
     recipe = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -11,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.distributed as distributed
+
+from formats.errors import Exit, UserError
 
 T = TypeVar("T")
 
@@ -23,8 +26,14 @@ class Ranks:
     world_size: int = 1
 
     def barrier(self) -> None:
+        """Waits for all.
+
+        Raises:
+            UserError: exit 7 when another process has stopped.
+        """
         if self.world_size > 1:
-            distributed.barrier()
+            with _peers_alive():
+                distributed.barrier()
 
     def first_alone(self, action: Callable[[], T]) -> T:
         """The action's result: rank 0 acts first, so that what it leaves on disk (an index of a tar, say) is made once."""
@@ -42,7 +51,8 @@ class Ranks:
     def maximum(self, values: np.ndarray) -> None:
         """Puts the largest of all ranks' into each of ``values`` (float32)."""
         if self.world_size > 1:
-            distributed.all_reduce(torch.from_numpy(values), distributed.ReduceOp.MAX)
+            with _peers_alive():
+                distributed.all_reduce(torch.from_numpy(values), distributed.ReduceOp.MAX)
 
     def close(self) -> None:
         if self.world_size > 1:
@@ -52,6 +62,15 @@ class Ranks:
         """This rank's part of a range."""
         size = stop - start
         return start + size * self.rank // self.world_size, start + size * (self.rank + 1) // self.world_size
+
+
+@contextlib.contextmanager
+def _peers_alive() -> Iterator[None]:
+    """Gloo's error, when a connection breaks, in words: the process that stopped has said why."""
+    try:
+        yield
+    except RuntimeError:
+        raise UserError(Exit.PEER_FAILED, "another process of this run has stopped", fix="see its message") from None
 
 
 ALONE = Ranks()
