@@ -20,7 +20,8 @@ UPLOAD_PATH = "/asked"
 JOIN_PATH = "/gradio_api/queue/join"
 """Gradio only takes a question in here, and fails over one that names no function of the page; what goes wrong in answering is told
 elsewhere."""
-COOKIE = "photo_search_token"
+COOKIE = "photo_search_token_{}"
+"""By port: a browser sends what one server of a host has set to all of them, and two of one name would overwrite each other."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _ALLOWED = re.compile(
     r"/(photo/[0-9a-f]{16}(/large)?|pair/\d{1,9}|asked(/[0-9a-f]{32})?|batches|config|theme\.css|manifest\.json|favicon\.ico"
@@ -64,7 +65,7 @@ class Guard:
             await _answer(send, *refused)
             return
         if self.token is not None and "token" in parse_qs(scope["query_string"].decode("latin-1")):
-            await self._keep_token(send)
+            await self._keep_token(scope, send)
             return
         limit = MAX_UPLOAD if scope["path"] == UPLOAD_PATH else MAX_POST
         if int(headers.get("content-length", "0")) > limit:
@@ -95,24 +96,28 @@ class Guard:
 
     def _knows_token(self, scope: dict, headers: dict[str, str]) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        given += _cookies(headers.get("cookie", ""))
+        given += _cookies(headers.get("cookie", ""), _cookie_name(scope))
         given.append(headers.get("authorization", "").removeprefix("Bearer "))
         return any(hmac.compare_digest(text.encode(), self.token.encode()) for text in given)  # type: ignore[union-attr]
 
-    async def _keep_token(self, send: Callable) -> None:
-        cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+    async def _keep_token(self, scope: dict, send: Callable) -> None:
+        cookie = f"{_cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
         await _answer(send, 303, "", {"location": "/", "set-cookie": cookie})
 
 
-def _cookies(header: str) -> list[str]:
+def _cookie_name(scope: dict) -> str:
+    return COOKIE.format(scope["server"][1])
+
+
+def _cookies(header: str, wanted: str) -> list[str]:
     """Values of ours. Other servers of this host set theirs, in any form, and the standard library's reader stops at one that it does not like.
 
     Example:
-        >>> _cookies('prefs={"a":1}; photo_search_token=secret')
+        >>> _cookies('prefs={"a":1}; photo_search_token_7860=secret', "photo_search_token_7860")
         ['secret']
     """
     pairs = (part.strip().partition("=") for part in header.split(";"))
-    return [value for name, _, value in pairs if name == COOKIE]
+    return [value for name, _, value in pairs if name == wanted]
 
 
 def _without_port(host: str) -> str:

@@ -327,18 +327,28 @@ def test_an_index_that_becomes_unusable_is_told(site, library, checkpoint, tmp_p
 def test_a_token_for_other_machines(library):
     token = "a-long-enough-token"
     with Site(make_app(Shelf([library], Asked([library])), hosts=None, token=token)) as site:
-        photo = f"/photo/{library.index().ids[0]}"
+        photo, name = f"/photo/{library.index().ids[0]}", f"photo_search_token_{site.port}"
         with httpx.Client(base_url=site.url, follow_redirects=True) as client:
-            strangers = ('prefs={"a":1}; photo_search_token=wrong', "k,ey=1; =; ;;; photo_search_token", f"photo_search_tokens={token}")
+            strangers = (f'prefs={{"a":1}}; {name}=wrong', f"k,ey=1; =; ;;; {name}", f"{name}s={token}", f"{name[:-1]}={token}")
             for headers in ({}, {"Authorization": "Bearer wrong"}, *({"Cookie": text} for text in strangers)):
                 assert client.get("/", headers=headers).status_code == client.get(photo, headers=headers).status_code == 401
             assert client.get("/", params={"token": "wrong"}).status_code == 401
             assert client.get(photo, headers={"Authorization": f"Bearer {token}"}).status_code == 200
             for strange in ('prefs={"a":1}', "k,ey=1", 'bad="', "="):  # cookies of a host's other servers are sent to this one, too
-                assert client.get(photo, headers={"Cookie": f"{strange}; photo_search_token={token}; z=[]"}).status_code == 200
+                assert client.get(photo, headers={"Cookie": f"{strange}; {name}={token}; z=[]"}).status_code == 200
             opened = client.get("/", params={"token": token})
             assert opened.status_code == 200 and "token" not in str(opened.url) and client.get(photo).status_code == 200
             assert "HttpOnly" in opened.history[0].headers["set-cookie"] and "SameSite=Strict" in opened.history[0].headers["set-cookie"]
+
+
+def test_a_browser_keeps_the_tokens_of_two_servers(library):
+    """It keeps cookies by host, whatever the port."""
+    shelf, tokens = Shelf([library], Asked([library])), ("first-long-token", "second-long-token")
+    apps = [make_app(shelf, hosts=None, token=token) for token in tokens]
+    with Site(apps[0]) as first, Site(apps[1]) as second, httpx.Client(follow_redirects=True) as browser:
+        for site, token in zip((first, second), tokens, strict=True):
+            browser.get(site.url, params={"token": token})
+        assert [browser.get(site.url).status_code for site in (first, second)] == [200, 200]
 
 
 def test_the_address():
