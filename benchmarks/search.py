@@ -269,7 +269,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20_000, help="of the unchanged folder")
     parser.add_argument("--rows", type=int, default=100_000, help="of the index that is asked")
     parser.add_argument("--model", default="ViT-B-32")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

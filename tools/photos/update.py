@@ -78,7 +78,7 @@ def update_index(
     model: str | None = None,
     pretrained: str | None = None,
     device: str = "cpu",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int = 2,
 ) -> Outcome:
     """Makes an index, or brings it up to date. After it the index holds what ``sources`` hold now, and nothing else.
@@ -86,11 +86,13 @@ def update_index(
     Args:
         sources: as in ``tools.photos.scan.scan``; none: those of the last time.
         model, pretrained: by default the index's own, for a new one ``tools.photos.model.DEFAULT``.
+        batch_size: pictures encoded at once; by default 16 on a CPU, whose caches do not hold what more of them need, else 64.
 
     Raises:
         UserError: exit 2 for wrong paths, exit 3 when there is no picture at all, exit 4 for an index of another model.
         KeyboardInterrupt: after what was embedded so far has been put into the index.
     """
+    batch_size = batch_size or (16 if device == "cpu" else 64)
     with _alone(out):
         old = Index.open(out) if (out / NAME).exists() else None
         sources = [os.path.abspath(source) for source in sources] or (old.manifest["sources"] if old is not None else [])
