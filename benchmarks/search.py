@@ -7,7 +7,7 @@
 Data: JPEGs of noise over gradients (``benchmarks.embed``), an index of random unit rows. Models have random weights, which are as fast
 as any. Where decoding and encoding share the cores, the best there is takes as long as both together; both shares are reported.
 
-Others: their weights cannot always be had, so what is measured is what they do around the model. rclip's own ``search`` (reads all vectors
+Others: what is measured here is what they do around the model (whole programs: ``benchmarks.photo_peers``). rclip's own ``search`` (reads all vectors
 from its database, in each of its processes) and ``ensure_index`` over an unchanged folder, with a given vector in place of the
 text encoder's; clip-retrieval's exact search is faiss' IndexFlatIP, which is loaded and asked; its service is not.
 """
