@@ -74,7 +74,7 @@ def indexing(args: argparse.Namespace, folder: Path) -> dict:
     for turn in range(args.repeats):
         found["encoder"].append(_encoder_alone(encoders, places, args))
         found["loading"].append(len(places) / seconds(lambda: list(loading(places, {}, frozenset(), encoders.image, **options))))
-        load, out = seconds(lambda: ModelName(args.model, "none").load(args.device)), folder / f"{turn}"
+        load, out = seconds(lambda: ModelName(args.model, "none").load(args.device, download=False)), folder / f"{turn}"
         whole = _index_seconds(photos, out, args, options)
         found["whole"].append(len(places) / (whole - load))
     speed = {name: float(np.median(values)) for name, values in found.items()}
