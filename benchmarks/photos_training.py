@@ -56,10 +56,11 @@ def make_collection(folder: Path, size: int) -> None:
 
 
 def flags_of(folder: Path, options: argparse.Namespace, name: str) -> list[str]:
-    """The trainer's command line; the bare loop takes its settings from the same."""
+    """The trainer's command line; the bare loop, which does all its epochs, takes its settings from the same."""
     return [
         *("--preset", options.preset, "--captions-json", str(folder / "captions.json"), "--logs", str(folder / "logs"), "--name", name),
         *("--epochs", str(options.epochs), "--workers", str(options.workers), "--device", options.device, "--log-every-n-steps", "1"),
+        *("--patience", str(options.epochs)),
         *(("--model", options.model) if options.model else ("--image-weights", "none")),
     ]
 
