@@ -55,19 +55,8 @@ class Here:
         self.out, self.photos, self.weights = folder / "here", photos, weights
 
     def index(self) -> None:
-        _run(
-            sys.executable,
-            "-m",
-            "tools.photo_search",
-            "index",
-            self.photos,
-            "--out",
-            self.out,
-            "--model",
-            MODEL,
-            "--pretrained",
-            self.weights,
-        )
+        model = ("--model", MODEL, "--pretrained", self.weights)
+        _run(sys.executable, "-m", "tools.photo_search", "index", self.photos, "--out", self.out, *model)
 
     def query(self) -> list[str]:
         told = _run(sys.executable, "-m", "tools.photo_search", "query", self.out, QUERY, "--top", TOP)
@@ -100,10 +89,9 @@ class ClipRetrieval:
         self.model = ("--clip_model", f"open_clip:{MODEL}/{weights}", "--use_jit", "False")
 
     def index(self) -> None:
-        made, workers = (self.folder / name for name in ("embedded", "indexed")), os.cpu_count()
-        embedded, indexed = made
+        embedded, indexed = self.folder / "embedded", self.folder / "indexed"
         images = ("--input_dataset", self.photos, "--output_folder", embedded, "--enable_text", "False", "--enable_wandb", "False")
-        _run(self.program, "inference", *images, *self.model, "--batch_size", 64, "--num_prepro_workers", workers)
+        _run(self.program, "inference", *images, *self.model, "--batch_size", 64, "--num_prepro_workers", os.cpu_count())
         _run(self.program, "index", "--embeddings_folder", embedded, "--index_folder", indexed)
 
     def page(self) -> float:
@@ -200,7 +188,9 @@ def main() -> None:
     middle = {program: {part: round(float(np.median(values)), 2) for part, values in parts.items()} for program, parts in found.items()}
     print(json.dumps(middle, indent=1))
     if args.out:
-        command = " ".join(["python -m benchmarks.photo_peers", "--rclip rclip --clip-retrieval clipr", f"--photos {args.photos}"])
+        command = " ".join(
+            ["python -m benchmarks.photo_peers", "--rclip rclip --clip-retrieval clipr", f"--photos {args.photos} --repeats {args.repeats}"]
+        )
         write_json(args.out, {"command": command, "machine": describe_machine(), "photos": args.photos, "seconds": middle, "turns": found})
 
 

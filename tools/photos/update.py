@@ -86,7 +86,7 @@ def update_index(
     Args:
         sources: as in ``tools.photos.scan.scan``; none: those of the last time.
         model, pretrained: by default the index's own, for a new one ``tools.photos.model.DEFAULT``.
-        batch_size: pictures encoded at once; by default 16 on a CPU, whose caches do not hold what more of them need, else 64.
+        batch_size: pictures encoded at once; by default 16 on a CPU, where more are slower, else 64.
 
     Raises:
         UserError: exit 2 for wrong paths, exit 3 when there is no picture at all, exit 4 for an index of another model.
