@@ -1,5 +1,5 @@
 PYTHON := .venv/bin/python
-OURS := src/formats src/towers src/training src/evaluation mining tools tests benchmarks
+OURS := src/hardpairs src/training mining tools tests benchmarks
 
 .PHONY: setup check test test-all quickstart clean
 

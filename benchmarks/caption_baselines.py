@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.miniclip import miniclip_bag_of_words
-from formats.atomic import write_json
-from formats.samples import open_samples
-from formats.splits import PARTS, image_numbers, part_of_images
-from tools.evaluating.baselines import baselines
+from hardpairs.core.atomic import write_json
+from hardpairs.data.samples import open_samples
+from hardpairs.data.splits import PARTS, image_numbers, part_of_images
+from hardpairs.evaluating.baselines import baselines
+from hardpairs.metrics.miniclip import miniclip_bag_of_words
 
 
 def main() -> None:
@@ -34,11 +34,21 @@ def main() -> None:
         "images": len(np.unique(numbers[rows])),
         "ceiling": found["ceiling"],
         **found["baselines"],
-        "bag of words, caption to caption": miniclip_bag_of_words([samples.caption(row) for row in rows], samples.images[rows]),
+        "bag of words, caption to caption": miniclip_bag_of_words(
+            [samples.caption(row) for row in rows], samples.images[rows]
+        ),
     }
     for name, values in results.items():
         print(name, values)
-    write_json(args.out, {"command": " ".join(["python -m benchmarks.caption_baselines captions.json", *sys.argv[2:]]), "results": results})
+    write_json(
+        args.out,
+        {
+            "command": " ".join(
+                ["python -m benchmarks.caption_baselines captions.json", *sys.argv[2:]]
+            ),
+            "results": results,
+        },
+    )
 
 
 if __name__ == "__main__":

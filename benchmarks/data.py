@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
-from formats.hard_pairs import HardPairTable, write_table
+from hardpairs.core.atomic import write_json
+from hardpairs.data.hard_pairs import HardPairTable, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPTH = 50
@@ -73,13 +73,17 @@ class PeakAnonymous:
 def make_table(folder: Path, rows: int) -> Path:
     """A table of random partners, and HELIP's CSV of it."""
     rng = np.random.default_rng(0)
-    steps = rng.integers(1, rows // DEPTH, (rows, DEPTH)).cumsum(axis=1)  # distinct, and never the row itself
+    steps = rng.integers(1, rows // DEPTH, (rows, DEPTH)).cumsum(
+        axis=1
+    )  # distinct, and never the row itself
     indices = (np.arange(rows)[:, None] + steps) % rows
     scores = np.sort(rng.random((rows, DEPTH), np.float32))[:, ::-1]
     write_table(folder / "t_hard_pairs", indices, scores, {"dataset_fingerprint": "0" * 64})
     import pandas
 
-    pandas.DataFrame(np.column_stack([np.arange(rows), indices])).to_csv(folder / "t.csv", header=False, index=False)
+    pandas.DataFrame(np.column_stack([np.arange(rows), indices])).to_csv(
+        folder / "t.csv", header=False, index=False
+    )
     return folder
 
 
@@ -100,11 +104,18 @@ def open_as_ours(folder: str, processes: int = 1) -> dict[str, float]:
     table = HardPairTable.open(f"{folder}/t_hard_pairs")
     seconds = time.perf_counter() - start
     opened = memory("Pss") - before
-    checksum = int(np.asarray(table.indices).sum(dtype=np.int64) + np.asarray(table.lengths).sum())  # touches each page
+    checksum = int(
+        np.asarray(table.indices).sum(dtype=np.int64) + np.asarray(table.lengths).sum()
+    )  # touches each page
     print("touched", flush=True)
     if processes > 1:
         sys.stdin.readline()  # all processes have touched all of it
-    return {"seconds": seconds, "megabytes": opened, "pss_after_all_pages": memory("Pss") - before, "checksum": checksum}
+    return {
+        "seconds": seconds,
+        "megabytes": opened,
+        "pss_after_all_pages": memory("Pss") - before,
+        "checksum": checksum,
+    }
 
 
 def benchmark_open(folder: Path, rows: int) -> dict[str, Any]:
@@ -123,7 +134,9 @@ def benchmark_open(folder: Path, rows: int) -> dict[str, Any]:
         "times_faster": helip["seconds"] / seconds,
         "helip_megabytes": helip["megabytes"],
         "ours_megabytes": statistics.median(run["megabytes"] for run in ours),
-        "ours_megabytes_all_pages_read_one_process": statistics.median(run["pss_after_all_pages"] for run in ours),
+        "ours_megabytes_all_pages_read_one_process": statistics.median(
+            run["pss_after_all_pages"] for run in ours
+        ),
         "ours_megabytes_all_pages_read_each_of_eight": share,
         "table_megabytes": table_megabytes,
         "helip_to_ours_memory_each_of_eight": helip["megabytes"] / share,
@@ -137,7 +150,7 @@ def plan(rows: int, batch_size: int, maker: str) -> dict[str, float]:
     """Times of single batches by number, and of all batches of an epoch."""
     from types import SimpleNamespace
 
-    from training.samplers import (
+    from hardpairs.training.samplers import (
         HardPairBatchSampler,
         MPerClassBatchSampler,
         NeighbourhoodBatchSampler,
@@ -148,7 +161,9 @@ def plan(rows: int, batch_size: int, maker: str) -> dict[str, float]:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 80 if maker == "topical" else rows // 5, rows)
     table = SimpleNamespace(
-        indices=rng.integers(0, rows, (rows, DEPTH), dtype=np.int32) if maker == "hard-pairs" else None,
+        indices=rng.integers(0, rows, (rows, DEPTH), dtype=np.int32)
+        if maker == "hard-pairs"
+        else None,
         lengths=np.full(rows, DEPTH, np.int32),
     )
     line = rng.permutation(rows).astype(np.int32) if maker == "neighbourhood" else None
@@ -157,7 +172,9 @@ def plan(rows: int, batch_size: int, maker: str) -> dict[str, float]:
         "hard-pairs": lambda: HardPairBatchSampler(rows, table, batch_size=batch_size),
         "topical": lambda: TopicalBatchSampler(rows, labels, batch_size=batch_size),
         "m-per-class": lambda: MPerClassBatchSampler(rows, labels, batch_size=batch_size),
-        "neighbourhood": lambda: NeighbourhoodBatchSampler(rows, lambda: line, size=4, batch_size=batch_size),
+        "neighbourhood": lambda: NeighbourhoodBatchSampler(
+            rows, lambda: line, size=4, batch_size=batch_size
+        ),
     }[maker]
     with PeakAnonymous() as peak:
         start = time.perf_counter()
@@ -181,7 +198,9 @@ def plan(rows: int, batch_size: int, maker: str) -> dict[str, float]:
 
 def benchmark_plan(rows: int) -> dict[str, Any]:
     makers = ("random", "hard-pairs", "topical", "m-per-class", "neighbourhood")
-    found: dict[str, Any] = {f"{maker}, batch 420": child("plan", rows, 420, maker) for maker in makers}
+    found: dict[str, Any] = {
+        f"{maker}, batch 420": child("plan", rows, 420, maker) for maker in makers
+    }
     found["hard-pairs, batch 3360"] = child("plan", rows, 3360, "hard-pairs")
     return {"rows": rows, **found}
 
@@ -206,7 +225,10 @@ def make_pictures(folder: Path, count: int) -> None:
                 path = folder / f"loose/{i:09d}.jpg"
                 path.write_bytes(buffer.getvalue())
                 rows.append((str(path), f"picture {i}"))
-                for extension, data in (("jpg", buffer.getvalue()), ("txt", f"picture {i}".encode())):
+                for extension, data in (
+                    ("jpg", buffer.getvalue()),
+                    ("txt", f"picture {i}".encode()),
+                ):
                     info = tarfile.TarInfo(f"{i:09d}.{extension}")
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
@@ -232,22 +254,31 @@ def loaded_per_second(batches: Iterator[Any], size: int) -> float:
     return (count - size) / (time.perf_counter() - start)
 
 
-def our_loader(source: str, transform: Callable, tokenizer: Callable, size: int, workers: int) -> Iterator[Any]:
+def our_loader(
+    source: str, transform: Callable, tokenizer: Callable, size: int, workers: int
+) -> Iterator[Any]:
     from torch.utils.data import DataLoader
 
-    from formats.samples import open_samples
-    from training.data import PlannedDataset, RunBatches
-    from training.samplers import RandomBatchSampler
+    from hardpairs.data.samples import open_samples
+    from hardpairs.training.data import PlannedDataset, RunBatches
+    from hardpairs.training.samplers import RandomBatchSampler
 
     samples = open_samples(source)
     sampler = RandomBatchSampler(len(samples), batch_size=size)
     dataset = PlannedDataset(samples, transform, tokenizer)
     return iter(
-        DataLoader(dataset, batch_sampler=RunBatches(sampler, len(sampler) - 1), num_workers=workers, collate_fn=lambda batch: batch)
+        DataLoader(
+            dataset,
+            batch_sampler=RunBatches(sampler, len(sampler) - 1),
+            num_workers=workers,
+            collate_fn=lambda batch: batch,
+        )
     )
 
 
-def webdataset_loader(tars: str, transform: Callable, tokenizer: Callable, size: int, workers: int) -> Iterator[Any]:
+def webdataset_loader(
+    tars: str, transform: Callable, tokenizer: Callable, size: int, workers: int
+) -> Iterator[Any]:
     """Sequential, without shuffling; only the members that are needed are decoded."""
     import webdataset
     from torch.utils.data import DataLoader
@@ -268,7 +299,7 @@ def benchmark_read(folder: Path, count: int, rounds: int = 5) -> dict[str, Any]:
     import open_clip
     import torch
 
-    from formats.samples import open_samples
+    from hardpairs.data.samples import open_samples
 
     torch.set_num_threads(1)
     make_pictures(folder, count)
@@ -277,11 +308,18 @@ def benchmark_read(folder: Path, count: int, rounds: int = 5) -> dict[str, Any]:
     for samples in (loose, tars):
         bytes_per_second(samples, order)  # warms the cache
     raw = [(bytes_per_second(tars, order), bytes_per_second(loose, order)) for _ in range(rounds)]
-    transform, tokenizer = open_clip.image_transform(224, is_train=False), open_clip.get_tokenizer("ViT-B-32")
+    transform, tokenizer = (
+        open_clip.image_transform(224, is_train=False),
+        open_clip.get_tokenizer("ViT-B-32"),
+    )
     loaders = {
         "tars at random": lambda: our_loader(str(folder / "tars"), transform, tokenizer, 32, 2),
-        "loose at random": lambda: our_loader(str(folder / "loose.csv"), transform, tokenizer, 32, 2),
-        "webdataset in sequence": lambda: webdataset_loader(str(folder / "tars"), transform, tokenizer, 32, 2),
+        "loose at random": lambda: our_loader(
+            str(folder / "loose.csv"), transform, tokenizer, 32, 2
+        ),
+        "webdataset in sequence": lambda: webdataset_loader(
+            str(folder / "tars"), transform, tokenizer, 32, 2
+        ),
     }
     names = list(loaders)
     rates: dict[str, list[float]] = {name: [] for name in names}
@@ -295,7 +333,9 @@ def benchmark_read(folder: Path, count: int, rounds: int = 5) -> dict[str, Any]:
         "bytes_only_tars_to_loose": statistics.median(tar / file for tar, file in raw),
         "decoded_per_second": {name: statistics.median(found) for name, found in rates.items()},
         "decoded_tars_to_loose": _ratio(rates["tars at random"], rates["loose at random"]),
-        "decoded_tars_to_webdataset": _ratio(rates["tars at random"], rates["webdataset in sequence"]),
+        "decoded_tars_to_webdataset": _ratio(
+            rates["tars at random"], rates["webdataset in sequence"]
+        ),
         "decoded_per_second_rounds": rates,
     }
 
@@ -309,23 +349,40 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
 
 def benchmark_loop(folder: Path, pictures: Path, rounds: int, steps: int) -> dict[str, Any]:
     """samples/s of the median training step, hard-pair batches against plain ones, runs in turn."""
-    from formats.samples import open_samples
+    from hardpairs.data.samples import open_samples
 
     samples = open_samples(pictures / "loose.csv")
     rng = np.random.default_rng(0)
     move = rng.integers(1, len(samples) // DEPTH, (len(samples), DEPTH)).cumsum(axis=1)
     indices = (np.arange(len(samples))[:, None] + move) % len(samples)
     table = folder / "loop_hard_pairs"
-    write_table(table, indices, np.full(indices.shape, 0.5, np.float32), {"dataset_fingerprint": samples.fingerprint})
-    flags = {"plain": ("--batching", "random"), "hard": ("--use-hard", "--hard-dict-dir", str(table))}
+    write_table(
+        table,
+        indices,
+        np.full(indices.shape, 0.5, np.float32),
+        {"dataset_fingerprint": samples.fingerprint},
+    )
+    flags = {
+        "plain": ("--batching", "random"),
+        "hard": ("--use-hard", "--hard-dict-dir", str(table)),
+    }
     rates: dict[str, list[float]] = {name: [] for name in flags}
     for number in range(rounds):
         for name in flags if number % 2 == 0 else reversed(flags):
-            rates[name].append(_training_rate(folder, pictures, f"{name}{number}", flags[name], steps))
-    return {"batch_size": 32, "steps": steps, "samples_per_second": rates, "hard_to_plain": _ratio(rates["hard"], rates["plain"])}
+            rates[name].append(
+                _training_rate(folder, pictures, f"{name}{number}", flags[name], steps)
+            )
+    return {
+        "batch_size": 32,
+        "steps": steps,
+        "samples_per_second": rates,
+        "hard_to_plain": _ratio(rates["hard"], rates["plain"]),
+    }
 
 
-def _training_rate(folder: Path, pictures: Path, name: str, flags: tuple[str, ...], steps: int) -> float:
+def _training_rate(
+    folder: Path, pictures: Path, name: str, flags: tuple[str, ...], steps: int
+) -> float:
     command = (
         *(
             sys.executable,
@@ -338,10 +395,39 @@ def _training_rate(folder: Path, pictures: Path, name: str, flags: tuple[str, ..
             "--model",
             "hardpairs-small",
         ),
-        *("--device", "cpu", "--precision", "fp32", "--workers", "1", "--batch-size", "32", "--max-steps", str(steps)),
-        *("--log-every-n-steps", "1", "--warmup", "1", "--save-frequency", "0", "--logs", str(folder / "logs"), "--name", name, *flags),
+        *(
+            "--device",
+            "cpu",
+            "--precision",
+            "fp32",
+            "--workers",
+            "1",
+            "--batch-size",
+            "32",
+            "--max-steps",
+            str(steps),
+        ),
+        *(
+            "--log-every-n-steps",
+            "1",
+            "--warmup",
+            "1",
+            "--save-frequency",
+            "0",
+            "--logs",
+            str(folder / "logs"),
+            "--name",
+            name,
+            *flags,
+        ),
     )
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     if done.returncode:
         sys.exit(done.stderr[-2000:])
     with open(folder / f"logs/{name}/metrics.csv") as file:
@@ -363,13 +449,19 @@ def benchmark_coverage(count: int) -> dict[str, Any]:
     """Share of rows that are a target at least once in an epoch, by world size; HELIP with one process takes no hard pairs at all."""
     from types import SimpleNamespace
 
-    from training.samplers import ANCHOR, HardPairBatchSampler
+    from hardpairs.training.samplers import ANCHOR, HardPairBatchSampler
 
     rng = np.random.default_rng(0)
-    table = SimpleNamespace(indices=rng.integers(0, count, (count, DEPTH), dtype=np.int32), lengths=np.full(count, DEPTH, np.int32))
+    table = SimpleNamespace(
+        indices=rng.integers(0, count, (count, DEPTH), dtype=np.int32),
+        lengths=np.full(count, DEPTH, np.int32),
+    )
     found = {}
     for world in range(1, 9):
-        theirs = len(set().union(*(helip_targets(count, rank, world, 0) for rank in range(world)))) / count
+        theirs = (
+            len(set().union(*(helip_targets(count, rank, world, 0) for rank in range(world))))
+            / count
+        )
         seen: set[int] = set()
         for rank in range(world):
             sampler = HardPairBatchSampler(count, table, batch_size=64, rank=rank, world_size=world)
@@ -392,7 +484,12 @@ def children_together(function: str, *arguments: Any, count: int) -> list[dict[s
     if count > 1:
         arguments = (*arguments, count)
     command = [sys.executable, "-m", "benchmarks.data", "--child", function, json.dumps(arguments)]
-    running = [subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    running = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(count)
+    ]
     if count > 1:
         for process in running:
             while process.stdout.readline().strip() != "touched":
@@ -434,10 +531,14 @@ def table_text(results: dict[str, Any]) -> str:
             f"| random reads of tars to webdataset in sequence, decoded, 2 workers | {found['decoded_tars_to_webdataset']:.2f} | 0.9 |",
         ]
     if found := results.get("loop"):
-        lines += [f"| samples/s, hard-pair batches to plain | {found['hard_to_plain']:.3f} | 0.98 |"]
+        lines += [
+            f"| samples/s, hard-pair batches to plain | {found['hard_to_plain']:.3f} | 0.98 |"
+        ]
     if found := results.get("coverage"):
         for world, shares in found["share_of_rows_that_are_a_target"].items():
-            lines += [f"| coverage of an epoch, {world} ranks, ours (HELIP's) | {shares['ours']:.1%} ({shares['helip']:.1%}) | 100 % |"]
+            lines += [
+                f"| coverage of an epoch, {world} ranks, ours (HELIP's) | {shares['ours']:.1%} ({shares['helip']:.1%}) | 100 % |"
+            ]
     return "\n".join(lines)
 
 
@@ -447,7 +548,12 @@ def main() -> None:
         sys.stdin.readline()  # stays until all have measured: who leaves takes no part in the sharing any more
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("open", "plan", "read", "loop", "coverage"), nargs="+", help="the other parts of --out stay")
+    parser.add_argument(
+        "--only",
+        choices=("open", "plan", "read", "loop", "coverage"),
+        nargs="+",
+        help="the other parts of --out stay",
+    )
     parser.add_argument("--table-rows", type=int, default=1_000_000)
     parser.add_argument("--plan-rows", type=int, default=3_000_000)
     parser.add_argument("--pictures", type=int, default=4000)
@@ -464,12 +570,18 @@ def main() -> None:
             "loop": lambda: benchmark_loop(folder, folder / "pictures", args.rounds, args.steps),
             "coverage": lambda: benchmark_coverage(20_000),
         }
-        record: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
+        record: dict[str, Any] = (
+            json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
+        )
         for part in args.only or parts:
             if part == "loop" and not (folder / "pictures").exists():
                 make_pictures(folder / "pictures", args.pictures)
             command = " ".join(["python -m benchmarks.data", *sys.argv[1:]])
-            record[part] = {"command": command, "machine": describe_machine(), "result": parts[part]()}
+            record[part] = {
+                "command": command,
+                "machine": describe_machine(),
+                "result": parts[part](),
+            }
             write_json(args.out, record)
             print(part, "done", file=sys.stderr, flush=True)
     print(table_text({part: measured["result"] for part, measured in record.items()}))

@@ -28,18 +28,20 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
-from formats.samples import Samples, open_samples
-from mining.embed import embed_to_folder
-from mining.encoders import Encoders, open_encoders
-from mining.stream import encode, loading
+from hardpairs.core.atomic import write_json
+from hardpairs.data.samples import Samples, open_samples
+from hardpairs.embedding.embed import embed_to_folder
+from hardpairs.embedding.stream import encode, loading
+from hardpairs.models.encoders import Encoders, open_encoders
 
 
 def make_shards(folder: Path, count: int, side: int, per_shard: int = 1000) -> Path:
     """Tars of ``count`` pictures of ``side`` pixels; the same 64 pictures again and again, so that making them takes no time."""
     rng, pictures = np.random.default_rng(0), []
     for _ in range(64):
-        smooth = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+        smooth = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize(
+            (side, side), Image.Resampling.BICUBIC
+        )
         pixels = np.asarray(smooth, np.int16) + rng.normal(0, 12, (side, side, 3))
         buffer = io.BytesIO()
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=85)
@@ -48,7 +50,10 @@ def make_shards(folder: Path, count: int, side: int, per_shard: int = 1000) -> P
     for shard in range(-(-count // per_shard)):
         with tarfile.open(folder / f"{shard:05d}.tar", "w") as tar:
             for i in range(shard * per_shard, min((shard + 1) * per_shard, count)):
-                for extension, data in (("jpg", pictures[i % 64]), ("txt", f"a photo of thing number {i} on a table".encode())):
+                for extension, data in (
+                    ("jpg", pictures[i % 64]),
+                    ("txt", f"a photo of thing number {i} on a table".encode()),
+                ):
                     info = tarfile.TarInfo(f"{i:09d}.{extension}")
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
@@ -59,7 +64,9 @@ def batches(count: int, size: int) -> list[list[int]]:
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
-def encoder_alone(samples: Samples, encoders: Encoders, count: int, size: int, device: str) -> float:
+def encoder_alone(
+    samples: Samples, encoders: Encoders, count: int, size: int, device: str
+) -> float:
     """Pairs/s on one decoded batch."""
     batch = next(iter(loading(samples, encoders, batches(size, size), workers=0)))
     on_device = (batch[0], batch[1].to(device), batch[2], batch[3])
@@ -70,7 +77,9 @@ def encoder_alone(samples: Samples, encoders: Encoders, count: int, size: int, d
     return rounds * size / (time.perf_counter() - start)
 
 
-def loading_alone(samples: Samples, encoders: Encoders, count: int, size: int, workers: int) -> float:
+def loading_alone(
+    samples: Samples, encoders: Encoders, count: int, size: int, workers: int
+) -> float:
     """Pairs/s, once the workers have started."""
     loaded = iter(loading(samples, encoders, batches(count, size), workers=workers))
     done = -len(next(loaded)[0])
@@ -79,7 +88,9 @@ def loading_alone(samples: Samples, encoders: Encoders, count: int, size: int, w
     return done / (time.perf_counter() - start)
 
 
-def whole(samples: Samples, encoders: Encoders, out: Path, size: int, workers: int, device: str) -> float:
+def whole(
+    samples: Samples, encoders: Encoders, out: Path, size: int, workers: int, device: str
+) -> float:
     start = time.perf_counter()
     embed_to_folder(samples, encoders, out, batch_size=size, workers=workers, device=device)
     return len(samples) / (time.perf_counter() - start)
@@ -88,12 +99,27 @@ def whole(samples: Samples, encoders: Encoders, out: Path, size: int, workers: i
 def compare(args: argparse.Namespace, side: int, folder: Path) -> dict:
     """Medians over turns, so that all three see the same machine."""
     samples = open_samples(str(make_shards(folder / f"{side}", args.pairs, side)))
-    encoders = open_encoders(model=args.model, pretrained="none", device=args.device, captions=samples.captions)
+    encoders = open_encoders(
+        model=args.model, pretrained="none", device=args.device, captions=samples.captions
+    )
     found: dict[str, list[float]] = {"encoder": [], "loading": [], "whole": []}
     for turn in range(args.repeats):
-        found["encoder"].append(encoder_alone(samples, encoders, args.pairs, args.batch_size, args.device))
-        found["loading"].append(loading_alone(samples, encoders, args.pairs, args.batch_size, args.workers))
-        found["whole"].append(whole(samples, encoders, folder / f"{side}_{turn}", args.batch_size, args.workers, args.device))
+        found["encoder"].append(
+            encoder_alone(samples, encoders, args.pairs, args.batch_size, args.device)
+        )
+        found["loading"].append(
+            loading_alone(samples, encoders, args.pairs, args.batch_size, args.workers)
+        )
+        found["whole"].append(
+            whole(
+                samples,
+                encoders,
+                folder / f"{side}_{turn}",
+                args.batch_size,
+                args.workers,
+                args.device,
+            )
+        )
     speed = {name: float(np.median(values)) for name, values in found.items()}
     both = 1 / speed["encoder"] + 1 / speed["loading"]
     row = {
@@ -132,12 +158,18 @@ def one(shards: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=512)
-    parser.add_argument("--sides", type=int, nargs="*", default=[256, 512], help="pixels of the pictures on disk")
-    parser.add_argument("--model", default="ViT-B-32", help="OpenCLIP model; random weights are as fast as any")
+    parser.add_argument(
+        "--sides", type=int, nargs="*", default=[256, 512], help="pixels of the pictures on disk"
+    )
+    parser.add_argument(
+        "--model", default="ViT-B-32", help="OpenCLIP model; random weights are as fast as any"
+    )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--memory", type=int, help="also: peak memory at so many pairs, and at four times as many")
+    parser.add_argument(
+        "--memory", type=int, help="also: peak memory at so many pairs, and at four times as many"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)

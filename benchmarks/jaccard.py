@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import PeakMemory, describe_machine
-from evaluation.jaccard import cleaned, jaccard_edges, ngrams
-from formats.atomic import write_json
+from hardpairs.core.atomic import write_json
+from hardpairs.metrics.jaccard import cleaned, jaccard_edges, ngrams
 
 
 def texts_of(count: int, seed: int = 0) -> list[str]:
@@ -27,7 +27,13 @@ def texts_of(count: int, seed: int = 0) -> list[str]:
     rng = np.random.default_rng(seed)
     frequency = 1 / np.arange(1, 20_001)
     made = [
-        " ".join(map("w{}".format, rng.choice(20_000, rng.integers(15, 60), p=frequency / frequency.sum()))) for _ in range(count * 2 // 3)
+        " ".join(
+            map(
+                "w{}".format,
+                rng.choice(20_000, rng.integers(15, 60), p=frequency / frequency.sum()),
+            )
+        )
+        for _ in range(count * 2 // 3)
     ]
     for source in rng.integers(0, len(made), count - len(made)):
         words = [word for word in made[source].split() if rng.random() > 0.15]
@@ -41,7 +47,13 @@ def edge_list(texts: list[str], n: int, threshold: float) -> list[tuple[int, int
     edges: list[tuple[int, int]] = []
     for i, a in enumerate(sets):
         for j, b in enumerate(sets):
-            if i != j and a and b and len(a & b) / len(a | b) >= threshold and (min(i, j), max(i, j)) not in edges:
+            if (
+                i != j
+                and a
+                and b
+                and len(a & b) / len(a | b) >= threshold
+                and (min(i, j), max(i, j)) not in edges
+            ):
                 edges.append((min(i, j), max(i, j)))
     return edges
 
@@ -49,7 +61,9 @@ def edge_list(texts: list[str], n: int, threshold: float) -> list[tuple[int, int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", type=int, default=20_000)
-    parser.add_argument("--few", type=int, default=2_000, help="texts that the script's way is timed on")
+    parser.add_argument(
+        "--few", type=int, default=2_000, help="texts that the script's way is timed on"
+    )
     parser.add_argument("--n", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threshold", type=float, default=0.1)
     parser.add_argument("--out", type=Path, required=True)
@@ -81,7 +95,9 @@ def main() -> None:
         print(json.dumps(results[-1]), flush=True)
     command = " ".join(["python -m benchmarks.jaccard", *sys.argv[1:]])
     numbers = {"texts": args.texts, "few": args.few, "threshold": args.threshold}
-    write_json(args.out, {"command": command, **numbers, "machine": describe_machine(), "results": results})
+    write_json(
+        args.out, {"command": command, **numbers, "machine": describe_machine(), "results": results}
+    )
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import PeakMemory, describe_machine
-from evaluation.linkage import Tree, all_cuts, best_threshold, single_linkage, unit_rows
-from formats.atomic import write_json
+from hardpairs.core.atomic import write_json
+from hardpairs.metrics.linkage import Tree, all_cuts, best_threshold, single_linkage, unit_rows
 
 WIDTH = 768
 SEARCHES = 100_000
@@ -36,11 +36,15 @@ def clustered(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.choice(clusters, count, p=weights / weights.sum())
     spectrum = np.arange(1, WIDTH + 1) ** -0.35
     topic = rng.normal(size=(200, WIDTH)) * spectrum
-    centre = topic[rng.integers(0, 200, clusters)] + 0.9 * rng.normal(size=(clusters, WIDTH)) * spectrum
+    centre = (
+        topic[rng.integers(0, 200, clusters)] + 0.9 * rng.normal(size=(clusters, WIDTH)) * spectrum
+    )
     rows = np.empty((count, WIDTH), np.float32)
     for start in range(0, count, 8192):
         at = labels[start : start + 8192]
-        noise = rng.gamma(2.0, 0.33, size=(len(at), 1)) * rng.normal(size=(len(at), WIDTH)) * spectrum
+        noise = (
+            rng.gamma(2.0, 0.33, size=(len(at), 1)) * rng.normal(size=(len(at), WIDTH)) * spectrum
+        )
         rows[start : start + 8192] = centre[at] + noise
     return rows, labels
 
@@ -51,7 +55,9 @@ def prim(embeddings: np.ndarray) -> Tree:
     best, source = rows @ rows[0], np.zeros(len(rows), np.int64)
     outside = np.ones(len(rows), bool)
     outside[0] = False
-    left, right, heights = (np.empty(len(rows) - 1, kind) for kind in (np.int64, np.int64, np.float64))
+    left, right, heights = (
+        np.empty(len(rows) - 1, kind) for kind in (np.int64, np.int64, np.float64)
+    )
     for step in range(len(rows) - 1):
         new = int(np.where(outside, best, -np.inf).argmax())
         left[step], right[step], heights[step] = source[new], new, max(0.0, 1 - float(best[new]))
@@ -116,7 +122,9 @@ def against_search(rows: np.ndarray, labels: np.ndarray, tree: Tree, threshold: 
 
 def measure(method: str, count: int, threads: int) -> dict:
     command = [sys.executable, "-m", "benchmarks.linkage", "--one", method, "--rows", str(count)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
@@ -143,9 +151,20 @@ def main() -> None:
         best = {method: min(done, key=lambda run: run["seconds"]) for method, done in runs.items()}
         ratio = best["prim"]["seconds"] / best["ours"]["seconds"]
         results.append({"rows": count, "prim_to_ours": ratio, **best, "all": runs})
-        print(json.dumps({key: value for key, value in results[-1].items() if key != "all"}), flush=True)
+        print(
+            json.dumps({key: value for key, value in results[-1].items() if key != "all"}),
+            flush=True,
+        )
     command = " ".join(["python -m benchmarks.linkage", *sys.argv[1:]])
-    write_json(args.out, {"command": command, "threads": args.threads, "machine": describe_machine(), "results": results})
+    write_json(
+        args.out,
+        {
+            "command": command,
+            "threads": args.threads,
+            "machine": describe_machine(),
+            "results": results,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -23,14 +23,24 @@ import torch.nn.functional as F
 from open_clip.loss import ClipLoss, SigLipLoss
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
-from training.losses import ContrastiveLoss, HardNegativeMarginLoss, Rows, SANWLoss, SigmoidLoss, SimilarityWeights, TrainingLoss
+from hardpairs.core.atomic import write_json
+from hardpairs.losses import (
+    ContrastiveLoss,
+    HardNegativeMarginLoss,
+    Rows,
+    SANWLoss,
+    SigmoidLoss,
+    SimilarityWeights,
+    TrainingLoss,
+)
 
 WIDTH = 512
 
 
 def with_margin() -> TrainingLoss:
-    return TrainingLoss(SANWLoss(), HardNegativeMarginLoss(), margin_weight=0.3, mask_positives=False)
+    return TrainingLoss(
+        SANWLoss(), HardNegativeMarginLoss(), margin_weight=0.3, mask_positives=False
+    )
 
 
 LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
@@ -42,9 +52,14 @@ LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
     "sanw_debias + margin": lambda block: with_margin(),
     "SigLipLoss (OpenCLIP)": lambda block: SigLipLoss(),
     "siglip": lambda block: SigmoidLoss(block_rows=block),
-    "siglip + bandpass": lambda block: SigmoidLoss(weights=SimilarityWeights("bandpass"), block_rows=block),
+    "siglip + bandpass": lambda block: SigmoidLoss(
+        weights=SimilarityWeights("bandpass"), block_rows=block
+    ),
 }
-PEERS = {name: "SigLipLoss (OpenCLIP)" if "siglip" in name.lower() else "ClipLoss (OpenCLIP)" for name in LOSSES}
+PEERS = {
+    name: "SigLipLoss (OpenCLIP)" if "siglip" in name.lower() else "ClipLoss (OpenCLIP)"
+    for name in LOSSES
+}
 
 
 def features(batch: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,7 +74,12 @@ def step(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.Ten
     if isinstance(loss, SigLipLoss | SigmoidLoss):
         arguments.append(torch.tensor(-10.0, device=sides[0].device))
     if isinstance(loss, TrainingLoss):
-        loss.take(Rows(torch.arange(batch)[:, None], torch.arange(batch) % 2 == 1, torch.arange(batch) // 2), 0.0)
+        loss.take(
+            Rows(
+                torch.arange(batch)[:, None], torch.arange(batch) % 2 == 1, torch.arange(batch) // 2
+            ),
+            0.0,
+        )
     for side in sides:
         side.grad = None
     loss(*sides, *arguments).backward()
@@ -75,7 +95,9 @@ def seconds(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.
     return time.perf_counter() - start
 
 
-def ratios(batch: int, rounds: int, block: int | None, device: str, names: list[str]) -> dict[str, dict[str, float]]:
+def ratios(
+    batch: int, rounds: int, block: int | None, device: str, names: list[str]
+) -> dict[str, dict[str, float]]:
     """Of each loss the median seconds, and the median ratio to its peer timed beside it in every round."""
     sides = features(batch, device)
     losses = {name: LOSSES[name](block) for name in names}
@@ -83,17 +105,29 @@ def ratios(batch: int, rounds: int, block: int | None, device: str, names: list[
     shares: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + 1):
         for name in names:
-            peer, own = seconds(LOSSES[PEERS[name]](None), batch, sides), seconds(losses[name], batch, sides)
+            peer, own = (
+                seconds(LOSSES[PEERS[name]](None), batch, sides),
+                seconds(losses[name], batch, sides),
+            )
             if number:  # the first round warms up
                 times[name].append(own)
                 shares[name].append(own / peer)
-    return {name: {"seconds": statistics.median(times[name]), "ratio_to_peer": statistics.median(shares[name])} for name in names}
+    return {
+        name: {
+            "seconds": statistics.median(times[name]),
+            "ratio_to_peer": statistics.median(shares[name]),
+        }
+        for name in names
+    }
 
 
 def training_step(pairs: int, rounds: int, device: str) -> dict[str, float]:
     """Median ratio of a ViT-B-32's forward and backward with SANW to the same with ClipLoss."""
     model = open_clip.create_model("ViT-B-32", device=device)
-    images, texts = torch.randn(pairs, 3, 224, 224, device=device), torch.randint(1, 49000, (pairs, 77), device=device)
+    images, texts = (
+        torch.randn(pairs, 3, 224, 224, device=device),
+        torch.randint(1, 49000, (pairs, 77), device=device),
+    )
     losses, shares = {"plain": ClipLoss(), "sanw": SANWLoss("bandpass")}, []
     for number in range(rounds + 1):
         times = {}
@@ -110,20 +144,39 @@ def training_step(pairs: int, rounds: int, device: str) -> dict[str, float]:
 
 def peak_mebibytes(name: str, batch: int, block: int | None, device: str) -> float:
     """Peak memory of one forward and backward above what stands before it, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.losses", "--measure", name, "--batch", str(batch), "--device", device]
-    done = subprocess.run([*command, *(("--block", str(block)) if block else ())], capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.losses",
+        "--measure",
+        name,
+        "--batch",
+        str(batch),
+        "--device",
+        device,
+    ]
+    done = subprocess.run(
+        [*command, *(("--block", str(block)) if block else ())],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(name: str, batch: int, block: int | None, device: str) -> float:
     sides, loss = features(batch, device), LOSSES[name](block)
-    step(LOSSES[name](block), 8, features(8, device))  # libraries load and allocate on their first call
+    step(
+        LOSSES[name](block), 8, features(8, device)
+    )  # libraries load and allocate on their first call
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step(loss, batch, sides)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew; getrusage's would be the parent's too
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # the peak starts anew; getrusage's would be the parent's too
     before = resident_peak()
     step(loss, batch, sides)
     return (resident_peak() - before) / 2**10
@@ -131,7 +184,11 @@ def measure(name: str, batch: int, block: int | None, device: str) -> float:
 
 def resident_peak() -> int:
     """Peak resident memory of this process in KiB."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     return int(line.split()[1])
 
 
@@ -143,7 +200,10 @@ def inf_cl() -> Callable[..., torch.Tensor] | None:
         return None
 
     def both_ways(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        return (cal_flash_loss(image, text, scale=scale).mean() + cal_flash_loss(text, image, scale=scale).mean()) / 2
+        return (
+            cal_flash_loss(image, text, scale=scale).mean()
+            + cal_flash_loss(text, image, scale=scale).mean()
+        ) / 2
 
     return both_ways
 
@@ -176,11 +236,23 @@ def huge(sizes: list[int], block: int, device: str) -> list[dict[str, str | int 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=4096, help="pairs, for times")
-    parser.add_argument("--large", type=int, default=16384, help="pairs, for blocks: memory and times")
-    parser.add_argument("--step-pairs", type=int, default=16, help="pairs, for the whole training step of a ViT-B-32")
-    parser.add_argument("--block", type=int, help="rows of a block in the large batch (default 1024)")
     parser.add_argument(
-        "--huge", type=int, nargs="*", help="pairs, for bfloat16 features in blocks, such as 32768 262144 1048576 on one GPU"
+        "--large", type=int, default=16384, help="pairs, for blocks: memory and times"
+    )
+    parser.add_argument(
+        "--step-pairs",
+        type=int,
+        default=16,
+        help="pairs, for the whole training step of a ViT-B-32",
+    )
+    parser.add_argument(
+        "--block", type=int, help="rows of a block in the large batch (default 1024)"
+    )
+    parser.add_argument(
+        "--huge",
+        type=int,
+        nargs="*",
+        help="pairs, for bfloat16 features in blocks, such as 32768 262144 1048576 on one GPU",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
@@ -190,8 +262,15 @@ def main() -> None:
     if args.measure:
         print(json.dumps(measure(args.measure, args.batch, args.block, args.device)))
         return
-    result = {"command": " ".join(["python -m benchmarks.losses", *sys.argv[1:]]), "machine": describe_machine(), "width": WIDTH}
-    result["batch"] = {"pairs": args.batch, "losses": ratios(args.batch, args.rounds, None, args.device, list(LOSSES))}
+    result = {
+        "command": " ".join(["python -m benchmarks.losses", *sys.argv[1:]]),
+        "machine": describe_machine(),
+        "width": WIDTH,
+    }
+    result["batch"] = {
+        "pairs": args.batch,
+        "losses": ratios(args.batch, args.rounds, None, args.device, list(LOSSES)),
+    }
     print(json.dumps(result["batch"], indent=1), flush=True)
     result["vit_b_32_step"] = training_step(args.step_pairs, args.rounds, args.device)
     block = args.block or 1024

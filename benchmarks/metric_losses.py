@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
-from training.losses import Rows
-from training.losses.gather import World
-from training.metric.losses import METRIC, MetricLoss, Numbers, make_miner
+from hardpairs.core.atomic import write_json
+from hardpairs.losses import Rows
+from hardpairs.losses.gather import World
+from hardpairs.losses.metric import METRIC, MetricLoss, Numbers, make_miner
 
 WIDTH = 512
 CASES = {
@@ -37,12 +37,18 @@ CASES = {
 }
 
 
-def steps(loss_name: str, miner_name: str, batch: int, classes: int) -> tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor]]:
+def steps(
+    loss_name: str, miner_name: str, batch: int, classes: int
+) -> tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor]]:
     """(ours, the library's own call): each gives the loss of the same batch, to be gone back through."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(batch) // 4 % classes
     raw = torch.randn(batch, WIDTH, generator=generator, requires_grad=True)
-    weights = torch.randn(classes, WIDTH, generator=generator, requires_grad=True) if loss_name == "arcface" else None
+    weights = (
+        torch.randn(classes, WIDTH, generator=generator, requires_grad=True)
+        if loss_name == "arcface"
+        else None
+    )
     numbers = Numbers()
     library = METRIC[loss_name](numbers, classes=classes, width=WIDTH)
     miner = make_miner(miner_name)
@@ -54,15 +60,23 @@ def steps(loss_name: str, miner_name: str, batch: int, classes: int) -> tuple[Ca
         accumulate=1,
     )
     side = F.normalize(torch.randn(batch, WIDTH, generator=generator), dim=1)
-    rows = Rows(labels[:, None], torch.zeros(batch, dtype=torch.bool), torch.arange(batch))  # comes with the batch
+    rows = Rows(
+        labels[:, None], torch.zeros(batch, dtype=torch.bool), torch.arange(batch)
+    )  # comes with the batch
 
     def through_ours() -> torch.Tensor:
         ours.take(rows, 0.0)
-        return ours(side, side, torch.tensor(14.3), embedding=F.normalize(raw, dim=1), class_weights=weights)
+        return ours(
+            side, side, torch.tensor(14.3), embedding=F.normalize(raw, dim=1), class_weights=weights
+        )
 
     def by_itself() -> torch.Tensor:
         embedding = F.normalize(raw, dim=1)
-        return library(embedding, labels) if miner is None else library(embedding, labels, miner(embedding, labels))
+        return (
+            library(embedding, labels)
+            if miner is None
+            else library(embedding, labels, miner(embedding, labels))
+        )
 
     return through_ours, by_itself
 

@@ -29,32 +29,46 @@ import numpy as np
 import torch
 
 from benchmarks.machine import PeakMemory, describe_machine
-from formats.atomic import write_json
-from mining.filters import Filters
-from mining.ranks import join
-from mining.search import search
-from mining.work import Work
+from hardpairs.core.atomic import write_json
+from hardpairs.core.ranks import join
+from hardpairs.mining.filters import Filters
+from hardpairs.mining.search import search
+from hardpairs.mining.work import Work
 
 WIDTHS = (384, 768)
 TOP_K = 50
 DUPLICATE = 0.98
 
 
-def themed(count: int, seed: int = 0, themes: int = 40, topics: int = 20, parts: int = 10) -> list[np.ndarray]:
+def themed(
+    count: int, seed: int = 0, themes: int = 40, topics: int = 20, parts: int = 10
+) -> list[np.ndarray]:
     """Image and text embeddings of pairs that belong to one of 40 x 20 x 10 sub-topics of log-normal size."""
     rng = np.random.default_rng(seed)
-    weights = np.exp(rng.normal(size=(themes, 1, 1)) + rng.normal(size=(themes, topics, 1)) + rng.normal(size=(themes, topics, parts)))
+    weights = np.exp(
+        rng.normal(size=(themes, 1, 1))
+        + rng.normal(size=(themes, topics, 1))
+        + rng.normal(size=(themes, topics, parts))
+    )
     leaf = rng.choice(weights.size, count, p=(weights / weights.sum()).ravel())
     arrays = []
     for width in WIDTHS:
         spectrum = np.arange(1, width + 1) ** -0.35
         spectrum /= np.linalg.norm(spectrum)
-        theme, topic, part = (rng.normal(size=(n, width)) * spectrum for n in (themes, themes * topics, themes * topics * parts))
+        theme, topic, part = (
+            rng.normal(size=(n, width)) * spectrum
+            for n in (themes, themes * topics, themes * topics * parts)
+        )
         rows = np.empty((count, width), np.float32)
         for start in range(0, count, 8192):
             at = leaf[start : start + 8192]
             noise = rng.normal(size=(len(at), width)) * spectrum
-            rows[start : start + 8192] = 0.55 * theme[at // (topics * parts)] + 0.45 * topic[at // parts] + 0.4 * part[at] + 0.6 * noise
+            rows[start : start + 8192] = (
+                0.55 * theme[at // (topics * parts)]
+                + 0.45 * topic[at // parts]
+                + 0.4 * part[at]
+                + 0.6 * noise
+            )
         arrays.append(rows)
     return arrays
 
@@ -94,7 +108,10 @@ def faiss_rerank(image: np.ndarray, text: np.ndarray, candidates: int = 1000) ->
     """FAISS flat per modality, the candidates of both rescored with the product."""
     import faiss
 
-    unit = [np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True)) for rows in (image, text)]
+    unit = [
+        np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        for rows in (image, text)
+    ]
     near = []
     for rows in unit:
         index = faiss.IndexFlatIP(rows.shape[1])
@@ -107,7 +124,10 @@ def faiss_concatenated(image: np.ndarray, text: np.ndarray, candidates: int = 20
     """FAISS flat on the joined vectors (inner product = sum of the similarities), candidates rescored with the product."""
     import faiss
 
-    unit = [np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True)) for rows in (image, text)]
+    unit = [
+        np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        for rows in (image, text)
+    ]
     joined = np.concatenate(unit, axis=1)
     index = faiss.IndexFlatIP(joined.shape[1])
     index.add(joined)
@@ -119,13 +139,20 @@ def _rescored(unit: list[np.ndarray], candidates: np.ndarray) -> np.ndarray:
     for i, row in enumerate(candidates):
         others = np.setdiff1d(row, [i, -1])
         similarities = [rows[others] @ rows[i] for rows in unit]
-        score = np.prod([np.maximum(s, 0) for s in similarities], axis=0) * np.all([s <= DUPLICATE for s in similarities], axis=0)
+        score = np.prod([np.maximum(s, 0) for s in similarities], axis=0) * np.all(
+            [s <= DUPLICATE for s in similarities], axis=0
+        )
         best = others[np.argsort(-score, kind="stable")[:TOP_K]]
         lists.append(np.pad(best, (0, TOP_K - len(best)), constant_values=-1))
     return np.array(lists)
 
 
-PEERS = {"helip": helip, "dense": dense, "faiss_rerank": faiss_rerank, "faiss_concatenated": faiss_concatenated}
+PEERS = {
+    "helip": helip,
+    "dense": dense,
+    "faiss_rerank": faiss_rerank,
+    "faiss_concatenated": faiss_concatenated,
+}
 KINDS = {"themed": themed, "isotropic": isotropic}
 
 
@@ -137,12 +164,18 @@ def one(method: str, folder: Path, approx: int | None) -> None:
         search(np.array(image[:5000]), np.array(text[:5000]), top_k=TOP_K, filters=Filters())
     torch.ones(512, 512) @ torch.ones(512, 512)
     image.sum(), text.sum()  # in the page cache, and counted as there already
-    work = Work(Path(os.environ["BENCHMARK_WORK"]), dict, writer=ranks.rank == 0) if ranks.world_size > 1 else None
+    work = (
+        Work(Path(os.environ["BENCHMARK_WORK"]), dict, writer=ranks.rank == 0)
+        if ranks.world_size > 1
+        else None
+    )
     ranks.barrier()
     memory = PeakMemory()
     start = time.perf_counter()
     if method == "ours":
-        found = search(image, text, top_k=TOP_K, filters=Filters(), approx=approx, work=work, ranks=ranks)
+        found = search(
+            image, text, top_k=TOP_K, filters=Filters(), approx=approx, work=work, ranks=ranks
+        )
         indices, scores = (None, None) if found is None else (found.indices, found.scores)
     else:
         indices, scores = PEERS[method](image, text), None
@@ -155,12 +188,31 @@ def one(method: str, folder: Path, approx: int | None) -> None:
         print(json.dumps({"seconds": seconds, "gb_above_embeddings": memory.gigabytes()}))
 
 
-def measure(method: str, folder: Path, *, threads: int, processes: int = 1, approx: int | None = None) -> dict[str, float]:
+def measure(
+    method: str, folder: Path, *, threads: int, processes: int = 1, approx: int | None = None
+) -> dict[str, float]:
     """``one`` in a process of its own (or several, by torchrun)."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
-    command = [sys.executable, *launcher, "-m", "benchmarks.mining", "--one", method, "--folder", str(folder)]
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        if processes > 1
+        else []
+    )
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "benchmarks.mining",
+        "--one",
+        method,
+        "--folder",
+        str(folder),
+    ]
     with tempfile.TemporaryDirectory() as work:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "BENCHMARK_WORK": f"{work}/work"}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "BENCHMARK_WORK": f"{work}/work",
+        }
         extra = ["--pool", str(approx)] if approx else []
         done = subprocess.run([*command, *extra], env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -179,18 +231,26 @@ def wrong_rows(folder: Path, exact: np.ndarray, sample: int = 200) -> int:
     unit = []
     for name in ("image", "text"):
         rows = np.load(folder / f"{name}.npy").astype(np.float64)
-        unit.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64))
+        unit.append(
+            (rows / np.linalg.norm(rows, axis=1, keepdims=True))
+            .astype(np.float32)
+            .astype(np.float64)
+        )
     wrong = 0
     for i in np.random.default_rng(0).choice(len(exact), min(sample, len(exact)), replace=False):
         similarities = [rows @ rows[i] for rows in unit]
-        score = np.prod([np.maximum(s, 0) for s in similarities], axis=0) * np.all([s <= DUPLICATE for s in similarities], axis=0)
+        score = np.prod([np.maximum(s, 0) for s in similarities], axis=0) * np.all(
+            [s <= DUPLICATE for s in similarities], axis=0
+        )
         score[i] = 0
         order = np.lexsort((np.arange(len(score)), -score.astype(np.float32)))[:TOP_K]
         wrong += not np.array_equal(order[score[order] > 0], exact[i][exact[i] >= 0])
     return wrong
 
 
-def compare(kind: str, count: int, methods: list[str], repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
+def compare(
+    kind: str, count: int, methods: list[str], repeats: int, threads: int, folder: Path
+) -> list[dict[str, Any]]:
     """One row per method: the shortest of interleaved repeats."""
     make_data(kind, count, folder)
     runs: dict[str, list[dict]] = {method: [] for method in methods}
@@ -210,7 +270,9 @@ def compare(kind: str, count: int, methods: list[str], repeats: int, threads: in
             "gb_above_embeddings": max(result["gb_above_embeddings"] for result in results),
             "recall": recall(np.load(folder / f"{method}.npy"), exact),
         }
-        rows.append({**row, "times_ours": row["seconds"] / (rows[0]["seconds"] if rows else row["seconds"])})
+        rows.append(
+            {**row, "times_ours": row["seconds"] / (rows[0]["seconds"] if rows else row["seconds"])}
+        )
         show(rows[-1])
     rows[0]["sampled_rows_that_differ_from_float64"] = wrong_rows(folder, exact)
     return rows
@@ -222,14 +284,22 @@ def make_data(kind: str, count: int, folder: Path) -> None:
 
 
 def show(row: dict) -> None:
-    print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()), flush=True)
+    print(
+        ", ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in row.items()
+        ),
+        flush=True,
+    )
 
 
 def benchmark_faiss(count: int, repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
     if importlib.util.find_spec("faiss") is None:
         print("faiss: left out, faiss-cpu is not installed", file=sys.stderr)
         return []
-    return compare("themed", count, ["ours", "faiss_concatenated", "faiss_rerank"], repeats, threads, folder)
+    return compare(
+        "themed", count, ["ours", "faiss_concatenated", "faiss_rerank"], repeats, threads, folder
+    )
 
 
 def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, Any]]:
@@ -237,11 +307,24 @@ def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, An
     make_data("themed", count, folder)
     rows: list[dict[str, Any]] = []
     for part in (1, 2, 4, 8, 16, 32, 64):
-        result = measure("ours", folder, threads=threads, approx=count // part if part > 1 else None)
-        listed, mean = np.load(folder / "ours.npy"), float(np.load(folder / "ours_scores.npy").mean())
+        result = measure(
+            "ours", folder, threads=threads, approx=count // part if part > 1 else None
+        )
+        listed, mean = (
+            np.load(folder / "ours.npy"),
+            float(np.load(folder / "ours_scores.npy").mean()),
+        )
         if part == 1:
             exact, exact_mean = listed, mean
-        rows.append({"pairs": count, "pool": count // part, **result, "recall": recall(listed, exact), "mean_score": mean / exact_mean})
+        rows.append(
+            {
+                "pairs": count,
+                "pool": count // part,
+                **result,
+                "recall": recall(listed, exact),
+                "mean_score": mean / exact_mean,
+            }
+        )
         show(rows[-1])
     return rows
 
@@ -256,29 +339,54 @@ def benchmark_processes(count: int, repeats: int, folder: Path) -> dict[str, Any
             seconds[number].append(measure("ours", folder, threads=1, processes=number)["seconds"])
             lists[number] = (folder / "ours.npy").read_bytes()
     one, two = min(seconds[1]), min(seconds[2])
-    row = {"pairs": count, "one": one, "two": two, "ratio": one / two, "all_seconds": seconds, "same_bytes": lists[1] == lists[2]}
+    row = {
+        "pairs": count,
+        "one": one,
+        "two": two,
+        "ratio": one / two,
+        "all_seconds": seconds,
+        "same_bytes": lists[1] == lists[2],
+    }
     show(row)
     return row
 
 
-def benchmark_growth(sizes: list[int], repeats: int, threads: int, folder: Path) -> list[dict[str, Any]]:
-    rows = [row for count in sizes for row in compare("themed", count, ["ours"], repeats, threads, folder)]
-    return [{**row, "nanoseconds_per_pair": row["seconds"] / row["pairs"] ** 2 * 1e9} for row in rows]
+def benchmark_growth(
+    sizes: list[int], repeats: int, threads: int, folder: Path
+) -> list[dict[str, Any]]:
+    rows = [
+        row
+        for count in sizes
+        for row in compare("themed", count, ["ours"], repeats, threads, folder)
+    ]
+    return [
+        {**row, "nanoseconds_per_pair": row["seconds"] / row["pairs"] ** 2 * 1e9} for row in rows
+    ]
 
 
 def table_text(record: dict[str, Any]) -> str:
     """What was measured, against what was asked for."""
     results = {part: measured["result"] for part, measured in record.items()}
-    lines = ["| | N | seconds | times ours | recall | GB above the embeddings |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| | N | seconds | times ours | recall | GB above the embeddings |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in [*results.get("methods", []), *results.get("faiss", [])]:
-        name = {"ours": "ours", "helip": "HELIP's algorithm", "dense": "dense float32", "faiss_rerank": "FAISS per modality, reranked"}
+        name = {
+            "ours": "ours",
+            "helip": "HELIP's algorithm",
+            "dense": "dense float32",
+            "faiss_rerank": "FAISS per modality, reranked",
+        }
         lines.append(
             f"| {name.get(row['method'], 'FAISS on joined vectors, reranked')}, {row['data']} | {row['pairs']:,} | {row['seconds']:.1f} | "
             f"{row['times_ours']:.1f} | {row['recall']:.4f} | {row['gb_above_embeddings']:.2f} |"
         )
     lines += ["", "| what | measured |", "|---|---|"]
     for found in results.get("processes", []):
-        lines.append(f"| two processes to one, {found['pairs']:,} pairs | {found['ratio']:.2f}, same bytes: {found['same_bytes']} |")
+        lines.append(
+            f"| two processes to one, {found['pairs']:,} pairs | {found['ratio']:.2f}, same bytes: {found['same_bytes']} |"
+        )
     for row in results.get("growth", []):
         lines.append(
             f"| ns per pair of rows at {row['pairs']:,}; GB | {row['nanoseconds_per_pair']:.2f}; {row['gb_above_embeddings']:.2f} |"
@@ -294,7 +402,9 @@ def table_text(record: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=50_000)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["themed"], help="data of the methods")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=["themed"], help="data of the methods"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, help="the other parts of --out stay")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -307,24 +417,40 @@ def main() -> None:
         return one(args.one, args.folder, args.pool)
     if args.out is None:
         parser.error("--out is missing")
-    record: dict[str, Any] = json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
+    record: dict[str, Any] = (
+        json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
+    )
     with tempfile.TemporaryDirectory() as name:
         for part in args.only or PARTS:
             result = PARTS[part](args, Path(name))
             command = " ".join(["python -m benchmarks.mining", *sys.argv[1:]])
             busy = os.getloadavg()[0]  # far above --threads: something else was running, too
-            record[part] = {"command": command, "threads": args.threads, "load": busy, "machine": describe_machine(), "result": result}
+            record[part] = {
+                "command": command,
+                "threads": args.threads,
+                "load": busy,
+                "machine": describe_machine(),
+                "result": result,
+            }
             write_json(args.out, record)
     print(table_text(record))
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
     "methods": lambda args, folder: [
-        row for kind in args.kinds for row in compare(kind, args.pairs, ["ours", "helip", "dense"], args.repeats, args.threads, folder)
+        row
+        for kind in args.kinds
+        for row in compare(
+            kind, args.pairs, ["ours", "helip", "dense"], args.repeats, args.threads, folder
+        )
     ],
     "faiss": lambda args, folder: benchmark_faiss(args.pairs * 2 // 5, 1, args.threads, folder),
-    "processes": lambda args, folder: [benchmark_processes(count, args.repeats, folder) for count in (args.pairs, args.pairs * 2)],
-    "growth": lambda args, folder: benchmark_growth([args.pairs // 2, args.pairs * 2], args.repeats, args.threads, folder),
+    "processes": lambda args, folder: [
+        benchmark_processes(count, args.repeats, folder) for count in (args.pairs, args.pairs * 2)
+    ],
+    "growth": lambda args, folder: benchmark_growth(
+        [args.pairs // 2, args.pairs * 2], args.repeats, args.threads, folder
+    ),
     "pools": lambda args, folder: benchmark_pools(args.pairs, args.threads, folder),
 }
 

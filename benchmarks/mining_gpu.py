@@ -4,7 +4,7 @@
     python -m benchmarks.mining_gpu --device cpu --pairs 45312 --tile 256 --out benchmarks/results/mining_device_on_cpu.json
 
 Data: N pairs of 384-d image and 768-d text embeddings made on the device, themed as in ``benchmarks.mining``, in no order. The search is timed as
-``mining.search.search`` runs it, from embeddings in the host's memory to finished lists there; compiled code is loaded before.
+``hardpairs.mining.search.search`` runs it, from embeddings in the host's memory to finished lists there; compiled code is loaded before.
 
 ``--device cpu`` takes the same way with plain torch in the GPU's place: its seconds say nothing about a GPU, but how many pairs the device would
 hand to the host, and what the host takes for them, hold for one. With N / ``--tile`` as on the GPU, the lists fill in as many steps.
@@ -25,14 +25,14 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
-from mining import device as mining_device
-from mining import search as mining_search
-from mining.filters import Filters
-from mining.found import Found, Table
-from mining.plan import DEVICE_TILE
-from mining.search import search
-from mining.strips import Strips
+from hardpairs.core.atomic import write_json
+from hardpairs.mining import device as mining_device
+from hardpairs.mining import search as mining_search
+from hardpairs.mining.filters import Filters
+from hardpairs.mining.found import Found, Table
+from hardpairs.mining.plan import DEVICE_TILE
+from hardpairs.mining.search import search
+from hardpairs.mining.strips import Strips
 
 WIDTHS = (384, 768)
 TOP_K = 50
@@ -47,19 +47,32 @@ def themed(count: int, device: str, seed: int = 0) -> list[np.ndarray]:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator, device=device)
 
-    weights = (normal(THEMES, 1, 1) + normal(THEMES, TOPICS, 1) + normal(THEMES, TOPICS, PARTS)).exp().flatten()
+    weights = (
+        (normal(THEMES, 1, 1) + normal(THEMES, TOPICS, 1) + normal(THEMES, TOPICS, PARTS))
+        .exp()
+        .flatten()
+    )
     ends = (weights.double().cumsum(0) / weights.double().sum()).clamp(max=1.0)
-    leaf = torch.searchsorted(ends, torch.rand(count, generator=generator, device=device, dtype=torch.float64)).clamp(max=len(ends) - 1)
+    leaf = torch.searchsorted(
+        ends, torch.rand(count, generator=generator, device=device, dtype=torch.float64)
+    ).clamp(max=len(ends) - 1)
     arrays = []
     for width in WIDTHS:
         spectrum = torch.arange(1, width + 1, device=device) ** -0.35
         spectrum /= spectrum.norm()
-        theme, topic, part = (normal(n, width) * spectrum for n in (THEMES, THEMES * TOPICS, THEMES * TOPICS * PARTS))
+        theme, topic, part = (
+            normal(n, width) * spectrum for n in (THEMES, THEMES * TOPICS, THEMES * TOPICS * PARTS)
+        )
         rows = np.empty((count, width), np.float32)
         for start in range(0, count, 1 << 16):
             at = leaf[start : start + (1 << 16)]
             noise = normal(len(at), width) * spectrum
-            made = 0.55 * theme[at // (TOPICS * PARTS)] + 0.45 * topic[at // PARTS] + 0.4 * part[at] + 0.6 * noise
+            made = (
+                0.55 * theme[at // (TOPICS * PARTS)]
+                + 0.45 * topic[at // PARTS]
+                + 0.4 * part[at]
+                + 0.6 * noise
+            )
             rows[start : start + (1 << 16)] = made.cpu().numpy()
         arrays.append(rows)
     return arrays
@@ -117,10 +130,17 @@ def ceilings(device: str) -> dict[str, float]:
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
         left, right = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
         out = torch.empty_like(left)
-        found[f"{name}_tflops"] = 2 * 8192**3 / device_seconds(lambda a=left, b=right, o=out: torch.mm(a, b.T, out=o)) / 1e12
+        found[f"{name}_tflops"] = (
+            2
+            * 8192**3
+            / device_seconds(lambda a=left, b=right, o=out: torch.mm(a, b.T, out=o))
+            / 1e12
+        )
     source = torch.randn(1 << 30, device="cuda")
     target = torch.empty_like(source)
-    found["copy_terabytes_per_second"] = 2 * source.nbytes / device_seconds(lambda: target.copy_(source)) / 1e12
+    found["copy_terabytes_per_second"] = (
+        2 * source.nbytes / device_seconds(lambda: target.copy_(source)) / 1e12
+    )
     return found
 
 
@@ -152,7 +172,14 @@ def of_one_tile(sweep: mining_device.DeviceSweep, count: int) -> dict[str, float
 
     def find() -> None:
         hits.count.zero_()
-        sweep.append_hits(first, second, sweep.bounds, sweep._side_of(0, side, True), sweep._side_of(side, 2 * side, True), hits)
+        sweep.append_hits(
+            first,
+            second,
+            sweep.bounds,
+            sweep._side_of(0, side, True),
+            sweep._side_of(side, 2 * side, True),
+            hits,
+        )
 
     return {
         "rows": side,
@@ -164,7 +191,9 @@ def of_one_tile(sweep: mining_device.DeviceSweep, count: int) -> dict[str, float
     }
 
 
-def _seed_again(sweep: mining_device.DeviceSweep, first: torch.Tensor, second: torch.Tensor) -> None:
+def _seed_again(
+    sweep: mining_device.DeviceSweep, first: torch.Tensor, second: torch.Tensor
+) -> None:
     sweep._seeded[: len(first)] = False
     sweep._seed(first, second, 0, len(first))
 
@@ -173,15 +202,26 @@ def _device_memory(device: str) -> dict[str, float]:
     """Peaks, in GB; nothing for a CPU, whose are the host's."""
     if device == "cpu":
         return {}
-    peaks = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    peaks = {
+        "allocated": torch.cuda.max_memory_allocated(),
+        "reserved": torch.cuda.max_memory_reserved(),
+    }
     return {f"device_gb_{name}": size / 1e9 for name, size in peaks.items()}
 
 
-def check(image: np.ndarray, text: np.ndarray, found: Found, sample: int, device: str) -> dict[str, int]:
+def check(
+    image: np.ndarray, text: np.ndarray, found: Found, sample: int, device: str
+) -> dict[str, int]:
     """Sampled rows against float64 products with all rows: scores rounded to float32, ties by row number."""
-    rows = np.sort(np.random.default_rng(0).choice(len(image), min(sample, len(image)), replace=False))
+    rows = np.sort(
+        np.random.default_rng(0).choice(len(image), min(sample, len(image)), replace=False)
+    )
     similarities = [_similarities(side, rows, device) for side in (image, text)]
-    score = similarities[0].clip(0) * similarities[1].clip(0) * np.all([part <= DUPLICATE for part in similarities], axis=0)
+    score = (
+        similarities[0].clip(0)
+        * similarities[1].clip(0)
+        * np.all([part <= DUPLICATE for part in similarities], axis=0)
+    )
     score[np.arange(len(rows)), rows] = 0
     score = score.astype(np.float32)
     wrong_rows = wrong_scores = 0
@@ -190,7 +230,11 @@ def check(image: np.ndarray, text: np.ndarray, found: Found, sample: int, device
         order = best[np.lexsort((best, -own[best]))][:TOP_K]
         wrong_rows += not np.array_equal(order, found.indices[row])
         wrong_scores += not np.array_equal(own[order], found.scores[row])
-    return {"rows": len(rows), "rows_with_another_list": wrong_rows, "rows_with_other_scores": wrong_scores}
+    return {
+        "rows": len(rows),
+        "rows_with_another_list": wrong_rows,
+        "rows_with_other_scores": wrong_scores,
+    }
 
 
 def _similarities(side: np.ndarray, rows: np.ndarray, device: str) -> np.ndarray:
@@ -198,10 +242,22 @@ def _similarities(side: np.ndarray, rows: np.ndarray, device: str) -> np.ndarray
 
     def unit(part: np.ndarray) -> torch.Tensor:
         part = part.astype(np.float64)
-        return torch.from_numpy((part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32)).to(device).double()
+        return (
+            torch.from_numpy(
+                (part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32)
+            )
+            .to(device)
+            .double()
+        )
 
     own = unit(side[rows])
-    return np.concatenate([(own @ unit(side[start : start + 65536]).T).cpu().numpy() for start in range(0, len(side), 65536)], axis=1)
+    return np.concatenate(
+        [
+            (own @ unit(side[start : start + 65536]).T).cpu().numpy()
+            for start in range(0, len(side), 65536)
+        ],
+        axis=1,
+    )
 
 
 def one_search(image: np.ndarray, text: np.ndarray, device: str) -> tuple[Found, float]:
@@ -243,10 +299,19 @@ def main() -> None:
                 "stages": dict(stages.seconds),
                 "batches": stages.calls["receive"],
                 "pairs_offered_per_row": stages.pairs / args.pairs,
-                "nanoseconds_per_pair_offered": stages.seconds["offer pairs"] / max(1, stages.pairs) * 1e9,
+                "nanoseconds_per_pair_offered": stages.seconds["offer pairs"]
+                / max(1, stages.pairs)
+                * 1e9,
                 **_device_memory(args.device),
-                "host_gb_above_embeddings": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6,
-                "sweep_tflops": args.pairs * (args.pairs + args.tile) * sum(WIDTHS) / stages.seconds["sweep"] / 1e12,
+                "host_gb_above_embeddings": (
+                    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+                )
+                / 1e6,
+                "sweep_tflops": args.pairs
+                * (args.pairs + args.tile)
+                * sum(WIDTHS)
+                / stages.seconds["sweep"]
+                / 1e12,
             }
         )
         print(runs[-1], flush=True)
@@ -256,13 +321,23 @@ def main() -> None:
     stages.sweep = None
     results = {
         "command": " ".join(["python -m benchmarks.mining_gpu", *sys.argv[1:]]),
-        "machine": {**describe_machine(), "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None},
+        "machine": {
+            **describe_machine(),
+            "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None,
+        },
         "pairs": args.pairs,
         "tile": args.tile,
         "threads": torch.get_num_threads(),
         "peaks": peaks,
         "runs": runs,
-        "one_tile": {**tile, **({"share_of_bfloat16_peak": tile["products_tflops"] / peaks["bfloat16_tflops"]} if peaks else {})},
+        "one_tile": {
+            **tile,
+            **(
+                {"share_of_bfloat16_peak": tile["products_tflops"] / peaks["bfloat16_tflops"]}
+                if peaks
+                else {}
+            ),
+        },
         "kept": found.kept,
         "removed": found.removed,
         "check": check(image, text, found, args.sample, args.device),

@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.machine import describe_machine
 from benchmarks.search import QUERY, first_answer, make_photos, seconds
-from formats.atomic import write_json
+from hardpairs.core.atomic import write_json
 
 MODEL = "ViT-B-32-256"
 RCLIP_FOLDER = "ViT-B-32-256-datacomp_s34b_b86k"
@@ -56,10 +56,21 @@ class Here:
 
     def index(self) -> None:
         model = ("--model", MODEL, "--pretrained", self.weights)
-        _run(sys.executable, "-m", "tools.photo_search", "index", self.photos, "--out", self.out, *model)
+        _run(
+            sys.executable,
+            "-m",
+            "tools.photo_search",
+            "index",
+            self.photos,
+            "--out",
+            self.out,
+            *model,
+        )
 
     def query(self) -> list[str]:
-        told = _run(sys.executable, "-m", "tools.photo_search", "query", self.out, QUERY, "--top", TOP)
+        told = _run(
+            sys.executable, "-m", "tools.photo_search", "query", self.out, QUERY, "--top", TOP
+        )
         return [Path(line).name for line in told.splitlines()]
 
     def page(self) -> float:
@@ -77,7 +88,16 @@ class Rclip:
         _run(self.program, QUERY, cwd=self.photos, env=self.environment)
 
     def query(self) -> list[str]:
-        told = _run(self.program, "--no-indexing", "--filepath-only", "--top", TOP, QUERY, cwd=self.photos, env=self.environment)
+        told = _run(
+            self.program,
+            "--no-indexing",
+            "--filepath-only",
+            "--top",
+            TOP,
+            QUERY,
+            cwd=self.photos,
+            env=self.environment,
+        )
         return [Path(line.strip('"')).name for line in told.splitlines()]
 
 
@@ -90,8 +110,26 @@ class ClipRetrieval:
 
     def index(self) -> None:
         embedded, indexed = self.folder / "embedded", self.folder / "indexed"
-        images = ("--input_dataset", self.photos, "--output_folder", embedded, "--enable_text", "False", "--enable_wandb", "False")
-        _run(self.program, "inference", *images, *self.model, "--batch_size", 64, "--num_prepro_workers", os.cpu_count())
+        images = (
+            "--input_dataset",
+            self.photos,
+            "--output_folder",
+            embedded,
+            "--enable_text",
+            "False",
+            "--enable_wandb",
+            "False",
+        )
+        _run(
+            self.program,
+            "inference",
+            *images,
+            *self.model,
+            "--batch_size",
+            64,
+            "--num_prepro_workers",
+            os.cpu_count(),
+        )
         _run(self.program, "index", "--embeddings_folder", embedded, "--index_folder", indexed)
 
     def page(self) -> float:
@@ -100,7 +138,14 @@ class ClipRetrieval:
 
         names = self.folder / "indices.json"
         names.write_text(json.dumps({"photos": str(self.folder / "indexed")}))
-        options = ("--enable_mclip_option", "False", "--provide_aesthetic_embeddings", "False", "--port", str(PORT))
+        options = (
+            "--enable_mclip_option",
+            "False",
+            "--provide_aesthetic_embeddings",
+            "False",
+            "--port",
+            str(PORT),
+        )
         start = time.perf_counter()
         line = [self.program, "back", "--indices_paths", names, *self.model, *options]
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -108,7 +153,9 @@ class ClipRetrieval:
         try:
             while process.poll() is None:
                 try:
-                    httpx.post(f"http://127.0.0.1:{PORT}/knn-service", json=asked, timeout=60).raise_for_status()
+                    httpx.post(
+                        f"http://127.0.0.1:{PORT}/knn-service", json=asked, timeout=60
+                    ).raise_for_status()
                     return time.perf_counter() - start
                 except httpx.ConnectError:
                     time.sleep(0.05)
@@ -169,14 +216,20 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, list[
         note("here", "page", here.page())
         note("clip_retrieval", "page", retrieval.page())
         if not set(here.query()) & set(rclip.query()):
-            raise RuntimeError("rclip and this project find different photographs with the same weights")
+            raise RuntimeError(
+                "rclip and this project find different photographs with the same weights"
+            )
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rclip", type=Path, required=True, help="an environment in which rclip is installed")
-    parser.add_argument("--clip-retrieval", type=Path, required=True, help="one with clip-retrieval and onnx")
+    parser.add_argument(
+        "--rclip", type=Path, required=True, help="an environment in which rclip is installed"
+    )
+    parser.add_argument(
+        "--clip-retrieval", type=Path, required=True, help="one with clip-retrieval and onnx"
+    )
     parser.add_argument("--photos", type=int, default=512)
     parser.add_argument("--side", type=int, default=512, help="pixels of these")
     parser.add_argument("--repeats", type=int, default=3)
@@ -185,13 +238,29 @@ def main() -> None:
     args.rclip, args.clip_retrieval = args.rclip.resolve(), args.clip_retrieval.resolve()
     with tempfile.TemporaryDirectory() as name:
         found = measure(args, Path(name))
-    middle = {program: {part: round(float(np.median(values)), 2) for part, values in parts.items()} for program, parts in found.items()}
+    middle = {
+        program: {part: round(float(np.median(values)), 2) for part, values in parts.items()}
+        for program, parts in found.items()
+    }
     print(json.dumps(middle, indent=1))
     if args.out:
         command = " ".join(
-            ["python -m benchmarks.photo_peers", "--rclip rclip --clip-retrieval clipr", f"--photos {args.photos} --repeats {args.repeats}"]
+            [
+                "python -m benchmarks.photo_peers",
+                "--rclip rclip --clip-retrieval clipr",
+                f"--photos {args.photos} --repeats {args.repeats}",
+            ]
         )
-        write_json(args.out, {"command": command, "machine": describe_machine(), "photos": args.photos, "seconds": middle, "turns": found})
+        write_json(
+            args.out,
+            {
+                "command": command,
+                "machine": describe_machine(),
+                "photos": args.photos,
+                "seconds": middle,
+                "turns": found,
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
+from hardpairs.core.atomic import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = 210
@@ -37,7 +37,7 @@ def make_collection(folder: Path, size: int) -> None:
     """210 pictures, each in its own emoji's likeness and of ``size`` pixels, and a captions.json with two captions of each."""
     from PIL import Image
 
-    from tools.demo_data import main as demo_data
+    from hardpairs.cli.demo_data import main as demo_data
 
     demo_data(["--out", str(folder / "demo"), "--pairs", str(IMAGES), "--views", "1"])
     with open(folder / "demo/train.tsv", newline="", encoding="utf-8") as file:
@@ -45,12 +45,17 @@ def make_collection(folder: Path, size: int) -> None:
     entries = []
     for row in rows:
         name = row["url"].rpartition("/")[2]
-        if len(entries) == 2 * IMAGES or not name[0].isdigit():  # the others are the broken entries of a real table
+        if (
+            len(entries) == 2 * IMAGES or not name[0].isdigit()
+        ):  # the others are the broken entries of a real table
             continue
         (folder / "images").mkdir(exist_ok=True)
         with Image.open(folder / "demo/images/train" / name) as image:
             image.convert("RGB").resize((size, size)).save(folder / "images" / name, quality=90)
-        entries += [{"file_name": name, "caption": caption} for caption in (row["caption"], f"a photo of {row['caption']}")]
+        entries += [
+            {"file_name": name, "caption": caption}
+            for caption in (row["caption"], f"a photo of {row['caption']}")
+        ]
     assert len(entries) == 2 * IMAGES
     write_json(folder / "captions.json", entries)
 
@@ -58,8 +63,26 @@ def make_collection(folder: Path, size: int) -> None:
 def flags_of(folder: Path, options: argparse.Namespace, name: str) -> list[str]:
     """The trainer's command line; the bare loop, which does all its epochs, takes its settings from the same."""
     return [
-        *("--preset", options.preset, "--captions-json", str(folder / "captions.json"), "--logs", str(folder / "logs"), "--name", name),
-        *("--epochs", str(options.epochs), "--workers", str(options.workers), "--device", options.device, "--log-every-n-steps", "1"),
+        *(
+            "--preset",
+            options.preset,
+            "--captions-json",
+            str(folder / "captions.json"),
+            "--logs",
+            str(folder / "logs"),
+            "--name",
+            name,
+        ),
+        *(
+            "--epochs",
+            str(options.epochs),
+            "--workers",
+            str(options.workers),
+            "--device",
+            options.device,
+            "--log-every-n-steps",
+            "1",
+        ),
         *("--patience", str(options.epochs)),
         *(("--model", options.model) if options.model else ("--image-weights", "none")),
     ]
@@ -93,7 +116,10 @@ def timed(command: list[str]) -> dict[str, float]:
     if done.returncode:
         sys.exit(done.stderr[-3000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {"run": time.perf_counter() - start, "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
+    return {
+        "run": time.perf_counter() - start,
+        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    }
 
 
 def bare_loop(flags: list[str]) -> float:
@@ -103,18 +129,20 @@ def bare_loop(flags: list[str]) -> float:
     from torch.nn import functional
     from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-    from formats.samples import open_samples
-    from towers.load import create_model_and_transforms, make_tokenizer, vocabulary_of
-    from training.config import config_first
-    from training.upstream import patched
+    from hardpairs.data.samples import open_samples
+    from hardpairs.models.load import create_model_and_transforms, make_tokenizer, vocabulary_of
+    from hardpairs.training.config import config_first
+    from hardpairs.training.upstream import patched
 
     args = patched("params").parse_args(config_first(flags))
     train_rows, val_rows = open_samples(args.train_data), open_samples(args.val_data)
     torch.manual_seed(args.seed)
     words = vocabulary_of(args.model, train_rows.captions)
-    model, augment, transform = create_model_and_transforms(args.model, vocabulary=words, device=args.device)
+    model, augment, transform = create_model_and_transforms(
+        args.model, vocabulary=words, device=args.device
+    )
     if getattr(args, "augment", None):
-        from training.augment import augmented
+        from hardpairs.training.augment import augmented
 
         augment = augmented(args.augment, transform)
     tokenizer = make_tokenizer(args.model, words)
@@ -137,18 +165,28 @@ def bare_loop(flags: list[str]) -> float:
     loader = DataLoader(photos, sampler=sampler, persistent_workers=args.workers > 0, **options)
     val_loader = DataLoader(Photos(val_rows, transform), **options)
     optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=args.lr, betas=(args.beta1, args.beta2), eps=args.eps, weight_decay=args.wd
+        [p for p in model.parameters() if p.requires_grad],
+        lr=args.lr,
+        betas=(args.beta1, args.beta2),
+        eps=args.eps,
+        weight_decay=args.wd,
     )
     total, seconds = steps * args.epochs, 0.0
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, args.warmup, total))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(step, args.warmup, total)
+    )
     for epoch in range(args.epochs):
         model.train()
         start = time.perf_counter()
         for images, tokens in loader:
-            image_features, text_features, scale = model(images.to(args.device), tokens.to(args.device))
+            image_features, text_features, scale = model(
+                images.to(args.device), tokens.to(args.device)
+            )
             logits = scale * image_features @ text_features.T
             right = torch.arange(len(logits), device=args.device)
-            loss = (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2
+            loss = (
+                functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)
+            ) / 2
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), args.grad_clip_norm)
@@ -163,13 +201,20 @@ def bare_loop(flags: list[str]) -> float:
             for images, tokens in val_loader:
                 model(images.to(args.device), tokens.to(args.device))
         if (epoch + 1) % args.save_frequency == 0 or epoch + 1 == args.epochs:
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, Path(args.logs) / f"{args.name}.pt")
+            torch.save(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict()},
+                Path(args.logs) / f"{args.name}.pt",
+            )
     return seconds
 
 
 def _rate(step: int, warmup: int, total: int) -> float:
     """Share of the learning rate: linear, then half a cosine to 0."""
-    return (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+    return (
+        (step + 1) / warmup
+        if step < warmup
+        else 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+    )
 
 
 def main() -> None:
@@ -178,12 +223,16 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="miniclip-lstm")
-    parser.add_argument("--model", help="another than the preset's: miniclip-test tries this out in a minute")
+    parser.add_argument(
+        "--model", help="another than the preset's: miniclip-test tries this out in a minute"
+    )
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3, help="interleaved pairs of runs")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--photo-size", type=int, default=512, help="pixels of the pictures' sides on the disk")
+    parser.add_argument(
+        "--photo-size", type=int, default=512, help="pixels of the pictures' sides on the disk"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     sides = {"trainer": train, "bare": bare}
@@ -195,13 +244,31 @@ def main() -> None:
             order = list(sides) if number % 2 == 0 else list(reversed(sides))
             measured = {side: sides[side](folder, args, f"{side}{number}") for side in order}
             rounds.append(measured)
-            told = ", ".join(f"{side} loops {measured[side]['loops']:.1f} s, run {measured[side]['run']:.1f} s" for side in sides)
+            told = ", ".join(
+                f"{side} loops {measured[side]['loops']:.1f} s, run {measured[side]['run']:.1f} s"
+                for side in sides
+            )
             print(told, file=sys.stderr, flush=True)
-    ratios = {what: statistics.median(r["trainer"][what] / r["bare"][what] for r in rounds) for what in ("loops", "run", "cpu")}
-    print(f"trainer to bare loop, median of {args.rounds}: " + ", ".join(f"{what} {ratio:.3f}" for what, ratio in ratios.items()))
+    ratios = {
+        what: statistics.median(r["trainer"][what] / r["bare"][what] for r in rounds)
+        for what in ("loops", "run", "cpu")
+    }
+    print(
+        f"trainer to bare loop, median of {args.rounds}: "
+        + ", ".join(f"{what} {ratio:.3f}" for what, ratio in ratios.items())
+    )
     environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "")}
     command = " ".join(["python -m benchmarks.photos_training", *sys.argv[1:]])
-    write_json(args.out, {"command": command, "machine": describe_machine(), **environment, "rounds": rounds, "median_ratios": ratios})
+    write_json(
+        args.out,
+        {
+            "command": command,
+            "machine": describe_machine(),
+            **environment,
+            "rounds": rounds,
+            "median_ratios": ratios,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -18,19 +18,34 @@ import sys
 from pathlib import Path
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
+from hardpairs.core.atomic import write_json
 
 MODEL = "hardpairs-small"
 PAIRS_SEEN = 16_000
-METRICS = ("image_to_text_R@1", "text_to_image_R@1", "image_to_text_beats_hard_pairs", "text_to_image_beats_hard_pairs")
+METRICS = (
+    "image_to_text_R@1",
+    "text_to_image_R@1",
+    "image_to_text_beats_hard_pairs",
+    "text_to_image_beats_hard_pairs",
+)
 
 
 def _plain(batch: int = 32, *flags: str) -> tuple[int, tuple[str, ...]]:
     return batch, ("--batching", "random", "--freeze-bn-stats", *flags)
 
 
-def _hard(partners: int = 3, depth: int = 20, *flags: str, batch: int = 32) -> tuple[int, tuple[str, ...]]:
-    mined = ("--use-hard", "--hard-dict-dir", "PAIRS", "--hard-per-target", str(partners), "--hard-topk", str(depth))
+def _hard(
+    partners: int = 3, depth: int = 20, *flags: str, batch: int = 32
+) -> tuple[int, tuple[str, ...]]:
+    mined = (
+        "--use-hard",
+        "--hard-dict-dir",
+        "PAIRS",
+        "--hard-per-target",
+        str(partners),
+        "--hard-topk",
+        str(depth),
+    )
     return batch, (*mined, "--freeze-bn-stats", *flags)
 
 
@@ -55,7 +70,9 @@ VARIANTS = {
 
 
 def command(*parts: str) -> None:
-    done = subprocess.run(parts, capture_output=True, text=True, env={**os.environ, "PROCESSES": "2"})
+    done = subprocess.run(
+        parts, capture_output=True, text=True, env={**os.environ, "PROCESSES": "2"}
+    )
     if done.returncode:
         sys.exit(f"{' '.join(parts)}\n{done.stderr[-2000:]}")
 
@@ -77,14 +94,32 @@ def prepare(runs: Path, data: Path, work: Path) -> None:
         f"{work}/embeddings",
     )
     command(
-        sys.executable, "-m", "mining.hard_pair_mining", "--dataset", "val", "--save_path", str(work), "--embeddings", f"{work}/embeddings"
+        sys.executable,
+        "-m",
+        "mining.hard_pair_mining",
+        "--dataset",
+        "val",
+        "--save_path",
+        str(work),
+        "--embeddings",
+        f"{work}/embeddings",
     )
 
 
 def evaluate(checkpoint: Path, data: Path, work: Path, name: str) -> dict[str, float]:
     out = work / name
     command(
-        *(sys.executable, "-m", "tools.evaluate", "--model", MODEL, "--pretrained", str(checkpoint), "--data", f"{data}/val.csv"),
+        *(
+            sys.executable,
+            "-m",
+            "tools.evaluate",
+            "--model",
+            MODEL,
+            "--pretrained",
+            str(checkpoint),
+            "--data",
+            f"{data}/val.csv",
+        ),
         *("--hard-pairs", f"{work}/val_hard_sample.csv", "--method", name, "--out", str(out)),
     )
     record = json.loads((out / "evaluation.json").read_text())
@@ -97,11 +132,40 @@ def run_variant(name: str, runs: Path, data: Path, work: Path, seed: int) -> dic
     run = f"{name} seed {seed}".replace(" ", "_").replace(",", "")
     checkpoint = work / run / "checkpoints/epoch_1.pt"
     if not checkpoint.exists():
-        flags = tuple(str(runs / "mined/train_hard_sample.csv") if flag == "PAIRS" else flag for flag in flags)
+        flags = tuple(
+            str(runs / "mined/train_hard_sample.csv") if flag == "PAIRS" else flag for flag in flags
+        )
         command(
-            *("bash", "scripts/train_node.sh", "--train-data", f"{data}/train.csv", "--csv-separator", ",", "--model", MODEL),
-            *("--pretrained", str(runs / "base/checkpoints/epoch_1.pt"), "--precision", "fp32", "--device", "cpu", "--workers", "1"),
-            *("--batch-size", str(batch // 2), "--max-steps", str(PAIRS_SEEN // batch), "--lr", "2e-4", "--warmup", "10"),
+            *(
+                "bash",
+                "scripts/train_node.sh",
+                "--train-data",
+                f"{data}/train.csv",
+                "--csv-separator",
+                ",",
+                "--model",
+                MODEL,
+            ),
+            *(
+                "--pretrained",
+                str(runs / "base/checkpoints/epoch_1.pt"),
+                "--precision",
+                "fp32",
+                "--device",
+                "cpu",
+                "--workers",
+                "1",
+            ),
+            *(
+                "--batch-size",
+                str(batch // 2),
+                "--max-steps",
+                str(PAIRS_SEEN // batch),
+                "--lr",
+                "2e-4",
+                "--warmup",
+                "10",
+            ),
             *("--seed", str(seed), "--logs", str(work), "--name", run, *flags),
         )
     return evaluate(checkpoint, data, work, run)
@@ -113,15 +177,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/quickstart"))
     parser.add_argument("--work", type=Path, default=Path("runs/quality"))
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument(
+        "--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     prepare(args.runs, args.data, args.work)
-    results = {"base": [evaluate(args.runs / "base/checkpoints/epoch_1.pt", args.data, args.work, "base")]}
+    results = {
+        "base": [evaluate(args.runs / "base/checkpoints/epoch_1.pt", args.data, args.work, "base")]
+    }
     print("| variant | " + " | ".join(METRICS) + " |\n|---|" + "---|" * len(METRICS))
     for name in ("base", *args.only):
         if name not in results:
-            results[name] = [run_variant(name, args.runs, args.data, args.work, seed) for seed in range(args.seeds)]
+            results[name] = [
+                run_variant(name, args.runs, args.data, args.work, seed)
+                for seed in range(args.seeds)
+            ]
         means = (sum(r[metric] for r in results[name]) / len(results[name]) for metric in METRICS)
         print(f"| {name} | " + " | ".join(f"{100 * mean:.1f}" for mean in means) + " |", flush=True)
         write_json(

@@ -29,16 +29,16 @@ import torch
 
 from benchmarks.embed import make_shards
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
-from formats.samples import open_samples
-from mining.encoders import Encoders, open_encoders
-from tools.photos.encoding import encode_pixels, encode_texts, loading
-from tools.photos.index import Index, write_index
-from tools.photos.model import ModelName
-from tools.photos.scan import Place, scan
-from tools.photos.search import search
-from tools.photos.table import Row, Table
-from tools.photos.update import update_index
+from hardpairs.core.atomic import write_json
+from hardpairs.data.samples import open_samples
+from hardpairs.models.encoders import Encoders, open_encoders
+from hardpairs.photos.encoding import encode_pixels, encode_texts, loading
+from hardpairs.photos.index import Index, write_index
+from hardpairs.photos.model import ModelName
+from hardpairs.photos.scan import Place, scan
+from hardpairs.photos.search import search
+from hardpairs.photos.table import Row, Table
+from hardpairs.photos.update import update_index
 
 WIDTH = 512
 SMALL = "hardpairs-test"
@@ -52,7 +52,9 @@ def make_photos(folder: Path, count: int, side: int) -> Path:
     for i in range(count):
         path = folder / f"photos/{i // 1000:03d}/{i:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pictures[i % len(pictures)] + i.to_bytes(4, "little"))  # bytes after a JPEG's end are not looked at
+        path.write_bytes(
+            pictures[i % len(pictures)] + i.to_bytes(4, "little")
+        )  # bytes after a JPEG's end are not looked at
     return folder / "photos"
 
 
@@ -68,13 +70,25 @@ def seconds(call) -> float:
 
 def indexing(args: argparse.Namespace, folder: Path) -> dict:
     """Photographs/s of the encoder on decoded tensors, of loading alone, and of the whole; in turns, so that all see the same machine."""
-    photos, encoders = make_photos(folder, args.photos, args.side), open_encoders(model=args.model, pretrained="none", device=args.device)
-    places, options = scan([str(photos)]).places, {"batch_size": args.batch_size, "workers": args.workers}
+    photos, encoders = (
+        make_photos(folder, args.photos, args.side),
+        open_encoders(model=args.model, pretrained="none", device=args.device),
+    )
+    places, options = (
+        scan([str(photos)]).places,
+        {"batch_size": args.batch_size, "workers": args.workers},
+    )
     found: dict[str, list[float]] = {"encoder": [], "loading": [], "whole": []}
     for turn in range(args.repeats):
         found["encoder"].append(_encoder_alone(encoders, places, args))
-        found["loading"].append(len(places) / seconds(lambda: list(loading(places, {}, frozenset(), encoders.image, **options))))
-        load, out = seconds(lambda: ModelName(args.model, "none").load(args.device, download=False)), folder / f"{turn}"
+        found["loading"].append(
+            len(places)
+            / seconds(lambda: list(loading(places, {}, frozenset(), encoders.image, **options)))
+        )
+        load, out = (
+            seconds(lambda: ModelName(args.model, "none").load(args.device, download=False)),
+            folder / f"{turn}",
+        )
         whole = _index_seconds(photos, out, args, options)
         found["whole"].append(len(places) / (whole - load))
     speed = {name: float(np.median(values)) for name, values in found.items()}
@@ -91,16 +105,37 @@ def indexing(args: argparse.Namespace, folder: Path) -> dict:
     }
 
 
-def _index_seconds(photos: Path, out: Path, args: argparse.Namespace, options: dict[str, int]) -> float:
-    return seconds(lambda: update_index([str(photos)], out, model=args.model, pretrained="none", device=args.device, **options))
+def _index_seconds(
+    photos: Path, out: Path, args: argparse.Namespace, options: dict[str, int]
+) -> float:
+    return seconds(
+        lambda: update_index(
+            [str(photos)], out, model=args.model, pretrained="none", device=args.device, **options
+        )
+    )
 
 
 def _encoder_alone(encoders: Encoders, places: list[Place], args: argparse.Namespace) -> float:
-    batch = next(loading(places[: args.batch_size], {}, frozenset(), encoders.image, batch_size=args.batch_size, workers=0))
+    batch = next(
+        loading(
+            places[: args.batch_size],
+            {},
+            frozenset(),
+            encoders.image,
+            batch_size=args.batch_size,
+            workers=0,
+        )
+    )
     assert batch.pixels is not None
     rounds = max(len(places) // args.batch_size, 1)
     encode_pixels(encoders, batch.pixels, args.device)  # warm
-    return rounds * len(batch.pixels) / seconds(lambda: [encode_pixels(encoders, batch.pixels, args.device) for _ in range(rounds)])
+    return (
+        rounds
+        * len(batch.pixels)
+        / seconds(
+            lambda: [encode_pixels(encoders, batch.pixels, args.device) for _ in range(rounds)]
+        )
+    )
 
 
 def second_run(args: argparse.Namespace, folder: Path) -> dict:
@@ -110,7 +145,10 @@ def second_run(args: argparse.Namespace, folder: Path) -> dict:
     index = folder / "index"
     update_index([str(photos)], index, model=SMALL, pretrained=str(checkpoint), batch_size=256)
     line = [sys.executable, "-m", "tools.photo_search", "index", str(photos), "--out", str(index)]
-    again = median(lambda: seconds(lambda: subprocess.run(line, check=True, capture_output=True)), args.repeats + 2)
+    again = median(
+        lambda: seconds(lambda: subprocess.run(line, check=True, capture_output=True)),
+        args.repeats + 2,
+    )
     row = {"files": args.files, "seconds": round(again, 3)}
     if args.rclip:
         told = _child(args.rclip, RCLIP_SECOND_RUN, folder / "rclip.db", photos)
@@ -122,7 +160,7 @@ def _small_checkpoint(path: Path) -> None:
     """The tiny model as a file: a word model carries its words."""
     import open_clip
 
-    from towers.load import register_configs
+    from hardpairs.models.load import register_configs
 
     register_configs()
     model = open_clip.create_model(SMALL, None)
@@ -133,8 +171,13 @@ def make_index(folder: Path, rows: int, model: str, width: int) -> Path:
     """Random unit rows of places that are not there."""
     rng, encoders = np.random.default_rng(0), open_encoders(model=model, pretrained="none")
     name = ModelName(model, "none")
-    blocks = (_unit(rng.normal(size=(min(4096, rows - start), width))) for start in range(0, rows, 4096))
-    table = Table.of(Row(Place(f"/photos/{i // 1000:03d}/{i:06d}.jpg", "", -1, 1, 1), rng.bytes(32), "") for i in range(rows))
+    blocks = (
+        _unit(rng.normal(size=(min(4096, rows - start), width))) for start in range(0, rows, 4096)
+    )
+    table = Table.of(
+        Row(Place(f"/photos/{i // 1000:03d}/{i:06d}.jpg", "", -1, 1, 1), rng.bytes(32), "")
+        for i in range(rows)
+    )
     content = {**encoders.description, **name.facts(), "sources": ["/photos"]}
     folder.mkdir(parents=True)
     write_index(folder, blocks, rows, width, table, Table.of([]), content)
@@ -153,7 +196,10 @@ def querying(args: argparse.Namespace, folder: Path) -> dict:
     index, rng = Index.open(path), np.random.default_rng(1)
     queries = _unit(rng.normal(size=(200, WIDTH)))
     search(index, queries[0], 24)  # reads the file
-    times = {cut: [seconds(lambda q=query, c=cut: search(index, q, 24, cut=c)) for query in queries] for cut in (False, True)}
+    times = {
+        cut: [seconds(lambda q=query, c=cut: search(index, q, 24, cut=c)) for query in queries]
+        for cut in (False, True)
+    }
     text = [seconds(lambda: encode_texts(encoders, [QUERY])) for _ in range(20)]
     row = {
         "rows": args.rows,
@@ -165,9 +211,14 @@ def querying(args: argparse.Namespace, folder: Path) -> dict:
         "open_index_ms": round(1000 * opening, 2),
     }
     if args.faiss:
-        row |= {f"faiss_{name}": round(value, 2) for name, value in _child(args.faiss, FAISS, index.folder / "embeddings-1.npy").items()}
+        row |= {
+            f"faiss_{name}": round(value, 2)
+            for name, value in _child(args.faiss, FAISS, index.folder / "embeddings-1.npy").items()
+        }
     if args.rclip:
-        told = _child(args.rclip, RCLIP_QUERY, folder / "rclip.db", index.folder / "embeddings-1.npy")
+        told = _child(
+            args.rclip, RCLIP_QUERY, folder / "rclip.db", index.folder / "embeddings-1.npy"
+        )
         row |= {f"rclip_{name}": round(value, 2) for name, value in told.items()}
     return row
 
@@ -178,11 +229,22 @@ def starting(args: argparse.Namespace, folder: Path) -> dict:
     load = f"from mining.encoders import open_encoders; open_encoders(model={args.model!r}, pretrained='none')"
 
     def run(*line: str) -> float:
-        return median(lambda: seconds(lambda: subprocess.run([sys.executable, *line], check=True, capture_output=True)), args.repeats)
+        return median(
+            lambda: seconds(
+                lambda: subprocess.run([sys.executable, *line], check=True, capture_output=True)
+            ),
+            args.repeats,
+        )
 
     model, query = run("-c", load), run("-m", "tools.photo_search", "query", str(index), QUERY)
     page = median(lambda: first_answer(index), args.repeats)
-    row = {"model_s": model, "query_s": query, "query_beyond_model_s": query - model, "page_s": page, "page_beyond_model_s": page - model}
+    row = {
+        "model_s": model,
+        "query_s": query,
+        "query_beyond_model_s": query - model,
+        "page_s": page,
+        "page_beyond_model_s": page - model,
+    }
     return {name: round(value, 2) for name, value in row.items()}
 
 
@@ -199,10 +261,14 @@ def first_answer(index: Path) -> float:
         assert process.stdout is not None
         with httpx.Client(base_url=process.stdout.readline().strip(), timeout=60) as client:
             functions = client.get("/config").json()["dependencies"]
-            ask = next(f["id"] for f in functions if len(f["inputs"]) == 5 and len(f["outputs"]) == 2)
+            ask = next(
+                f["id"] for f in functions if len(f["inputs"]) == 5 and len(f["outputs"]) == 2
+            )
             body = {"data": [QUERY, "", "", 24, False], "fn_index": ask, "session_hash": "first"}
             client.post("/gradio_api/queue/join", json=body).raise_for_status()
-            with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "first"}) as answers:
+            with client.stream(
+                "GET", "/gradio_api/queue/data", params={"session_hash": "first"}
+            ) as answers:
                 assert any("process_completed" in text for text in answers.iter_lines())
         return time.perf_counter() - start
     finally:
@@ -256,7 +322,9 @@ print(json.dumps({'seconds': time.perf_counter() - start}))
 
 
 def _child(python: Path, code: str, *arguments: Path) -> dict[str, float]:
-    done = subprocess.run([str(python), "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(python), "-c", code, *map(str, arguments)], capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -273,8 +341,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rclip", type=Path, help="a Python in whose environment rclip is installed")
-    parser.add_argument("--faiss", type=Path, help="one with faiss, which clip-retrieval searches with")
+    parser.add_argument(
+        "--rclip", type=Path, help="a Python in whose environment rclip is installed"
+    )
+    parser.add_argument(
+        "--faiss", type=Path, help="one with faiss, which clip-retrieval searches with"
+    )
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     results = {
@@ -284,7 +356,11 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part, measure in (("indexing", indexing), ("second_run", second_run), ("querying", querying)):
+        for part, measure in (
+            ("indexing", indexing),
+            ("second_run", second_run),
+            ("querying", querying),
+        ):
             results[part] = measure(args, folder / part)
             print(part, json.dumps(results[part]), flush=True)
         results["starting"] = starting(args, folder / "querying")

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.machine import describe_machine
-from formats.atomic import write_json
+from hardpairs.core.atomic import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {"installed": "open_clip_train.main", "patched": "training.main"}
@@ -41,7 +41,9 @@ FLAGS = (
 
 def step_seconds(side: str, model: str, steps: int) -> float:
     """Median seconds of a step; the first two are left out."""
-    with tempfile.TemporaryDirectory() as folder:  # also the working folder, so that "installed" cannot find the patched tree
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # also the working folder, so that "installed" cannot find the patched tree
         command = (
             sys.executable,
             "-m",
@@ -77,7 +79,10 @@ def main() -> None:
         order = list(MODULES) if number % 2 == 0 else list(reversed(MODULES))
         seconds = {side: step_seconds(side, args.model, args.steps) for side in order}
         rounds.append(seconds["patched"] / seconds["installed"])
-        print(f"installed {seconds['installed']:.3f} s, patched {seconds['patched']:.3f} s, ratio {rounds[-1]:.3f}", flush=True)
+        print(
+            f"installed {seconds['installed']:.3f} s, patched {seconds['patched']:.3f} s, ratio {rounds[-1]:.3f}",
+            flush=True,
+        )
     ratio = statistics.median(rounds)
     print(f"median ratio of step times, patched to installed: {ratio:.3f}")
     write_json(

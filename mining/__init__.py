@@ -1,1 +1,1 @@
-"""Embeddings in, hard pairs out."""
+"""Run mining as ``python -m mining.NAME``; the code is in ``hardpairs.cli``."""

@@ -11,7 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 SECONDS = 60
 
 
@@ -26,7 +28,13 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         read_theirs, self._write = os.pipe()
         self._read, write_theirs = os.pipe()
-        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={self._profile.name}")
+        flags = (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={self._profile.name}",
+        )
         # Chromium reads commands from descriptor 3 and answers on 4.
         launch = f'exec 3<&{read_theirs} 4>&{write_theirs}; exec "$0" "$@"'
         self._process = subprocess.Popen(
@@ -38,7 +46,9 @@ class Browser:
         os.close(read_theirs)
         os.close(write_theirs)
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
@@ -81,7 +91,13 @@ class Browser:
 
     def run(self, script: str):
         """The value of an expression on the page."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, userGesture=True, awaitPromise=True)
+        found = self.call(
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            userGesture=True,
+            awaitPromise=True,
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -94,7 +110,9 @@ class Browser:
                 found.append(parameters["exceptionDetails"]["text"])
             elif method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
                 found.append(parameters["entry"]["text"])
-            elif method == "Network.requestWillBeSent" and not parameters["request"]["url"].startswith(("file:", "data:", "blob:")):
+            elif method == "Network.requestWillBeSent" and not parameters["request"][
+                "url"
+            ].startswith(("file:", "data:", "blob:")):
                 found.append(parameters["request"]["url"])
         return found
 

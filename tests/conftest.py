@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from formats.embeddings import write_embeddings
-from formats.hard_pairs import table_folder, write_helip, write_table
-from formats.samples import open_samples
+from hardpairs.data.embeddings import write_embeddings
+from hardpairs.data.hard_pairs import table_folder, write_helip, write_table
+from hardpairs.data.samples import open_samples
 from tests.helpers import picture, ragged_table, sample, write_tar
 
 
@@ -49,7 +49,9 @@ def hard_pairs(table: Path, tmp_path: Path) -> Path:
     """Six hard pairs for each row of ``table``, as HELIP's CSV beside our table."""
     indices, scores = ragged_table(40, 6, fullest=True)
     fingerprint = open_samples(table).fingerprint
-    written = write_table(table_folder(tmp_path, "pairs"), indices, scores, {"dataset_fingerprint": fingerprint})
+    written = write_table(
+        table_folder(tmp_path, "pairs"), indices, scores, {"dataset_fingerprint": fingerprint}
+    )
     write_helip(tmp_path, "pairs", written)
     return tmp_path / "pairs_hard_sample.csv"
 
@@ -78,13 +80,15 @@ def checkpoint(tmp_path_factory) -> Path:
     """A checkpoint of the tiny model for tests, random weights, that knows the words of ``table``."""
     import torch
 
-    from towers.load import _create, max_vocabulary, register_configs
-    from towers.words import build_vocabulary
+    from hardpairs.models.load import _create, max_vocabulary, register_configs
+    from hardpairs.models.words import build_vocabulary
 
     register_configs()
     torch.manual_seed(0)
     model, _ = _create("hardpairs-test", None, "cpu", None)
     path = tmp_path_factory.mktemp("model") / "epoch_1.pt"
-    words = build_vocabulary((f"picture number {i}" for i in range(40)), max_vocabulary("hardpairs-test"))
+    words = build_vocabulary(
+        (f"picture number {i}" for i in range(40)), max_vocabulary("hardpairs-test")
+    )
     torch.save({"epoch": 1, "state_dict": model.state_dict(), "vocabulary": words}, path)
     return path

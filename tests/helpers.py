@@ -44,8 +44,15 @@ def write_tar(path: Path, samples: dict[str, dict[str, bytes]]) -> Path:
 
 def sample(i: int, caption: str | None = None, **extra: bytes) -> dict[str, bytes]:
     """Members of one img2dataset sample."""
-    members = {"jpg": picture(i), "txt": (f"picture number {i}" if caption is None else caption).encode()}
-    return {**members, "json": json.dumps({"url": f"http://x/{i}.jpg", "group": i}).encode(), **extra}
+    members = {
+        "jpg": picture(i),
+        "txt": (f"picture number {i}" if caption is None else caption).encode(),
+    }
+    return {
+        **members,
+        "json": json.dumps({"url": f"http://x/{i}.jpg", "group": i}).encode(),
+        **extra,
+    }
 
 
 def ragged_table(count: int, width: int, seed: int = 0, fullest: bool = False):
@@ -54,21 +61,41 @@ def ragged_table(count: int, width: int, seed: int = 0, fullest: bool = False):
     indices = np.full((count, width), -1, np.int64)
     scores = np.zeros((count, width), np.float32)
     for row in range(count):
-        length = min(width, count - 1) if fullest else int(rng.integers(0, min(width, count - 1) + 1))
+        length = (
+            min(width, count - 1) if fullest else int(rng.integers(0, min(width, count - 1) + 1))
+        )
         indices[row, :length] = rng.choice(np.delete(np.arange(count), row), length, replace=False)
         scores[row, :length] = np.sort(rng.random(length).astype(np.float32))[::-1]
     return indices, scores
 
 
-def run(*command: str, env: dict[str, str] | None = None, cwd: Path = ROOT, timeout: int = 600) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, env: dict[str, str] | None = None, cwd: Path = ROOT, timeout: int = 600
+) -> subprocess.CompletedProcess[str]:
     """Runs a command with this interpreter for ``python``; text output, no check."""
     line = [sys.executable if part == "python" else part for part in command]
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, timeout=timeout, env={**os.environ, **(env or {})})
+    return subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
+    )
 
 
 def torchrun(processes: int, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
     """Real torchrun with gloo on the CPU."""
-    return run("python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), *arguments, **options)
+    return run(
+        "python",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(processes),
+        *arguments,
+        **options,
+    )
 
 
 def listen_to_ctrl_c() -> None:

@@ -7,27 +7,31 @@ import pytest
 
 from tests.helpers import ROOT
 
-FOLDERS = {
-    "formats": ROOT / "src/formats",
-    "towers": ROOT / "src/towers",
-    "training": ROOT / "src/training",
-    "evaluation": ROOT / "src/evaluation",
-    "mining": ROOT / "mining",
-    "tools": ROOT / "tools",
-}
-MAY_IMPORT = {
-    "formats": set(),
-    "towers": {"formats"},
-    "evaluation": {"formats"},
-    "mining": {"formats", "towers"},
-    "training": {"formats", "towers", "evaluation"},
-    "tools": {"formats", "towers", "evaluation", "mining", "training"},
-}
+PACKAGE = ROOT / "src/hardpairs"
+LAYERS = (
+    {"core"},
+    {"data"},
+    {"batches", "losses", "metrics", "models"},
+    {"embedding", "mining"},
+    {"training"},
+    {"evaluating", "pages", "patching"},
+    {"photos", "linking", "comparing", "reporting", "demo"},
+    {"compat"},
+    {"cli"},
+)
+"""Packages of ``hardpairs``: each may import its own layer and those before it."""
+FEATURES = LAYERS[6]
+"""Packages that may not import each other."""
+ENTRY_POINTS = (ROOT / "tools", ROOT / "mining", ROOT / "src/training")
 FORBIDDEN = r"pickle\.load|yaml\.load\(|(?<![.\w])eval\(|shell=True|extractall|trust_remote_code|weights_only=False|allow_pickle=True"
 
 
-ACROSS = {"src/training/remine.py": {"mining.search"}}
-"""Single modules that one file of another room may import."""
+KNOWN = {
+    "photos/serve.py": {"cli"},
+    "photos/demonstration.py": {"cli"},
+    "linking/reference.py": {"cli"},
+}
+"""Imports that go the wrong way and are to go away."""
 
 
 def imports(path):
@@ -38,39 +42,83 @@ def imports(path):
             yield node.module
 
 
-@pytest.mark.parametrize("room", FOLDERS)
-def test_imports_go_one_way(room):
-    for path in FOLDERS[room].rglob("*.py"):
-        others = {name.split(".")[0] for name in set(imports(path)) - ACROSS.get(str(path.relative_to(ROOT)), set())}
-        wrong = (others & (set(FOLDERS) | {"open_clip_train"})) - MAY_IMPORT[room] - {room}
+def layer_of(package):
+    return next(number for number, layer in enumerate(LAYERS) if package in layer)
+
+
+def our_packages(path):
+    return {name.split(".")[1] for name in imports(path) if name.startswith("hardpairs.")}
+
+
+@pytest.mark.parametrize("package", sorted(set().union(*LAYERS)))
+def test_imports_go_one_way(package):
+    allowed = set().union(*LAYERS[: layer_of(package) + 1])
+    if package in FEATURES:
+        allowed -= FEATURES
+    if package == "embedding":
+        allowed -= {"mining"}
+    for path in (PACKAGE / package).rglob("*.py"):
+        known = KNOWN.get(str(path.relative_to(PACKAGE)), set())
+        wrong = our_packages(path) - allowed - {package} - known
         assert not wrong, f"{path} imports {wrong}"
 
 
-@pytest.mark.parametrize("room", FOLDERS)
-def test_nothing_runs_code_from_data(room):
-    for path in FOLDERS[room].rglob("*.py"):
+def test_every_package_has_a_layer():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders - {"compat"} == set().union(*LAYERS) - {"compat"}
+
+
+def test_entry_points_call_commands_alone():
+    for folder in ENTRY_POINTS:
+        for path in folder.glob("*.py"):
+            assert our_packages(path) <= {"cli", "core", "training"}, path
+
+
+def test_nothing_runs_code_from_data():
+    for path in PACKAGE.rglob("*.py"):
         found = re.search(FORBIDDEN, path.read_text())
         assert not found, f"{path}: {found}"
 
 
 def test_every_module_says_what_it_is():
-    for folder in FOLDERS.values():
-        for path in folder.rglob("*.py"):
-            assert ast.get_docstring(ast.parse(path.read_text())), path
+    for path in PACKAGE.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
 def test_options_stay_few():
     """A new flag is a decision: this list is changed with it."""
     from argparse import ArgumentParser
 
-    from training.flags import add_arguments
+    from hardpairs.training.flags import add_arguments
 
     parser = ArgumentParser()
     add_arguments(parser)
-    flags = {option for action in parser._actions for option in action.option_strings if option.startswith("--") and "_" not in option}
+    flags = {
+        option
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--") and "_" not in option
+    }
     assert flags == {
-        *("--help", "--use-hard", "--hard-dict-dir", "--batching", "--hard-per-target", "--hard-topk", "--empty-rows", "--max-steps"),
-        *("--hard-skip", "--hard-choice", "--hard-schedule", "--batching-embeddings", "--reject", "--p-topical", "--topical-clusters"),
+        *(
+            "--help",
+            "--use-hard",
+            "--hard-dict-dir",
+            "--batching",
+            "--hard-per-target",
+            "--hard-topk",
+            "--empty-rows",
+            "--max-steps",
+        ),
+        *(
+            "--hard-skip",
+            "--hard-choice",
+            "--hard-schedule",
+            "--batching-embeddings",
+            "--reject",
+            "--p-topical",
+            "--topical-clusters",
+        ),
         *("--topical-round-robin", "--m-per-class", "--neighbourhood", "--neighbourhood-size"),
         *(
             "--max-bad-fraction",
@@ -83,14 +131,68 @@ def test_options_stay_few():
             "--false-negative-mask",
             "--no-false-negative-mask",
         ),
-        *("--margin-weight", "--margin-similarity", "--margin-direction", "--sanw-debias", "--sanw-alpha", "--sanw-delta", "--sanw-lambda"),
-        *("--sanw-m1", "--sanw-m2", "--sanw-gamma", "--sanw-beta", "--sanw-normalize", "--no-sanw-normalize", "--sanw-max-weight"),
-        *("--config", "--margin-detach", "--geometry-weight", "--freeze-logit-scale-epochs", "--loss-block-rows", "--sanw-warmup-epochs"),
+        *(
+            "--margin-weight",
+            "--margin-similarity",
+            "--margin-direction",
+            "--sanw-debias",
+            "--sanw-alpha",
+            "--sanw-delta",
+            "--sanw-lambda",
+        ),
+        *(
+            "--sanw-m1",
+            "--sanw-m2",
+            "--sanw-gamma",
+            "--sanw-beta",
+            "--sanw-normalize",
+            "--no-sanw-normalize",
+            "--sanw-max-weight",
+        ),
+        *(
+            "--config",
+            "--margin-detach",
+            "--geometry-weight",
+            "--freeze-logit-scale-epochs",
+            "--loss-block-rows",
+            "--sanw-warmup-epochs",
+        ),
         *("--sanw-exempt-partners", "--sanw-source", "--sanw-embeddings", "--sanw-variant"),
-        *("--preset", "--embed", "--im-wt", "--learn-im-wt", "--mlp-layers", "--miner", "--metric-temperature", "--metric-margin"),
-        *("--metric-negative-margin", "--metric-scale", "--projection", "--head-dropout", "--m", "--k", "--checkpoint"),
-        *("--augment", "--freeze-backbone", "--no-freeze-backbone", "--freeze-epochs", "--head-lr", "--save-best", "--patience"),
+        *(
+            "--preset",
+            "--embed",
+            "--im-wt",
+            "--learn-im-wt",
+            "--mlp-layers",
+            "--miner",
+            "--metric-temperature",
+            "--metric-margin",
+        ),
+        *(
+            "--metric-negative-margin",
+            "--metric-scale",
+            "--projection",
+            "--head-dropout",
+            "--m",
+            "--k",
+            "--checkpoint",
+        ),
+        *(
+            "--augment",
+            "--freeze-backbone",
+            "--no-freeze-backbone",
+            "--freeze-epochs",
+            "--head-lr",
+            "--save-best",
+            "--patience",
+        ),
         "--class-neighbours",
-        *("--captions-json", "--image-root", "--image-weights", "--vocabulary-from", "--warmup-epochs"),
+        *(
+            "--captions-json",
+            "--image-root",
+            "--image-weights",
+            "--vocabulary-from",
+            "--warmup-epochs",
+        ),
         *("--remine-every", "--false-negative-embeddings", "--false-negative-threshold"),
     }

@@ -13,15 +13,29 @@ import time
 
 import pytest
 
+from hardpairs.training.upstream import patched
 from tests.helpers import ROOT, listen_to_ctrl_c
-from training.upstream import patched
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quickstart")
-    command = ["bash", "scripts/quickstart.sh", "--small", "--out", str(folder / "runs"), "--data", str(folder / "data")]
-    return folder, command, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL)
+    command = [
+        "bash",
+        "scripts/quickstart.sh",
+        "--small",
+        "--out",
+        str(folder / "runs"),
+        "--data",
+        str(folder / "data"),
+    ]
+    return (
+        folder,
+        command,
+        subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL
+        ),
+    )
 
 
 def test_everything_it_promises_is_there(finished):
@@ -38,10 +52,15 @@ def test_everything_it_promises_is_there(finished):
         ):
             assert 0 <= summary[method][key] <= 1
     assert summary["mined"]["rows"] == 302 and summary["mined"]["rows_with_pairs"] > 0
-    assert {"train_base", "mine_train", "train_hard_sanw", "evaluate_hard"} <= set(summary["seconds"])
+    assert {"train_base", "mine_train", "train_hard_sanw", "evaluate_hard"} <= set(
+        summary["seconds"]
+    )
     assert "3.3.0" in summary["versions"].values()
     page = (folder / "runs/report.html").read_text()
-    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://127.0.0.1", "") and "data:image" in page
+    assert (
+        "http://" not in page.replace("http://www.w3.org", "").replace("http://127.0.0.1", "")
+        and "data:image" in page
+    )
     assert "report.html" in done.stdout and "--use-hard" in done.stdout
     assert len((folder / "runs/run_registry.csv").read_text().splitlines()) == 5
 
@@ -50,21 +69,39 @@ def test_the_downloads_losses_are_told(finished):
     folder = finished[0]
     lost = json.loads((folder / "runs/logs/csv_train.out").read_text())
     assert lost["rows"] == lost["usable"] + sum(lost["rejected"].values())
-    assert any("404" in reason for reason in lost["failed_downloads"]) and lost["rejected"] == {"empty_caption": 2}
+    assert any("404" in reason for reason in lost["failed_downloads"]) and lost["rejected"] == {
+        "empty_caption": 2
+    }
 
 
 def test_finished_steps_are_not_repeated(finished):
     _, command, _ = finished
     started = time.monotonic()
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    again = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
+    )
     assert again.returncode == 0 and again.stderr.count("done before") == 20, again.stderr
     assert time.monotonic() - started < 120
 
 
 def test_interrupted_it_stops_with_130_and_leaves_no_process(tmp_path):
-    command = ["bash", "scripts/quickstart.sh", "--small", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data")]
+    command = [
+        "bash",
+        "scripts/quickstart.sh",
+        "--small",
+        "--out",
+        str(tmp_path / "runs"),
+        "--data",
+        str(tmp_path / "data"),
+    ]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=listen_to_ctrl_c
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=listen_to_ctrl_c,
     )
     try:
         for line in process.stdout:
@@ -76,7 +113,9 @@ def test_interrupted_it_stops_with_130_and_leaves_no_process(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     end = time.monotonic() + 20
-    while left := subprocess.run(["pgrep", "-fa", str(tmp_path)], capture_output=True, text=True).stdout:
+    while left := subprocess.run(
+        ["pgrep", "-fa", str(tmp_path)], capture_output=True, text=True
+    ).stdout:
         assert time.monotonic() < end, left
         time.sleep(0.1)
     assert (tmp_path / "runs/.done/demo_data").exists()
@@ -84,7 +123,9 @@ def test_interrupted_it_stops_with_130_and_leaves_no_process(tmp_path):
 
 @pytest.mark.parametrize("flags", [("--sedes", "3"), ("--seeds", "none"), ("--seeds", "0")])
 def test_wrong_flags(flags):
-    done = subprocess.run(["bash", "scripts/quickstart.sh", *flags], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "scripts/quickstart.sh", *flags], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 2
 
 
@@ -127,12 +168,18 @@ def steps(tmp_path):
 
     def run(*flags, code=0):
         done = subprocess.run(
-            ["bash", "scripts/quickstart.sh", "--small", "--out", "r", *flags], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            ["bash", "scripts/quickstart.sh", "--small", "--out", "r", *flags],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == code, done.stderr
         run.stdout = done.stdout
         names = re.findall(r"^\[(\w+(?:-seed\d)?)\] (done before)?", done.stderr, re.MULTILINE)
-        return [name for name, before in names if not before], [name for name, before in names if before]
+        return [name for name, before in names if not before], [
+            name for name, before in names if before
+        ]
 
     return run
 
@@ -184,8 +231,14 @@ def test_the_line_for_own_data_warms_up_within_the_run(steps, tmp_path, monkeypa
     steps()
     (line,) = (shlex.split(line) for line in steps.stdout.splitlines() if "train_node.sh" in line)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pairs.csv").write_text("filepath,title\n" + "".join(f"{i}.jpg,picture {i}\n" for i in range(25_600)))
-    for flag, values in (("--use-hard", 0), ("--hard-dict-dir", 1), ("--pretrained", 1)):  # their files are not here
+    (tmp_path / "pairs.csv").write_text(
+        "filepath,title\n" + "".join(f"{i}.jpg,picture {i}\n" for i in range(25_600))
+    )
+    for flag, values in (
+        ("--use-hard", 0),
+        ("--hard-dict-dir", 1),
+        ("--pretrained", 1),
+    ):  # their files are not here
         place = line.index(flag)
         del line[place : place + 1 + values]
     args = patched("params").parse_args(line[2:])

@@ -21,18 +21,39 @@ def news(tmp_path):
 
 @pytest.mark.slow  # ten processes
 def test_seven_rows(news, checkpoint, tmp_path):
-    flags = ("--model", "hardpairs-test", "--selfsup", str(checkpoint), "--supervised", str(checkpoint), "--out", str(tmp_path / "out"))
+    flags = (
+        "--model",
+        "hardpairs-test",
+        "--selfsup",
+        str(checkpoint),
+        "--supervised",
+        str(checkpoint),
+        "--out",
+        str(tmp_path / "out"),
+    )
     done = run("bash", "scripts/replicate_clippings.sh", str(news), *flags)
     assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if line.startswith("|")][2:]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in done.stdout.splitlines()
+        if line.startswith("|")
+    ][2:]
     assert [row[0] for row in rows] == [
         "Jaccard",
-        *(f"{kind}, {side}" for kind in ("self-supervised", "supervised") for side in ("visual", "language", "multimodal")),
+        *(
+            f"{kind}, {side}"
+            for kind in ("self-supervised", "supervised")
+            for side in ("visual", "language", "multimodal")
+        ),
     ]
     found = {row[0]: float(row[1]) for row in rows}
-    assert found["Jaccard"] == 100 and found["supervised, visual"] == 100  # the same text, and the same picture, twice
+    assert (
+        found["Jaccard"] == 100 and found["supervised, visual"] == 100
+    )  # the same text, and the same picture, twice
     assert [row[3] for row in rows][1:3] == ["1.00", "0.00"]
-    again = run("bash", "scripts/replicate_clippings.sh", str(news), *flags, "--same-source", "(jpg)$")  # all of one scan: nothing to link
+    again = run(
+        "bash", "scripts/replicate_clippings.sh", str(news), *flags, "--same-source", "(jpg)$"
+    )  # all of one scan: nothing to link
     assert again.returncode == 0 and again.stdout.splitlines()[2].startswith("| Jaccard | 0.0 |")
     assert again.stdout.splitlines()[3:] == done.stdout.splitlines()[3:]
 
@@ -40,7 +61,17 @@ def test_seven_rows(news, checkpoint, tmp_path):
 def test_what_is_missing_is_told(news):
     done = run("bash", "scripts/replicate_clippings.sh", str(news), "--model", "hardpairs-test")
     assert done.returncode == 2 and "--supervised" in done.stderr
-    done = run("bash", "scripts/replicate_clippings.sh", "nowhere.csv", "--model", "m", "--selfsup", "a", "--supervised", "b")
+    done = run(
+        "bash",
+        "scripts/replicate_clippings.sh",
+        "nowhere.csv",
+        "--model",
+        "m",
+        "--selfsup",
+        "a",
+        "--supervised",
+        "b",
+    )
     assert done.returncode == 2 and "no such file" in done.stderr
 
 
@@ -60,8 +91,12 @@ def test_the_demonstration_of_losses(tmp_path):
     )
     done = run(*command, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert {row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| ")} >= {"start", "arcface", "supcon"}
-    assert (tmp_path / "runs/losses/comparison.html").is_file() and list((tmp_path / "runs").glob("linked-*/clusters.html"))
+    assert {
+        row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| ")
+    } >= {"start", "arcface", "supcon"}
+    assert (tmp_path / "runs/losses/comparison.html").is_file() and list(
+        (tmp_path / "runs").glob("linked-*/clusters.html")
+    )
     again = run(*command, timeout=600)
     assert again.returncode == 0 and "training" not in again.stderr.replace("training pictures", "")
 
@@ -69,13 +104,28 @@ def test_the_demonstration_of_losses(tmp_path):
 @pytest.mark.slow  # a minute or two
 def test_the_demonstration_of_a_collection(tmp_path):
     """scripts/demo_photos.sh --small from the first command to an index, and again without training."""
-    command = ("bash", "scripts/demo_photos.sh", "--small", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data"))
+    command = (
+        "bash",
+        "scripts/demo_photos.sh",
+        "--small",
+        "--out",
+        str(tmp_path / "runs"),
+        "--data",
+        str(tmp_path / "data"),
+    )
     done = run(*command, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert set(json.loads((tmp_path / "runs/results/comparison.json").read_text())["methods"]) == {"start", "lstm", "transformer", "tuned"}
-    assert (tmp_path / "runs/index/manifest.json").is_file() and (tmp_path / "runs/results/metrics_lstm.json").is_file()
-    assert {path.name.rpartition("_")[0] for path in (tmp_path / "runs/results").glob("*_tuned.png")} == {
-        *("training_curves", "retrieval_results", "similarity_heatmap", "embedding_space")
+    assert set(json.loads((tmp_path / "runs/results/comparison.json").read_text())["methods"]) == {
+        "start",
+        "lstm",
+        "transformer",
+        "tuned",
     }
+    assert (tmp_path / "runs/index/manifest.json").is_file() and (
+        tmp_path / "runs/results/metrics_lstm.json"
+    ).is_file()
+    assert {
+        path.name.rpartition("_")[0] for path in (tmp_path / "runs/results").glob("*_tuned.png")
+    } == {*("training_curves", "retrieval_results", "similarity_heatmap", "embedding_space")}
     again = run(*command, timeout=600)
     assert again.returncode == 0 and "[train" not in again.stderr

@@ -1,1 +1,1 @@
-"""One command per file: ``python -m tools.NAME``."""
+"""Run a command of ours as ``python -m tools.NAME``; the code is in ``hardpairs.cli``."""

@@ -1,1 +1,1 @@
-"""What the patched OpenCLIP trainer calls: flags, data, samplers, losses, step log."""
+"""Run the trainer under the names that HELIP's users know; the code is in ``hardpairs``."""

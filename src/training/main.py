@@ -1,62 +1,7 @@
-"""Trains with OpenCLIP's trainer, all its flags and ours.
+"""Run ``hardpairs train``."""
 
-    python -m training.main --train-data pairs.csv --csv-separator , --csv-img-key filepath --model ViT-B-32 --pretrained start.pt \\
-        --use-hard --hard-dict-dir OUT/cc3m_hard_sample.csv --batch-size 64 --max-steps 100 --device cpu
-    torchrun --nproc_per_node 8 -m -- training.main ...
-
-torchrun reads ``--logs`` and other flags as abbreviations of its own unless ``--`` stands before the module's name.
-"""
-
-from __future__ import annotations
-
-import logging
-import sys
-import tarfile
-import traceback
-
-import torch.distributed as dist
-
-from formats.errors import Exit, UserError, run_command
-from training.config import config_first
-from training.upstream import patched
-
-UPSTREAM_ERRORS = {
-    FileNotFoundError: Exit.USAGE,
-    ValueError: Exit.BAD_INPUT,
-    tarfile.ReadError: Exit.BAD_INPUT,
-    RuntimeError: Exit.MISMATCH,
-    FloatingPointError: Exit.NON_FINITE,
-}
-"""What the mended trainer raises for wrong input (patches/README.md), and our exit code for it."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    trainer = patched("main")
-    try:
-        code = trainer.main(config_first(sys.argv[1:] if argv is None else argv))
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()  # without it gloo's threads may abort a run that succeeded
-    except tuple(UPSTREAM_ERRORS) as error:
-        if not _raised_by_trainer(error):
-            raise
-        code = next(code for kind, code in UPSTREAM_ERRORS.items() if isinstance(error, kind))
-        raise UserError(code, str(error)) from None
-    finally:
-        _quiet_torch()
-    return Exit.UNEXPECTED if code not in (None, 0) else Exit.OK
-
-
-def _raised_by_trainer(error: BaseException) -> bool:
-    """Whether the patched trainer itself raised it on purpose, and not a library below it."""
-    return "open_clip_train" in traceback.extract_tb(error.__traceback__)[-1].filename
-
-
-def _quiet_torch() -> None:
-    """OpenCLIP sets every logger to INFO; torch's compiler would print pages of its own statistics at exit."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("torch"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-
+from hardpairs.cli.train import main
+from hardpairs.core.errors import run_command
 
 if __name__ == "__main__":
     run_command(main)

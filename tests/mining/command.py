@@ -6,8 +6,8 @@ import contextlib
 import io
 from dataclasses import dataclass
 
-from formats.errors import run_command
-from mining.hard_pair_mining import main
+from hardpairs.cli.mine import main
+from hardpairs.core.errors import run_command
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 
-from mining.filters import REMOVED_BY, Filters
+from hardpairs.mining.filters import REMOVED_BY, Filters
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
     rows = rows.astype(np.float64)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+    return (
+        (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+    )
 
 
 def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -19,7 +21,12 @@ def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.array([np.cumsum(row * right, axis=1)[:, -1] for row in left])
 
 
-def reference(image, text, top_k, filters=Filters(), *, method="HPM", groups=None, exclude=(), pool=None):  # noqa: B008 (frozen)
+PLAIN = Filters()
+
+
+def reference(
+    image, text, top_k, filters=PLAIN, *, method="HPM", groups=None, exclude=(), pool=None
+):
     """(indices, scores, kept, removed) by walking down every row's partners."""
     image, text = unit(image), unit(text)
     similarity = {"image": dots(image, image), "text": dots(text, text)}
@@ -28,8 +35,14 @@ def reference(image, text, top_k, filters=Filters(), *, method="HPM", groups=Non
     count = len(image)
     indices, scores = np.full((count, top_k), -1, np.int64), np.zeros((count, top_k), np.float32)
     removed, kept = dict.fromkeys(REMOVED_BY, 0), 0
-    floors = [max(0.0, filters.similarity_floor, getattr(filters, f"min_{side}_score") or 0.0) for side in sides]
-    least = max(_score(filters, floors) * (1 - 1e-12 * (filters.image_weight != 0.5)), filters.min_score or 0.0)
+    floors = [
+        max(0.0, filters.similarity_floor, getattr(filters, f"min_{side}_score") or 0.0)
+        for side in sides
+    ]
+    least = max(
+        _score(filters, floors) * (1 - 1e-12 * (filters.image_weight != 0.5)),
+        filters.min_score or 0.0,
+    )
     for i in range(count):
         if i in exclude:
             continue
@@ -41,7 +54,16 @@ def reference(image, text, top_k, filters=Filters(), *, method="HPM", groups=Non
             values = [similarity[side][i, j] for side in sides]
             score = _score(filters, values)
             if np.float32(score) > 0 and score >= least:
-                reason = _reason(filters, sides, values, score, groups is not None and (groups[i] == groups[j]).any(), cross, i, j)
+                reason = _reason(
+                    filters,
+                    sides,
+                    values,
+                    score,
+                    groups is not None and (groups[i] == groups[j]).any(),
+                    cross,
+                    i,
+                    j,
+                )
                 ahead.append((-np.float32(score), j, reason))
         for place, j, reason in sorted(ahead, key=lambda entry: entry[:2]):
             if reason is None:
@@ -51,7 +73,11 @@ def reference(image, text, top_k, filters=Filters(), *, method="HPM", groups=Non
             if len(passed) == filters.depth(top_k):
                 break
         else:
-            removed["min_score"] += int(filters.min_score is not None and filters.min_score == least > 0 and len(ahead) < partners)
+            removed["min_score"] += int(
+                filters.min_score is not None
+                and filters.min_score == least > 0
+                and len(ahead) < partners
+            )
         listed = passed[filters.range_min : filters.range_max]
         removed["range"] += len(passed) - len(listed)
         kept += len(listed)
@@ -75,7 +101,10 @@ def _reason(filters: Filters, sides, values, score, related, cross, i, j) -> str
     if min(values) < filters.similarity_floor:
         return "similarity_floor"
     for side, value in zip(sides, values, strict=True):
-        at_most, at_least = getattr(filters, f"max_{side}_score"), getattr(filters, f"min_{side}_score")
+        at_most, at_least = (
+            getattr(filters, f"max_{side}_score"),
+            getattr(filters, f"min_{side}_score"),
+        )
         if at_most is not None and value > at_most:
             return f"max_{side}_score"
         if at_least is not None and value < at_least:
@@ -84,8 +113,14 @@ def _reason(filters: Filters, sides, values, score, related, cross, i, j) -> str
         return "max_score"
     if cross is not None:
         for value in (cross[i, j], cross[j, i]):
-            if filters.absolute_margin is not None and value > cross[i, i] - filters.absolute_margin:
+            if (
+                filters.absolute_margin is not None
+                and value > cross[i, i] - filters.absolute_margin
+            ):
                 return "margin"
-            if filters.relative_margin is not None and value > (1 - filters.relative_margin) * cross[i, i]:
+            if (
+                filters.relative_margin is not None
+                and value > (1 - filters.relative_margin) * cross[i, i]
+            ):
                 return "margin"
     return None

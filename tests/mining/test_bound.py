@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from mining.bound import rounded_rows, similarity_error, sum_slack
-from mining.kernel import ROUNDING
-from mining.products import Products, choose_precision
+from hardpairs.mining.bound import rounded_rows, similarity_error, sum_slack
+from hardpairs.mining.kernel import ROUNDING
+from hardpairs.mining.products import Products, choose_precision
 from tests.mining.reference import dots, unit
 
 
 def hostile(count: int, width: int) -> np.ndarray:
     """Unit rows whose components all lie just below the middle of two bfloat16 numbers: rounding moves each as far as it goes."""
     rng = np.random.default_rng(0)
-    bits = (rng.normal(size=(count, width)).astype(np.float32) / np.sqrt(width)).astype(np.float32).view(np.uint32)
+    bits = (
+        (rng.normal(size=(count, width)).astype(np.float32) / np.sqrt(width))
+        .astype(np.float32)
+        .view(np.uint32)
+    )
     rows = ((bits & 0xFFFF0000) | 0x7FFF).view(np.float32)
     rows[count // 2 :] = np.abs(rows[count // 2 :])
     return unit(rows).astype(np.float32)

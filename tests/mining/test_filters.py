@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mining import kernel, search
-from mining.filters import Filters
-from mining.search import hard_pairs
+from hardpairs.mining import kernel, search
+from hardpairs.mining.filters import Filters
+from hardpairs.mining.search import hard_pairs
 from tests.mining.reference import reference
 from tests.mining.test_search import themed
 
@@ -32,7 +32,14 @@ FILTERS = {
     "range inside the lists": {"range_min": 2, "range_max": 5},
     "image weight": {"image_weight": 0.7, "similarity_floor": 0.1},
     "image alone": {"image_weight": 1.0},
-    "all": {"max_score": 0.3, "min_score": 0.02, "relative_margin": -0.5, "range_min": 1, "image_weight": 0.4, "max_text_score": 0.6},
+    "all": {
+        "max_score": 0.3,
+        "min_score": 0.02,
+        "relative_margin": -0.5,
+        "range_min": 1,
+        "image_weight": 0.4,
+        "max_text_score": 0.6,
+    },
 }
 
 
@@ -42,14 +49,24 @@ def test_lists_and_counts(name, precision):
     image, text = themed(160, 24), themed(160, 24, 1)
     image[20:30] = image[10:20]
     groups = np.random.default_rng(0).integers(0, 30, (160, 2))
-    found = found_and_expected(image, text, 8, Filters(**FILTERS[name]), precision, groups=groups, exclude=np.array([4, 90]))
+    found = found_and_expected(
+        image,
+        text,
+        8,
+        Filters(**FILTERS[name]),
+        precision,
+        groups=groups,
+        exclude=np.array([4, 90]),
+    )
     assert found.kept == (found.indices >= 0).sum()
 
 
 @pytest.mark.parametrize("method", ["image", "text"])
 def test_one_modality(method):
     limits = {f"max_{method}_score": 0.6, "min_score": 0.1, "range_min": 2}
-    found = found_and_expected(themed(140, 24), themed(140, 16, 1), 6, Filters(**limits), method=method)
+    found = found_and_expected(
+        themed(140, 24), themed(140, 16, 1), 6, Filters(**limits), method=method
+    )
     assert found.removed[f"max_{method}_score"] > 0 and found.removed["range"] > 0
 
 
@@ -59,7 +76,11 @@ def test_rows_whose_removed_partners_do_not_fit_are_counted_again(monkeypatch):
     text[:300] = text[0]
     groups = np.arange(700) % 2
     spilled = []
-    monkeypatch.setattr(search.Sweep, "count_removed", lambda *a, real=search.Sweep.count_removed: (spilled.append(len(a[1])), real(*a)))
+    monkeypatch.setattr(
+        search.Sweep,
+        "count_removed",
+        lambda *a, real=search.Sweep.count_removed: (spilled.append(len(a[1])), real(*a)),
+    )
     found = found_and_expected(image, text, 3, Filters(), groups=groups[:, None])
     assert spilled and spilled[0] >= 300 and found.removed["duplicate_threshold"] > 10_000
 
@@ -95,8 +116,12 @@ def test_margins_need_one_space():
 
 
 def test_reasons_of_the_kernel_have_their_names():
-    from mining.filters import REMOVED_BY
+    from hardpairs.mining.filters import REMOVED_BY
 
-    for name, number in (("known_positive", kernel.GROUP), ("similarity_floor", kernel.FLOOR), ("max_image_score", kernel.MAX_IMAGE)):
+    for name, number in (
+        ("known_positive", kernel.GROUP),
+        ("similarity_floor", kernel.FLOOR),
+        ("max_image_score", kernel.MAX_IMAGE),
+    ):
         assert REMOVED_BY[number - 1] == name
     assert REMOVED_BY[kernel.MARGIN - 1] == "margin" and len(REMOVED_BY) == kernel.REASONS + 1

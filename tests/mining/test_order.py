@@ -5,13 +5,13 @@ import functools
 import numpy as np
 import pytest
 
-from mining import order, search
-from mining.filters import Filters
-from mining.order import similar_together
-from mining.plan import make_plan
-from mining.search import hard_pairs
-from mining.sweep import Sweep
-from mining.work import Work
+from hardpairs.mining import order, search
+from hardpairs.mining.filters import Filters
+from hardpairs.mining.order import similar_together
+from hardpairs.mining.plan import make_plan
+from hardpairs.mining.search import hard_pairs
+from hardpairs.mining.sweep import Sweep
+from hardpairs.mining.work import Work
 from tests.mining.test_search import themed
 
 
@@ -19,22 +19,38 @@ def test_rows_of_a_theme_stand_together(monkeypatch):
     monkeypatch.setattr(order, "ROWS_PER_PIVOT", 20)
     rng = np.random.default_rng(0)
     theme = rng.integers(0, 10, 600)
-    image, text = (rng.normal(size=(10, width))[theme] + 0.3 * rng.normal(size=(600, width)) for width in (24, 16))
+    image, text = (
+        rng.normal(size=(10, width))[theme] + 0.3 * rng.normal(size=(600, width))
+        for width in (24, 16)
+    )
     numbers = np.sort(rng.choice(600, 300, replace=False))
     sides = [image.astype(np.float32), text.astype(np.float32)]
     found = similar_together(sides, numbers, np.setdiff1d(np.arange(600), numbers))
-    assert np.array_equal(np.sort(found[:300]), numbers) and np.array_equal(np.sort(found), np.arange(600))
+    assert np.array_equal(np.sort(found[:300]), numbers) and np.array_equal(
+        np.sort(found), np.arange(600)
+    )
     for part in (found[:300], found[300:]):
-        assert (np.diff(theme[part]) != 0).sum() < 50 < 200 < (np.diff(theme[np.sort(part)]) != 0).sum()
-    assert (theme[found[300:]] == theme[found[:300]]).mean() > 0.3  # the others stand about where their like do among the candidates
+        assert (
+            (np.diff(theme[part]) != 0).sum()
+            < 50
+            < 200
+            < (np.diff(theme[np.sort(part)]) != 0).sum()
+        )
+    assert (
+        theme[found[300:]] == theme[found[:300]]
+    ).mean() > 0.3  # the others stand about where their like do among the candidates
 
 
 def test_few_rows_and_rows_without_direction(monkeypatch):
     monkeypatch.setattr(order, "ROWS_PER_PIVOT", 2)
-    assert similar_together([np.ones((3, 4), np.float32)], np.array([0, 2]), np.array([1])).tolist() == [0, 2, 1]
+    assert similar_together(
+        [np.ones((3, 4), np.float32)], np.array([0, 2]), np.array([1])
+    ).tolist() == [0, 2, 1]
     rows = np.ones((40, 4), np.float32)
     rows[3], rows[7] = 0, np.nan
-    assert np.array_equal(np.sort(similar_together([rows], np.arange(39), np.array([39]))), np.arange(40))
+    assert np.array_equal(
+        np.sort(similar_together([rows], np.arange(39), np.array([39]))), np.arange(40)
+    )
 
 
 @pytest.mark.parametrize("approx", [None, 120])
@@ -44,7 +60,11 @@ def test_the_result_is_that_of_any_order(monkeypatch, approx):
     monkeypatch.setattr(order, "ROWS_PER_PIVOT", 10)
     sorted_by_theme = hard_pairs(image, text, top_k=6, approx=approx)
     shuffle = np.random.default_rng(1)
-    monkeypatch.setattr(search, "similar_together", lambda sides, *parts: np.concatenate([shuffle.permutation(part) for part in parts[:2]]))
+    monkeypatch.setattr(
+        search,
+        "similar_together",
+        lambda sides, *parts: np.concatenate([shuffle.permutation(part) for part in parts[:2]]),
+    )
     shuffled = hard_pairs(image, text, top_k=6, approx=approx)
     for found in (sorted_by_theme, shuffled):
         assert np.array_equal(found[0], plain[0]) and np.array_equal(found[1], plain[1])
@@ -55,8 +75,12 @@ def test_work_goes_on_in_the_order_it_was_begun_in(monkeypatch, tmp_path):
     image, text = themed(500, 24), themed(500, 16, 1)
     expected = hard_pairs(image, text, top_k=6)
     shuffle = np.random.default_rng(1)
-    monkeypatch.setattr(search, "similar_together", lambda sides, *parts: np.concatenate([shuffle.permutation(part) for part in parts[:2]]))
-    monkeypatch.setattr("mining.search.make_plan", functools.partial(make_plan, tile=100))
+    monkeypatch.setattr(
+        search,
+        "similar_together",
+        lambda sides, *parts: np.concatenate([shuffle.permutation(part) for part in parts[:2]]),
+    )
+    monkeypatch.setattr("hardpairs.mining.search.make_plan", functools.partial(make_plan, tile=100))
     tile, offered = Sweep.tile, []
 
     def stop_at_the_ninth(self, *arguments):

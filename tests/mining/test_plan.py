@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from formats.errors import UserError
-from mining import plan as planning
-from mining import search, sweep
-from mining.plan import Plan, Tile, make_plan
-from mining.products import Products
-from mining.search import hard_pairs
+from hardpairs.core.errors import UserError
+from hardpairs.mining import plan as planning
+from hardpairs.mining import search, sweep
+from hardpairs.mining.plan import Plan, Tile, make_plan
+from hardpairs.mining.products import Products
+from hardpairs.mining.search import hard_pairs
 from tests.helpers import ROOT
 from tests.mining.test_search import themed
 
@@ -49,7 +49,9 @@ class Scarce(Products):
 
     def __call__(self, rows, columns):
         if len(self.rows[0][rows]) > self.limit:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
+            )
         return super().__call__(rows, columns)
 
     limit = 20
@@ -69,7 +71,9 @@ def test_a_plan_keeps_within_its_memory():
     for rows in (1000, 50_000, 3_000_000):
         for allowed in (1 << 30, 8 << 30, 64 << 30):
             try:
-                plan = make_plan(rows=rows, pool=rows, widths=[384, 768], depth=50, max_memory=allowed)
+                plan = make_plan(
+                    rows=rows, pool=rows, widths=[384, 768], depth=50, max_memory=allowed
+                )
             except UserError as error:
                 assert error.code == 5 and rows == 3_000_000 and allowed == 1 << 30
                 continue
@@ -80,7 +84,10 @@ def test_constants_of_the_plan_are_those_of_the_lists():
     lists = sweep.empty_lists(3, 7, 0.0)
     entry = sum(getattr(lists, name).itemsize for name in ("column", "high", "low", "reason"))
     assert entry == planning.ENTRY_BYTES
-    assert sum(array.itemsize for array in (lists.count, lists.threshold, lists.spilled)) == planning.ROW_BYTES
+    assert (
+        sum(array.itemsize for array in (lists.count, lists.threshold, lists.spilled))
+        == planning.ROW_BYTES
+    )
 
 
 @pytest.mark.parametrize("block", [64, 100, 150])
@@ -117,11 +124,18 @@ def test_tiles_for_threads_have_no_row_or_column_in_common(parts):
     tile = Tile(100, 1000, 5000, 5700, both=True)
     seen = np.zeros((900, 700), int)
     for group in sweep.disjoint(tile, parts):
-        assert len({part.top for part in group}) == len({part.left for part in group}) == len(group) == parts
+        assert (
+            len({part.top for part in group})
+            == len({part.left for part in group})
+            == len(group)
+            == parts
+        )
         for part in group:
             seen[part.top - 100 : part.bottom - 100, part.left - 5000 : part.right - 5000] += 1
     assert (seen == 1).all()
-    assert sweep.disjoint(Tile(0, 100, 0, 700, both=False), 8) == [[Tile(0, 100, 0, 700, both=False)]]  # too small to share
+    assert sweep.disjoint(Tile(0, 100, 0, 700, both=False), 8) == [
+        [Tile(0, 100, 0, 700, both=False)]
+    ]  # too small to share
 
 
 MEASURE = """
@@ -141,7 +155,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 @pytest.mark.parametrize("allowed", [110_000_000, 300_000_000])
 def test_memory_stays_within_what_is_allowed(allowed):
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(allowed)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(allowed)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert ("strips" in done.stderr) == (allowed < 200_000_000)
     assert int(done.stdout) <= allowed

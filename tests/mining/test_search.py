@@ -6,23 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-from formats.errors import UserError
-from mining import search
-from mining.filters import Filters
-from mining.plan import make_plan
-from mining.search import hard_pairs
+from hardpairs.core.errors import UserError
+from hardpairs.mining import search
+from hardpairs.mining.filters import Filters
+from hardpairs.mining.plan import make_plan
+from hardpairs.mining.search import hard_pairs
 from tests.mining import reference as walk
 
 
 def themed(count: int, width: int, seed: int = 0, themes: int = 12) -> np.ndarray:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(themes, width))
-    return (centres[rng.integers(0, themes, count)] + 0.8 * rng.normal(size=(count, width))).astype(np.float32)
+    return (centres[rng.integers(0, themes, count)] + 0.8 * rng.normal(size=(count, width))).astype(
+        np.float32
+    )
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
     rows = rows.astype(np.float64)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+    return (
+        (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+    )
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> float:
@@ -62,7 +66,9 @@ def test_equal_to_brute_force(method, floor):
     groups = np.random.default_rng(0).integers(0, 40, (120, 2))
     image[7] = image[3]  # exact duplicates
     options = {"method": method, "groups": groups}
-    indices, scores = hard_pairs(image, text, top_k=9, similarity_floor=floor, exclude=np.array([5, 11]), **options)
+    indices, scores = hard_pairs(
+        image, text, top_k=9, similarity_floor=floor, exclude=np.array([5, 11]), **options
+    )
     expected = brute(image, text, 9, floor=floor, exclude=(5, 11), **options)
     assert (indices == expected[0]).all() and (scores == expected[1]).all()
 
@@ -95,8 +101,12 @@ def near_ties(kind: str):
     if kind == "below bfloat16":
         return base + 1e-4 * rng.normal(size=(500, 32)).astype(np.float32), text
     if kind == "below float32":
-        return base + 1e-7 * rng.normal(size=(500, 32)).astype(np.float32), np.tile(text[:5], (100, 1))
-    return np.tile(rng.normal(size=(4, 32)).astype(np.float32), (125, 1)), np.tile(text[:2], (250, 1))
+        return base + 1e-7 * rng.normal(size=(500, 32)).astype(np.float32), np.tile(
+            text[:5], (100, 1)
+        )
+    return np.tile(rng.normal(size=(4, 32)).astype(np.float32), (125, 1)), np.tile(
+        text[:2], (250, 1)
+    )
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
@@ -112,7 +122,11 @@ def test_near_ties_are_decided_exactly(kind, precision):
 @pytest.mark.parametrize("kind", ["themed", "isotropic"])
 def test_every_row_of_a_larger_set(kind):
     rng = np.random.default_rng(0)
-    image, text = (themed(900, 32), themed(900, 24, 1)) if kind == "themed" else (rng.normal(size=(900, 32)), rng.normal(size=(900, 24)))
+    image, text = (
+        (themed(900, 32), themed(900, 24, 1))
+        if kind == "themed"
+        else (rng.normal(size=(900, 32)), rng.normal(size=(900, 24)))
+    )
     found = search.search(image, text, top_k=20, filters=Filters())
     expected = walk.reference(image, text, 20, Filters())
     assert (found.indices == expected[0]).all() and (found.scores == expected[1]).all()
@@ -145,7 +159,9 @@ def test_pool_is_seeded_and_a_subset():
     image, text = themed(200, 16), themed(200, 16, 1)
     first, second = (hard_pairs(image, text, top_k=5, approx=50, seed=3)[0] for _ in range(2))
     assert (first == second).all() and len(np.unique(first[first >= 0])) <= 50
-    assert (hard_pairs(image, text, top_k=5, approx=200)[0] == hard_pairs(image, text, top_k=5)[0]).all()
+    assert (
+        hard_pairs(image, text, top_k=5, approx=200)[0] == hard_pairs(image, text, top_k=5)[0]
+    ).all()
 
 
 def test_a_pool_lists_every_hard_pair_that_is_in_it():
@@ -169,7 +185,13 @@ def test_unusable_rows_are_named(bad):
 
 
 @pytest.mark.parametrize(
-    "options", [{"top_k": 0}, {"top_k": 1, "method": "audio"}, {"top_k": 1, "duplicate_threshold": 0}, {"top_k": 1, "similarity_floor": 2}]
+    "options",
+    [
+        {"top_k": 0},
+        {"top_k": 1, "method": "audio"},
+        {"top_k": 1, "duplicate_threshold": 0},
+        {"top_k": 1, "similarity_floor": 2},
+    ],
 )
 def test_senseless_arguments(options):
     with pytest.raises(ValueError):
@@ -199,5 +221,14 @@ def test_groups_and_excluded_rows_that_do_not_fit(options):
 
 def test_no_row_at_all():
     for count, exclude in ((0, None), (2, [0, 1])):
-        indices, scores = hard_pairs(np.ones((count, 4), np.float32), np.ones((count, 3), np.float32), top_k=3, exclude=exclude)
-        assert indices.shape == scores.shape == (count, 3) and (indices == -1).all() and not scores.any()
+        indices, scores = hard_pairs(
+            np.ones((count, 4), np.float32),
+            np.ones((count, 3), np.float32),
+            top_k=3,
+            exclude=exclude,
+        )
+        assert (
+            indices.shape == scores.shape == (count, 3)
+            and (indices == -1).all()
+            and not scores.any()
+        )

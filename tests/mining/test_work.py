@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from formats.errors import UserError
-from mining import sweep
-from mining.work import Work
+from hardpairs.core.errors import UserError
+from hardpairs.mining import sweep
+from hardpairs.mining.work import Work
 from tests.helpers import ROOT, run, torchrun
 from tests.mining.command import mine
 from tests.mining.test_search import themed
@@ -33,7 +33,12 @@ def mined(tmp_path_factory):
     image[100:140] = image[60:100]
     np.save(folder / "a.npy", image)
     np.save(folder / "b.npy", text)
-    files = ("--image-embeddings", str(folder / "a.npy"), "--text-embeddings", str(folder / "b.npy"))
+    files = (
+        "--image-embeddings",
+        str(folder / "a.npy"),
+        "--text-embeddings",
+        str(folder / "b.npy"),
+    )
     flags = ("--dataset", "x", "--topk", "10", "--range-min", "1", *files)
     done = mine(*flags, "--save_path", folder / "whole")
     assert done.returncode == 0, done.stderr
@@ -41,7 +46,12 @@ def mined(tmp_path_factory):
 
 
 def output(folder):
-    names = ("x_hard_sample.csv", "x_hard_sample_dict.json", "x_hard_pairs/manifest.json", "x_hard_pairs/scores.npy")
+    names = (
+        "x_hard_sample.csv",
+        "x_hard_sample_dict.json",
+        "x_hard_pairs/manifest.json",
+        "x_hard_pairs/scores.npy",
+    )
     assert not (folder / ".x.work").exists()
     return [(folder / name).read_bytes() for name in names]
 
@@ -62,7 +72,11 @@ def killed(line, out, attempt) -> bool:
 
 def children(pid: int) -> list[int]:
     """Processes that this one started: torchrun's workers outlive it."""
-    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return [
+        int(child)
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text().split()
+    ]
 
 
 def committed(out):
@@ -85,10 +99,16 @@ def test_work_of_other_options_is_discarded(mined):
     folder, flags, expected = mined
     out = folder / "other"
     (out / ".x.work").mkdir(parents=True)
-    (out / ".x.work/key.json").write_text(json.dumps({"options": {"topk": 99}, "embeddings": "0", "processes": 1}))
+    (out / ".x.work/key.json").write_text(
+        json.dumps({"options": {"topk": 99}, "embeddings": "0", "processes": 1})
+    )
     (out / ".x.work/lists0_0.npz").write_bytes(b"torn")
     done = mine(*flags, "--save_path", out)
-    assert done.returncode == 0 and "discarding unfinished work" in done.stderr and "embeddings, options" in done.stderr
+    assert (
+        done.returncode == 0
+        and "discarding unfinished work" in done.stderr
+        and "embeddings, options" in done.stderr
+    )
     assert output(out) == expected
 
 
@@ -117,7 +137,9 @@ def test_little_memory_gives_the_same_bytes(mined):
     assert refused.returncode == 5, refused.stderr
     least = re.search(r"needs at least (\d+M) of memory", refused.stderr)
     done = mine(*flags, "--save_path", folder / "small", "--max-memory", least[1])
-    assert done.returncode == 0 and "mapped from disk" in done.stderr and "strips of" in done.stderr, done.stderr
+    assert (
+        done.returncode == 0 and "mapped from disk" in done.stderr and "strips of" in done.stderr
+    ), done.stderr
     assert output(folder / "small") == expected
 
 
@@ -131,11 +153,21 @@ def test_lists_survive_being_packed(tmp_path):
     stored = work.load("lists")
     again = sweep.unpacked(stored, 6)
     for row in range(4):
-        assert again.column[row, : lists.count[row]].tolist() == lists.column[row, : lists.count[row]].tolist()
+        assert (
+            again.column[row, : lists.count[row]].tolist()
+            == lists.column[row, : lists.count[row]].tolist()
+        )
     part = sweep.part_of(stored, 1, 3)
     assert part["count"].tolist() == [3, 6] and part["column"].tolist() == [6, 7, 8, *range(12, 18)]
     twice = sweep.merged(sweep.unpacked(stored, 6), [stored])  # a row needs more room than there is
-    assert twice.count.tolist() == [0, 6, 12, 2] and twice.column[1, :6].tolist() == [6, 7, 8, 6, 7, 8]
+    assert twice.count.tolist() == [0, 6, 12, 2] and twice.column[1, :6].tolist() == [
+        6,
+        7,
+        8,
+        6,
+        7,
+        8,
+    ]
     own = sweep.unpacked(stored, 20)
     in_place = sweep.merged(sweep.some_of(own, 1, 3), [part])
     assert in_place.count.tolist() == [6, 12] and own.column[1, :6].tolist() == [6, 7, 8, 6, 7, 8]

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from tools import apply_patches
-from tools.patching.diff import PACKAGE
+from hardpairs.cli import patch as apply_patches
+from hardpairs.patching.diff import PACKAGE
 
 SITE = Path(str(importlib.metadata.distribution("open_clip_torch").locate_file("")))
-OTHER = os.environ.get("HARDPAIRS_TEST_OPENCLIP")  # a folder with another version's open_clip and open_clip_train
+OTHER = os.environ.get(
+    "HARDPAIRS_TEST_OPENCLIP"
+)  # a folder with another version's open_clip and open_clip_train
 
 
 class Copy:
@@ -30,7 +32,9 @@ class Copy:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self.process = concurrent.futures.ProcessPoolExecutor(1, context, initializer=_import_from, initargs=(str(self.source),))
+        self.process = concurrent.futures.ProcessPoolExecutor(
+            1, context, initializer=_import_from, initargs=(str(self.source),)
+        )
 
     def call(self, function: Callable[..., Any], *args: Any, timeout: float = 300) -> Any:
         """Result of a function of a test file, run where this copy is imported; its exception is raised here.
@@ -55,7 +59,9 @@ class Copy:
 def _import_from(source: str) -> None:
     sys.path.insert(0, source)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as on any Linux until Python 3.14
+    multiprocessing.set_start_method(
+        "fork", force=True
+    )  # of the loader's workers, as on any Linux until Python 3.14
     import torch
 
     torch.set_num_threads(1)  # a forked child of a process with OpenMP threads hangs
@@ -92,7 +98,11 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 def make_copy(folder: Path, series: str) -> Iterator[Copy]:
     """A copy of the installed training code with a series ("none", "hooks", "mends" or "all") on it, and in the end its process gone."""
     for package in (PACKAGE, "open_clip") if OTHER else (PACKAGE,):
-        shutil.copytree(Path(OTHER or SITE) / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            Path(OTHER or SITE) / package,
+            folder / package,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     if series != "none":
         apply_patches.main(["--target", str(folder), "--series", series])
     copy = Copy(folder)

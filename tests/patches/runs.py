@@ -18,7 +18,9 @@ MODEL = {
 }
 
 
-def train(world_size: int, logs: str, *argv: str, timeout: float = 240, file_limit: int = 0) -> list[tuple[int | None, str]]:
+def train(
+    world_size: int, logs: str, *argv: str, timeout: float = 240, file_limit: int = 0
+) -> list[tuple[int | None, str]]:
     """Runs ``open_clip_train.main`` with a tiny model on the CPU, one forked process per rank.
 
     Args:
@@ -53,7 +55,13 @@ def train(world_size: int, logs: str, *argv: str, timeout: float = 240, file_lim
         output = Path(logs).parent / f"rank-{rank}.txt"
         child = os.fork()
         if child == 0:
-            environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = {
+                "RANK": rank,
+                "LOCAL_RANK": rank,
+                "WORLD_SIZE": world_size,
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            }
             os.environ.update({name: str(value) for name, value in environment.items()})
             _rank([*common, *argv], output, file_limit)
         children[child] = output
@@ -62,7 +70,6 @@ def train(world_size: int, logs: str, *argv: str, timeout: float = 240, file_lim
 
 def _rank(argv: list[str], output: Path, file_limit: int) -> None:
     import open_clip
-
     from open_clip_train.main import main
 
     with open(output, "wb", buffering=0) as file:

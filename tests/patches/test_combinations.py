@@ -34,8 +34,26 @@ def start(patched: Copy, table: Path, hard_pairs: Path, tmp_path: Path):
     def start(*flags: str, steps: int = 2, timeout: float = 300) -> tuple[int | None, str, Path]:
         folder = tmp_path / f"run-{steps}"
         folder.mkdir()
-        data = ("--train-data", str(table), "--csv-separator", ",", "--use-hard", "--hard-dict-dir", str(hard_pairs))
-        ((status, output),) = patched.call(train, 1, str(folder / "logs"), *data, *OURS, "--max-steps", str(steps), *flags, timeout=timeout)
+        data = (
+            "--train-data",
+            str(table),
+            "--csv-separator",
+            ",",
+            "--use-hard",
+            "--hard-dict-dir",
+            str(hard_pairs),
+        )
+        ((status, output),) = patched.call(
+            train,
+            1,
+            str(folder / "logs"),
+            *data,
+            *OURS,
+            "--max-steps",
+            str(steps),
+            *flags,
+            timeout=timeout,
+        )
         return status, output, folder / "logs" / "run"
 
     return start
@@ -72,12 +90,19 @@ def test_works(start, flags):
     assert status == 0, output
     rows = step_log(run)
     accumulated = 2 if "--accum-freq" in flags else 1
-    assert [int(row["targets"]) + int(row["mined"]) + int(row["random"]) for row in rows] == [8 * accumulated, 16 * accumulated]
+    assert [int(row["targets"]) + int(row["mined"]) + int(row["random"]) for row in rows] == [
+        8 * accumulated,
+        16 * accumulated,
+    ]
     assert all(float(row["contrastive_loss"]) > 0 and 0 < float(row["w_mean"]) < 1 for row in rows)
 
 
 @pytest.mark.parametrize(
-    ("flags", "locked"), [(("--lock-image",), "visual."), (("--lock-text", "--lock-text-freeze-layer-norm"), "transformer.")]
+    ("flags", "locked"),
+    [
+        (("--lock-image",), "visual."),
+        (("--lock-text", "--lock-text-freeze-layer-norm"), "transformer."),
+    ],
 )
 def test_a_locked_tower_stays(start, flags, locked):
     one, other = (start(*flags, steps=steps) for steps in (1, 3))

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from hardpairs.patching.diff import apply_patch
+from hardpairs.patching.series import VERSIONS, load_series
 from tests.helpers import picture, sample, write_tar
 from tests.patches.conftest import Copy, make_copy
 from tests.patches.runs import train
-from tools.patching.diff import apply_patch
-from tools.patching.series import VERSIONS, load_series
 
 PAIRS = 208
-TIMES = re.compile(r"^\d{4}-\d\d-\d\d,\d\d:\d\d:\d\d|Data \(t\): \S+|Batch \(t\): \S+ \S+ \S+|-\d{4}_\d\d_\d\d\S*")
+TIMES = re.compile(
+    r"^\d{4}-\d\d-\d\d,\d\d:\d\d:\d\d|Data \(t\): \S+|Batch \(t\): \S+ \S+ \S+|-\d{4}_\d\d_\d\d\S*"
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,9 @@ def plain_on_cpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     for copy in make_copy(tmp_path_factory.mktemp("cpus"), "none"):
         (mend,) = [patch for patch in load_series(VERSIONS[0], "mends") if "cpu-ddp" in patch.name]
         folder = copy.source / "open_clip_train"
-        for name, content in apply_patch(mend, {"main.py": (folder / "main.py").read_bytes()}).items():
+        for name, content in apply_patch(
+            mend, {"main.py": (folder / "main.py").read_bytes()}
+        ).items():
             (folder / name).write_bytes(content)
         yield copy
 
@@ -71,17 +75,34 @@ def train_shards(world_size: int, logs: str, *flags: str) -> list[tuple[int | No
 
 def compare(ours: Copy, theirs: Copy, tmp_path: Path, run, world_size: int, *flags: str) -> None:
     """The two runs' exit status, logged losses, results and checkpoints are the same."""
-    common = ("--epochs", "2", "--warmup", "5", "--lr", "1e-3", "--log-every-n-steps", "1", "--csv-separator", ",", *flags)
+    common = (
+        "--epochs",
+        "2",
+        "--warmup",
+        "5",
+        "--lr",
+        "1e-3",
+        "--log-every-n-steps",
+        "1",
+        "--csv-separator",
+        ",",
+        *flags,
+    )
     for name, copy in (("ours", ours), ("theirs", theirs)):
         (tmp_path / name).mkdir()
         ranks = copy.call(run, world_size, str(tmp_path / name / "logs"), *common, timeout=400)
         assert [status for status, _ in ranks] == [0] * world_size, ranks
     logs = [steps(tmp_path / name / "logs/run/out.log") for name in ("ours", "theirs")]
     assert logs[0] == logs[1] and len(logs[0]) >= 50
-    checkpoints = [torch.load(tmp_path / name / "logs/run/checkpoints/epoch_2.pt", weights_only=True) for name in ("ours", "theirs")]
+    checkpoints = [
+        torch.load(tmp_path / name / "logs/run/checkpoints/epoch_2.pt", weights_only=True)
+        for name in ("ours", "theirs")
+    ]
     assert checkpoints[0].keys() == checkpoints[1].keys()
     assert_same(checkpoints[0], checkpoints[1])
-    results = [tmp_path / name / "logs/run/checkpoints/results.jsonl" for name in ("ours", "theirs")]
+    results = [
+        tmp_path / name / "logs/run/checkpoints/results.jsonl" for name in ("ours", "theirs")
+    ]
     assert [path.exists() for path in results] in ([True, True], [False, False])
     if results[0].exists():
         assert [json.loads(line) for line in results[0].read_text().splitlines()] == [
@@ -110,16 +131,43 @@ def assert_same(ours: object, theirs: object) -> None:
 
 
 def test_csv(patched, plain, pairs, tmp_path):
-    compare(patched, plain, tmp_path, train, 1, "--train-data", str(pairs / "pairs.csv"), "--val-data", str(pairs / "pairs.csv"))
+    compare(
+        patched,
+        plain,
+        tmp_path,
+        train,
+        1,
+        "--train-data",
+        str(pairs / "pairs.csv"),
+        "--val-data",
+        str(pairs / "pairs.csv"),
+    )
 
 
 def test_shards(patched, plain, pairs, tmp_path):
-    flags = ("--train-data", f"{pairs}/{{00000..00003}}.tar", "--train-num-samples", str(PAIRS), "--dataset-type", "webdataset")
+    flags = (
+        "--train-data",
+        f"{pairs}/{{00000..00003}}.tar",
+        "--train-num-samples",
+        str(PAIRS),
+        "--dataset-type",
+        "webdataset",
+    )
     compare(patched, plain, tmp_path, train_shards, 1, *flags)
 
 
 def test_two_processes(patched, plain_on_cpus, pairs, tmp_path):
-    compare(patched, plain_on_cpus, tmp_path, train, 2, "--train-data", str(pairs / "pairs.csv"), "--gather-with-grad", "--local-loss")
+    compare(
+        patched,
+        plain_on_cpus,
+        tmp_path,
+        train,
+        2,
+        "--train-data",
+        str(pairs / "pairs.csv"),
+        "--gather-with-grad",
+        "--local-loss",
+    )
 
 
 def test_accumulation_and_amp(patched, plain, pairs, tmp_path):

@@ -8,12 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from hardpairs.patching.series import VERSIONS, load_series
 from tests.helpers import picture
 from tests.patches.conftest import Copy
 from tests.patches.runs import train
-from tools.patching.series import VERSIONS, load_series
 
-SHORT = ("--dataset-type", "csv", "--csv-separator", ",", "--epochs", "1", "--log-every-n-steps", "1")
+SHORT = (
+    "--dataset-type",
+    "csv",
+    "--csv-separator",
+    ",",
+    "--epochs",
+    "1",
+    "--log-every-n-steps",
+    "1",
+)
 
 
 def imported_names() -> dict[str, str]:
@@ -26,14 +35,19 @@ def imported_names() -> dict[str, str]:
     }
 
 
-def recorded_run(logs: str, record: str, replies: dict[str, object], table: str) -> tuple[int | None, str]:
+def recorded_run(
+    logs: str, record: str, replies: dict[str, object], table: str
+) -> tuple[int | None, str]:
     """A run over a table, for training and for validation, in which each call of a hook is written down; ``replies`` are given back in place of what some would give."""
     from open_clip_train import main, params
     from open_clip_train import train as trainer
 
     def wrap(name: str, function):
         def call(*args: object, **kwargs: object) -> object:
-            shown = [sorted(map(str, value)) if isinstance(value, dict) else type(value).__name__ for value in args]
+            shown = [
+                sorted(map(str, value)) if isinstance(value, dict) else type(value).__name__
+                for value in args
+            ]
             with open(record, "a") as file:
                 file.write(json.dumps([name, shown]) + "\n")
             return replies[name] if name in replies else function(*args, **kwargs)
@@ -59,23 +73,33 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("data")
     for i in range(16):
         (folder / f"{i}.jpg").write_bytes(picture(i))
-    (folder / "table.csv").write_text("filepath,title\n" + "".join(f"{folder}/{i}.jpg,picture {i}\n" for i in range(16)))
+    (folder / "table.csv").write_text(
+        "filepath,title\n" + "".join(f"{folder}/{i}.jpg,picture {i}\n" for i in range(16))
+    )
     return str(folder / "table.csv")
 
 
 @pytest.fixture(scope="module")
-def run(patched: Copy, table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, list]]]:
+def run(
+    patched: Copy, table: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[tuple[str, list]]]:
     """A plain run of four steps with a mark in its checkpoint; its folder and the calls of hooks."""
     folder = tmp_path_factory.mktemp("run")
     replies = {"extra_state": {"mark": 7}, "validation_metrics": {"ours": 0.5}}
-    status, output = patched.call(recorded_run, str(folder / "logs"), str(folder / "calls"), replies, table)
+    status, output = patched.call(
+        recorded_run, str(folder / "logs"), str(folder / "calls"), replies, table
+    )
     assert status == 0, output
-    return folder / "logs" / "run", [tuple(json.loads(line)) for line in (folder / "calls").read_text().splitlines()]
+    return folder / "logs" / "run", [
+        tuple(json.loads(line)) for line in (folder / "calls").read_text().splitlines()
+    ]
 
 
 def calls_of(run, patch: str) -> dict[str, int]:
     names = [name for name, _ in run[1]]
-    return {name: names.count(name) for name, by in imported_names().items() if by.startswith(patch)}
+    return {
+        name: names.count(name) for name, by in imported_names().items() if by.startswith(patch)
+    }
 
 
 def test_flags(run):
@@ -108,5 +132,11 @@ def load(path: str) -> dict[str, object]:
 
 
 def test_what_a_builder_gives_is_used(patched, table, tmp_path):
-    status, output = patched.call(recorded_run, str(tmp_path / "logs"), str(tmp_path / "calls"), {"create_loss": "no loss"}, table)
+    status, output = patched.call(
+        recorded_run,
+        str(tmp_path / "logs"),
+        str(tmp_path / "calls"),
+        {"create_loss": "no loss"},
+        table,
+    )
     assert status == 1 and "'str' object is not callable" in output

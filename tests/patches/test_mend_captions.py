@@ -31,7 +31,11 @@ def read(file: str) -> tuple[list[str], list[str], list[str]]:
         data = CsvDataset(file, transforms=None, img_key="filepath", caption_key="title")
     finally:
         logging.root.removeHandler(handler)
-    return [str(image) for image in data.images], [str(caption) for caption in data.captions], messages
+    return (
+        [str(image) for image in data.images],
+        [str(caption) for caption in data.captions],
+        messages,
+    )
 
 
 def write(tmp_path: Path) -> str:

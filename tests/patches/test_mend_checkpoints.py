@@ -18,7 +18,15 @@ SHORT = ("--dataset-type", "synthetic", "--train-num-samples", "16", "--epochs",
 def save(path: str, epoch: int, size: int = 1000) -> None:
     import torch
 
-    torch.save({"epoch": epoch, "name": "run", "state_dict": {"weight": torch.arange(size)}, "optimizer": {}}, path)
+    torch.save(
+        {
+            "epoch": epoch,
+            "name": "run",
+            "state_dict": {"weight": torch.arange(size)},
+            "optimizer": {},
+        },
+        path,
+    )
 
 
 def save_limited(saver: str, path: str, limit: int, kill: bool) -> tuple[int, list[str]]:
@@ -30,7 +38,6 @@ def save_limited(saver: str, path: str, limit: int, kill: bool) -> tuple[int, li
     import resource
 
     import torch
-
     from open_clip_train import file_utils
 
     child = os.fork()
@@ -39,7 +46,9 @@ def save_limited(saver: str, path: str, limit: int, kill: bool) -> tuple[int, li
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         try:
-            (torch.save if saver == "torch.save" else file_utils.pt_save)({"weight": torch.arange(1000)}, path)
+            (torch.save if saver == "torch.save" else file_utils.pt_save)(
+                {"weight": torch.arange(1000)}, path
+            )
             os._exit(0)
         finally:
             os._exit(1)
@@ -103,14 +112,22 @@ def test_kill_while_saving_unmended(plain, tmp_path):
     path = tmp_path / "run" / "epoch_1.pt"
     path.parent.mkdir()
     plain.call(save, str(path), 1)
-    assert plain.call(save_limited, "torch.save", str(path), 3000, True) == (-signal.SIGXFSZ, ["epoch_1.pt"])
+    assert plain.call(save_limited, "torch.save", str(path), 3000, True) == (
+        -signal.SIGXFSZ,
+        ["epoch_1.pt"],
+    )
     assert path.stat().st_size <= 3000
 
 
-@pytest.mark.parametrize("flags", [(), ("--save-most-recent", "--save-frequency", "0", "--epochs", "2")])
+@pytest.mark.parametrize(
+    "flags", [(), ("--save-most-recent", "--save-frequency", "0", "--epochs", "2")]
+)
 def test_the_trainer_saves_that_way(mended, plain, tmp_path, flags):
     """A run that is killed in the middle of its first checkpoint leaves no torn file under a checkpoint's name."""
-    for copy, names in ((plain, {"epoch_1.pt", "tmp.pt"}), (mended, {"epoch_1.pt.tmp", "epoch_latest.pt.tmp"})):
+    for copy, names in (
+        (plain, {"epoch_1.pt", "tmp.pt"}),
+        (mended, {"epoch_1.pt.tmp", "epoch_latest.pt.tmp"}),
+    ):
         logs = tmp_path / copy.source.name
         logs.mkdir()
         [(status, output)] = copy.call(run_limited, str(logs / "logs"), [*SHORT, *flags])
@@ -186,7 +203,9 @@ def test_flipped_bits(mended, folder):
     assert found == "epoch_1.pt" and "epoch_2.pt" in messages[0]
 
 
-@pytest.mark.parametrize(("epoch", "expected"), [(1, "epoch_2.pt"), (2, "epoch_latest.pt"), (3, "epoch_latest.pt")])
+@pytest.mark.parametrize(
+    ("epoch", "expected"), [(1, "epoch_2.pt"), (2, "epoch_latest.pt"), (3, "epoch_latest.pt")]
+)
 def test_epoch_latest_counts_by_its_epoch(mended, folder, epoch, expected):
     mended.call(save, str(folder / "epoch_latest.pt"), epoch)
     assert mended.call(latest, str(folder))[0] == expected
@@ -200,7 +219,10 @@ def test_other_files_do_not_count(mended, plain, folder):
     shutil.copy(folder / "epoch_1.pt", sibling / "epoch_99.pt")
     found, messages = mended.call(latest, str(folder))
     assert found == "epoch_2.pt"
-    assert {message.split()[1].rsplit("/", 1)[1].strip(",") for message in messages} == {"tmp.pt", "epoch_5_old.pt"}
+    assert {message.split()[1].rsplit("/", 1)[1].strip(",") for message in messages} == {
+        "tmp.pt",
+        "epoch_5_old.pt",
+    }
     assert plain.call(latest, str(folder))[0] == "epoch_99.pt"
 
 
@@ -234,6 +256,10 @@ def test_save_most_recent_looks_at_all(mended, tmp_path):
 
 
 def test_mistyped_path(mended, tmp_path):
-    [(status, output)] = mended.call(train, 1, str(tmp_path / "logs"), *SHORT, "--resume", "lastest")
+    [(status, output)] = mended.call(
+        train, 1, str(tmp_path / "logs"), *SHORT, "--resume", "lastest"
+    )
     assert status == 1 and "there is no checkpoint lastest" in output
-    assert not (tmp_path / "logs").exists()  # so that the same command, well typed, is not told that the run exists already
+    assert not (
+        tmp_path / "logs"
+    ).exists()  # so that the same command, well typed, is not told that the run exists already

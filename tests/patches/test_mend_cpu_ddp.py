@@ -2,7 +2,16 @@
 
 from tests.patches.runs import train
 
-STEPS = ("--dataset-type", "synthetic", "--train-num-samples", "16", "--epochs", "1", "--log-every-n-steps", "1")
+STEPS = (
+    "--dataset-type",
+    "synthetic",
+    "--train-num-samples",
+    "16",
+    "--epochs",
+    "1",
+    "--log-every-n-steps",
+    "1",
+)
 
 
 def test_two_processes(mended, tmp_path):

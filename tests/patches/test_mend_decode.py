@@ -64,9 +64,8 @@ def one_epoch(file: str, seconds: int = 20) -> list[str]:
     """Captions of an epoch through the whole pipeline; an endless one is ended."""
     import signal
 
-    from torchvision.transforms import PILToTensor
-
     from open_clip_train.data import get_wds_dataset
+    from torchvision.transforms import PILToTensor
 
     texts: list[str] = []
     args = arguments(train_data=file, train_num_samples=8)
@@ -89,13 +88,18 @@ def one_epoch(file: str, seconds: int = 20) -> list[str]:
 
 
 def shard_with(tmp_path: Path, suffix: str) -> str:
-    samples = {f"{i:04d}": sample(i, **{suffix: payload(suffix.lower(), tmp_path / f"ran-{i}")}) for i in range(8)}
+    samples = {
+        f"{i:04d}": sample(i, **{suffix: payload(suffix.lower(), tmp_path / f"ran-{i}")})
+        for i in range(8)
+    }
     return str(write_tar(tmp_path / "0.tar", samples))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_member_runs(mended, tmp_path, suffix):
-    assert len(mended.call(one_epoch, shard_with(tmp_path, suffix))) == 8  # the good samples beside it are all used
+    assert (
+        len(mended.call(one_epoch, shard_with(tmp_path, suffix))) == 8
+    )  # the good samples beside it are all used
     assert list(tmp_path.glob("ran-*")) == []
 
 
@@ -110,9 +114,17 @@ def test_side_by_side(mended, plain, tmp_path):
             runs[name, suffix] = any(folder.glob("ran-*"))
     print(f"\n{'member':16}unmended  mended")
     for suffix in SUFFIXES:
-        print(f"{suffix:16}{'runs' if runs['unmended', suffix] else '-':10}{'runs' if runs['mended', suffix] else '-'}")
+        print(
+            f"{suffix:16}{'runs' if runs['unmended', suffix] else '-':10}{'runs' if runs['mended', suffix] else '-'}"
+        )
     assert not any(runs["mended", suffix] for suffix in SUFFIXES)
-    assert {suffix for suffix in SUFFIXES if runs["unmended", suffix]} >= {"pyd", "PYD", "pickle", "pyd.gz", "txt.pyd"}
+    assert {suffix for suffix in SUFFIXES if runs["unmended", suffix]} >= {
+        "pyd",
+        "PYD",
+        "pickle",
+        "pyd.gz",
+        "txt.pyd",
+    }
 
 
 def test_bad_json_and_others_do_not_matter(mended, tmp_path):
@@ -120,9 +132,19 @@ def test_bad_json_and_others_do_not_matter(mended, tmp_path):
     assert len(mended.call(one_epoch, str(write_tar(tmp_path / "0.tar", samples)))) == 8
 
 
-@pytest.mark.parametrize("name", ["pipe:touch {}; cat {}", "PIPE:touch {}; cat {}", "https://example.invalid/x'; touch {}; cat '{}"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pipe:touch {}; cat {}",
+        "PIPE:touch {}; cat {}",
+        "https://example.invalid/x'; touch {}; cat '{}",
+    ],
+)
 def test_no_shard_name_runs(mended, tmp_path, name):
-    file, canary = write_tar(tmp_path / "0.tar", {f"{i:04d}": sample(i) for i in range(10)}), tmp_path / "ran"
+    file, canary = (
+        write_tar(tmp_path / "0.tar", {f"{i:04d}": sample(i) for i in range(10)}),
+        tmp_path / "ran",
+    )
     for split in ("train", "val"):
         with pytest.raises(ValueError, match="--allow-pipe"):
             mended.call(pipeline, name.format(canary, file), split, {})
@@ -130,14 +152,21 @@ def test_no_shard_name_runs(mended, tmp_path, name):
 
 
 def test_pipes_that_are_allowed(mended, plain, tmp_path):
-    file, canary = write_tar(tmp_path / "0.tar", {f"{i:04d}": sample(i) for i in range(10)}), tmp_path / "ran"
+    file, canary = (
+        write_tar(tmp_path / "0.tar", {f"{i:04d}": sample(i) for i in range(10)}),
+        tmp_path / "ran",
+    )
     name = f"pipe:touch {canary}; cat {file}"
     assert mended.call(pipeline, name, "val", {"allow_pipe": True}) == [4, 4, 2] and canary.exists()
     canary.unlink()
-    assert plain.call(pipeline, name, "val", {}) == [4, 4, 2] and canary.exists()  # unmended, it needs no leave
+    assert (
+        plain.call(pipeline, name, "val", {}) == [4, 4, 2] and canary.exists()
+    )  # unmended, it needs no leave
 
 
 def test_local_names(mended, tmp_path):
     file = write_tar(tmp_path / "a:b" / "0.tar", {f"{i:04d}": sample(i) for i in range(10)})
     assert mended.call(pipeline, str(file), "val", {}) == [4, 4, 2]
-    assert mended.call(pipeline, f"file:{write_tar(tmp_path / '1.tar', {'0': sample(0)})}", "val", {}) == [1]
+    assert mended.call(
+        pipeline, f"file:{write_tar(tmp_path / '1.tar', {'0': sample(0)})}", "val", {}
+    ) == [1]

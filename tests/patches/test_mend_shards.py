@@ -20,18 +20,21 @@ SAMPLES = 10
 
 def grouped(files: list[str]) -> list[str]:
     """Samples of shards as webdataset itself hands them to OpenCLIP's grouping, each as its key and members."""
+    from open_clip_train.data import group_by_keys_nothrow
     from webdataset.tariterators import tar_file_expander, url_opener
 
-    from open_clip_train.data import group_by_keys_nothrow
-
-    samples = group_by_keys_nothrow(tar_file_expander(url_opener([{"url": file} for file in files])))
-    return [" ".join([one["__key__"], *sorted(name for name in one if name[0] != "_")]) for one in samples]
+    samples = group_by_keys_nothrow(
+        tar_file_expander(url_opener([{"url": file} for file in files]))
+    )
+    return [
+        " ".join([one["__key__"], *sorted(name for name in one if name[0] != "_")])
+        for one in samples
+    ]
 
 
 def captions(file: str, policy: str) -> tuple[list[str], int]:
     """Captions of the samples of a shard that have an image, and the count of bad shards so far."""
     import webdataset
-
     from open_clip_train import data
 
     handler = data.log_and_continue if policy == "salvage" else webdataset.reraise_exception
@@ -56,13 +59,20 @@ def cut_captions(file: str, cuts: list[int], policy: str) -> list[list[str] | st
 
 def pipeline(files: str, split: str, values: dict[str, object]) -> list[int]:
     """Sizes of the batches that the whole pipeline gives."""
+    from open_clip_train.data import get_wds_dataset
     from torchvision.transforms import PILToTensor
 
-    from open_clip_train.data import get_wds_dataset
-
-    args = arguments(train_data=files, val_data=files, val_num_samples=SAMPLES, train_num_samples=SAMPLES, **values)
+    args = arguments(
+        train_data=files,
+        val_data=files,
+        val_num_samples=SAMPLES,
+        train_num_samples=SAMPLES,
+        **values,
+    )
     is_train = split == "train"
-    loader = get_wds_dataset(args, PILToTensor(), is_train=is_train, tokenizer=lambda text: [len(text)]).dataloader
+    loader = get_wds_dataset(
+        args, PILToTensor(), is_train=is_train, tokenizer=lambda text: [len(text)]
+    ).dataloader
     return [len(images) for images, _ in loader]
 
 
@@ -111,9 +121,13 @@ def test_every_cut_is_found(mended, shard):
     last = 512 * -(-marks[-1] // 512) + 1024 * 2  # the last json member follows
     cuts = sorted({*range(0, last, 257), *range(0, last, 512)})
     errors = mended.call(cut_captions, str(shard), cuts, "error")
-    assert all(isinstance(error, str) and "ReadError" in error and "0.tar" in error for error in errors)
+    assert all(
+        isinstance(error, str) and "ReadError" in error and "0.tar" in error for error in errors
+    )
     salvaged = mended.call(cut_captions, str(shard), cuts, "salvage")
-    assert [len(found) for found in salvaged] == [sum(mark <= cut for mark in marks) for cut in cuts]
+    assert [len(found) for found in salvaged] == [
+        sum(mark <= cut for mark in marks) for cut in cuts
+    ]
     everything = [f"picture number {i}" for i in range(SAMPLES)]
     assert all(found == everything[: len(found)] for found in salvaged)  # none is cut in two
     assert mended.call(cut_captions, str(shard), [size], "error") == [everything]
@@ -153,7 +167,10 @@ def test_compressed_shard(mended, shard):
     packed.write_bytes(gzip.compress(shard.read_bytes()))
     assert len(mended.call(captions, str(packed), "error")[0]) == SAMPLES
     cuts = range(0, packed.stat().st_size - 100, 97)
-    assert all("ReadError" in str(error) for error in mended.call(cut_captions, str(packed), list(cuts), "error"))
+    assert all(
+        "ReadError" in str(error)
+        for error in mended.call(cut_captions, str(packed), list(cuts), "error")
+    )
 
 
 def test_whole_shards_of_other_makers(mended, tmp_path, shard):
@@ -167,7 +184,9 @@ def test_whole_shards_of_other_makers(mended, tmp_path, shard):
     (content / "link.txt").symlink_to("0000.txt")
     made = tmp_path / "made.tar"
     for options in ([], ["--format=gnu"], ["--format=pax"], ["--blocking-factor=1"]):
-        subprocess.run(["tar", *options, "--sort=name", "-cf", made, "-C", content, "."], check=True)
+        subprocess.run(
+            ["tar", *options, "--sort=name", "-cf", made, "-C", content, "."], check=True
+        )
         assert len(mended.call(captions, str(made), "error")[0]) == SAMPLES, options
 
 
@@ -199,7 +218,17 @@ def test_webdataset_versions(mended, tmp_path, shard, seam, version):
     """The whole pipeline on each webdataset, fetched from the package index; members that would run code among them."""
     from tests.patches.test_mend_decode import SUFFIXES, one_epoch, shard_with
 
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "wds"), f"webdataset=={version}"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "wds"),
+        f"webdataset=={version}",
+    ]
     if subprocess.run(install, capture_output=True).returncode:
         pytest.skip("no package index here")
     (tmp_path / "wds" / "open_clip_train").symlink_to(Path(mended.source) / "open_clip_train")
@@ -220,4 +249,7 @@ def test_webdataset_versions(mended, tmp_path, shard, seam, version):
 def webdataset_version() -> str:
     import webdataset
 
-    return re.search(r"-([\d.]+)\.dist-info", " ".join(path.name for path in Path(webdataset.__file__).parents[1].iterdir()))[1]
+    return re.search(
+        r"-([\d.]+)\.dist-info",
+        " ".join(path.name for path in Path(webdataset.__file__).parents[1].iterdir()),
+    )[1]

@@ -29,17 +29,20 @@ def csv_batches(file: str, **values: object) -> int:
 
 def shard_batches(file: str, **values: object) -> tuple[int, int]:
     """Batches that are announced for an epoch, and those that come."""
+    from open_clip_train.data import get_wds_dataset
     from torchvision.transforms import PILToTensor
 
-    from open_clip_train.data import get_wds_dataset
-
     args = arguments(train_data=file, **values)
-    loader = get_wds_dataset(args, PILToTensor(), is_train=True, tokenizer=lambda text: [len(text)]).dataloader
+    loader = get_wds_dataset(
+        args, PILToTensor(), is_train=True, tokenizer=lambda text: [len(text)]
+    ).dataloader
     return loader.num_batches, sum(1 for _ in loader)
 
 
 def table(tmp_path: Path, rows: int) -> str:
-    (tmp_path / "pairs.csv").write_text("filepath\ttitle\n" + "".join(f"{i}.jpg\tnumber {i}\n" for i in range(rows)))
+    (tmp_path / "pairs.csv").write_text(
+        "filepath\ttitle\n" + "".join(f"{i}.jpg\tnumber {i}\n" for i in range(rows))
+    )
     return str(tmp_path / "pairs.csv")
 
 
@@ -48,12 +51,18 @@ def shard(tmp_path: Path, samples: int) -> str:
     return str(tmp_path / "0.tar")
 
 
-@pytest.mark.parametrize(("rows", "values"), [(3, {}), (11, {"world_size": 3}), (7, {"accum_freq": 2})])
+@pytest.mark.parametrize(
+    ("rows", "values"), [(3, {}), (11, {"world_size": 3}), (7, {"accum_freq": 2})]
+)
 def test_csv(mended, plain, tmp_path, rows, values):
     call = (csv_batches_with, table(tmp_path, rows), values)
-    with pytest.raises(ValueError, match=f"{rows} training samples are fewer than the {rows + 1} of one step"):
+    with pytest.raises(
+        ValueError, match=f"{rows} training samples are fewer than the {rows + 1} of one step"
+    ):
         mended.call(*call)
-    assert plain.call(*call) // values.get("accum_freq", 1) == (0 if "world_size" not in values else 2)
+    assert plain.call(*call) // values.get("accum_freq", 1) == (
+        0 if "world_size" not in values else 2
+    )
     assert mended.call(csv_batches_with, table(tmp_path, rows + 1), values) > 0
 
 

@@ -14,8 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.patching.diff import PACKAGE, Hunk, Patch, apply_hunk, apply_patch, edits, patch_state, state
-from tools.patching.series import PATCHES, VERSIONS, load_series
+from hardpairs.patching.diff import (
+    PACKAGE,
+    Hunk,
+    Patch,
+    apply_hunk,
+    apply_patch,
+    edits,
+    patch_state,
+    state,
+)
+from hardpairs.patching.series import PATCHES, VERSIONS, load_series
 
 INSTALLED = Path(str(importlib.metadata.distribution("open_clip_torch").locate_file(PACKAGE)))
 ROOT = PATCHES.parent
@@ -54,21 +63,29 @@ def test_each_by_itself(patch):
 @pytest.mark.parametrize("patch", SERIES, ids=lambda patch: patch.name)
 def test_git_takes_each(patch, tmp_path):
     """So that a mend can be sent upstream as it is."""
-    shutil.copytree(INSTALLED, tmp_path / "src" / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        INSTALLED, tmp_path / "src" / PACKAGE, ignore=shutil.ignore_patterns("__pycache__")
+    )
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     subprocess.run(["git", "apply", PATCHES / f"{patch.name}.patch"], cwd=tmp_path, check=True)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "src" / PACKAGE).glob("*.py")} == apply_all([patch])
+    assert {
+        path.name: path.read_bytes() for path in (tmp_path / "src" / PACKAGE).glob("*.py")
+    } == apply_all([patch])
 
 
 def test_every_hunk_is_found_by_its_lines_alone():
     files = upstream()
     for patch in SERIES:
         for hunk in patch.hunks:
-            assert apply_hunk(hunk, files[hunk.file]) is not None, f"{patch.name}: the lines at {hunk.file}:{hunk.line} stand there twice"
+            assert apply_hunk(hunk, files[hunk.file]) is not None, (
+                f"{patch.name}: the lines at {hunk.file}:{hunk.line} stand there twice"
+            )
             above = b"# a line more\n" * 50
             assert apply_hunk(hunk, above + files[hunk.file]) is not None
             lines = files[hunk.file].split(b"\n")
-            assert tuple(lines[hunk.line - 1 : hunk.line - 1 + len(hunk.old)]) == hunk.old  # the line number is right too
+            assert (
+                tuple(lines[hunk.line - 1 : hunk.line - 1 + len(hunk.old)]) == hunk.old
+            )  # the line number is right too
 
 
 def test_size():
@@ -80,10 +97,14 @@ def test_mends_need_nothing_of_ours():
     packages = r"\b(training|formats|towers|evaluation|mining|tools)\b\."
     for patch in SERIES:
         added = re.findall(r"^\+(?!\+\+).*", patch.text, re.MULTILINE)
-        assert (patch.series == "hooks") == any(re.search(packages, line) for line in added), patch.name
+        assert (patch.series == "hooks") == any(re.search(packages, line) for line in added), (
+            patch.name
+        )
 
 
-@pytest.mark.parametrize("file", sorted(PATCHES.rglob("*.patch")), ids=lambda file: file.relative_to(PATCHES).as_posix())
+@pytest.mark.parametrize(
+    "file", sorted(PATCHES.rglob("*.patch")), ids=lambda file: file.relative_to(PATCHES).as_posix()
+)
 def test_header(file):
     header = file.read_text().split("\n--- a/")[0]
     assert all(re.search(rf"^{field}: \S", header, re.MULTILINE) for field in HEADER)
@@ -94,7 +115,10 @@ def test_header(file):
 
 def test_numbers_tell_the_group():
     for patch in SERIES:
-        assert re.fullmatch(r"01\d\d-hook-[a-z-]+" if patch.series == "hooks" else r"02\d\d-mend-[a-z-]+", patch.name)
+        assert re.fullmatch(
+            r"01\d\d-hook-[a-z-]+" if patch.series == "hooks" else r"02\d\d-mend-[a-z-]+",
+            patch.name,
+        )
 
 
 def test_readme_lists_them():
@@ -103,14 +127,20 @@ def test_readme_lists_them():
         assert f"]({patch.name}.patch)" in readme, patch.name
     linked = [link for link in re.findall(r"\]\(([^)#]+)", readme) if not link.startswith("http")]
     assert all((PATCHES / link).exists() for link in linked)
-    sums = {group: sum(patch.changed for patch in SERIES if patch.series == group) for group in ("hooks", "mends")}
+    sums = {
+        group: sum(patch.changed for patch in SERIES if patch.series == group)
+        for group in ("hooks", "mends")
+    }
     assert f"{sums['hooks']} changed lines" in readme and f"{sums['mends']} changed lines" in readme
 
 
 def test_patches_for_other_versions_say_the_same():
     """They add what the patch of that number adds; only what they find there differs."""
     for file in PATCHES.glob("*/*.patch"):
-        added = [re.findall(r"^\+(?!\+\+).*", text, re.MULTILINE) for text in (file.read_text(), (PATCHES / file.name).read_text())]
+        added = [
+            re.findall(r"^\+(?!\+\+).*", text, re.MULTILINE)
+            for text in (file.read_text(), (PATCHES / file.name).read_text())
+        ]
         assert added[0] == added[1]
 
 
@@ -120,7 +150,14 @@ LINES = st.lists(st.sampled_from([b"a", b"b", b"c", b"", b"a\rb"]), max_size=8)
 
 
 @settings(max_examples=300, deadline=None)
-@given(before=LINES, old=LINES.filter(len), new=LINES.filter(len), after=LINES, end=st.sampled_from([b"\n", b"\r\n"]), last=st.booleans())
+@given(
+    before=LINES,
+    old=LINES.filter(len),
+    new=LINES.filter(len),
+    after=LINES,
+    end=st.sampled_from([b"\n", b"\r\n"]),
+    last=st.booleans(),
+)
 def test_a_hunk_comes_off_as_it_went_on(before, old, new, after, end, last):
     """Or it is refused; in no case is a byte lost or moved."""
     lines = [*before, *old, *after]
@@ -143,4 +180,7 @@ def test_an_edit_in_a_hunk_is_named_by_its_line(number, seed):
     lines[edited] += b"  # edited"
     files[hunk.file] = b"\n".join(lines)
     assert patch_state(patch, files) == "edited"
-    assert any(edit.file == hunk.file and edit.line == edited + 1 and "# edited" in edit.found for edit in edits(patch, files))
+    assert any(
+        edit.file == hunk.file and edit.line == edited + 1 and "# edited" in edit.found
+        for edit in edits(patch, files)
+    )

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from towers.load import load_encoder
-from training.augment import AUGMENT, augmented
+from hardpairs.models.load import load_encoder
+from hardpairs.training.augment import AUGMENT, augmented
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,18 @@ def test_what_scans_do():
     grey = np.mean([np.ptp(picture.mean((0, 1))) < 2 for picture in middle])
     inverted = np.mean([picture[..., 0].mean() < picture[..., 2].mean() - 20 for picture in middle])
     shifted = np.mean(
-        [np.abs(picture[[0, -1]] - picture[16]).mean() + np.abs(picture[:, [0, -1]] - picture[:, [16]]).mean() > 40 for picture in pictures]
+        [
+            np.abs(picture[[0, -1]] - picture[16]).mean()
+            + np.abs(picture[:, [0, -1]] - picture[:, [16]]).mean()
+            > 40
+            for picture in pictures
+        ]
     )
     assert 0.12 < grey < 0.3 and 0.01 < inverted < 0.1 and 0.45 < shifted < 0.9
     grain = np.mean([picture.std((0, 1)).max() > 1.5 for picture in middle])
-    assert 0.3 < grain < 0.9  # equalise, which stretches a flat picture's levels, hides or adds some
+    assert (
+        0.3 < grain < 0.9
+    )  # equalise, which stretches a flat picture's levels, hides or adds some
 
 
 def test_what_another_photograph_does():
@@ -78,7 +85,9 @@ def test_what_another_photograph_does():
     pixels[32:] = 255
     pixels[:, :12] = (255, 0, 0)
     pictures = drawn("retrieval", Image.fromarray(pixels), 200)
-    assert (pictures[:, 44:54, 24:40].mean((1, 2, 3)) > pictures[:, 10:20, 24:40].mean((1, 2, 3)) + 60).all()
+    assert (
+        pictures[:, 44:54, 24:40].mean((1, 2, 3)) > pictures[:, 10:20, 24:40].mean((1, 2, 3)) + 60
+    ).all()
     redness = pictures[..., 0] - pictures[..., 2]
     left, right = redness[:, 20:44, 4:10].mean((1, 2)), redness[:, 20:44, -10:-4].mean((1, 2))
     assert 0.3 < np.mean(left > right) < 0.7

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from formats.errors import UserError
-from training.config import config_first
-from training.flags import add_arguments
-from training.upstream import patched
+from hardpairs.core.errors import UserError
+from hardpairs.training.config import config_first
+from hardpairs.training.flags import add_arguments
+from hardpairs.training.upstream import patched
 
 TUNED = """
 # CLIPSE's keys of a flat file
@@ -63,7 +63,10 @@ def parse(tmp_path, text, *flags):
     (tmp_path / "config.yaml").write_text(text)
     params = patched("params")
     seen = []
-    checks, params.check_arguments = params.check_arguments, lambda parser, args: seen.append(args) or args
+    checks, params.check_arguments = (
+        params.check_arguments,
+        lambda parser, args: seen.append(args) or args,
+    )
     try:
         params.parse_args(config_first([*flags, "--config", str(tmp_path / "config.yaml")]))
     finally:
@@ -73,35 +76,94 @@ def parse(tmp_path, text, *flags):
 
 def test_clipses_flat_file(tmp_path):
     args = parse(tmp_path, TUNED)
-    assert (args.model, args.pretrained, args.batch_size, args.workers, args.epochs) == ("ViT-B-32", "laion2b_s34b_b79k", 16, 4, 5)
-    assert (args.lr, args.wd, args.grad_clip_norm, args.precision, args.log_every_n_steps) == (5e-6, 0.001, 0.5, "amp", 20)
-    assert (args.loss_fn, args.sanw_alpha, args.sanw_m1, args.sanw_m2, args.sanw_gamma) == ("sanw_bandpass", 0.4, 0.2, 0.9, 0.1)
-    assert (args.sanw_beta, args.sanw_warmup_epochs, args.freeze_logit_scale_epochs, args.seed) == (0.5, 3, 2, 13)
+    assert (args.model, args.pretrained, args.batch_size, args.workers, args.epochs) == (
+        "ViT-B-32",
+        "laion2b_s34b_b79k",
+        16,
+        4,
+        5,
+    )
+    assert (args.lr, args.wd, args.grad_clip_norm, args.precision, args.log_every_n_steps) == (
+        5e-6,
+        0.001,
+        0.5,
+        "amp",
+        20,
+    )
+    assert (args.loss_fn, args.sanw_alpha, args.sanw_m1, args.sanw_m2, args.sanw_gamma) == (
+        "sanw_bandpass",
+        0.4,
+        0.2,
+        0.9,
+        0.1,
+    )
+    assert (args.sanw_beta, args.sanw_warmup_epochs, args.freeze_logit_scale_epochs, args.seed) == (
+        0.5,
+        3,
+        2,
+        13,
+    )
 
 
 def test_clipses_file_of_sections(tmp_path, caplog):
     args = parse(tmp_path, SECTIONS)
-    assert (args.name, args.device, args.batch_size, args.opt, args.beta2) == ("flickr8k_sanw_debias", "cpu", 128, "adamw", 0.98)
-    assert (args.loss_fn, args.sanw_lambda, args.geometry_weight, args.lr_scheduler) == ("sanw_debias", 4.0, 0.1, "cosine")
-    for key in ("data.flickr8k", "data.topical_batching", "scheduler.warmup_epochs", "curriculum", "loss.stopgrad_weights"):
+    assert (args.name, args.device, args.batch_size, args.opt, args.beta2) == (
+        "flickr8k_sanw_debias",
+        "cpu",
+        128,
+        "adamw",
+        0.98,
+    )
+    assert (args.loss_fn, args.sanw_lambda, args.geometry_weight, args.lr_scheduler) == (
+        "sanw_debias",
+        4.0,
+        0.1,
+        "cosine",
+    )
+    for key in (
+        "data.flickr8k",
+        "data.topical_batching",
+        "scheduler.warmup_epochs",
+        "curriculum",
+        "loss.stopgrad_weights",
+    ):
         assert f"{key} is passed over" in caplog.text
 
 
 def test_clipses_keys_without_counterpart(tmp_path, caplog):
     """As its bandpass and diagnostics files have them."""
-    args = parse(tmp_path, "loss: {name: sanw_bandpass, m1: 0.2, floor: 1e-3}\ndiagnostics: {enabled: true, every: 10}\n")
+    args = parse(
+        tmp_path,
+        "loss: {name: sanw_bandpass, m1: 0.2, floor: 1e-3}\ndiagnostics: {enabled: true, every: 10}\n",
+    )
     assert args.loss_fn == "sanw_bandpass" and args.sanw_m1 == 0.2
-    assert "loss.floor is passed over" in caplog.text and "diagnostics is passed over" in caplog.text
+    assert (
+        "loss.floor is passed over" in caplog.text and "diagnostics is passed over" in caplog.text
+    )
 
 
 def test_the_command_line_wins_wherever_it_stands(tmp_path):
     assert parse(tmp_path, "lr: 1\nbatch-size: 3\n", "--lr", "2").lr == 2
-    assert config_first(["--a", "--config", "x", "b", "--config=y"]) == ["--config", "x", "--config=y", "--a", "b"]
+    assert config_first(["--a", "--config", "x", "b", "--config=y"]) == [
+        "--config",
+        "x",
+        "--config=y",
+        "--a",
+        "b",
+    ]
 
 
 def test_switches_and_lists(tmp_path):
-    args = parse(tmp_path, "use-hard: true\nfalse_negative_mask: false\nsanw-normalize: true\nskip_scheduler: false\nname: null\n")
-    assert args.use_hard and args.false_negative_mask is False and args.sanw_normalize is True and not args.skip_scheduler
+    args = parse(
+        tmp_path,
+        "use-hard: true\nfalse_negative_mask: false\nsanw-normalize: true\nskip_scheduler: false\nname: null\n",
+    )
+    assert (
+        args.use_hard
+        and args.false_negative_mask is False
+        and args.sanw_normalize is True
+        and not args.skip_scheduler
+    )
 
 
 @pytest.mark.parametrize(

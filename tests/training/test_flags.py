@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from formats.errors import UserError
+from hardpairs import losses
+from hardpairs.core.errors import UserError
+from hardpairs.training.data import RunBatches, make_sampler, open_training_samples
+from hardpairs.training.flags import FOR_BATCHING, add_arguments, check_arguments
+from hardpairs.training.samplers import (
+    HardPairBatchSampler,
+    MPerClassBatchSampler,
+    NeighbourhoodBatchSampler,
+    TopicalBatchSampler,
+)
 from tests.helpers import ROOT
-from training import losses
-from training.data import RunBatches, make_sampler, open_training_samples
-from training.flags import FOR_BATCHING, add_arguments, check_arguments
-from training.samplers import HardPairBatchSampler, MPerClassBatchSampler, NeighbourhoodBatchSampler, TopicalBatchSampler
 
 OPENCLIP_DEFAULTS = {
     "train_data": None,
@@ -44,7 +49,9 @@ OPENCLIP_DEFAULTS = {
 def parse(*flags, **values):
     parser = argparse.ArgumentParser()
     parser.add_argument("--siglip", action="store_true")
-    parser.set_defaults(**{**OPENCLIP_DEFAULTS, **{name: str(value) for name, value in values.items()}})
+    parser.set_defaults(
+        **{**OPENCLIP_DEFAULTS, **{name: str(value) for name, value in values.items()}}
+    )
     add_arguments(parser)
     return check_arguments(parser, parser.parse_args(flags))
 
@@ -56,25 +63,42 @@ def our_actions():
 
 
 def test_no_flag_is_unread():
-    source = "\n".join(path.read_text() for path in (ROOT / "src/training").rglob("*.py"))
-    checks = source.replace((ROOT / "src/training/flags.py").read_text(), "")
+    source = "\n".join(path.read_text() for path in (ROOT / "src/hardpairs").rglob("*.py"))
+    checks = source.replace((ROOT / "src/hardpairs/training/flags.py").read_text(), "")
     for action in our_actions():
-        if action.dest in ("config", "preset", "lr", "wd", "name"):  # their actions read what they name; OpenCLIP reads its own
+        if action.dest in (
+            "config",
+            "preset",
+            "lr",
+            "wd",
+            "name",
+        ):  # their actions read what they name; OpenCLIP reads its own
             continue
         read_in_checks_only = action.dest in ("use_hard", "hard_dict_dir")
-        assert re.search(rf"args\.{action.dest}\b", source if read_in_checks_only else checks), action.dest
+        assert re.search(rf"args\.{action.dest}\b", source if read_in_checks_only else checks), (
+            action.dest
+        )
 
 
 def test_every_flag_has_its_underscore_spelling_and_a_help():
     for action in our_actions():
-        long = {option for option in action.option_strings if option.startswith("--") and not option.startswith("--no-")}
+        long = {
+            option
+            for option in action.option_strings
+            if option.startswith("--") and not option.startswith("--no-")
+        }
         assert {option.replace("-", "_").replace("__", "--", 1) for option in long} <= long
         assert action.help or action.choices
 
 
 def test_no_flags_change_nothing():
     args = parse()
-    assert args.batching is None and args.false_negative_mask is False and args.margin_weight == 0 and args.epochs == 32
+    assert (
+        args.batching is None
+        and args.false_negative_mask is False
+        and args.margin_weight == 0
+        and args.epochs == 32
+    )
     assert not hasattr(args, "local_loss")
 
 
@@ -119,13 +143,21 @@ def test_more_loss_flags(table, hard_pairs):
     flags = ("--loss-fn", "sanw_debias", "--sanw-warmup-epochs", "3", "--sanw-exempt-partners")
     loss = losses.build_loss(parse(*use, *flags, train_data=table))
     assert loss.warmup_epochs == 3 and loss.exempt_partners
-    for flags, kind in ((("--siglip",), losses.SigmoidLoss), (("--loss-fn", "siglip"), losses.SigmoidLoss), ((), losses.ContrastiveLoss)):
+    for flags, kind in (
+        (("--siglip",), losses.SigmoidLoss),
+        (("--loss-fn", "siglip"), losses.SigmoidLoss),
+        ((), losses.ContrastiveLoss),
+    ):
         args = parse("--batching", "random", *flags, train_data=table)
         assert type(losses.build_loss(args).contrast) is kind
         assert args.siglip == (kind is losses.SigmoidLoss)
-    weighted = losses.build_loss(parse("--siglip", "--loss-fn", "sanw_debias", train_data=table)).contrast
+    weighted = losses.build_loss(
+        parse("--siglip", "--loss-fn", "sanw_debias", train_data=table)
+    ).contrast
     assert type(weighted) is losses.SigmoidLoss and weighted.weights.weighting == "exp"
-    variant = losses.build_loss(parse("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v2", train_data=table)).contrast
+    variant = losses.build_loss(
+        parse("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v2", train_data=table)
+    ).contrast
     assert variant.variant == "seed-v2" and variant.weights.weighting == "sigmoid"
 
 
@@ -159,12 +191,25 @@ def test_what_makes_no_sense_is_refused(table, flags, says):
 
 def test_weights_grow_and_the_temperature_waits(table):
     args = parse(
-        "--loss-fn", "sanw_debias", "--sanw-beta", ".8", "--sanw-warmup-epochs", "2", "--freeze-logit-scale-epochs", "1", train_data=table
+        "--loss-fn",
+        "sanw_debias",
+        "--sanw-beta",
+        ".8",
+        "--sanw-warmup-epochs",
+        "2",
+        "--freeze-logit-scale-epochs",
+        "1",
+        train_data=table,
     )
     loss = losses.build_loss(args)
     rows = losses.Rows(torch.arange(4)[:, None], torch.zeros(4, dtype=torch.bool), torch.arange(4))
     features = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=2)
-    for progress, strength, moves in ((0.0, 0, False), (0.5, 0.2, False), (1.0, 0.4, True), (5.0, 0.8, True)):
+    for progress, strength, moves in (
+        (0.0, 0, False),
+        (0.5, 0.2, False),
+        (1.0, 0.4, True),
+        (5.0, 0.8, True),
+    ):
         scale = torch.tensor(10.0, requires_grad=True)
         loss.take(rows, progress)
         loss(*features, scale).backward()
@@ -175,12 +220,32 @@ def test_weights_grow_and_the_temperature_waits(table):
 def test_loss_flags(table, hard_pairs):
     use = ("--use-hard", "--hard-dict-dir", str(hard_pairs))
     helip = losses.build_loss(parse(*use, "--loss-fn", "helip", train_data=table))
-    assert helip.margin_weight == 0.3 and helip.margin.similarity == "logits" and helip.margin.direction == "i2t"
-    flags = ("--margin-weight", "2", "--margin-similarity", "cosine", "--margin-direction", "both", "--hard-per-target", "3")
+    assert (
+        helip.margin_weight == 0.3
+        and helip.margin.similarity == "logits"
+        and helip.margin.direction == "i2t"
+    )
+    flags = (
+        "--margin-weight",
+        "2",
+        "--margin-similarity",
+        "cosine",
+        "--margin-direction",
+        "both",
+        "--hard-per-target",
+        "3",
+    )
     margin = losses.build_loss(parse(*use, *flags, train_data=table))
-    assert (margin.margin_weight, margin.margin.similarity, margin.margin.direction, margin.margin.group_size) == (2, "cosine", "both", 4)
+    assert (
+        margin.margin_weight,
+        margin.margin.similarity,
+        margin.margin.direction,
+        margin.margin.group_size,
+    ) == (2, "cosine", "both", 4)
     assert losses.build_loss(parse("--batching", "random", train_data=table)).mask_positives
-    assert not losses.build_loss(parse("--batching", "random", "--no-false-negative-mask", train_data=table)).mask_positives
+    assert not losses.build_loss(
+        parse("--batching", "random", "--no-false-negative-mask", train_data=table)
+    ).mask_positives
     assert parse("--loss_fn", "baseline").loss_fn == "clip_ce"
     with pytest.raises(SystemExit):
         parse("--loss-fn", "unknown")
@@ -188,7 +253,9 @@ def test_loss_flags(table, hard_pairs):
 
 def test_batch_flags(table, hard_pairs):
     use = ("--use-hard", "--hard-dict-dir", str(hard_pairs))
-    args = parse(*use, "--hard-per-target", "3", "--hard-topk", "2", "--empty-rows", "skip", train_data=table)
+    args = parse(
+        *use, "--hard-per-target", "3", "--hard-topk", "2", "--empty-rows", "skip", train_data=table
+    )
     sampler = make_sampler(args, open_training_samples(args), rank=0, world_size=1)
     assert (sampler.hard_per_target, sampler.hard_topk, sampler.empty_rows) == (3, 2, "skip")
     args = parse("--max-steps", "3", train_data=table)
@@ -225,33 +292,79 @@ def test_hard_pair_flags(table, hard_pairs, flags, attribute, value):
 def test_neighbourhood_flags(table, hard_pairs):
     use = ("--batching", "neighbourhood", "--hard-dict-dir", str(hard_pairs))
     sampler = sampler_of(*use, "--neighbourhood-size", "4", train_data=table)
-    assert isinstance(sampler, NeighbourhoodBatchSampler) and (sampler.size, sampler.shift) == (4, True)
+    assert isinstance(sampler, NeighbourhoodBatchSampler) and (sampler.size, sampler.shift) == (
+        4,
+        True,
+    )
     assert sampler.table.manifest["sha256"]  # which a checkpoint names
-    assert not np.array_equal(sampler.line, sampler_of(*use, "--neighbourhood-size", "4", "--hard-skip", "2", train_data=table).line)
-    assert not np.array_equal(sampler.line, sampler_of(*use, "--neighbourhood-size", "4", "--hard-topk", "2", train_data=table).line)
+    assert not np.array_equal(
+        sampler.line,
+        sampler_of(*use, "--neighbourhood-size", "4", "--hard-skip", "2", train_data=table).line,
+    )
+    assert not np.array_equal(
+        sampler.line,
+        sampler_of(*use, "--neighbourhood-size", "4", "--hard-topk", "2", train_data=table).line,
+    )
     assert len(list((hard_pairs.parent / "batching").glob("neighbourhoods-*.npy"))) == 3
     if find_spec("pymetis"):
-        assert not sampler_of(*use, "--neighbourhood-size", "4", "--neighbourhood", "communities", train_data=table).shift
+        assert not sampler_of(
+            *use, "--neighbourhood-size", "4", "--neighbourhood", "communities", train_data=table
+        ).shift
     else:
         with pytest.raises(UserError, match="pip install pymetis"):
-            sampler_of(*use, "--neighbourhood-size", "4", "--neighbourhood", "communities", train_data=table)
+            sampler_of(
+                *use,
+                "--neighbourhood-size",
+                "4",
+                "--neighbourhood",
+                "communities",
+                train_data=table,
+            )
     with pytest.raises(UserError, match="does not divide the global batch of 8"):
         sampler_of(*use, "--neighbourhood-size", "3", train_data=table)
 
 
 def test_topical_flags(table, embeddings):
     use = ("--batching", "topical", "--batching-embeddings", str(embeddings))
-    sampler = sampler_of(*use, "--topical-clusters", "5", "--p-topical", "0.25", "--topical-round-robin", train_data=table)
-    assert isinstance(sampler, TopicalBatchSampler) and (sampler.p_topical, sampler.round_robin) == (0.25, True)
-    assert len(np.unique(sampler.clusters)) == 5 and len(list((embeddings / "batching").iterdir())) == 1
-    assert np.array_equal(sampler.clusters, sampler_of(*use, "--topical-clusters", "5", train_data=table).clusters)
+    sampler = sampler_of(
+        *use,
+        "--topical-clusters",
+        "5",
+        "--p-topical",
+        "0.25",
+        "--topical-round-robin",
+        train_data=table,
+    )
+    assert isinstance(sampler, TopicalBatchSampler) and (
+        sampler.p_topical,
+        sampler.round_robin,
+    ) == (0.25, True)
+    assert (
+        len(np.unique(sampler.clusters)) == 5
+        and len(list((embeddings / "batching").iterdir())) == 1
+    )
+    assert np.array_equal(
+        sampler.clusters, sampler_of(*use, "--topical-clusters", "5", train_data=table).clusters
+    )
     with pytest.raises(UserError, match="between 1 and the number of embeddings, 40; not 80"):
         sampler_of(*use, train_data=table)
 
 
 def test_m_per_class_flags(tmp_path, table):
-    sampler = sampler_of("--batching", "m-per-class", "--m-per-class", "4", "--csv-group-key", "kind", train_data=grouped(table))
-    assert isinstance(sampler, MPerClassBatchSampler) and sampler.m_per_class == 4 and len(np.unique(sampler.classes)) == 10
+    sampler = sampler_of(
+        "--batching",
+        "m-per-class",
+        "--m-per-class",
+        "4",
+        "--csv-group-key",
+        "kind",
+        train_data=grouped(table),
+    )
+    assert (
+        isinstance(sampler, MPerClassBatchSampler)
+        and sampler.m_per_class == 4
+        and len(np.unique(sampler.classes)) == 10
+    )
     with pytest.raises(UserError, match="no two of the 40 rows share a class"):
         sampler_of("--batching", "m-per-class", train_data=table)
 
@@ -261,11 +374,23 @@ def test_m_per_class_flags(tmp_path, table):
     [
         (("--batching", "topical"), "needs --batching-embeddings"),
         (("--batching", "neighbourhood"), "--batching neighbourhood needs --hard-dict-dir"),
-        (("--batching", "random", "--hard-choice", "rank"), "--hard-choice is given, but nothing uses it"),
-        (("--batching", "random", "--hard-per-target", "2"), "--hard-per-target is given, but nothing uses it"),
+        (
+            ("--batching", "random", "--hard-choice", "rank"),
+            "--hard-choice is given, but nothing uses it",
+        ),
+        (
+            ("--batching", "random", "--hard-per-target", "2"),
+            "--hard-per-target is given, but nothing uses it",
+        ),
         (("--p-topical", "0.1"), "--p-topical is given, but nothing uses it"),
-        (("--batching", "topical", "--batching-embeddings", "E", "--hard-dict-dir", "H"), "--hard-dict-dir is given, but nothing uses it"),
-        (("--batching", "neighbourhood", "--hard-dict-dir", "H", "--margin-weight", "1"), "only hard-pair batches have"),
+        (
+            ("--batching", "topical", "--batching-embeddings", "E", "--hard-dict-dir", "H"),
+            "--hard-dict-dir is given, but nothing uses it",
+        ),
+        (
+            ("--batching", "neighbourhood", "--hard-dict-dir", "H", "--margin-weight", "1"),
+            "only hard-pair batches have",
+        ),
         (("--batching", "m-per-class", "--topical-clusters", "3"), "--batching topical"),
     ],
 )
@@ -279,19 +404,47 @@ def test_scores_and_embeddings_of_other_data_are_refused(table, hard_pairs, embe
     foreign = tmp_path / "helip.csv"
     foreign.write_text(hard_pairs.read_text())
     with pytest.raises(UserError, match="needs scores") as error:
-        sampler_of("--use-hard", "--hard-dict-dir", str(foreign), "--hard-choice", "score", train_data=table)
+        sampler_of(
+            "--use-hard",
+            "--hard-dict-dir",
+            str(foreign),
+            "--hard-choice",
+            "score",
+            train_data=table,
+        )
     assert error.value.code == 2
     other = tmp_path / "other.csv"
     other.write_text(table.read_text().replace("number 3\n", "number three\n"))
     with pytest.raises(UserError, match="was made from other data") as error:
-        sampler_of("--batching", "topical", "--batching-embeddings", str(embeddings), "--topical-clusters", "3", train_data=other)
+        sampler_of(
+            "--batching",
+            "topical",
+            "--batching-embeddings",
+            str(embeddings),
+            "--topical-clusters",
+            "3",
+            train_data=other,
+        )
     assert error.value.code == 4
 
 
 def test_every_flag_of_one_maker_is_named_as_such():
     """A flag of the batches is either for all makers or refused with those that do not read it."""
-    for_all = {"use_hard", "batching", "max_steps", "max_bad_fraction", "csv_group_key", "unlabelled", "freeze_bn_stats", "reject"}
-    batches = {action.dest for action in our_actions() if action.container.title == "hard pairs and batches"}
+    for_all = {
+        "use_hard",
+        "batching",
+        "max_steps",
+        "max_bad_fraction",
+        "csv_group_key",
+        "unlabelled",
+        "freeze_bn_stats",
+        "reject",
+    }
+    batches = {
+        action.dest
+        for action in our_actions()
+        if action.container.title == "hard pairs and batches"
+    }
     assert batches - for_all == set(FOR_BATCHING)
 
 
@@ -299,7 +452,9 @@ def grouped(table):
     """The table with a column ``kind``, equal for each four rows."""
     rows = table.read_text().splitlines()
     path = table.with_name("grouped.csv")
-    path.write_text("\n".join([rows[0] + ",kind", *(f"{row},{i // 4}" for i, row in enumerate(rows[1:]))]))
+    path.write_text(
+        "\n".join([rows[0] + ",kind", *(f"{row},{i // 4}" for i, row in enumerate(rows[1:]))])
+    )
     return path
 
 

@@ -7,10 +7,10 @@ import open_clip
 import pytest
 import torch
 
-from formats.errors import UserError
+from hardpairs.core.errors import UserError
+from hardpairs.models.load import _create, load_checkpoint
+from hardpairs.training.freezing import freeze, head_groups, is_head, thaw
 from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, train
-from towers.load import _create, load_checkpoint
-from training.freezing import freeze, head_groups, is_head, thaw
 
 HEAD = {"logit_scale", "text_projection", "visual.attnpool"}
 
@@ -19,9 +19,13 @@ def moved(before: dict, after: dict) -> set[str]:
     """Entries of two checkpoints that differ, batch norms' counters left out; names cut to their part of the model."""
     first, second = before["state_dict"], after["state_dict"]
     names = {name.removeprefix("module.") for name in first}
-    differ = {name for name in names if not torch.equal(*(_of(state, name) for state in (first, second)))}
+    differ = {
+        name for name in names if not torch.equal(*(_of(state, name) for state in (first, second)))
+    }
     return {
-        ".".join(name.split(".")[: 2 if name.startswith("visual") else 1]) for name in differ if not name.endswith("num_batches_tracked")
+        ".".join(name.split(".")[: 2 if name.startswith("visual") else 1])
+        for name in differ
+        if not name.endswith("num_batches_tracked")
     }
 
 
@@ -30,23 +34,56 @@ def _of(state: dict, name: str) -> torch.Tensor:
 
 
 def flags(table, checkpoint_file, *more):
-    data = ("--train-data", str(table), *COMMA, "--batching", "random", "--pretrained", str(checkpoint_file))
+    data = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batching",
+        "random",
+        "--pretrained",
+        str(checkpoint_file),
+    )
     return (*data, "--lr", "0.01", "--max-steps", "4", "--epochs", "2", *SAME_PIXELS, *more)
 
 
 @pytest.mark.parametrize("processes", [0, 2])
-def test_a_frozen_backbone_does_not_move_until_it_thaws(table, checkpoint_file, tmp_path, processes):
+def test_a_frozen_backbone_does_not_move_until_it_thaws(
+    table, checkpoint_file, tmp_path, processes
+):
     size = ("--batch-size", str(20 // max(processes, 1)))
-    done = train(tmp_path, "run", *flags(table, checkpoint_file, "--freeze-backbone", "--freeze-epochs", "1"), *size, processes=processes)
+    done = train(
+        tmp_path,
+        "run",
+        *flags(table, checkpoint_file, "--freeze-backbone", "--freeze-epochs", "1"),
+        *size,
+        processes=processes,
+    )
     assert done.returncode == 0, done.stderr
-    start, first, second = load_checkpoint(checkpoint_file), checkpoint(tmp_path, "run", 1), checkpoint(tmp_path, "run", 2)
+    start, first, second = (
+        load_checkpoint(checkpoint_file),
+        checkpoint(tmp_path, "run", 1),
+        checkpoint(tmp_path, "run", 2),
+    )
     assert moved(start, first) == HEAD  # batch norms' statistics included
-    assert {"visual.layer1", "visual.conv1", "visual.bn1", "transformer", "token_embedding"} | HEAD <= moved(first, second)
+    assert {
+        "visual.layer1",
+        "visual.conv1",
+        "visual.bn1",
+        "transformer",
+        "token_embedding",
+    } | HEAD <= moved(first, second)
     assert "more parameters are trained" in done.stderr
 
 
 def test_locked_towers_thaw_and_their_free_groups_move_at_once(table, checkpoint_file, tmp_path):
-    lock = ("--lock-image", "--lock-text", "--lock-text-unlocked-layers", "1", "--freeze-epochs", "1")
+    lock = (
+        "--lock-image",
+        "--lock-text",
+        "--lock-text-unlocked-layers",
+        "1",
+        "--freeze-epochs",
+        "1",
+    )
     done = train(tmp_path, "run", *flags(table, checkpoint_file, *lock), "--batch-size", "20")
     assert done.returncode == 0, done.stderr
     first, second = checkpoint(tmp_path, "run", 1), checkpoint(tmp_path, "run", 2)
@@ -57,21 +94,53 @@ def test_locked_towers_thaw_and_their_free_groups_move_at_once(table, checkpoint
 def test_groups_of_a_vision_transformer_are_left_free(table, tmp_path):
     """OpenCLIP counts groups from the end: the first is the projection, the second the last block with the norm after it."""
     sizes = {"image_size": 32, "layers": 3, "width": 64, "head_width": 32, "patch_size": 16}
-    config = {"embed_dim": 16, "vision_cfg": sizes, "text_cfg": {"context_length": 12, "width": 32, "heads": 2, "layers": 2}}
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": sizes,
+        "text_cfg": {"context_length": 12, "width": 32, "heads": 2, "layers": 2},
+    }
     (tmp_path / "small-vit.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "small-vit.json")
     start = open_clip.create_model("small-vit").state_dict()
     (tmp_path / "model").mkdir()
-    (tmp_path / "model/open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    (tmp_path / "model/open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {}})
+    )
     torch.save(start, tmp_path / "model/open_clip_pytorch_model.bin")
-    data = ("--train-data", str(table), *COMMA, "--batching", "random", "--batch-size", "20", "--lr", "0.01", "--max-steps", "2")
-    lock = ("--lock-image", "--lock-image-unlocked-groups", "2", "--lock-text", "--model", f"local-dir:{tmp_path / 'model'}")
+    data = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batching",
+        "random",
+        "--batch-size",
+        "20",
+        "--lr",
+        "0.01",
+        "--max-steps",
+        "2",
+    )
+    lock = (
+        "--lock-image",
+        "--lock-image-unlocked-groups",
+        "2",
+        "--lock-text",
+        "--model",
+        f"local-dir:{tmp_path / 'model'}",
+    )
     done = train(tmp_path, "run", *data, *lock, *SAME_PIXELS)
     assert done.returncode == 0, done.stderr
     after = checkpoint(tmp_path, "run", 1)
-    assert moved({"state_dict": start}, after) == {"logit_scale", "visual.proj", "visual.transformer", "visual.ln_post"}
+    assert moved({"state_dict": start}, after) == {
+        "logit_scale",
+        "visual.proj",
+        "visual.transformer",
+        "visual.ln_post",
+    }
     blocks = {
-        name.split(".")[3] for name in start if "visual.transformer" in name and not torch.equal(start[name], after["state_dict"][name])
+        name.split(".")[3]
+        for name in start
+        if "visual.transformer" in name and not torch.equal(start[name], after["state_dict"][name])
     }
     assert blocks == {"2"}
 
@@ -87,7 +156,13 @@ def model(checkpoint):
 
 
 def options(**given):
-    plain = {"freeze_backbone": False, "freeze_epochs": None, "train_data": "x", "lr": 0.1, "head_lr": None}
+    plain = {
+        "freeze_backbone": False,
+        "freeze_epochs": None,
+        "train_data": "x",
+        "lr": 0.1,
+        "head_lr": None,
+    }
     return argparse.Namespace(**{**plain, **given})
 
 
@@ -104,26 +179,41 @@ def test_frozen_batch_norms_keep_their_statistics(model):
 
 def test_thawing_is_by_epoch_however_it_is_entered(model):
     freeze(model, options(freeze_backbone=True, freeze_epochs=3))
-    for epoch, frozen in ((0, True), (2, True), (3, False), (1, True), (7, False)):  # a resumed run may start anywhere
+    for epoch, frozen in (
+        (0, True),
+        (2, True),
+        (3, False),
+        (1, True),
+        (7, False),
+    ):  # a resumed run may start anywhere
         thaw(model, epoch)
-        assert all(parameter.requires_grad == (not frozen or is_head(name)) for name, parameter in model.named_parameters())
+        assert all(
+            parameter.requires_grad == (not frozen or is_head(name))
+            for name, parameter in model.named_parameters()
+        )
 
 
 def test_what_the_architecture_freezes_never_thaws():
-    from training.hooks import create_model_and_transforms
+    from hardpairs.training.hooks import create_model_and_transforms
 
     small = create_model_and_transforms("miniclip-lstm", None)[0]
     kept = {name for name, parameter in small.named_parameters() if not parameter.requires_grad}
     freeze(small, options(freeze_backbone=True, freeze_epochs=1))
     thaw(small, 0)
-    assert not any(parameter.requires_grad for name, parameter in small.named_parameters() if not is_head(name))
+    assert not any(
+        parameter.requires_grad for name, parameter in small.named_parameters() if not is_head(name)
+    )
     thaw(small, 1)
-    assert {name for name, parameter in small.named_parameters() if not parameter.requires_grad} == kept and kept
+    assert {
+        name for name, parameter in small.named_parameters() if not parameter.requires_grad
+    } == kept and kept
 
 
 def test_the_head_has_its_own_rate(model):
     """A step of SGD is the gradient times the rate: heads move by their own, under any schedule."""
-    optimizer = head_groups(torch.optim.SGD(model.parameters(), lr=0.1), model, options(head_lr=0.3))
+    optimizer = head_groups(
+        torch.optim.SGD(model.parameters(), lr=0.1), model, options(head_lr=0.3)
+    )
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -133,7 +223,9 @@ def test_the_head_has_its_own_rate(model):
         optimizer.step()
     for name, parameter in model.named_parameters():
         expected = 0.45 if is_head(name) else 0.15
-        torch.testing.assert_close(before[name] - parameter, torch.full_like(parameter, expected), msg=name)
+        torch.testing.assert_close(
+            before[name] - parameter, torch.full_like(parameter, expected), msg=name
+        )
 
 
 def test_everything_frozen_is_refused(model):
@@ -149,12 +241,26 @@ def test_everything_frozen_is_refused(model):
         (("--freeze-epochs", "1"), "nothing is"),
         (("--freeze-backbone", "--freeze-epochs", "0"), "at least 1"),
         (("--head-lr", "0"), "above 0"),
-        (("--freeze-backbone", "--freeze-epochs", "1", "--ddp-static-graph"), "same parameters in every step"),
+        (
+            ("--freeze-backbone", "--freeze-epochs", "1", "--ddp-static-graph"),
+            "same parameters in every step",
+        ),
     ],
 )
 def test_flags_that_make_no_sense(table, more, says):
-    from training.upstream import patched
+    from hardpairs.training.upstream import patched
 
     with pytest.raises(UserError) as error:
-        patched("params").parse_args(["--model", "hardpairs-test", "--train-data", str(table), *COMMA, "--batch-size", "8", *more])
+        patched("params").parse_args(
+            [
+                "--model",
+                "hardpairs-test",
+                "--train-data",
+                str(table),
+                *COMMA,
+                "--batch-size",
+                "8",
+                *more,
+            ]
+        )
     assert says in error.value.text()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.data import make_sampler, open_training_samples
-from training.upstream import patched
+from hardpairs.training.data import make_sampler, open_training_samples
+from hardpairs.training.upstream import patched
 
 
 @pytest.mark.parametrize("batching", ["random", "hard-pairs"])
@@ -12,14 +12,32 @@ def test_a_rejected_row_is_in_no_batch(table, hard_pairs, tmp_path, batching):
     rejected = [0, 7, 39]
     (tmp_path / "rows.txt").write_text("\n".join(map(str, rejected)))
     more = ("--hard-dict-dir", str(hard_pairs)) if batching == "hard-pairs" else ()
-    flags = ["--train-data", str(table), "--csv-separator", ",", "--batching", batching, *more, "--batch-size", "6", "--name", ""]
+    flags = [
+        "--train-data",
+        str(table),
+        "--csv-separator",
+        ",",
+        "--batching",
+        batching,
+        *more,
+        "--batch-size",
+        "6",
+        "--name",
+        "",
+    ]
     without = open_training_samples(patched("params").parse_args(flags))
     args = patched("params").parse_args([*flags, "--reject", str(tmp_path / "rows.txt")])
     samples = open_training_samples(args)
-    assert sorted(samples.rejected) == rejected and not without.rejected and samples.fingerprint == without.fingerprint
+    assert (
+        sorted(samples.rejected) == rejected
+        and not without.rejected
+        and samples.fingerprint == without.fingerprint
+    )
     sampler = make_sampler(args, samples, rank=0, world_size=1)
     assert sampler.num_targets == 37
     for epoch in range(3):
         plans = [sampler.plan(number, epoch) for number in range(len(sampler))]
         rows = np.concatenate([np.concatenate([plan.rows, plan.reserves]) for plan in plans])
-        assert not np.isin(rows, rejected).any() and set(range(40)) - set(rejected) <= set(rows.tolist())
+        assert not np.isin(rows, rejected).any() and set(range(40)) - set(rejected) <= set(
+            rows.tolist()
+        )

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from formats.hard_pairs import HardPairTable, table_folder, write_helip, write_table
-from formats.samples import open_samples
+from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
+from hardpairs.data.samples import open_samples
 from tests.helpers import ragged_table, run
 from tests.training.test_trainer import COMMA, checkpoint, train
 
@@ -19,34 +19,91 @@ NO_DUPLICATES = 1.5
 def hard_pairs(table, tmp_path):
     """Random hard pairs, with the option that the next ones are mined by."""
     indices, scores = ragged_table(40, 6, fullest=True)
-    manifest = {"dataset_fingerprint": open_samples(table).fingerprint, "options": {"duplicate_threshold": NO_DUPLICATES}}
-    write_helip(tmp_path, "pairs", write_table(table_folder(tmp_path, "pairs"), indices, scores, manifest))
+    manifest = {
+        "dataset_fingerprint": open_samples(table).fingerprint,
+        "options": {"duplicate_threshold": NO_DUPLICATES},
+    }
+    write_helip(
+        tmp_path, "pairs", write_table(table_folder(tmp_path, "pairs"), indices, scores, manifest)
+    )
     return tmp_path / "pairs_hard_sample.csv"
 
 
 def trained(table, hard_pairs, logs, processes, *more):
     batch_size = ("--batch-size", str(16 // max(processes, 1)))
-    data = ("--train-data", str(table), "--use-hard", "--hard-dict-dir", str(hard_pairs), "--hard-topk", "3")
+    data = (
+        "--train-data",
+        str(table),
+        "--use-hard",
+        "--hard-dict-dir",
+        str(hard_pairs),
+        "--hard-topk",
+        "3",
+    )
     return train(logs, "run", *data, *FLAGS, *batch_size, *more, processes=processes)
 
 
 @pytest.mark.parametrize("processes", [0, 2])
-def test_the_table_is_that_of_the_checkpoint_and_is_trained_on(table, hard_pairs, tmp_path, processes):
+def test_the_table_is_that_of_the_checkpoint_and_is_trained_on(
+    table, hard_pairs, tmp_path, processes
+):
     done = trained(table, hard_pairs, tmp_path, processes)
     assert done.returncode == 0, done.stderr
-    remined = {epoch: HardPairTable.open(tmp_path / f"run/remined/epoch_{epoch}", verify=True) for epoch in (1, 2)}
-    assert sorted(path.name for path in (tmp_path / "run/remined").iterdir()) == ["epoch_1", "epoch_2"]
-    shas = [checkpoint(tmp_path, "run", epoch)["hardpairs"]["hard_pairs_sha256"] for epoch in (1, 2, 3)]
+    remined = {
+        epoch: HardPairTable.open(tmp_path / f"run/remined/epoch_{epoch}", verify=True)
+        for epoch in (1, 2)
+    }
+    assert sorted(path.name for path in (tmp_path / "run/remined").iterdir()) == [
+        "epoch_1",
+        "epoch_2",
+    ]
+    shas = [
+        checkpoint(tmp_path, "run", epoch)["hardpairs"]["hard_pairs_sha256"] for epoch in (1, 2, 3)
+    ]
     start = HardPairTable.open(tmp_path / "pairs_hard_pairs")
-    assert shas == [start.manifest["sha256"], remined[1].manifest["sha256"], remined[2].manifest["sha256"]]
+    assert shas == [
+        start.manifest["sha256"],
+        remined[1].manifest["sha256"],
+        remined[2].manifest["sha256"],
+    ]
 
     saved = str(tmp_path / "run/checkpoints/epoch_2.pt")
-    embedded = ("--csv", str(table), "--model", "hardpairs-test", "--pretrained", saved, "--out", str(tmp_path / "emb"))
+    embedded = (
+        "--csv",
+        str(table),
+        "--model",
+        "hardpairs-test",
+        "--pretrained",
+        saved,
+        "--out",
+        str(tmp_path / "emb"),
+    )
     assert run("python", "-m", "mining.embed", *embedded).returncode == 0
-    mined = ("--dataset", "again", "--save_path", str(tmp_path), "--topk", "6", "--embeddings", str(tmp_path / "emb"))
-    assert run("python", "-m", "mining.hard_pair_mining", *mined, "--duplicate-threshold", str(NO_DUPLICATES)).returncode == 0
+    mined = (
+        "--dataset",
+        "again",
+        "--save_path",
+        str(tmp_path),
+        "--topk",
+        "6",
+        "--embeddings",
+        str(tmp_path / "emb"),
+    )
+    assert (
+        run(
+            "python",
+            "-m",
+            "mining.hard_pair_mining",
+            *mined,
+            "--duplicate-threshold",
+            str(NO_DUPLICATES),
+        ).returncode
+        == 0
+    )
     expected = HardPairTable.open(tmp_path / "again_hard_pairs")
-    np.testing.assert_allclose(remined[2].scores, expected.scores, atol=1e-4)  # float32 features of other batches
+    np.testing.assert_allclose(
+        remined[2].scores, expected.scores, atol=1e-4
+    )  # float32 features of other batches
     assert (expected.lengths > 0).all() and (remined[2].indices == expected.indices).mean() > 0.9
     assert (remined[2].indices == start.indices).mean() < 0.5
 
@@ -62,9 +119,14 @@ def test_a_restarted_run_goes_on_with_the_table_of_its_epoch(table, hard_pairs, 
     for name in ("epoch_3.pt", "epoch_latest.pt"):
         (tmp_path / "run/checkpoints" / name).unlink()
     shutil.rmtree(tmp_path / "run/remined/epoch_2")
-    again = trained(table, hard_pairs, tmp_path, 0, "--resume", "latest")  # the table is made by the checkpoint that the run goes on with
+    again = trained(
+        table, hard_pairs, tmp_path, 0, "--resume", "latest"
+    )  # the table is made by the checkpoint that the run goes on with
     assert again.returncode == 0, again.stderr
-    assert HardPairTable.open(tmp_path / "run/remined/epoch_2", verify=True).manifest["sha256"] == second
+    assert (
+        HardPairTable.open(tmp_path / "run/remined/epoch_2", verify=True).manifest["sha256"]
+        == second
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,5 +140,7 @@ def test_a_restarted_run_goes_on_with_the_table_of_its_epoch(table, hard_pairs, 
 )
 def test_what_makes_no_sense_is_refused(table, hard_pairs, tmp_path, flags, says):
     more = ("--hard-dict-dir", str(hard_pairs)) if "--use-hard" in flags else ()
-    done = train(tmp_path, "run", "--train-data", str(table), *COMMA, "--batch-size", "8", *flags, *more)
+    done = train(
+        tmp_path, "run", "--train-data", str(table), *COMMA, "--batch-size", "8", *flags, *more
+    )
     assert done.returncode == 2 and says in done.stderr

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from formats.embeddings import write_embeddings
-from formats.errors import UserError
-from formats.samples import open_samples
+from hardpairs import losses
+from hardpairs.batches import open_stored_embeddings
+from hardpairs.core.errors import UserError
+from hardpairs.data.embeddings import write_embeddings
+from hardpairs.data.samples import open_samples
+from hardpairs.training.data import Batch
+from hardpairs.training.flags import add_arguments
+from hardpairs.training.hooks import RunLoss, create_model_and_transforms
+from hardpairs.training.similarities import StartModel, StoredSimilarities
 from tests.helpers import torchrun
-from training import losses
-from training.batching import open_stored_embeddings
-from training.data import Batch
-from training.flags import add_arguments
-from training.hooks import RunLoss, create_model_and_transforms
-from training.similarities import StartModel, StoredSimilarities
 
 
 def batch(rows):
@@ -45,7 +45,11 @@ def stored(table, tmp_path):
         captions=[samples.caption(row) for row in rows],
         keys=[str(row) for row in rows],
         groups=rows,
-        manifest={"kind": "embeddings", "dataset_fingerprint": samples.fingerprint, "num_samples": len(samples)},
+        manifest={
+            "kind": "embeddings",
+            "dataset_fingerprint": samples.fingerprint,
+            "num_samples": len(samples),
+        },
     )
     return folder
 
@@ -83,37 +87,76 @@ def run_loss(table, *flags, **values):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     args = parser.parse_args(list(flags))
-    csv = {"train_data": str(table), "csv_separator": ",", "csv_img_key": "filepath", "csv_caption_key": "title"}
-    world = {"rank": 0, "world_size": 1, "local_loss": True, "gather_with_grad": True, "accum_freq": 1, "siglip": False}
+    csv = {
+        "train_data": str(table),
+        "csv_separator": ",",
+        "csv_img_key": "filepath",
+        "csv_caption_key": "title",
+    }
+    world = {
+        "rank": 0,
+        "world_size": 1,
+        "local_loss": True,
+        "gather_with_grad": True,
+        "accum_freq": 1,
+        "siglip": False,
+    }
     vars(args).update({**csv, **world, "margin_weight": 0, "false_negative_mask": False, **values})
     return RunLoss(args)
 
 
 def test_the_loss_weights_by_them(table, stored):
-    flags = ["--loss-fn", "sanw_debias", "--sanw-delta", "0", "--sanw-source", "embeddings", "--sanw-embeddings", str(stored)]
+    flags = [
+        "--loss-fn",
+        "sanw_debias",
+        "--sanw-delta",
+        "0",
+        "--sanw-source",
+        "embeddings",
+        "--sanw-embeddings",
+        str(stored),
+    ]
     run = run_loss(table, *flags)
     run.take(batch([5, 7, 0, 9]))
     x, y = torch.nn.functional.normalize(torch.randn(2, 4, 6), dim=2)
     loss = run(x, y, torch.tensor(10.0), output_dict=True)["contrastive_loss"]
-    sources = StoredSimilarities(open_stored_embeddings(str(stored), open_samples(table)))(batch([5, 7, 0, 9]))
-    expected = losses.SANWLoss(delta=0.0, max_weight=10.0)(x, y, torch.tensor(10.0), sources=sources)
+    sources = StoredSimilarities(open_stored_embeddings(str(stored), open_samples(table)))(
+        batch([5, 7, 0, 9])
+    )
+    expected = losses.SANWLoss(delta=0.0, max_weight=10.0)(
+        x, y, torch.tensor(10.0), sources=sources
+    )
     assert loss.item() == pytest.approx(expected.item())
-    assert loss.item() != pytest.approx(losses.SANWLoss(delta=0.0, max_weight=10.0)(x, y, torch.tensor(10.0)).item(), rel=1e-4)
+    assert loss.item() != pytest.approx(
+        losses.SANWLoss(delta=0.0, max_weight=10.0)(x, y, torch.tensor(10.0)).item(), rel=1e-4
+    )
 
 
 def test_the_mask_takes_their_near_duplicates(table, stored):
     """Rows 5, 7, 0, 9 and 3, which has no stored embedding and is like no other."""
-    run = run_loss(table, "--false-negative-embeddings", str(stored), "--false-negative-threshold", ".2", false_negative_mask=True)
+    run = run_loss(
+        table,
+        "--false-negative-embeddings",
+        str(stored),
+        "--false-negative-threshold",
+        ".2",
+        false_negative_mask=True,
+    )
     one = batch([5, 7, 0, 9, 3])
     run.take(one)
     x, y = torch.nn.functional.normalize(torch.randn(2, 5, 6), dim=2)
     loss = run(x, y, torch.tensor(10.0), output_dict=True)["contrastive_loss"]
     rows = StoredSimilarities(open_stored_embeddings(str(stored), open_samples(table)))(one)
-    near = torch.stack([side @ side.T > 0.2 for side in rows]).any(0) & ~torch.eye(5, dtype=torch.bool)
+    near = torch.stack([side @ side.T > 0.2 for side in rows]).any(0) & ~torch.eye(
+        5, dtype=torch.bool
+    )
     assert near.any() and not near[4].any()
     logits = (10 * x @ y.T).masked_fill(near, -torch.inf)
     labels = torch.arange(5)
-    expected = (torch.nn.functional.cross_entropy(logits, labels) + torch.nn.functional.cross_entropy(logits.T, labels)) / 2
+    expected = (
+        torch.nn.functional.cross_entropy(logits, labels)
+        + torch.nn.functional.cross_entropy(logits.T, labels)
+    ) / 2
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -122,7 +165,10 @@ def test_a_loss_that_is_not_finite_names_its_rows():
     torch.nn.Module.__init__(run)
     run.world_size = 1
     run.loss, run.rows = losses.TrainingLoss(losses.ContrastiveLoss()), torch.tensor([5, 7, 0])
-    run.loss.take(losses.Rows(torch.arange(3)[:, None], torch.zeros(3, dtype=torch.bool), torch.arange(3)), 0.0)
+    run.loss.take(
+        losses.Rows(torch.arange(3)[:, None], torch.zeros(3, dtype=torch.bool), torch.arange(3)),
+        0.0,
+    )
     features = torch.nn.functional.normalize(torch.randn(3, 6), dim=1)
     broken = features.clone()
     broken[1] = torch.nan
@@ -144,7 +190,7 @@ import datetime
 import torch, torch.distributed as dist
 from formats.errors import UserError
 from training import losses
-from training.hooks import RunLoss
+from hardpairs.training.hooks import RunLoss
 from training.losses.gather import World
 
 dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from formats.samples import open_samples
+from hardpairs.batches import BATCHING
+from hardpairs.data.samples import open_samples
 from tests.helpers import ROOT, run, torchrun
-from training.batching import BATCHING
 
 TINY = (
     "--model",
@@ -36,7 +36,16 @@ SAME_PIXELS = ("--aug-cfg", "scale=(1.0,1.0)")
 def train(logs, name, *flags, processes=0, env=None):
     """A run by training.main, or by scripts/train_node.sh with processes."""
     start = ("bash", "scripts/train_node.sh") if processes else ("python", "-m", "training.main")
-    return run(*start, *TINY, "--logs", str(logs), "--name", name, *flags, env={"PROCESSES": str(processes), **(env or {})})
+    return run(
+        *start,
+        *TINY,
+        "--logs",
+        str(logs),
+        "--name",
+        name,
+        *flags,
+        env={"PROCESSES": str(processes), **(env or {})},
+    )
 
 
 def steps(logs, name):
@@ -51,22 +60,77 @@ def checkpoint(logs, name, epoch=1):
 def test_helips_published_command_line(table, hard_pairs, tmp_path):
     """The README's command of HELIP: only paths, model, processes, device and sizes are changed, and the zero-shot data left out."""
     done = run(
-        *("python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "training.main"),
-        *("--train-data", str(table), "--train-num-samples", "40", "--dataset-type", "csv", "--batch-size", "10", "--precision", "amp"),
-        *("--workers", "4", "--csv-img-key", "filepath", "--csv-separator", ",", "--use-hard", "--hard-dict-dir", str(hard_pairs)),
-        *("--zeroshot-frequency", "1", "--model", "hardpairs-test", "--device", "cpu", "--max-steps", "2", "--log-every-n-steps", "1"),
+        *(
+            "python",
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node=2",
+            "-m",
+            "training.main",
+        ),
+        *(
+            "--train-data",
+            str(table),
+            "--train-num-samples",
+            "40",
+            "--dataset-type",
+            "csv",
+            "--batch-size",
+            "10",
+            "--precision",
+            "amp",
+        ),
+        *(
+            "--workers",
+            "4",
+            "--csv-img-key",
+            "filepath",
+            "--csv-separator",
+            ",",
+            "--use-hard",
+            "--hard-dict-dir",
+            str(hard_pairs),
+        ),
+        *(
+            "--zeroshot-frequency",
+            "1",
+            "--model",
+            "hardpairs-test",
+            "--device",
+            "cpu",
+            "--max-steps",
+            "2",
+            "--log-every-n-steps",
+            "1",
+        ),
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
     (log,) = tmp_path.glob("logs/*/metrics.csv")
     rows = steps(log.parent.parent, log.parent.name)
-    assert [(row["targets"], row["mined"], row["random"]) for row in rows] == [("10", "10", "0"), ("20", "20", "0")]
+    assert [(row["targets"], row["mined"], row["random"]) for row in rows] == [
+        ("10", "10", "0"),
+        ("20", "20", "0"),
+    ]
     assert all(np.isfinite(float(row["loss"])) for row in rows)
 
 
 def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path):
-    train(tmp_path, "start", "--train-data", str(table), *COMMA, "--batch-size", "20", "--batching", "random", "--max-steps", "2")
+    train(
+        tmp_path,
+        "start",
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batch-size",
+        "20",
+        "--batching",
+        "random",
+        "--max-steps",
+        "2",
+    )
     start = str(tmp_path / "start/checkpoints/epoch_1.pt")
     flags = (
         "--train-data",
@@ -89,7 +153,17 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path)
         "--wd",
         "0",
     )  # Adam blows up rounding where a gradient is 0 in theory
-    hard = ("--use-hard", "--hard-dict-dir", str(hard_pairs), "--loss-fn", "sanw_debias", "--sanw-delta", "0", "--margin-weight", "0.1")
+    hard = (
+        "--use-hard",
+        "--hard-dict-dir",
+        str(hard_pairs),
+        "--loss-fn",
+        "sanw_debias",
+        "--sanw-delta",
+        "0",
+        "--margin-weight",
+        "0.1",
+    )
     for name, batch_size, processes in (("one", "16", 0), ("two", "8", 2)):
         done = train(tmp_path, name, *flags, *hard, "--batch-size", batch_size, processes=processes)
         assert done.returncode == 0, done.stderr
@@ -97,12 +171,19 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path)
     initial = checkpoint(tmp_path, "start")["state_dict"]
     moved = 0.0
     for name, weight in one["state_dict"].items():
-        torch.testing.assert_close(two["state_dict"]["module." + name], weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            two["state_dict"]["module." + name], weight, rtol=1e-4, atol=1e-5
+        )
         moved = max(moved, float((weight - initial[name]).abs().max()))
     assert moved > 1e-3
     assert one["vocabulary"] == two["vocabulary"] == checkpoint(tmp_path, "start")["vocabulary"]
-    assert one["hardpairs"] == two["hardpairs"] and one["hardpairs"]["dataset_fingerprint"] == open_samples(table).fingerprint
-    assert [row["mined"] for row in steps(tmp_path, "one")] == [row["mined"] for row in steps(tmp_path, "two")]
+    assert (
+        one["hardpairs"] == two["hardpairs"]
+        and one["hardpairs"]["dataset_fingerprint"] == open_samples(table).fingerprint
+    )
+    assert [row["mined"] for row in steps(tmp_path, "one")] == [
+        row["mined"] for row in steps(tmp_path, "two")
+    ]
     w_mean = [[float(row["w_mean"]) for row in steps(tmp_path, name)] for name in ("one", "two")]
     assert all(0 < w < 1 for w in w_mean[0])
 
@@ -126,31 +207,68 @@ def one_after_another(processes, folder, lines):
     """torchrun of several training runs in one interpreter, which saves their imports."""
     (folder / "run.py").write_text(RUNS_ONE_AFTER_ANOTHER)
     runs = [(free_port(), line) for line in lines]
-    return torchrun(processes, str(folder / "run.py"), json.dumps(runs), env={"PYTHONPATH": f"{ROOT}/src"})
+    return torchrun(
+        processes, str(folder / "run.py"), json.dumps(runs), env={"PYTHONPATH": f"{ROOT}/src"}
+    )
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_each_maker_of_batches_trains(table, hard_pairs, embeddings, tmp_path, processes):
     """Two steps of a global batch of 8 with each, under torchrun."""
     rows = table.read_text().splitlines()
-    table.write_text("\n".join([rows[0] + ",kind", *(f"{row},{i % 10}" for i, row in enumerate(rows[1:]))]))
-    flags = ("--train-data", str(table), *COMMA, "--batch-size", str(8 // processes), "--max-steps", "2", *TINY, "--logs", str(tmp_path))
+    table.write_text(
+        "\n".join([rows[0] + ",kind", *(f"{row},{i % 10}" for i, row in enumerate(rows[1:]))])
+    )
+    flags = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batch-size",
+        str(8 // processes),
+        "--max-steps",
+        "2",
+        *TINY,
+        "--logs",
+        str(tmp_path),
+    )
     own = {
         "random": (),
         "topical": ("--batching-embeddings", str(embeddings), "--topical-clusters", "8"),
         "m-per-class": ("--csv-group-key", "kind"),
-        "class-neighbours": ("--csv-group-key", "kind", "--class-neighbours", "1", "--batching-embeddings", str(embeddings)),
+        "class-neighbours": (
+            "--csv-group-key",
+            "kind",
+            "--class-neighbours",
+            "1",
+            "--batching-embeddings",
+            str(embeddings),
+        ),
         "neighbourhood": ("--hard-dict-dir", str(hard_pairs), "--neighbourhood-size", "4"),
-        "hard-pairs": ("--hard-dict-dir", str(hard_pairs), "--hard-choice", "cycle", "--hard-skip", "1"),
+        "hard-pairs": (
+            "--hard-dict-dir",
+            str(hard_pairs),
+            "--hard-choice",
+            "cycle",
+            "--hard-skip",
+            "1",
+        ),
     }
     assert own.keys() == BATCHING.keys()
-    lines = [[*flags, "--batching", batching, *more, "--name", batching] for batching, more in own.items()]
+    lines = [
+        [*flags, "--batching", batching, *more, "--name", batching]
+        for batching, more in own.items()
+    ]
     done = one_after_another(processes, tmp_path, lines)
     assert done.returncode == 0, done.stderr
     for batching in own:
         targets = 8 if batching in ("hard-pairs", "class-neighbours") else 16
         last = steps(tmp_path, batching)[-1]
-        assert (last["step"], last["targets"], last["mined"], last["random"]) == ("1", str(targets), str(16 - targets), "0")
+        assert (last["step"], last["targets"], last["mined"], last["random"]) == (
+            "1",
+            str(targets),
+            str(16 - targets),
+            "0",
+        )
         assert np.isfinite(float(last["loss"])) and checkpoint(tmp_path, batching)["epoch"] == 1
 
 
@@ -158,21 +276,52 @@ def test_ranks_that_would_make_other_batches_stop(table, tmp_path):
     """Each rank reads a table of its own, in another order."""
     rows = table.read_text().splitlines()
     for rank, order in enumerate((rows[1:], rows[:0:-1])):
-        (tmp_path / f"rank{rank}.csv").write_text("\n".join([rows[0] + ",group", *(f"{row},{i % 9}" for i, row in enumerate(order))]))
-    flags = [*TINY, "--logs", str(tmp_path), "--name", "x", *COMMA, "--batching", "m-per-class", "--batch-size", "8", "--max-steps", "1"]
-    done = one_after_another(2, tmp_path, [[*flags, "--train-data", str(tmp_path / "rank$RANK.csv")]])
-    assert done.returncode != 0 and "ranks [1] make other batches than rank 0" in done.stderr, done.stderr
+        (tmp_path / f"rank{rank}.csv").write_text(
+            "\n".join([rows[0] + ",group", *(f"{row},{i % 9}" for i, row in enumerate(order))])
+        )
+    flags = [
+        *TINY,
+        "--logs",
+        str(tmp_path),
+        "--name",
+        "x",
+        *COMMA,
+        "--batching",
+        "m-per-class",
+        "--batch-size",
+        "8",
+        "--max-steps",
+        "1",
+    ]
+    done = one_after_another(
+        2, tmp_path, [[*flags, "--train-data", str(tmp_path / "rank$RANK.csv")]]
+    )
+    assert done.returncode != 0 and "ranks [1] make other batches than rank 0" in done.stderr, (
+        done.stderr
+    )
 
 
 def test_frozen_batch_norms_keep_their_statistics(table, tmp_path):
-    flags = ("--train-data", str(table), *COMMA, "--batch-size", "20", "--batching", "random", "--max-steps", "1")
+    flags = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batch-size",
+        "20",
+        "--batching",
+        "random",
+        "--max-steps",
+        "1",
+    )
     train(tmp_path, "start", *flags)
     start = tmp_path / "start/checkpoints/epoch_1.pt"
     for name, more in (("frozen", ("--freeze-bn-stats",)), ("free", ())):
         done = train(tmp_path, name, *flags, "--pretrained", str(start), *more)
         assert done.returncode == 0, done.stderr
     key = "visual.bn1.running_mean"
-    before, frozen, free = (checkpoint(tmp_path, name)["state_dict"][key] for name in ("start", "frozen", "free"))
+    before, frozen, free = (
+        checkpoint(tmp_path, name)["state_dict"][key] for name in ("start", "frozen", "free")
+    )
     assert torch.equal(before, frozen) and not torch.equal(before, free)
     done = run(
         "python",
@@ -192,9 +341,23 @@ def test_frozen_batch_norms_keep_their_statistics(table, tmp_path):
 @pytest.mark.parametrize("kind", ["random", "hard"])
 def test_shards_train_like_their_csv(shards, tmp_path, kind):
     count = len(open_samples(shards))
-    (tmp_path / "hard.csv").write_text("".join(f"{row},{(row + 1) % count},{(row + 5) % count}\n" for row in range(count)))
-    batching = ("--batching", "random") if kind == "random" else ("--use-hard", "--hard-dict-dir", str(tmp_path / "hard.csv"))
-    run("python", "-m", "tools.wds_to_csv", "--shards", str(shards), "--out", str(tmp_path / "a.csv"))
+    (tmp_path / "hard.csv").write_text(
+        "".join(f"{row},{(row + 1) % count},{(row + 5) % count}\n" for row in range(count))
+    )
+    batching = (
+        ("--batching", "random")
+        if kind == "random"
+        else ("--use-hard", "--hard-dict-dir", str(tmp_path / "hard.csv"))
+    )
+    run(
+        "python",
+        "-m",
+        "tools.wds_to_csv",
+        "--shards",
+        str(shards),
+        "--out",
+        str(tmp_path / "a.csv"),
+    )
     flags = ("--batch-size", "6", *batching, "--max-steps", "2", *SAME_PIXELS)
     for name, data in (("csv", tmp_path / "a.csv"), ("tars", shards)):
         done = train(tmp_path, name, "--train-data", str(data), *COMMA, *flags)
@@ -223,11 +386,24 @@ def test_epochs_accumulation_and_validation(table, hard_pairs, tmp_path):
     assert [int(row["step"]) for row in rows] == list(range(20)) and rows[-1]["targets"] == "80"
     told = (tmp_path / "x/out.log").read_text()
     assert f"targets: 80 mined: {rows[-1]['mined']}" in told and told.count("pos_logit: ") == 20
-    assert "40/40" not in done.stderr and len((tmp_path / "x/checkpoints/results.jsonl").read_text().splitlines()) == 2
+    assert (
+        "40/40" not in done.stderr
+        and len((tmp_path / "x/checkpoints/results.jsonl").read_text().splitlines()) == 2
+    )
 
 
 def test_steps_are_cut_into_equal_epochs(table, tmp_path):
-    flags = ("--train-data", str(table), *COMMA, "--batch-size", "20", "--batching", "random", "--max-steps", "6")
+    flags = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batch-size",
+        "20",
+        "--batching",
+        "random",
+        "--max-steps",
+        "6",
+    )
     assert train(tmp_path, "x", *flags, "--epochs", "3").returncode == 0
     assert (tmp_path / "x/checkpoints/epoch_3.pt").exists() and len(steps(tmp_path, "x")) == 6
     done = train(tmp_path, "y", *flags, "--epochs", "4")
@@ -236,14 +412,26 @@ def test_steps_are_cut_into_equal_epochs(table, tmp_path):
 
 def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(table, tmp_path):
     (tmp_path / "images/4.jpg").write_bytes(b"<html>")
-    flags = ("--train-data", str(table), *COMMA, "--batch-size", "16", "--batching", "random", "--epochs", "1")
+    flags = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batch-size",
+        "16",
+        "--batching",
+        "random",
+        "--epochs",
+        "1",
+    )
     done = train(tmp_path, "x", *flags, "--max-bad-fraction", "0.1")
     assert done.returncode == 0, done.stderr
     last = steps(tmp_path, "x")[-1]
     assert int(last["unreadable"]) >= 1 and int(last["reserves"]) >= 1
     assert sum(int(last[name]) for name in ("targets", "random", "mined", "reserves")) == 48
     done = train(tmp_path, "long", *flags[:-1], "3")  # one picture of forty, three times
-    assert done.returncode == 0 and done.stderr.count("images/4.jpg (not_an_image)") == 1, done.stderr
+    assert done.returncode == 0 and done.stderr.count("images/4.jpg (not_an_image)") == 1, (
+        done.stderr
+    )
     for i in range(0, 40, 2):
         (tmp_path / f"images/{i}.jpg").unlink(missing_ok=True)
     done = train(tmp_path, "y", *flags)
@@ -257,23 +445,86 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
         (("--train-data", "none.csv", *COMMA, "--batching", "random"), 2, "no such file"),
         (("--train-data", "TABLE", *COMMA, "--use-hard"), 2, "needs --hard-dict-dir"),
         (("--train-data", "TABLE", *COMMA, "--hard-dict-dir", "PAIRS"), 2, "nothing uses it"),
-        (("--train-data", "OTHER", *COMMA, "--use-hard", "--hard-dict-dir", "PAIRS"), 4, "was made from other data"),
-        (("--train-data", "TABLE", *COMMA, "--use-hard", "--hard-dict-dir", "PAIRS", "--batch-size", "7"), 2, "--batch-size 6 or 8"),
-        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "64"), 2, "fewer than one global batch of 64"),
-        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "1"), 2, "has no negatives"),
-        (("--train-data", "TABLE", *COMMA, "--loss-fn", "helip"), 2, "only hard-pair batches have"),
-        (("--train-data", "TABLE", *COMMA, "--loss-fn", "clip_ce", "--batching", "random", "--sanw-delta", "0.5"), 2, "has no effect"),
-        (("--train-data", "TABLE", *COMMA, "--loss_fn", "sanw_bandpass", "--sanw_m1", "0.9"), 2, "--sanw-m1 must be below"),
-        (("--train-data", "TABLE", *COMMA, "--loss-fn", "sanw_debias", "--sanw-delta", "nan"), 2, "finite"),
-        (("--train-data", "TABLE", *COMMA, "--batching", "random", "--dataset-resampled"), 2, "--dataset-resampled does not work together"),
         (
-            ("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "8", "--pretrained", "no.pt"),
+            ("--train-data", "OTHER", *COMMA, "--use-hard", "--hard-dict-dir", "PAIRS"),
+            4,
+            "was made from other data",
+        ),
+        (
+            (
+                "--train-data",
+                "TABLE",
+                *COMMA,
+                "--use-hard",
+                "--hard-dict-dir",
+                "PAIRS",
+                "--batch-size",
+                "7",
+            ),
+            2,
+            "--batch-size 6 or 8",
+        ),
+        (
+            ("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "64"),
+            2,
+            "fewer than one global batch of 64",
+        ),
+        (
+            ("--train-data", "TABLE", *COMMA, "--batching", "random", "--batch-size", "1"),
+            2,
+            "has no negatives",
+        ),
+        (("--train-data", "TABLE", *COMMA, "--loss-fn", "helip"), 2, "only hard-pair batches have"),
+        (
+            (
+                "--train-data",
+                "TABLE",
+                *COMMA,
+                "--loss-fn",
+                "clip_ce",
+                "--batching",
+                "random",
+                "--sanw-delta",
+                "0.5",
+            ),
+            2,
+            "has no effect",
+        ),
+        (
+            ("--train-data", "TABLE", *COMMA, "--loss_fn", "sanw_bandpass", "--sanw_m1", "0.9"),
+            2,
+            "--sanw-m1 must be below",
+        ),
+        (
+            ("--train-data", "TABLE", *COMMA, "--loss-fn", "sanw_debias", "--sanw-delta", "nan"),
+            2,
+            "finite",
+        ),
+        (
+            ("--train-data", "TABLE", *COMMA, "--batching", "random", "--dataset-resampled"),
+            2,
+            "--dataset-resampled does not work together",
+        ),
+        (
+            (
+                "--train-data",
+                "TABLE",
+                *COMMA,
+                "--batching",
+                "random",
+                "--batch-size",
+                "8",
+                "--pretrained",
+                "no.pt",
+            ),
             2,
             "--pretrained is no file",
         ),
     ],
 )
-def test_wrong_input_is_refused_before_a_model_is_built(table, hard_pairs, tmp_path, flags, code, says):
+def test_wrong_input_is_refused_before_a_model_is_built(
+    table, hard_pairs, tmp_path, flags, code, says
+):
     other = tmp_path / "other.csv"
     other.write_text(table.read_text().replace("number 3\n", "number three\n"))
     names = {"TABLE": str(table), "PAIRS": str(hard_pairs), "OTHER": str(other)}
@@ -285,7 +536,10 @@ def test_wrong_input_is_refused_before_a_model_is_built(table, hard_pairs, tmp_p
 def test_a_failing_ranks_code_and_message_reach_the_shell(table, tmp_path):
     done = train(tmp_path, "x", "--train-data", str(table), "--batching", "random", processes=2)
     assert done.returncode == 3
-    assert re.search(r"error: no column 'title' or 'filepath'|error: no column 'filepath' or 'title'", done.stderr[-900:])
+    assert re.search(
+        r"error: no column 'title' or 'filepath'|error: no column 'filepath' or 'title'",
+        done.stderr[-900:],
+    )
 
 
 def free_port() -> int:
@@ -338,16 +592,34 @@ def test_two_nodes_on_loopback(table, tmp_path):
 @pytest.mark.parametrize(
     ("script", "flags", "shows"),
     [
-        ("train_node.sh", ("--lr", "1"), "--standalone --nproc_per_node 1 -m -- training.main --lr 1"),
-        ("train_multinode.sh", ("--lr", "1"), "--nnodes 2 --nproc_per_node 1 --rdzv_backend c10d --rdzv_endpoint h:1 --rdzv_id hardpairs"),
+        (
+            "train_node.sh",
+            ("--lr", "1"),
+            "--standalone --nproc_per_node 1 -m -- training.main --lr 1",
+        ),
+        (
+            "train_multinode.sh",
+            ("--lr", "1"),
+            "--nnodes 2 --nproc_per_node 1 --rdzv_backend c10d --rdzv_endpoint h:1 --rdzv_id hardpairs",
+        ),
         ("train.sbatch", (), "--nnodes 1"),
-        ("train_sanw_debias.sbatch", ("--sanw_alpha", "0.5"), "--loss-fn sanw_debias --sanw_alpha 0.5"),
+        (
+            "train_sanw_debias.sbatch",
+            ("--sanw_alpha", "0.5"),
+            "--loss-fn sanw_debias --sanw_alpha 0.5",
+        ),
         ("train_sanw_bandpass.sbatch", (), "--loss-fn sanw_bandpass"),
         ("eval_retrieval.sbatch", ("--data", "a b"), "-m tools.evaluate --data a\\ b"),
     ],
 )
 def test_scripts_print_the_final_command(script, flags, shows):
-    done = run("bash", f"scripts/{script}", "--print", *flags, env={"NODES": "2", "HEAD": "h:1", "PROCESSES": "1"})
+    done = run(
+        "bash",
+        f"scripts/{script}",
+        "--print",
+        *flags,
+        env={"NODES": "2", "HEAD": "h:1", "PROCESSES": "1"},
+    )
     assert done.returncode == 0 and shows in done.stdout
 
 

@@ -9,30 +9,75 @@ import numpy as np
 import pytest
 import torch
 
-from formats.embeddings import write_embeddings
+from hardpairs.data.embeddings import write_embeddings
+from hardpairs.models.load import load_encoder, preprocess_of
+from hardpairs.training.hooks import _warn_of_another_transform
 from tests.helpers import run
 from tests.training.test_trainer import COMMA, train
-from towers.load import load_encoder, preprocess_of
-from training.hooks import _warn_of_another_transform
 
 
 def test_what_a_run_was_trained_with_is_what_embeds(table, tmp_path):
-    flags = ("--train-data", str(table), *COMMA, "--batch-size", "8", "--max-steps", "1", "--augment", "none")
-    done = train(tmp_path, "run", *flags, "--image-resize-mode", "longest", "--image-mean", "0.1", "0.2", "0.3")
+    flags = (
+        "--train-data",
+        str(table),
+        *COMMA,
+        "--batch-size",
+        "8",
+        "--max-steps",
+        "1",
+        "--augment",
+        "none",
+    )
+    done = train(
+        tmp_path,
+        "run",
+        *flags,
+        "--image-resize-mode",
+        "longest",
+        "--image-mean",
+        "0.1",
+        "0.2",
+        "0.3",
+    )
     assert done.returncode == 0, done.stderr
     checkpoint = str(tmp_path / "run/checkpoints/epoch_1.pt")
     encoder = load_encoder("hardpairs-test", checkpoint)
     preprocess = encoder.description["preprocess"]
     assert preprocess["resize_mode"] == "longest" and preprocess["mean"] == [0.1, 0.2, 0.3]
-    assert load_encoder("hardpairs-test", checkpoint, resize_mode="squash").description["preprocess"]["resize_mode"] == "squash"
-    embed = ("python", "-m", "mining.embed", "--csv", str(table), "--model", "hardpairs-test", "--pretrained")
+    assert (
+        load_encoder("hardpairs-test", checkpoint, resize_mode="squash").description["preprocess"][
+            "resize_mode"
+        ]
+        == "squash"
+    )
+    embed = (
+        "python",
+        "-m",
+        "mining.embed",
+        "--csv",
+        str(table),
+        "--model",
+        "hardpairs-test",
+        "--pretrained",
+    )
     assert run(*embed, checkpoint, "--out", str(tmp_path / "own")).returncode == 0
-    assert run(*embed, checkpoint, "--image-resize-mode", "shortest", "--out", str(tmp_path / "other")).returncode == 0
-    stored = [json.loads((tmp_path / name / "manifest.json").read_text())["preprocess"] for name in ("own", "other")]
+    assert (
+        run(
+            *embed, checkpoint, "--image-resize-mode", "shortest", "--out", str(tmp_path / "other")
+        ).returncode
+        == 0
+    )
+    stored = [
+        json.loads((tmp_path / name / "manifest.json").read_text())["preprocess"]
+        for name in ("own", "other")
+    ]
     assert stored[0] == preprocess and stored[1] == {**preprocess, "resize_mode": "shortest"}
     again = train(tmp_path, "again", *flags, "--pretrained", checkpoint)
     assert again.returncode == 0, again.stderr
-    assert torch.load(tmp_path / "again/checkpoints/epoch_1.pt", weights_only=True)["preprocess"] == preprocess
+    assert (
+        torch.load(tmp_path / "again/checkpoints/epoch_1.pt", weights_only=True)["preprocess"]
+        == preprocess
+    )
 
 
 @pytest.mark.parametrize(("changed", "told"), [({}, False), ({"resize_mode": "squash"}, True)])
@@ -48,7 +93,14 @@ def test_batches_from_other_pictures_are_told(tmp_path, caplog, kind, changed, t
         args.batching_embeddings, table = str(tmp_path / "emb"), None
         rows = np.eye(3, 4, dtype=np.float32)
         texts = {"captions": ["a"] * 3, "keys": ["a", "b", "c"], "groups": np.arange(3)}
-        write_embeddings(tmp_path / "emb", image=rows, text=rows, rows=np.arange(3), **texts, manifest={**made, "num_samples": 3})
+        write_embeddings(
+            tmp_path / "emb",
+            image=rows,
+            text=rows,
+            rows=np.arange(3),
+            **texts,
+            manifest={**made, "num_samples": 3},
+        )
     with caplog.at_level(logging.WARNING):
         _warn_of_another_transform(args, model, table)
     assert ("prepared otherwise" in caplog.text) == told

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from evaluation.linkage import single_linkage
-from formats.samples import open_samples
+from hardpairs.data.samples import open_samples
+from hardpairs.metrics.linkage import single_linkage
+from hardpairs.training.validation import Progress, keep_best, label_numbers, progress
 from tests.helpers import picture
 from tests.training.test_trainer import checkpoint, train
-from training.validation import Progress, keep_best, label_numbers, progress
 
 
 def test_label_numbers_by_hand():
@@ -22,7 +22,11 @@ def test_label_numbers_by_hand():
     labels = np.array([7, 7, 3, 3, 9])
     found = label_numbers(rows, labels)
     tree = single_linkage(rows)
-    assert found["ari"] == max(adjusted_rand_score(labels, tree.labels(height)) for height in [0, *tree.heights]) == 1
+    assert (
+        found["ari"]
+        == max(adjusted_rand_score(labels, tree.labels(height)) for height in [0, *tree.heights])
+        == 1
+    )
     assert found["top-1"] == found["mAP"] == found["R-precision"] == 1  # the stray asks for nothing
 
 
@@ -34,18 +38,31 @@ def test_progress_is_read_from_what_was_written(tmp_path):
     args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
     assert progress(args) is None
     values = [0.1, 0.5, 0.5, 0.4]
-    write(tmp_path, {"epoch": 9, "clip_val_loss": 1}, *({"epoch": i + 1, "ari": value} for i, value in enumerate(values)))
+    write(
+        tmp_path,
+        {"epoch": 9, "clip_val_loss": 1},
+        *({"epoch": i + 1, "ari": value} for i, value in enumerate(values)),
+    )
     assert progress(args) == Progress(2, 0.5, 2)  # the first of equal ones
     assert progress(args, completed=1) == Progress(1, 0.1, 0)
     args.save_best = "clip_val_loss"
     assert progress(args) == Progress(9, 1, 0)
-    write(tmp_path, {"epoch": 1, "clip_val_loss": 3}, {"epoch": 2, "clip_val_loss": 1}, {"epoch": 2, "clip_val_loss": 5})
-    assert progress(args) == Progress(1, 3, 1)  # of a repeated epoch the last line counts; lower is better
+    write(
+        tmp_path,
+        {"epoch": 1, "clip_val_loss": 3},
+        {"epoch": 2, "clip_val_loss": 1},
+        {"epoch": 2, "clip_val_loss": 5},
+    )
+    assert progress(args) == Progress(
+        1, 3, 1
+    )  # of a repeated epoch the last line counts; lower is better
 
 
 def test_lines_that_say_nothing_do_not_count(tmp_path):
     args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
-    (tmp_path / "results.jsonl").write_text('{"epoch": 1, "ari": NaN}\n{"epoch": 2, "ari": 0.25}\n{"epoch": 3, "ari"')
+    (tmp_path / "results.jsonl").write_text(
+        '{"epoch": 1, "ari": NaN}\n{"epoch": 2, "ari": 0.25}\n{"epoch": 3, "ari"'
+    )
     assert progress(args) == Progress(2, 0.25, 0)
 
 
@@ -88,14 +105,47 @@ def test_a_run_ends_when_it_gets_no_better(labelled, tmp_path, processes):
         "label",
         "--freeze-bn-stats",
     )
-    loss = ("--loss-fn", "supcon", "--m-per-class", "2", "--batch-size", str(8 // max(processes, 1)), "--lr", "1e-30", "--epochs", "9")
-    done = train(tmp_path, "run", *data, *loss, "--save-best", "mAP", "--patience", "2", "--augment", "none", processes=processes)
+    loss = (
+        "--loss-fn",
+        "supcon",
+        "--m-per-class",
+        "2",
+        "--batch-size",
+        str(8 // max(processes, 1)),
+        "--lr",
+        "1e-30",
+        "--epochs",
+        "9",
+    )
+    done = train(
+        tmp_path,
+        "run",
+        *data,
+        *loss,
+        "--save-best",
+        "mAP",
+        "--patience",
+        "2",
+        "--augment",
+        "none",
+        processes=processes,
+    )
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in (tmp_path / "run/checkpoints/results.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2, 3] and {"ari", "mAP", "top-1", "mean_R@1"} <= lines[0].keys()
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "run/checkpoints/results.jsonl").read_text().splitlines()
+    ]
+    assert [line["epoch"] for line in lines] == [1, 2, 3] and {
+        "ari",
+        "mAP",
+        "top-1",
+        "mean_R@1",
+    } <= lines[0].keys()
     assert "2 epochs; the run ends" in done.stderr
     best = checkpoint(tmp_path, "run", 1)
-    assert best["preprocess"]["size"] in (32, (32, 32)) and best["embedding_head"]["kind"] == "image"
+    assert (
+        best["preprocess"]["size"] in (32, (32, 32)) and best["embedding_head"]["kind"] == "image"
+    )
     assert (tmp_path / "run/checkpoints/best.pt").is_file()
 
 
@@ -104,7 +154,10 @@ def test_unreadable_validation_pictures_are_named_and_left_out(labelled, tmp_pat
     lines = labelled.read_text().splitlines()
     bad = tmp_path / "bad.csv"
     (tmp_path / "images/cut.jpg").write_bytes(picture(3)[:-30])
-    broken = [f"{tmp_path}/images/cut.jpg,picture,class 2", f"{tmp_path}/images/none.jpg,picture,class 3"]
+    broken = [
+        f"{tmp_path}/images/cut.jpg,picture,class 2",
+        f"{tmp_path}/images/none.jpg,picture,class 3",
+    ]
     bad.write_text("\n".join([*lines[:9], *broken, *lines[9:]]) + "\n")
     flags = (
         "--train-data",
@@ -120,18 +173,44 @@ def test_unreadable_validation_pictures_are_named_and_left_out(labelled, tmp_pat
     )
     numbers = []
     for name, val in (("whole", labelled), ("broken", bad)):
-        done = train(tmp_path, name, *flags, "--val-data", str(val), "--batch-size", "8", "--epochs", "2", "--save-best", "mAP")
+        done = train(
+            tmp_path,
+            name,
+            *flags,
+            "--val-data",
+            str(val),
+            "--batch-size",
+            "8",
+            "--epochs",
+            "2",
+            "--save-best",
+            "mAP",
+        )
         assert done.returncode == 0, done.stderr
-        numbers.append(json.loads((tmp_path / name / "checkpoints/results.jsonl").read_text().splitlines()[-1]))
-    assert done.stderr.count("cut.jpg (truncated_image)") == done.stderr.count("none.jpg (missing_file)") == 1  # in two epochs
+        numbers.append(
+            json.loads((tmp_path / name / "checkpoints/results.jsonl").read_text().splitlines()[-1])
+        )
+    assert (
+        done.stderr.count("cut.jpg (truncated_image)")
+        == done.stderr.count("none.jpg (missing_file)")
+        == 1
+    )  # in two epochs
     same = [
         name for name in numbers[0] if name not in ("clip_val_loss", "elapsed")
     ]  # other batches: another loss, near ties in another order
     assert {"mAP", "ari", "image_to_text_R@1", "num_samples"} <= set(same)
-    assert {name: numbers[0][name] for name in same} == pytest.approx({name: numbers[1][name] for name in same}, abs=1e-3)
+    assert {name: numbers[0][name] for name in same} == pytest.approx(
+        {name: numbers[1][name] for name in same}, abs=1e-3
+    )
     bad.write_text("\n".join([lines[0], *broken]) + "\n")
-    done = train(tmp_path, "nothing", *flags, "--val-data", str(bad), "--batch-size", "8", "--epochs", "1")
-    assert done.returncode == 3 and "no validation image can be read" in done.stderr and "Traceback" not in done.stderr
+    done = train(
+        tmp_path, "nothing", *flags, "--val-data", str(bad), "--batch-size", "8", "--epochs", "1"
+    )
+    assert (
+        done.returncode == 3
+        and "no validation image can be read" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,18 +218,32 @@ def test_unreadable_validation_pictures_are_named_and_left_out(labelled, tmp_pat
     [
         (("--patience", "2"), 2, "--save-best"),
         (("--save-best", "ari"), 2, "there is none"),
-        (("--save-best", "ari", "--val-data", "{table}"), 3, "no two validation rows share a label"),
+        (
+            ("--save-best", "ari", "--val-data", "{table}"),
+            3,
+            "no two validation rows share a label",
+        ),
         (("--save-best", "mean_R@1", "--val-data", "{table}", "--patience", "0"), 2, "at least 1"),
     ],
 )
 def test_what_cannot_be_chosen_by_is_refused(table, more, code, says):
-    from formats.errors import UserError
-    from training.upstream import patched
+    from hardpairs.core.errors import UserError
+    from hardpairs.training.upstream import patched
 
     flags = [word.format(table=table) for word in more]
     with pytest.raises(UserError) as error:
         patched("params").parse_args(
-            ["--model", "hardpairs-test", "--train-data", str(table), "--csv-separator", ",", "--batch-size", "8", *flags]
+            [
+                "--model",
+                "hardpairs-test",
+                "--train-data",
+                str(table),
+                "--csv-separator",
+                ",",
+                "--batch-size",
+                "8",
+                *flags,
+            ]
         )
     assert error.value.code == code and says in error.value.text()
 
@@ -159,10 +252,12 @@ def test_groups_count_as_right(tmp_path, table):
     """Rows of one group are each other's answers, which OpenCLIP's own metric does not know."""
     import torch
 
-    from training.validation import val_numbers
+    from hardpairs.training.validation import val_numbers
 
     samples = open_samples(table)
     samples.groups = np.arange(40) // 2
     image = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.manual_seed(0)), dim=1)
     text = image[np.arange(40) ^ 1]  # each picture's text is its neighbour's
-    assert val_numbers(torch.nn.Linear(1, 1), samples, list(range(40)), image, text)["mean_R@1"] == 1
+    assert (
+        val_numbers(torch.nn.Linear(1, 1), samples, list(range(40)), image, text)["mean_R@1"] == 1
+    )

@@ -1,0 +1,1 @@
+"""One thin module per command: parse the arguments, call the library, print."""

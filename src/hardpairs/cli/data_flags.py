@@ -1,0 +1,41 @@
+"""The flags by which every command of ours is told how to read a dataset: OpenCLIP's names."""
+
+from __future__ import annotations
+
+import argparse
+
+from hardpairs.data.samples import Samples, open_samples
+
+
+def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    parser.add_argument("--csv-separator", help="default: found from the header")
+    parser.add_argument("--csv-img-key", default="filepath")
+    parser.add_argument("--csv-caption-key", default="title")
+    parser.add_argument(
+        "--csv-group-key",
+        "--csv-label-key",
+        default="group",
+        help="column of a CSV whose equal values are known positives, or one class (may be absent)",
+    )
+    parser.add_argument(
+        "--unlabelled",
+        nargs="*",
+        default=(),
+        help="values of that column that mean none, as an empty one does (CLIPPINGS: 999)",
+    )
+    parser.add_argument(
+        "--image-root", help="folder of a captions.json's images (default: images/ beside it)"
+    )
+
+
+def open_named(source: str | list[str], args: argparse.Namespace) -> Samples:
+    """``open_samples`` with these flags."""
+    return open_samples(
+        source,
+        separator=args.csv_separator,
+        image_key=args.csv_img_key,
+        caption_key=args.csv_caption_key,
+        group_key=args.csv_group_key,
+        unlabelled=args.unlabelled,
+        image_root=args.image_root,
+    )

@@ -1,0 +1,145 @@
+"""Embeds a dataset's images and captions.
+
+    python -m mining.embed --csv pairs.csv --model ViT-B-32 --pretrained epoch_5.pt --out EMB
+    python -m mining.embed --shards 'data/{00000..00331}.tar' --out EMB \\
+        --image-encoder timm/vit_small_patch14_reg4_dinov2.lvd142m --text-encoder sentence-transformers/all-mpnet-base-v2
+    torchrun --nproc_per_node 8 -m mining.embed --shards data --model ViT-B-32 --pretrained laion2b_s34b_b79k --out EMB
+
+Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. Killed anywhere, the same command goes on: finished parts
+are in EMB/.unfinished. A finished folder made from the same data, model and weights is kept as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from hardpairs.cli.data_flags import add_data_flags, open_named
+from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.core.ranks import join
+from hardpairs.data.datasets import shards_between
+from hardpairs.data.samples import Samples
+from hardpairs.embedding.embed import PART_ROWS, embed_to_folder
+from hardpairs.embedding.unreadable import MAX_BAD_FRACTION
+from hardpairs.models.encoders import open_encoders
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mining.embed", description="Embed the images and captions of a dataset."
+    )
+    _add_data(parser.add_argument_group("data (--shards or --csv)"))
+    _add_encoders(
+        parser.add_argument_group(
+            "encoders (--model, or one for each half; --model stands for a half that is not named)"
+        )
+    )
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--batch-size", type=whole_number(1), default=256)
+    parser.add_argument(
+        "--workers",
+        type=whole_number(0),
+        default=2,
+        help="processes of each rank that load and decode",
+    )
+    parser.add_argument(
+        "--part-rows",
+        type=whole_number(1),
+        default=PART_ROWS,
+        help="rows between commits of unfinished work",
+    )
+    parser.add_argument(
+        "--max-bad-fraction",
+        type=float,
+        default=MAX_BAD_FRACTION,
+        help="stop when more than this share of pictures cannot be read",
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args(argv)
+    if not 0 <= args.max_bad_fraction <= 1:
+        raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")
+    if bool(args.shards) == bool(args.csv):
+        raise usage("give either --shards or --csv")
+    if args.csv and (args.start_tar is not None or args.end_tar is not None):
+        raise usage("--start_tar and --end_tar choose among --shards", fix="leave them out")
+    return args
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--shards", nargs="+", help="webdataset tars: brace text, glob, folder or list"
+    )
+    group.add_argument(
+        "--start_tar", "--start-tar", type=whole_number(0), help="first tar, by its number"
+    )
+    group.add_argument("--end_tar", "--end-tar", type=whole_number(0), help="last tar, included")
+    group.add_argument("--csv", help="OpenCLIP CSV or TSV, or MiniCLIP captions.json")
+    add_data_flags(group)
+
+
+def _add_encoders(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", help="OpenCLIP model name")
+    group.add_argument(
+        "--pretrained",
+        help="its checkpoint file or OpenCLIP tag; none: random weights, to try things out",
+    )
+    group.add_argument(
+        "--image-encoder", help="timm/NAME, or a folder with config.json and weights"
+    )
+    group.add_argument("--image-weights", help="a local file of its weights; none: random ones")
+    group.add_argument(
+        "--image-size",
+        type=whole_number(1),
+        help="pixels of its input, where it is not to be the model's own",
+    )
+    group.add_argument(
+        "--image-resize-mode",
+        choices=("shortest", "longest", "squash"),
+        help="of --model: cut, padded to a square, stretched (default: its own)",
+    )
+    group.add_argument(
+        "--text-encoder",
+        help="sentence-transformers model: a name or a folder (pip install sentence-transformers)",
+    )
+    group.add_argument("--seed", type=whole_number(0), default=0, help="of random weights")
+
+
+def open_data(args: argparse.Namespace) -> Samples:
+    """The samples that the data flags name."""
+    source = args.csv or shards_between(
+        args.shards if len(args.shards) > 1 else args.shards[0], args.start_tar, args.end_tar
+    )
+    return open_named(source, args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    ranks = join()
+    device = ranks.device(args.device)
+    samples = ranks.first_alone(lambda: open_data(args))
+    encoders = open_encoders(
+        model=args.model,
+        pretrained=args.pretrained,
+        image_encoder=args.image_encoder,
+        image_weights=args.image_weights,
+        image_size=args.image_size,
+        text_encoder=args.text_encoder,
+        device=device,
+        seed=args.seed,
+        captions=samples.captions,
+        resize_mode=args.image_resize_mode,
+    )
+    embed_to_folder(
+        samples,
+        encoders,
+        args.out,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=device,
+        part_rows=args.part_rows,
+        max_bad_fraction=args.max_bad_fraction,
+        ranks=ranks,
+    )
+    ranks.close()
+    return Exit.OK

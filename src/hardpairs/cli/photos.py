@@ -1,0 +1,304 @@
+"""The command line of ``tools.photo_search``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL import Image
+
+from hardpairs.core.errors import Exit, bad_input, usage, whole_number
+from hardpairs.data.images import HEIC_HELP, HEIC_REASON, BadImage, decode
+from hardpairs.pages.numbers import plural
+from hardpairs.photos import terminal
+from hardpairs.photos.index import Index
+from hardpairs.photos.model import open_model
+from hardpairs.photos.pictures import is_there, read_place
+from hardpairs.photos.scan import Place
+
+MAX_TOP = 10_000
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.photo_search",
+        description="Search one's own photographs.",
+        epilog="MiniCLIP's demonstration: --model_type lstm, with --batch for queries by lot; its flags: --batch --help",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_index(
+        commands.add_parser(
+            "index", help="make an index of folders or shards, or bring it up to date"
+        )
+    )
+    _add_query(
+        commands.add_parser(
+            "query", help="print the photographs that a text or a picture describes"
+        )
+    )
+    _add_serve(commands.add_parser("serve", help="open a page for searching on 127.0.0.1"))
+    return parser.parse_args(argv)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", help="OpenCLIP model name (default: the index's; of a new one ViT-B-32)"
+    )
+    parser.add_argument(
+        "--pretrained",
+        help="its checkpoint file or OpenCLIP tag (default: the index's; of a new one laion2b_s34b_b79k)",
+    )
+    parser.add_argument("--device", default="cpu")
+
+
+def _add_index(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources", nargs="*", help="folders of photographs, or shards; none: those of the last time"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="INDEX",
+        help="the index's folder (default: FOLDER.index beside the first folder)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1),
+        help="pictures encoded at once (default: 16 on a CPU, 64 elsewhere)",
+    )
+    parser.add_argument(
+        "--workers", type=whole_number(0), default=2, help="processes that read and decode"
+    )
+    _add_model(parser)
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("index", type=Path)
+    parser.add_argument(
+        "text", nargs="*", help="what the photograph shows; several texts are added up"
+    )
+    parser.add_argument(
+        "--image",
+        type=Path,
+        action="append",
+        default=[],
+        help="a picture like it; added to the texts",
+    )
+    parser.add_argument(
+        "--minus", action="append", default=[], metavar="TEXT", help="what it does not show"
+    )
+    parser.add_argument("--top", type=whole_number(1), default=5, help="photographs at most")
+    parser.add_argument(
+        "--cut",
+        action="store_true",
+        help="only those that stand out from the rest of the collection",
+    )
+    parser.add_argument(
+        "--scores", action="store_true", help="print the similarity before each path"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="a list of {image_path, id, similarity}, as clip-retrieval gives",
+    )
+    parser.add_argument(
+        "-0", "--null", action="store_true", help="end each path with a zero byte, for xargs -0"
+    )
+    parser.add_argument("--preview", action="store_true", help="show the pictures in the terminal")
+    _add_model(parser)
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("index", type=Path)
+    parser.add_argument(
+        "--compare-with", type=Path, metavar="INDEX", help="another index, shown side by side"
+    )
+    parser.add_argument(
+        "--port", type=whole_number(0), help="default: 7860, or a free one when that is taken"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="another address than this machine's own needs --token"
+    )
+    parser.add_argument("--token", help="what a visitor must bring: http://HOST:PORT/?token=TOKEN")
+    parser.add_argument(
+        "--example",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a query to offer on the page",
+    )
+    review = parser.add_argument_group("hard pairs")
+    review.add_argument(
+        "--hard-pairs",
+        type=Path,
+        metavar="TABLE",
+        help="mined hard pairs to accept or reject; needs --data",
+    )
+    review.add_argument("--data", help="what they were mined on: CSV, TSV, shards or captions.json")
+    review.add_argument(
+        "--reject",
+        type=Path,
+        help="the file of rejected rows (default: rejected.json beside the table)",
+    )
+    parser.add_argument(
+        "--batches",
+        nargs=argparse.REMAINDER,
+        metavar="FLAG",
+        help="last of all: the flags of training.main whose batches to show",
+    )
+    _add_model(parser)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if (
+        argv and argv[0].startswith("--") and argv[0] != "--help"
+    ):  # MiniCLIP's demonstration has flags alone, ours begin with a command
+        from hardpairs.photos.demonstration import main as demonstrate
+
+        return demonstrate(argv)
+    args = parse_args(argv)
+    return {"index": index, "query": query, "serve": serve}[args.command](args)
+
+
+def index(args: argparse.Namespace) -> int:
+    from hardpairs.photos.update import UNREAD_LIST, update_index
+
+    out = args.out or default_index(args.sources)
+    done = update_index(
+        args.sources,
+        out,
+        model=args.model,
+        pretrained=args.pretrained,
+        device=args.device,
+        batch_size=args.batch_size,
+        workers=args.workers,
+    )
+    if done.unreadable:
+        count = plural(sum(done.unreadable.values()), "file", "files")
+        print(f"{count} cannot be read, as {out / UNREAD_LIST} tells", file=sys.stderr)
+    if HEIC_REASON in done.unreadable:
+        print(
+            f"{done.unreadable[HEIC_REASON]} of them are HEIC: {HEIC_HELP}, and index again",
+            file=sys.stderr,
+        )
+    print(json.dumps({"index": str(out), **asdict(done)}))
+    return Exit.OK
+
+
+def default_index(sources: list[str]) -> Path:
+    """``photos.index`` beside the folder ``photos``."""
+    if not sources or Path(sources[0]).is_file():
+        raise usage("nothing says where the index goes", fix="--out INDEX")
+    if not Path(sources[0]).is_dir():
+        raise usage(
+            "no such folder",
+            where=sources[0],
+            fix="check the path; for shards by pattern give --out INDEX",
+        )
+    folder = Path(os.path.realpath(sources[0]))
+    return folder.with_name(f"{folder.name}.index")
+
+
+def query(args: argparse.Namespace) -> int:
+    if not (args.text or args.image or args.minus):
+        raise usage("nothing to search for", fix='a text: "a dog in the snow", or --image FILE')
+    opened = Index.open(args.index)
+    from hardpairs.photos.search import combine, hits, picture_vector, text_vectors, unknown_words
+
+    encoders = open_model(opened, args.model, args.pretrained, args.device)
+    if strange := unknown_words(encoders, args.text + args.minus):
+        print(strange, file=sys.stderr)
+    pictures = [
+        picture_vector(encoders, image, args.device) for image in map(_read_image, args.image)
+    ]
+    vector = combine(
+        [*text_vectors(encoders, args.text), *pictures], list(text_vectors(encoders, args.minus))
+    )
+    found, gone = [], []
+    top = min(args.top, MAX_TOP)
+    for hit in hits(opened, vector, top + 100, cut=args.cut):  # more, for those that are gone
+        if len(found) == top:
+            break
+        place = opened.photos.place(hit.row)
+        (found if is_there(place) else gone).append((place, hit))
+    if gone:
+        names = ", ".join(terminal.shown_path(path_text(place)) for place, _ in gone[:10])
+        print(
+            f"{plural(len(gone), 'photograph is', 'photographs are')} gone since the index was made: {names}",
+            file=sys.stderr,
+        )
+        print(
+            f"to forget what is gone: python -m tools.photo_search index --out {args.index}",
+            file=sys.stderr,
+        )
+    if not found:
+        print("nothing stands out" if args.cut and not gone else "nothing is left", file=sys.stderr)
+    if args.json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "image_path": path_text(p),
+                        "id": opened.ids[h.row],
+                        "similarity": h.similarity,
+                    }
+                    for p, h in found
+                ],
+                indent=2,
+            )
+        )
+    else:
+        _print_paths(found, args)
+    return Exit.OK
+
+
+def path_text(place: Place) -> str:
+    """``photo.jpg``, or ``shard.tar/key`` for a picture in a tar."""
+    return f"{place.path}/{place.key}" if place.key else place.path
+
+
+def _read_image(path: Path) -> Image.Image:
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise usage(
+            f"cannot read the picture: {error.strerror}",
+            where=str(path),
+            fix="check the path of --image",
+        ) from None
+    except BadImage as error:
+        fix = HEIC_HELP if str(error) == HEIC_REASON else "give a JPEG, PNG or WebP"
+        raise bad_input(f"the picture cannot be used: {error}", where=str(path), fix=fix) from None
+
+
+def _print_paths(found: list, args: argparse.Namespace) -> None:
+    seen = sys.stdout.isatty()
+    if args.preview and not seen:
+        print("--preview is for a terminal; only paths are printed", file=sys.stderr)
+    for place, hit in found:
+        if args.preview and seen:
+            with contextlib.suppress(
+                BadImage, OSError
+            ):  # overwritten since it was indexed: its path is still printed
+                print(terminal.picture_text(decode(read_place(place)), terminal.kind(os.environ)))
+        path = terminal.shown_path(path_text(place)) if seen else path_text(place)
+        print(
+            f"{hit.similarity:.4f}\t{path}" if args.scores else path,
+            end="\0" if args.null else "\n",
+        )
+
+
+def serve(args: argparse.Namespace) -> int:
+    try:
+        from hardpairs.photos.serve import serve as run
+    except ModuleNotFoundError as error:
+        raise usage(
+            f"the page needs {error.name}, which is not installed", fix=f"pip install {error.name}"
+        ) from None
+    return run(args)

@@ -1,0 +1,1 @@
+"""What every other package builds on: errors and exit codes, atomic files, remote paths, processes."""

@@ -1,0 +1,24 @@
+"""What img2dataset noted of the downloads that failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hardpairs.core.remote import Place
+from hardpairs.data.columns import read_parquet
+
+
+def download_failures(path: Place) -> Counter[str]:
+    """Reasons of failed downloads, from the parquet that img2dataset writes beside a shard."""
+    parquet = path.with_suffix(".parquet")
+    if not parquet.is_file():
+        return Counter()
+    with parquet.open("rb") as file:
+        table = read_parquet(file, ["status", "error_message"])
+    return Counter(
+        f"{status}: {(message or '').splitlines()[0][:80]}" if message else status
+        for status, message in zip(
+            *(table[name].to_pylist() for name in table.column_names), strict=True
+        )
+        if status != "success"
+    )

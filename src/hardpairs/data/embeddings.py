@@ -1,0 +1,337 @@
+"""Embeddings on disk, in clip-retrieval's layout: ``img_emb/img_emb_0.npy``, ``text_emb/text_emb_0.npy``, ``metadata/metadata_0.parquet``.
+
+Rows of a folder are the kept rows of the dataset, in order; the metadata column ``row`` says which. A folder without that column
+(clip-retrieval's own) counts as one embedding per dataset row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from hardpairs.core.atomic import atomic_open
+from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.data.columns import load_column, read_parquet
+from hardpairs.data.manifest import NAME, read_manifest, stable_ids, write_manifest
+from hardpairs.data.stacked import Stacked
+
+METADATA = pa.schema(
+    [
+        ("image_path", pa.string()),
+        ("caption", pa.string()),
+        ("row", pa.int64()),
+        ("group", pa.int64()),
+        ("same_image", pa.int64()),
+        ("url", pa.string()),
+    ]
+)
+FACTS = ("row", "group", "same_image", "caption", "url")
+"""Columns of the metadata that we read, ours or others'."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Image and text embeddings of the kept rows of a dataset.
+
+    Attributes:
+        image: (M, D_image) float16/32/64, memory-mapped; several parts are read like one array by slices and row numbers.
+        text: (M, D_text).
+        rows: (M,) int64, ascending dataset row numbers.
+        num_samples: N, rows of the dataset, rejected ones included.
+        manifest: model, preprocess, fingerprint... ; empty for foreign folders.
+        positives: (M, 1 to 3) int64 ids; rows that share one in any column are known positives (same group, image, caption).
+        urls: (M,) texts, or ``None`` where the metadata has none.
+    """
+
+    image: np.ndarray | Stacked
+    text: np.ndarray | Stacked
+    rows: np.ndarray
+    num_samples: int
+    manifest: dict[str, Any]
+    positives: np.ndarray | None = None
+    urls: pa.ChunkedArray | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        return self.manifest.get("dataset_fingerprint")
+
+
+@dataclass(frozen=True)
+class EmbeddedRows:
+    """Some rows to write, in order: ``image`` (m, D_image), ``text`` (m, D_text), and what goes with each of ``rows`` (m,)."""
+
+    image: np.ndarray
+    text: np.ndarray
+    rows: np.ndarray
+    captions: list[str]
+    keys: list[str]
+    groups: np.ndarray
+    images: np.ndarray
+    urls: list[str] | None = None
+
+
+def write_embeddings(
+    folder: str | os.PathLike[str],
+    *,
+    image: np.ndarray,
+    text: np.ndarray,
+    rows: np.ndarray,
+    captions: list[str],
+    keys: list[str],
+    groups: np.ndarray,
+    images: np.ndarray | None = None,
+    manifest: dict[str, Any],
+) -> None:
+    """Writes embeddings that are in memory. ``image`` and ``text`` have a row for each of ``rows``; captions and keys go with them, and ids
+    of groups and of images (default: the group says which image it is)."""
+    part = EmbeddedRows(
+        image, text, rows, captions, keys, groups, groups if images is None else images
+    )
+    write_streamed(
+        folder, [part], shapes=(image.shape, text.shape), dtype=image.dtype, manifest=manifest
+    )
+
+
+def write_streamed(
+    folder: str | os.PathLike[str],
+    parts: Iterable[EmbeddedRows],
+    *,
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    dtype: np.dtype,
+    manifest: dict[str, Any],
+) -> None:
+    """Writes embeddings part by part, one in memory at a time, into one file of each kind, which can be memory-mapped.
+
+    Args:
+        shapes: of all image and all text embeddings, (M, D_image) and (M, D_text).
+        dtype: of both.
+    """
+    folder = Path(folder)
+    (folder / NAME).unlink(missing_ok=True)
+    names = ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy", "metadata/metadata_0.parquet")
+    with contextlib.ExitStack() as stack:
+        image, text, metadata = (stack.enter_context(atomic_open(folder / name)) for name in names)
+        for file, shape in ((image, shapes[0]), (text, shapes[1])):
+            header = {
+                "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+                "fortran_order": False,
+                "shape": shape,
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+        table = stack.enter_context(pq.ParquetWriter(metadata, METADATA))
+        for part in parts:
+            image.write(np.ascontiguousarray(part.image, dtype).data)
+            text.write(np.ascontiguousarray(part.text, dtype).data)
+            urls = part.urls or [""] * len(part.rows)
+            table.write_table(
+                pa.table(
+                    [part.keys, part.captions, part.rows, part.groups, part.images, urls],
+                    schema=METADATA,
+                )
+            )
+    write_manifest(folder, manifest, names)
+
+
+def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> Embeddings:
+    """Opens a folder of ours or of clip-retrieval, parts in numeric order, or a parquet file with one column of each kind.
+
+    In a parquet file the columns of vectors are told apart by their names: one has ``image`` or ``img`` in it, one ``text``, ``txt`` or
+    ``caption``. Columns ``row``, ``group``, ``same_image`` and ``caption`` are read as those of a folder's metadata; groups may be numbers or texts,
+    and a row without one (null, NaN, blank) is nobody's positive by it. Made elsewhere, the dataset is taken to end with the last ``row``.
+
+    Raises:
+        UserError: exit 2 when nothing is there, exit 3 for missing or unreadable parts, exit 4 when rows or manifest do not fit together.
+    """
+    folder = Path(folder)
+    if folder.suffix == ".parquet":
+        return _open_parquet(folder)
+    if not folder.exists():
+        raise usage("no such folder", where=str(folder), fix="python -m mining.embed makes one")
+    manifest = read_manifest(folder, verify=verify) if (folder / NAME).is_file() else {}
+    image, text = _read_parts(folder, "img_emb"), _read_parts(folder, "text_emb")
+    return _fitted(folder, image, text, _read_metadata(folder), manifest)
+
+
+def _fitted(
+    place: Path,
+    image: np.ndarray | Stacked,
+    text: np.ndarray | Stacked,
+    metadata: dict[str, pa.ChunkedArray],
+    manifest: dict[str, Any],
+) -> Embeddings:
+    rows = (
+        metadata["row"].to_numpy()
+        if "row" in metadata
+        else np.arange(len(next(iter(metadata.values()), image)))
+    )
+    if rows.dtype.kind not in "iu":
+        raise bad_input(
+            "the column row must hold whole numbers, none empty",
+            where=str(place),
+            fix="leave the column out, or mend it",
+        )
+    rows = rows.astype(np.int64, copy=False)
+    if not len(image) == len(text) == len(rows):
+        raise mismatch(
+            f"{len(image)} image rows, {len(text)} text rows, {len(rows)} metadata rows",
+            where=str(place),
+            fix="embed again",
+        )
+    num_samples = int(manifest.get("num_samples", rows[-1] + 1 if len(rows) else 0))
+    if len(rows) and (np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= num_samples):
+        raise mismatch(
+            "the row numbers are not ascending rows of the dataset",
+            where=str(place),
+            fix="embed again",
+        )
+    return Embeddings(
+        image, text, rows, num_samples, manifest, _positives(metadata), metadata.get("url")
+    )
+
+
+def _open_parquet(path: Path) -> Embeddings:
+    try:
+        schema = pq.read_schema(path)
+        vectors = [
+            field.name
+            for field in schema
+            if isinstance(field.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType)
+        ]
+        facts = [name for name in FACTS if name in schema.names and name not in vectors]
+        table = read_parquet(path, facts)
+    except (OSError, pa.ArrowException) as error:
+        raise bad_input(f"not a readable parquet file: {error}", where=str(path)) from None
+    image = [name for name in vectors if re.search("image|img", name, re.IGNORECASE)]
+    text = [
+        name
+        for name in vectors
+        if name not in image and re.search("text|txt|caption", name, re.IGNORECASE)
+    ]
+    if len(image) != 1 or len(text) != 1:
+        raise bad_input(
+            f"no one column of image and one of text vectors; columns of vectors: {', '.join(vectors) or 'none'}",
+            where=str(path),
+            fix=f"name them: --image-embeddings {path}:COLUMN --text-embeddings {path}:COLUMN",
+        )
+    metadata = {name: table[name] for name in facts}
+    return _fitted(
+        path, load_column(f"{path}:{image[0]}"), load_column(f"{path}:{text[0]}"), metadata, {}
+    )
+
+
+def load_array(path: str | os.PathLike[str]) -> np.ndarray:
+    """Memory-maps a 2-d floating ``.npy``; never unpickles.
+
+    Raises:
+        UserError: exit 3 when it is not such a file.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise bad_input(f"not a readable .npy file: {error}", where=str(path)) from None
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise bad_input(
+            f"embeddings must be a 2-d floating array, not {array.ndim}-d {array.dtype}",
+            where=str(path),
+        )
+    return array
+
+
+def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
+    paths = _parts(folder / name, name, ".npy")
+    if not paths:
+        raise bad_input(
+            f"no {name}/{name}_*.npy",
+            where=str(folder),
+            fix="give a folder that mining.embed or clip-retrieval wrote",
+        )
+    if [_part_number(path) for path in paths] != list(range(len(paths))):
+        raise mismatch(
+            f"parts of {name} are missing: found {', '.join(path.name for path in paths)}",
+            where=str(folder),
+        )
+    parts = [load_array(path) for path in paths]
+    widths = {part.shape[1] for part in parts}
+    if len(widths) > 1:
+        raise mismatch(
+            f"parts of {name} have different widths: {sorted(widths)}", where=str(folder)
+        )
+    return parts[0] if len(parts) == 1 else Stacked(parts)
+
+
+def _parts(folder: Path, name: str, suffix: str) -> list[Path]:
+    """Files ``NAME_NUMBER`` in the order of their numbers."""
+    paths = list(folder.glob(f"{name}_*{suffix}"))
+    for path in paths:
+        if not path.stem.removeprefix(f"{name}_").isdecimal():
+            raise bad_input(
+                f"{path.name} is no part: parts are {name}_NUMBER{suffix}",
+                where=str(path),
+                fix="move it elsewhere",
+            )
+    return sorted(paths, key=_part_number)
+
+
+def _part_number(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])
+
+
+def _read_metadata(folder: Path) -> dict[str, pa.ChunkedArray]:
+    """Those of ``FACTS`` that all parts have."""
+    tables = [_read_facts(path) for path in _parts(folder / "metadata", "metadata", ".parquet")]
+    shared = (
+        sorted(set.intersection(*(set(table.column_names) for table in tables))) if tables else []
+    )
+    if not shared:
+        return {}
+    try:
+        table = pa.concat_tables(
+            [table.select(shared) for table in tables], promote_options="default"
+        )  # a part may hold nulls alone
+    except pa.ArrowException as error:
+        raise bad_input(
+            f"the parts' columns are not of one type: {error}",
+            where=str(folder / "metadata"),
+            fix="make it again",
+        ) from None
+    return {name: table[name] for name in shared}
+
+
+def _read_facts(path: Path) -> pa.Table:
+    try:
+        return read_parquet(path, [name for name in FACTS if name in pq.read_schema(path).names])
+    except (OSError, pa.ArrowException) as error:
+        raise bad_input(
+            f"not a readable parquet file: {error}",
+            where=str(path),
+            fix="copy the folder again, or make it again",
+        ) from None
+
+
+def _positives(metadata: dict[str, pa.ChunkedArray]) -> np.ndarray | None:
+    columns = [
+        _ids(metadata[name]) for name in ("group", "same_image", "caption") if name in metadata
+    ]
+    if {"group", "same_image"} <= set(metadata) and np.array_equal(columns[0], columns[1]):
+        del columns[1]
+    return np.stack(columns, axis=1) if columns else None
+
+
+def _ids(column: pa.ChunkedArray) -> np.ndarray:
+    """(M,) int64: equal where values are; a row without a value (null, NaN, blank) has an id of its own."""
+    if pa.types.is_signed_integer(column.type) and not column.null_count:
+        return column.to_numpy().astype(np.int64, copy=False)
+    texts = ["" if value is None or value != value else str(value) for value in column.to_pylist()]
+    ids, nothing = stable_ids(texts), np.array([not text.strip() for text in texts], bool)
+    ids[nothing] = -1 - np.flatnonzero(nothing)  # ids of texts are not negative
+    return ids

@@ -1,0 +1,313 @@
+"""The hard pair table: for each row its hardest partners, hardest first; memory-mapped, with HELIP's CSV and JSON beside it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardpairs.core.atomic import atomic_open
+from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.data.manifest import read_manifest, write_manifest
+
+FILES = ("indices.npy", "lengths.npy", "scores.npy")
+SUFFIX = "_hard_pairs"
+ROWS_AT_ONCE = 65_536
+"""Rows that are checked together."""
+
+
+@dataclass(frozen=True)
+class HardPairTable:
+    """Hard pairs of N rows.
+
+    Attributes:
+        indices: (N, K) int32, partners by row, hardest first, padded with -1.
+        lengths: (N,) int32, how many are real.
+        scores: (N, K) float32, descending, padded with 0; unknown (all 1) for a converted HELIP file.
+        manifest: options, fingerprint of the dataset, hashes.
+    """
+
+    indices: np.ndarray
+    lengths: np.ndarray
+    scores: np.ndarray
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], verify: bool = False) -> HardPairTable:
+        """Memory-maps a table; checks manifest, sizes and shapes, with ``verify`` the hashes and every index too.
+
+        Raises:
+            UserError: exit 3 when there is no table, exit 4 when it is damaged.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder, verify=verify)
+        try:
+            indices, lengths, scores = (
+                np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in FILES
+            )
+        except (OSError, ValueError) as error:
+            raise mismatch(
+                f"unreadable table: {error}", where=str(folder), fix="mine again"
+            ) from None
+        shapes_fit = (
+            indices.ndim == 2
+            and scores.shape == indices.shape
+            and lengths.shape == indices.shape[:1]
+        )
+        if not shapes_fit or (indices.dtype, lengths.dtype, scores.dtype) != (
+            np.int32,
+            np.int32,
+            np.float32,
+        ):
+            raise mismatch(
+                "the arrays of the table do not fit together", where=str(folder), fix="mine again"
+            )
+        table = cls(indices, lengths, scores, manifest)
+        if verify:
+            check_table(indices, lengths, scores, where=str(folder))
+        return table
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the dataset it was mined from; ``None`` for a converted foreign file, or where embeddings made elsewhere were mined."""
+        return self.manifest.get("dataset_fingerprint")
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether scores are known: a converted HELIP file has none."""
+        return self.manifest.get("kind") != "converted"
+
+    @property
+    def rejected(self) -> dict[int, str]:
+        """Rows that mining could not use, with the reason."""
+        return {int(row): reason for row, reason in self.manifest.get("rejected", {}).items()}
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """The real partners of each row, in order."""
+        for row, length in zip(self.indices, self.lengths, strict=True):
+            yield row[:length]
+
+
+def check_table(
+    indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, *, where: str
+) -> None:
+    """Refuses (exit 4) indices out of range, self pairs, repeats, wrong padding, unsorted or non-finite scores, naming the row."""
+    for start in range(0, len(indices), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        for what, bad in _faults(
+            indices[rows], np.asarray(lengths[rows]), scores[rows], start, len(indices)
+        ).items():
+            if bad.any():
+                row = start + int(np.flatnonzero(bad.any(axis=1))[0])
+                raise mismatch(
+                    f"damaged hard pair table: {what}",
+                    where=f"{where}, row {row}",
+                    fix="mine again",
+                )
+
+
+def _faults(
+    indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, start: int, count: int
+) -> dict[str, np.ndarray]:
+    """Where what is wrong, for rows from ``start`` on of a table of ``count`` rows: (rows, places) or (rows, 1), bool."""
+    width = indices.shape[1]
+    real = np.arange(width) < lengths[:, None]
+    ordered = np.sort(
+        np.where(real, indices, -1 - np.arange(width)), axis=1
+    )  # distinct fillers, so that only real repeats are equal
+    nothing = np.zeros((len(indices), 1), bool)
+    return {
+        "a length is out of range": ((lengths < 0) | (lengths > width))[:, None],
+        f"an index is not a row number of this table (0 to {count - 1})": real
+        & ((indices < 0) | (indices >= count)),
+        "a row lists itself": real & (indices == np.arange(start, start + len(indices))[:, None]),
+        "a row lists a partner twice": (ordered[:, 1:] == ordered[:, :-1])
+        if width > 1
+        else nothing,
+        "padding is not -1": ~real & (indices != -1),
+        "a score is not finite": ~np.isfinite(scores),
+        "scores do not descend": (scores[:, 1:] > scores[:, :-1]) if width > 1 else nothing,
+    }
+
+
+def table_folder(out: str | os.PathLike[str], dataset: str) -> Path:
+    return Path(out) / f"{dataset}{SUFFIX}"
+
+
+def write_table(
+    folder: str | os.PathLike[str],
+    indices: np.ndarray,
+    scores: np.ndarray,
+    manifest: dict[str, Any],
+) -> HardPairTable:
+    """Writes a table; ``indices`` (N, K) padded with -1, ``scores`` (N, K)."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").unlink(
+        missing_ok=True
+    )  # from here the old table is void, until the new manifest stands
+    indices = np.ascontiguousarray(indices, dtype=np.int32)
+    arrays = (
+        indices,
+        (indices >= 0).sum(axis=1).astype(np.int32),
+        np.ascontiguousarray(scores, dtype=np.float32),
+    )
+    check_table(*arrays, where=str(folder))
+    for name, array in zip(FILES, arrays, strict=True):
+        with atomic_open(folder / name) as file:
+            np.save(file, array)
+    return HardPairTable(*arrays, write_manifest(folder, manifest, FILES))
+
+
+def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable) -> None:
+    """Writes HELIP's two files: ``<dataset>_hard_sample.csv`` (no header: row, then its partners) and ``_hard_sample_dict.json``."""
+    out = Path(out)
+    with atomic_open(out / f"{dataset}_hard_sample.csv") as file:
+        for row, partners in enumerate(table.rows()):
+            file.write((",".join(map(str, (row, *partners.tolist()))) + "\n").encode())
+    with atomic_open(out / f"{dataset}_hard_sample_dict.json") as file:
+        file.write(b"{")
+        for row, partners in enumerate(table.rows()):
+            file.write(
+                f"{',' if row else ''}\n{json.dumps(str(row))}: {json.dumps(partners.tolist())}".encode()
+            )
+        file.write(b"\n}\n")
+
+
+def open_hard_pairs(
+    path: str | os.PathLike[str],
+    *,
+    num_samples: int,
+    verify: bool = False,
+    renumber: dict[int, int] | None = None,
+) -> HardPairTable:
+    """Opens what ``--hard-dict-dir`` names: a table folder, the CSV or JSON beside one, or a foreign HELIP file.
+
+    A foreign file is converted once, into ``<name>_hard_pairs_converted/`` beside it.
+
+    Args:
+        renumber: row of this data by number in a foreign file (``hardpairs.data.url_index``); what it does not name is left out.
+
+    Raises:
+        UserError: exit 2 when nothing is there, exit 3 or 4 when it is not a table of ``num_samples`` rows.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise usage(
+            "no hard pairs there",
+            where=str(path),
+            fix="python -m mining.hard_pair_mining --dataset NAME --save_path OUT",
+        )
+    folder = path if path.is_dir() else _folder_beside(path)
+    if folder is None:
+        folder = _convert_helip(path, num_samples, renumber)
+    table = HardPairTable.open(folder, verify=verify)
+    if len(table.lengths) != num_samples:
+        raise mismatch(
+            f"the hard pairs have {len(table.lengths)} rows, the data {num_samples}",
+            where=str(folder),
+            why="row numbers would name other pairs",
+            fix="mine again on this data, or give the data it was mined from",
+        )
+    return table
+
+
+def _folder_beside(path: Path) -> Path | None:
+    for ending in ("_hard_sample.csv", "_hard_sample_dict.json"):
+        if path.name.endswith(ending):
+            folder = table_folder(path.parent, path.name.removesuffix(ending))
+            return folder if (folder / "manifest.json").is_file() else None
+    return None
+
+
+def _convert_helip(path: Path, num_samples: int, renumber: dict[int, int] | None) -> Path:
+    folder = path.with_name(f"{path.stem}{SUFFIX}_converted")
+    stamp: list[int | str] = [path.stat().st_size, path.stat().st_mtime_ns, num_samples]
+    if renumber is not None:
+        stamp.append(hashlib.sha256(json.dumps(sorted(renumber.items())).encode()).hexdigest())
+    if (folder / "manifest.json").is_file() and read_manifest(folder).get("source_stamp") == stamp:
+        return folder
+    try:
+        rows = dict(_read_helip_json(path) if path.suffix == ".json" else _read_helip_csv(path))
+    except UnicodeDecodeError as error:
+        raise bad_input(f"not a hard pair file: {error}", where=str(path)) from None
+    if renumber is not None:
+        rows = {
+            renumber[row]: [renumber[p] for p in partners if p in renumber]
+            for row, partners in rows.items()
+            if row in renumber
+        }
+    if not any(rows.values()):
+        raise bad_input(
+            "the file holds no hard pair",
+            where=str(path),
+            fix="python -m mining.hard_pair_mining writes one",
+        )
+    outside = [row for row in rows if not 0 <= row < num_samples]
+    if outside:
+        raise mismatch(
+            f"target row {outside[0]} is not in the data ({num_samples} rows)",
+            where=str(path),
+            fix="give the data it was mined from",
+        )
+    width = max((len(partners) for partners in rows.values()), default=0)
+    indices = np.full((num_samples, max(width, 1)), -1, np.int64)
+    try:
+        for row, partners in rows.items():
+            indices[row, : len(partners)] = partners
+    except OverflowError:
+        raise mismatch(
+            f"a partner of row {row} is no row number", where=str(path), fix="mine again"
+        ) from None
+    check_table(
+        indices, (indices >= 0).sum(axis=1), (indices >= 0).astype(np.float32), where=str(path)
+    )
+    write_table(
+        folder,
+        indices,
+        (indices >= 0).astype(np.float32),
+        {"kind": "converted", "source": path.name, "source_stamp": stamp},
+    )
+    return folder
+
+
+def _read_helip_csv(path: Path) -> Iterator[tuple[int, list[int]]]:
+    seen: set[int] = set()
+    with open(path, encoding="utf-8", newline="") as file:
+        for line, fields in enumerate(csv.reader(file), start=1):
+            try:
+                row, *partners = [_row_number(field) for field in fields if field != ""]
+            except ValueError:
+                raise bad_input(
+                    "not a hard pair file: a line must be a row number and its partners'",
+                    where=f"{path}, line {line}",
+                ) from None
+            if row in seen:
+                raise mismatch(f"row {row} stands twice", where=f"{path}, line {line}")
+            seen.add(row)
+            yield row, [partner for partner in partners if partner != -1]
+
+
+def _row_number(text: str) -> int:
+    """The whole number that a text is; pandas writes 1.0 for 1."""
+    if "." not in text:
+        return int(text)
+    if not float(text).is_integer():
+        raise ValueError(f"{text} is no row number")
+    return int(float(text))
+
+
+def _read_helip_json(path: Path) -> Iterator[tuple[int, list[int]]]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        for row, partners in table.items():
+            yield int(row), [_row_number(str(partner)) for partner in partners]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise bad_input(f"not a hard pair file: {error}", where=str(path)) from None

@@ -1,0 +1,151 @@
+"""What a stage says of its output: options, what it read, and a hash of every file; and the fingerprint of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardpairs.core.atomic import json_text, write_json
+from hardpairs.core.errors import bad_input, mismatch
+
+NAME = "manifest.json"
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Hex sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else _sha256_blocks(file)
+        )
+
+
+def _sha256_blocks(file) -> str:  # Python 3.10 has no hashlib.file_digest
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def dataset_fingerprint(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Hex sha256 of the ordered (shard, key, caption) list: the identity of a dataset, whatever file holds it.
+
+    Each field is preceded by its length, so that no two lists run together to the same bytes.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        for field in row:
+            data = field.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def stable_id(text: str) -> int:
+    """A 63-bit id of a text, the same on every machine and rank (blake2b); texts are equal when their ids are."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def stable_ids(texts: Iterable[str]) -> np.ndarray:
+    """``stable_id`` of each text: shape (N,), int64."""
+    return np.fromiter((stable_id(text) for text in texts), dtype=np.int64)
+
+
+def write_manifest(
+    folder: str | os.PathLike[str], content: dict[str, Any], files: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Writes ``folder/manifest.json`` last of all, with size and sha256 of ``files`` and of its own content.
+
+    Args:
+        folder: the output folder; ``files`` are names in it.
+        content: JSON values; no times, so that equal work gives equal bytes.
+    """
+    folder = Path(folder)
+    manifest = dict(content)
+    manifest["files"] = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+        for name in files
+    }
+    manifest["sha256"] = _own_hash(manifest)
+    write_json(folder / NAME, manifest)
+    return manifest
+
+
+def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> dict[str, Any]:
+    """Reads and checks a manifest: its own hash and the sizes of its files; with ``verify`` their hashes too.
+
+    Raises:
+        UserError: exit 3 when it is absent or not JSON, exit 4 when it or a file it names is not what was written.
+    """
+    folder = Path(folder)
+    path = folder / NAME
+    try:
+        text = path.read_bytes().decode("utf-8")
+        manifest = json.loads(text)
+        claimed = manifest.pop("sha256")
+    except FileNotFoundError:
+        raise bad_input(
+            f"no {NAME}",
+            where=str(folder),
+            why="the folder is unfinished, or not one of ours",
+            fix="run the stage that writes it again",
+        ) from None
+    except (ValueError, KeyError, AttributeError) as error:
+        raise mismatch(
+            f"damaged {NAME}: {error}", where=str(path), fix="run the stage that writes it again"
+        ) from None
+    if claimed != _own_hash(manifest) or text != json_text(
+        {**manifest, "sha256": claimed}
+    ):  # white space and spelling of numbers, too
+        raise mismatch(
+            f"{NAME} was changed after it was written",
+            where=str(path),
+            fix="run the stage that writes it again",
+        )
+    for name, facts in manifest.get("files", {}).items():
+        _check_file(folder / name, facts, verify)
+    return {**manifest, "sha256": claimed}
+
+
+def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
+    fix = "run the stage that writes it again"
+    if not path.is_file():
+        raise mismatch("a file named in the manifest is missing", where=str(path), fix=fix)
+    if path.stat().st_size != facts["bytes"]:
+        raise mismatch(
+            f"the file has {path.stat().st_size} bytes, its manifest says {facts['bytes']}",
+            where=str(path),
+            fix=fix,
+        )
+    if verify and sha256_file(path) != facts["sha256"]:
+        raise mismatch(
+            "the file's sha256 is not the manifest's: it is damaged or was changed",
+            where=str(path),
+            fix=fix,
+        )
+
+
+def _own_hash(manifest: dict[str, Any]) -> str:
+    text = json.dumps(
+        manifest, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def check_same_dataset(ours: str, theirs: str | None, *, ours_name: str, theirs_name: str) -> None:
+    """Refuses (exit 4) to join two things made from different data, naming both fingerprints; ``None`` is unknown and passes."""
+    if theirs is not None and ours != theirs:
+        raise mismatch(
+            f"{theirs_name} was made from other data than {ours_name}",
+            where=f"{ours_name}: {ours[:16]}..., {theirs_name}: {theirs[:16]}...",
+            why="row numbers would name other pairs",
+            fix="mine again on this data, or give the data it was mined from",
+        )

@@ -1,0 +1,254 @@
+"""A dataset cut by image into train, val and test, by MiniCLIP's rule, and the folder that keeps the cut.
+
+FOLDER/train.csv val.csv test.csv     tables that every command reads
+FOLDER/split.json                     the images of each part by name
+FOLDER/manifest.json                  what was split, how, and hashes of the above
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardpairs.core.atomic import atomic_open, write_json
+from hardpairs.core.errors import bad_input, mismatch
+from hardpairs.core.remote import is_url
+from hardpairs.data.manifest import NAME, read_manifest, write_manifest
+from hardpairs.data.samples import Samples, read_table
+
+PARTS = ("train", "val", "test")
+SEED = 42
+TRAIN_SHARE, VAL_SHARE = 0.7, 0.15
+LOOK, COSINE = "look", "cosine_above"
+"""How a manifest says that near duplicates were found: by thumbnails, by embeddings."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A stored split.
+
+    Attributes:
+        folder: where it lies.
+        manifest: ``source``, ``image_root``, ``dataset_fingerprint``, ``seed``, counts.
+        is_new: whether it was made just now.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    is_new: bool
+
+    def table(self, part: str) -> Path:
+        return self.folder / f"{part}.csv"
+
+
+def part_of_images(count: int, *, seed: int = SEED, groups: np.ndarray | None = None) -> np.ndarray:
+    """Part of each image: 0 train, 1 val, 2 test.
+
+    MiniCLIP's rule: the images in the order in which they are first seen are shuffled by Python's ``random`` with the seed; the first
+    int(0.7 n) are for training, the next int(0.15 n) for validation, the rest for the test.
+
+    Args:
+        count: number of images.
+        groups: (count,) numbers; images of one number are kept together, where the first of them falls in the shuffled order. So
+            only they can leave the part that the rule gives them.
+
+    Returns:
+        (count,) uint8.
+
+    Example:
+        Of 10 images, seed 42 shuffles [0 .. 9] to [7, 3, 2, 8, 5, 6, 9, 4, 0, 1]: 7 for training, image 4 for validation, 0 and 1 for
+        the test.
+    """
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    parts = np.full(count, 2, np.uint8)
+    train, val = int(TRAIN_SHARE * count), int(VAL_SHARE * count)
+    parts[order[:train]], parts[order[train : train + val]] = 0, 1
+    if groups is None:
+        return parts
+    first: dict[int, int] = {}
+    for image in order:
+        first.setdefault(int(groups[image]), int(parts[image]))
+    return np.array([first[int(group)] for group in groups], np.uint8)
+
+
+def image_numbers(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """((N,) number of each row's image by first appearance, (U,) first row of each image)."""
+    _, first, inverse = np.unique(samples.images, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[inverse], first[order]
+
+
+def split_into(
+    folder: str | os.PathLike[str],
+    samples: Samples,
+    *,
+    image_root: str | None = None,
+    image_key: str = "filepath",
+    caption_key: str = "title",
+    separator: str | None = None,
+    seed: int = SEED,
+    duplicates: dict[str, Any] | None = None,
+    find_groups: Callable[[], np.ndarray] | None = None,
+) -> Split:
+    """Splits a dataset into a folder, or opens the split that is there.
+
+    Args:
+        samples: of a table, a captions.json, a folder of pictures, or shards.
+        image_root, image_key, caption_key, separator: as they were opened with.
+        duplicates: how near duplicates are found, for the manifest.
+        find_groups: gives the (U,) ``groups`` of ``part_of_images``, and is asked only where a split is made; the tables then say in a column
+            ``group`` that such images are no negatives of each other.
+
+    Raises:
+        UserError: exit 3 when a part would be empty, exit 4 when the folder holds a split of other data, one made
+            otherwise, or a damaged one.
+    """
+    folder = Path(folder)
+    recipe = {
+        "kind": "split",
+        "source": samples.source if is_url(samples.source) else os.path.abspath(samples.source),
+        "image_root": os.path.abspath(image_root)
+        if image_root and not is_url(image_root)
+        else image_root,
+        "dataset_fingerprint": samples.fingerprint,
+        "seed": seed,
+        "near_duplicates": duplicates or {},
+    }
+    there = _same_split(folder, recipe) if (folder / NAME).is_file() else None
+    if there is not None and all(there.get(key) == recipe[key] for key in ("source", "image_root")):
+        return Split(
+            folder, there, is_new=False
+        )  # else the pictures were moved, and the tables get their new paths
+    numbers, first = image_numbers(samples)
+    groups = None if find_groups is None else find_groups()
+    parts = part_of_images(len(first), seed=seed, groups=groups)
+    counts = {part: int((parts == i).sum()) for i, part in enumerate(PARTS)}
+    if not all(counts.values()):
+        raise bad_input(
+            f"{len(first)} images make no three parts: {counts}",
+            where=samples.source,
+            fix="at least 7 images that do not look alike",
+        )
+    columns = _columns(
+        samples, image_key, caption_key, separator, None if groups is None else groups[numbers]
+    )
+    for i, part in enumerate(PARTS):
+        _write_table(folder / f"{part}.csv", columns, np.flatnonzero(parts[numbers] == i))
+    names = (
+        list(columns[image_key])
+        if _is_table(samples)
+        else [_name(samples, row) for row in range(len(samples))]
+    )
+    write_json(
+        folder / "split.json",
+        {part: [names[row] for row in first[parts == i]] for i, part in enumerate(PARTS)},
+    )
+    captions = {part: int((parts[numbers] == i).sum()) for i, part in enumerate(PARTS)}
+    files = ("split.json", *(f"{part}.csv" for part in PARTS))
+    numbers_told = {"images": counts, "captions": captions, "kept_together": _kept_together(groups)}
+    return Split(
+        folder, write_manifest(folder, {**recipe, **numbers_told}, files), is_new=there is None
+    )
+
+
+def _kept_together(groups: np.ndarray | None) -> dict[str, int]:
+    sizes = np.bincount([] if groups is None else groups)
+    return {"images": int(sizes[sizes > 1].sum()), "groups": int((sizes > 1).sum())}
+
+
+def open_split(folder: str | os.PathLike[str]) -> Split:
+    """The split that a folder holds.
+
+    Raises:
+        UserError: exit 3 when it holds none, exit 4 for a damaged one.
+    """
+    manifest = read_manifest(folder, verify=True)
+    if manifest.get("kind") != "split":
+        raise bad_input(
+            "the folder holds no split",
+            where=str(folder),
+            fix="python -m tools.split_pairs makes one",
+        )
+    return Split(Path(folder), manifest, is_new=False)
+
+
+def _same_split(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    there = open_split(folder).manifest
+    if there["dataset_fingerprint"] != recipe["dataset_fingerprint"]:
+        raise mismatch(
+            "the data was changed since it was split",
+            where=f"{recipe['source']}; the split: {folder}",
+            why="a new split moves images from one part to another: what a model was trained on would be in its test",
+            fix="give the data as it was, or another folder for a new split",
+        )
+    differing = [key for key in ("seed", "near_duplicates") if there.get(key) != recipe[key]]
+    if differing:
+        raise mismatch(
+            f"the folder holds a split with another {' and '.join(differing)}",
+            where=str(folder),
+            fix="choose another folder",
+        )
+    return there
+
+
+def _is_table(samples: Samples) -> bool:
+    return samples.source.lower().endswith((".csv", ".tsv", ".txt"))
+
+
+def _name(samples: Samples, row: int) -> str:
+    """What the source calls a row's image: the key of a file with several captions ends in the caption's number."""
+    key = samples.keys[row]
+    return key if samples.shards[row] else re.sub(r"#\d+$", "", key)
+
+
+def _columns(
+    samples: Samples,
+    image_key: str,
+    caption_key: str,
+    separator: str | None,
+    groups: np.ndarray | None,
+) -> dict[str, list[str]]:
+    """The rows of all parts as columns; a table's own are kept, as text."""
+    if _is_table(samples):
+        columns = read_table(samples.source, separator, required=(image_key, caption_key))
+    else:
+        columns = {
+            image_key: [_absolute(samples.image_place(row)) for row in range(len(samples))],
+            caption_key: list(samples.captions),
+            "shard": list(samples.shards),
+            "key": list(samples.keys),
+        }
+        if samples.labelled.any():
+            columns["group"] = [
+                str(group) if known else ""
+                for group, known in zip(samples.groups, samples.labelled, strict=True)
+            ]
+    if groups is not None and "group" not in columns:
+        columns["group"] = [f"look {group}" for group in groups]
+    return columns
+
+
+def _absolute(path: str) -> str:
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def _write_table(path: Path, columns: dict[str, list[str]], rows: Iterable[int]) -> None:
+    with atomic_open(path) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([values[row] for values in columns.values()] for row in rows)
+        file.flush()
+        file.detach()

@@ -1,0 +1,50 @@
+"""Many strings in two arrays: a few bytes of overhead each, shared by forked workers without copying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+
+class PackedStrings:
+    """An immutable sequence of texts as one byte array and its offsets.
+
+    Args:
+        data: uint8, the UTF-8 bytes of all texts in a row.
+        offsets: int64, shape (N + 1,); text i is ``data[offsets[i]:offsets[i + 1]]``.
+    """
+
+    def __init__(self, data: np.ndarray, offsets: np.ndarray) -> None:
+        self.data, self.offsets = data, offsets
+
+    @classmethod
+    def pack(cls, texts: Iterable[str]) -> PackedStrings:
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+        np.cumsum([len(text) for text in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+
+    @classmethod
+    def concatenate(cls, parts: list[PackedStrings]) -> PackedStrings:
+        starts = np.cumsum([0] + [len(part.data) for part in parts])
+        offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
+        return cls(
+            np.concatenate([part.data for part in parts]), np.concatenate([*offsets, starts[-1:]])
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> str:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"row {i} of {len(self)}")
+        i = int(i) % len(self)
+        return (
+            self.data[self.offsets[i] : self.offsets[i + 1]]
+            .tobytes()
+            .decode("utf-8", "surrogatepass")
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[i] for i in range(len(self)))

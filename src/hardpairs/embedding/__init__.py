@@ -1,0 +1,1 @@
+"""Samples in, unit embeddings out; ``embed`` is the place to start reading."""

@@ -1,0 +1,300 @@
+"""Embed the samples of a data set, in memory or into a folder that survives a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from hardpairs.core.errors import bad_input, mismatch, non_finite
+from hardpairs.core.ranks import Ranks
+from hardpairs.core.remote import is_url
+from hardpairs.data.embeddings import EmbeddedRows, write_streamed
+from hardpairs.data.manifest import read_manifest
+from hardpairs.data.samples import Samples
+from hardpairs.embedding.parts import Parts
+from hardpairs.embedding.stream import Clock, Embedded, encoded
+from hardpairs.embedding.unreadable import MAX_BAD_FRACTION, Unreadable
+from hardpairs.models.encoders import Encoders
+
+PART_ROWS = 8192
+"""Rows between commits: what a kill can cost, and what is in memory at once."""
+
+
+def embed(
+    samples: Samples,
+    encoders: Encoders,
+    *,
+    batch_size: int = 256,
+    workers: int = 2,
+    device: str = "cpu",
+) -> Embedded:
+    """Embeds every usable row in memory; a row whose image cannot be read is left out, with its reason in ``rejected``.
+
+    Raises:
+        UserError: exit 3 when no row can be embedded; exit 6 for embeddings that are not finite.
+    """
+    batches = list(_batches(samples, range(len(samples)), batch_size))
+    found = []
+    with tqdm(
+        total=sum(map(len, batches)), unit="pair", desc="embed", file=sys.stderr, disable=None
+    ) as bar:
+        for rows in encoded(samples, encoders, batches, workers=workers, device=device):
+            found.append(rows)
+            bar.update(len(rows.rows) + len(rows.rejected))
+    rows = Embedded.joined(found)
+    rejected = dict(sorted({**samples.rejected, **rows.rejected}.items()))
+    if not len(rows.rows):
+        raise _nothing_embedded(samples, rejected)
+    _check_finite(rows)
+    return Embedded(rows.image, rows.text, rows.rows, rejected)
+
+
+def embed_to_folder(
+    samples: Samples,
+    encoders: Encoders,
+    out: str | Path,
+    *,
+    batch_size: int = 256,
+    workers: int = 2,
+    device: str = "cpu",
+    part_rows: int = PART_ROWS,
+    max_bad_fraction: float = MAX_BAD_FRACTION,
+    ranks: Ranks | None = None,
+) -> None:
+    """Embeds into a folder in clip-retrieval's layout; does nothing when it already holds just this.
+
+    The parts are shared among the ranks. With one number of threads and one batch size, the bytes are the same for every number of ranks,
+    every number of workers, and after any kill and restart.
+
+    Args:
+        max_bad_fraction: share of the pictures that may be unreadable (``hardpairs.embedding.unreadable``).
+
+    Raises:
+        UserError: exit 3 when too many pictures cannot be read, and finished parts stay; exit 4 when the folder holds embeddings of other
+            data, of pictures elsewhere, with other groups or of another model; exit 6 for non-finite ones.
+    """
+    out, ranks = Path(out), ranks or Ranks()
+    recipe = {
+        "kind": "embeddings",
+        "dataset_fingerprint": samples.fingerprint,
+        "num_samples": len(samples),
+        **_first_image(samples),
+        "normalised": True,
+        "dtype": "float32",
+        **encoders.description,
+    }
+    groups = {"groups": _groups_digest(samples)}  # of the metadata alone: parts hold none
+    if _is_done(out, {**recipe, **groups}):
+        if ranks.rank == 0:
+            Parts(out, recipe, len(samples), part_rows, batch_size).remove()  # killed just before
+            print(f"already embedded: {out}", file=sys.stderr)
+        return
+    parts = Parts(out, recipe, len(samples), part_rows, batch_size)
+    ranks.barrier()  # all have looked before one could finish
+    if ranks.rank == 0:
+        parts.clear_torn()
+        if parts.claim():
+            print(f"going on with the unfinished embeddings in {out}", file=sys.stderr)
+    ranks.barrier()
+    todo = parts.unfinished()
+    ranks.barrier()  # nobody adds a part before all have counted them
+    unreadable = Unreadable(samples, max_bad_fraction)
+    for number in sorted({*range(len(parts))} - {*todo}):
+        unreadable.add(parts.load(number, "rejected")["rejected"])
+    mine = todo[ranks.rank :: ranks.world_size]
+    _make_parts(
+        samples,
+        encoders,
+        parts,
+        mine,
+        unreadable,
+        batch_size,
+        workers,
+        device,
+        quiet=ranks.rank > 0,
+    )
+    ranks.barrier()
+    if ranks.rank == 0:
+        _join_parts(samples, parts, unreadable, {**recipe, **groups})
+    ranks.barrier()
+
+
+def _first_image(samples: Samples) -> dict[str, str]:
+    """Where the first picture lies, for data whose fingerprint does not say it: a captions.json, or a folder of pictures."""
+    where = samples.image_place(0) if len(samples) else ""
+    if not where or samples.shards[0] or samples.keys[0] == where:
+        return {}
+    return {"first_image": where if is_url(where) else os.path.abspath(where)}
+
+
+def _groups_digest(samples: Samples) -> str:
+    """Hex sha256 of which rows share a group and which an image, whatever the ids are."""
+    digest = hashlib.sha256()
+    for ids in (samples.groups, samples.images):
+        _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+        digest.update(first[inverse].astype("<i8"))  # of each row: the first row of its group
+    return digest.hexdigest()
+
+
+def _make_parts(
+    samples: Samples,
+    encoders: Encoders,
+    parts: Parts,
+    todo: list[int],
+    unreadable: Unreadable,
+    batch_size: int,
+    workers: int,
+    device: str,
+    *,
+    quiet: bool,
+) -> None:
+    counts = [
+        len(parts.rows(number)) - _rejected_in(samples, parts.rows(number)) for number in todo
+    ]
+    clock, start = Clock(), time.perf_counter()
+    batches = (
+        batch for number in todo for batch in _batches(samples, parts.rows(number), batch_size)
+    )
+    found = encoded(samples, encoders, batches, workers=workers, device=device, clock=clock)
+    with tqdm(
+        total=sum(counts),
+        unit="pair",
+        desc="embed",
+        file=sys.stderr,
+        disable=True if quiet else None,
+    ) as bar:
+
+        def watched() -> Iterator[Embedded]:
+            for rows in found:
+                bar.set_postfix_str(f"waiting for data {clock.share_waiting:.0%}", refresh=False)
+                bar.update(len(rows.rows) + len(rows.rejected))
+                yield rows
+
+        stream = watched()
+        for number, count in zip(todo, counts, strict=True):
+            part = Embedded.joined(list(islice(stream, -(-count // batch_size))))
+            _check_finite(part)
+            parts.save(number, part)
+            unreadable.add(part.rejected)
+    if sum(counts) and not quiet:
+        speed = sum(counts) / (time.perf_counter() - start)
+        print(
+            f"{speed:,.0f} pairs/s, {clock.share_waiting:.0%} of the time waiting for data",
+            file=sys.stderr,
+        )
+
+
+def _rejected_in(samples: Samples, rows: range) -> int:
+    return sum(row in samples.rejected for row in rows)
+
+
+def _batches(samples: Samples, rows: range, size: int) -> Iterator[list[int]]:
+    """The usable ones of ``rows``, ``size`` at a time."""
+    usable = (row for row in rows if row not in samples.rejected)
+    while batch := list(islice(usable, size)):
+        yield batch
+
+
+def _check_finite(part: Embedded) -> None:
+    bad = ~(np.isfinite(part.image).all(axis=1) & np.isfinite(part.text).all(axis=1))
+    if bad.any():
+        raise non_finite(
+            f"{bad.sum()} embeddings are not finite",
+            where=f"rows {part.rows[bad][:10].tolist()}",
+            fix="use other weights",
+        )
+
+
+def _join_parts(samples: Samples, parts: Parts, unreadable: Unreadable, recipe: dict) -> None:
+    """Writes the folder's files from its parts, then takes the parts away."""
+    missing = parts.unfinished()
+    if missing:  # some file systems show a file late
+        raise mismatch(
+            f"{len(missing)} parts are not there",
+            where=str(parts.folder),
+            fix="start the same command again",
+        )
+    widths, kept, rejected = _counted(samples, parts)
+    unreadable.add({row: reason for row, reason in rejected.items() if row not in samples.rejected})
+    if not kept:
+        raise _nothing_embedded(samples, rejected)
+    write_streamed(
+        parts.out,
+        (
+            _with_texts(samples, part)
+            for part in parts.loaded("image", "text", "rows")
+            if len(part["rows"])
+        ),
+        shapes=((kept, widths[0]), (kept, widths[1])),
+        dtype=np.dtype(np.float32),
+        manifest={
+            **recipe,
+            "kept": kept,
+            "rejected": {str(row): reason for row, reason in sorted(rejected.items())},
+        },
+    )
+    parts.remove()
+    told = dict(sorted(Counter(rejected.values()).items()))
+    print(
+        f"{len(samples)} pairs = {kept} embedded + {len(rejected)} rejected {told}", file=sys.stderr
+    )
+
+
+def _counted(samples: Samples, parts: Parts) -> tuple[tuple[int, int], int, dict[int, str]]:
+    """(widths of image and text embeddings, kept rows, reasons of the others) of all parts."""
+    rejected, kept, widths = dict(samples.rejected), 0, (0, 0)
+    for number in range(len(parts)):
+        part = parts.load(number, "rows", "rejected")
+        rejected.update(part["rejected"])
+        if len(part["rows"]) and not kept:
+            widths = tuple(parts.load(number, name)[name].shape[1] for name in ("image", "text"))
+        kept += len(part["rows"])
+    return widths, kept, rejected
+
+
+def _with_texts(samples: Samples, part: dict[str, np.ndarray]) -> EmbeddedRows:
+    rows = part["rows"].tolist()
+    return EmbeddedRows(
+        part["image"],
+        part["text"],
+        part["rows"],
+        [samples.caption(row) for row in rows],
+        [samples.keys[row] for row in rows],
+        samples.groups[part["rows"]],
+        samples.images[part["rows"]],
+        [samples.urls[row] for row in rows],
+    )
+
+
+def _nothing_embedded(samples: Samples, rejected: dict[int, str]) -> Exception:
+    return bad_input(
+        "no pair could be embedded",
+        where=samples.source,
+        why=f"rejected: {dict(Counter(rejected.values()))}",
+    )
+
+
+def _is_done(out: Path, recipe: dict) -> bool:
+    if not (out / "manifest.json").is_file():
+        return False
+    older = {
+        key: recipe.get(key) for key in ("first_image", "groups")
+    }  # folders that do not say them
+    there = {**older, **read_manifest(out)}
+    differing = [key for key, value in recipe.items() if there.get(key) != value]
+    if differing:
+        raise mismatch(
+            f"the folder holds other embeddings: {', '.join(differing)} differ{'s' if len(differing) == 1 else ''}",
+            where=str(out),
+            fix="choose another output folder, or delete this one",
+        )
+    return True

@@ -1,0 +1,117 @@
+"""Accuracy on folders of classes: zero-shot by the classes' names, and a linear probe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+
+from hardpairs.core.errors import bad_input, usage
+from hardpairs.data.samples import FOLDER, Samples, open_samples
+from hardpairs.embedding.embed import embed
+from hardpairs.metrics.classify import accuracy, hold_out, linear_probe
+from hardpairs.models.encoders import from_encoder
+from hardpairs.models.load import Encoder
+
+Options = dict[str, int | str]
+"""``batch_size``, ``workers`` and ``device`` of embedding."""
+
+
+def read_prompts(path: str | None) -> list[str]:
+    """Templates with ``{}`` for the class, a line each; without a file OpenCLIP's 80 for ImageNet.
+
+    Raises:
+        UserError: exit 2 for a file that is not there, exit 3 for a line without ``{}``.
+    """
+    if path is None:
+        return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    if not Path(path).is_file():
+        raise usage(
+            "no such file",
+            where=path,
+            fix="a text file with one template a line, such as: a photo of a {}.",
+        )
+    lines = [
+        line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
+    wrong = [line for line in lines if line.count("{}") != 1]
+    if wrong or not lines:
+        raise bad_input(
+            "a template has one {} for the class",
+            where=f"{path}: {wrong[0] if wrong else 'no line'}",
+        )
+    return lines
+
+
+def zero_shot(
+    folder: str, encoder: Encoder, prompts: list[str], options: Options
+) -> dict[str, float]:
+    """Top-1 and top-5 of pictures in class folders, each class the mean of its prompts' embeddings (OpenCLIP's classifier)."""
+    samples = _classes(folder)
+    names = [name.replace("_", " ") for name in class_names(samples)]
+    templates = [
+        lambda name, template=template: template.replace("{}", name) for template in prompts
+    ]
+    with torch.inference_mode():
+        classifier = open_clip.build_zero_shot_classifier(
+            encoder.model, encoder.tokenizer, names, templates, device=str(options["device"])
+        )
+    rows, labels = _embedded(samples, encoder, options)
+    found = accuracy(rows @ classifier.float().cpu().numpy(), labels)
+    return {**found, "pictures": len(rows), "classes": len(names), "prompts": len(prompts)}
+
+
+def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
+    """``hardpairs.metrics.classify.linear_probe`` on FOLDER/train and FOLDER/test; without FOLDER/val a fifth of train chooses the strength."""
+    parts = {name: Path(folder) / name for name in ("train", "val", "test")}
+    missing = [str(parts[name]) for name in ("train", "test") if not parts[name].is_dir()]
+    if missing:
+        raise usage(
+            "no such folder",
+            where=", ".join(missing),
+            fix="a folder with train/CLASS/... and test/CLASS/...",
+        )
+    samples = {name: _classes(str(path)) for name, path in parts.items() if path.is_dir()}
+    names = sorted({name for part in samples.values() for name in class_names(part)})
+    sets = {name: _embedded(part, encoder, options, names) for name, part in samples.items()}
+    if "val" not in sets:
+        rows, labels = sets["train"]
+        held = hold_out(labels)
+        sets |= {"train": (rows[~held], labels[~held]), "val": (rows[held], labels[held])}
+    if len(np.unique(sets["train"][1])) < 2 or not len(sets["val"][1]):
+        raise bad_input(
+            "a probe needs two classes, and pictures to choose its strength by",
+            where=str(parts["train"]),
+        )
+    found = linear_probe(sets["train"], sets["val"], sets["test"])
+    return {**found, "pictures": len(sets["test"][1]), "classes": len(names)}
+
+
+def class_names(samples: Samples) -> list[str]:
+    """Names of the class folders, by name."""
+    return sorted({_class_of(samples, row) for row in range(len(samples))})
+
+
+def _class_of(samples: Samples, row: int) -> str:
+    return Path(samples.keys[row]).parts[0]
+
+
+def _classes(folder: str) -> Samples:
+    if not Path(folder).is_dir():
+        raise usage(
+            "no such folder", where=folder, fix="a folder with a folder of pictures for each class"
+        )
+    samples = open_samples(folder, group_key=FOLDER)
+    if not samples.labelled.all() or len(class_names(samples)) < 2:
+        raise bad_input("pictures are not in folders of two classes or more", where=folder)
+    return samples
+
+
+def _embedded(
+    samples: Samples, encoder: Encoder, options: Options, names: list[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    place = {name: number for number, name in enumerate(names or class_names(samples))}
+    found = embed(samples, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
+    return found.image, np.array([place[_class_of(samples, int(row))] for row in found.rows])

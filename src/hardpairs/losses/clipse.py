@@ -1,0 +1,72 @@
+"""The three formulas that CLIPSE published under the name SANW, for reproducing its numbers. ``hardpairs.losses.sanw`` is the one to use."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from hardpairs.losses.clip import ContrastiveLoss
+from hardpairs.losses.negatives import Negatives
+
+VARIANTS = ("seed-v1", "seed-v2", "seed-v3")
+
+
+class ClipseLoss(ContrastiveLoss):
+    r"""One process only, as there. With l the logits, w the raw weights and A's diagonal set to 0:
+
+    * ``seed-v1`` (src/losses.py until 5977c52): :math:`\log \sum_j (w_{ij} + [i = j]) e^{l_{ij}} - l_{ii}`. Debias gives own
+      pairs w + 1 = 2, so that weights of 1 are not CLIP.
+    * ``seed-v2`` (src/losses/sanw_debias.py, sanw_bandpass.py): :math:`\log \sum_{j \ne i} w_{ij} e^{l_{ij}} - l_{ii}`, rows of w scaled to the sum
+      B - 1, no floor; text to image takes :math:`w^T`. Without the own pair in the denominator it is unbounded below; there the
+      softmax sum was cut at 1e-12, and so it is here.
+    * ``seed-v3`` (paper_artifacts/scripts/train_clipse.py): :math:`-\log (e^{l_{ii}} / (e^{l_{ii}} + \sum_{j \ne i} (1 + \beta w_{ij}) e^{l_{ij}}))`:
+      negatives can only gain weight.
+
+    Args:
+        variant: one of the three.
+        weights: as for ``ContrastiveLoss``; seed-v2's debias is the sigmoid form.
+    """
+
+    def __init__(self, variant: str, **options) -> None:
+        super().__init__(**options)
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {VARIANTS}, not {variant!r}")
+        if self.world.world_size > 1:
+            raise ValueError("CLIPSE's own formulas are for one process")
+        self.variant = variant
+
+    def contrast(self, image, text, scale, bias, negatives: Negatives) -> torch.Tensor:
+        everything = slice(0, len(image))
+        own = torch.eye(len(image), dtype=torch.bool, device=image.device)
+        with torch.no_grad():
+            similarity = negatives.similarity(everything).clamp(-1, 1).masked_fill(own, 0)
+            weight = self.weights.log_raw(similarity).exp()
+            mask = negatives.masked(everything)
+            if mask is not None:
+                weight = weight.masked_fill(mask, 0)
+        logits = scale * image @ text.T
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        way = {"seed-v1": _first, "seed-v2": _second, "seed-v3": _third}[self.variant]
+        if self.variant == "seed-v2":
+            weight = weight.masked_fill(own, 0)
+            weight = weight * (len(weight) - 1) / weight.sum(1, keepdim=True).clamp(min=1e-12)
+        return (
+            way(logits, weight, own, self.weights.beta)
+            + way(logits.T, weight.T, own, self.weights.beta)
+        ) / 2
+
+
+def _first(logits, weight, own, beta):
+    return ((logits + (weight + own).log()).logsumexp(1) - logits.diagonal()).mean()
+
+
+def _second(logits, weight, own, beta):
+    log_softmax = logits.log_softmax(1)
+    return (
+        (weight * log_softmax.exp()).sum(1).clamp(min=1e-12).log() - log_softmax.diagonal()
+    ).mean()
+
+
+def _third(logits, weight, own, beta):
+    factor = torch.where(own, 1.0, 1 + beta * weight)
+    return F.cross_entropy(logits + factor.log(), torch.arange(len(logits), device=logits.device))

@@ -1,0 +1,81 @@
+"""What to log of a batch's weights and logits: computed from the last call of a loss, only when a step is logged."""
+
+from __future__ import annotations
+
+import torch
+
+from hardpairs.losses.negatives import Negatives, diagonal
+from hardpairs.losses.strip import blocks_of
+
+LOW, HIGH, BAND = 1e-3, 0.8, 0.1  # CLIPSE's log columns: w_low_pct, w_high_pct, band_coverage_pct
+BINS = 20
+
+
+@torch.no_grad()
+def weight_statistics(
+    negatives: Negatives, rows: int = 1024
+) -> tuple[dict[str, float], torch.Tensor]:
+    """CLIPSE's log columns over the raw weights of this rank's negatives, own pairs left out, known positives counted in.
+
+    Returns:
+        w_mean; w_low_pct, w_high_pct, band_coverage_pct: shares in percent at most .001, above .8, above .1; w_sim_corr: Pearson's
+        correlation of weight and similarity (0 when either is constant). And a histogram of the weights: (20,) counts of equal bins of [0, 1].
+    """
+    sums = torch.zeros(6, dtype=torch.float64)
+    shares, histogram, count = torch.zeros(3, dtype=torch.float64), torch.zeros(BINS), 0
+    for block in blocks_of(len(negatives.rows.source), rows):
+        similarity = negatives.similarity(block)
+        others = torch.ones_like(similarity, dtype=torch.bool)
+        diagonal(others, negatives.first + block.start).fill_(False)
+        a = similarity[others]
+        w = negatives.weights.log_raw(a.clone()).exp()
+        count += len(w)
+        shares += torch.stack([(w <= LOW).sum(), (w > HIGH).sum(), (w > BAND).sum()]).double().cpu()
+        histogram += torch.histc(w.float(), BINS, 0, 1).cpu()
+        a, w = a.double(), w.double()
+        sums += torch.stack(
+            [w.sum(), a.sum(), (w * a).sum(), (w * w).sum(), (a * a).sum(), w.new_zeros(())]
+        ).cpu()
+    mean_w, mean_a, mean_wa, mean_ww, mean_aa, _ = (sums / count).tolist()
+    spread = max(mean_ww - mean_w**2, 0) * max(mean_aa - mean_a**2, 0)
+    low, high, band = (100 * shares / count).tolist()
+    correlation = (mean_wa - mean_w * mean_a) / spread**0.5 if spread > 1e-20 else 0.0
+    numbers = {
+        "w_mean": mean_w,
+        "w_low_pct": low,
+        "w_high_pct": high,
+        "band_coverage_pct": band,
+        "w_sim_corr": correlation,
+    }
+    return numbers, histogram
+
+
+@torch.no_grad()
+def logit_statistics(
+    image: torch.Tensor,
+    all_text: torch.Tensor,
+    scale: torch.Tensor,
+    negatives: Negatives,
+    rows: int = 1024,
+) -> dict[str, float]:
+    """Of this rank's image-to-text rows: pos_logit, the mean logit of own pairs; hard_logit, the mean over rows of the largest logit of a
+    negative; masked_pct, the share of other pairs that are known positives, in percent."""
+    positive = hardest = masked = 0.0
+    for block in blocks_of(len(image), rows):
+        logits = (image[block] @ all_text.T).float() * scale
+        positive += diagonal(logits, negatives.first + block.start).sum().item()
+        counted = negatives.counted(block, len(all_text))
+        hardest += (
+            logits.masked_fill(~counted.to(logits.device), -torch.inf)
+            .amax(1)
+            .clamp(min=torch.finfo(torch.float32).min)
+            .sum()
+            .item()
+        )
+        masked += counted.numel() - len(counted) - counted.sum().item()
+    others = len(image) * (len(all_text) - 1)
+    return {
+        "pos_logit": positive / len(image),
+        "hard_logit": hardest / len(image),
+        "masked_pct": 100 * masked / max(others, 1),
+    }

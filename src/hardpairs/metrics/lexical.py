@@ -1,0 +1,134 @@
+"""Retrieval by words alone: bag of words and BM25 over captions, as baselines that have seen no picture."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from hardpairs.metrics.retrieval import BLOCK_ROWS, Ranking, joined, rank_scores
+
+MOST_SCORES = 1 << 24
+"""Scores held at once: 128 MiB in float64, and some copies."""
+
+PUNCTUATION = str.maketrans(dict.fromkeys(",.!?:;'\"()[]", " "))
+Words = Sequence[str]
+Scorer = Callable[[Sequence[Words]], np.ndarray]
+"""Word lists of queries to scores (queries, documents), never below 0; 0 where no word is shared."""
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words by MiniCLIP's rule: twelve marks are spaces, all else is part of a word.
+
+    Example:
+        >>> words("Milo's toy (red), AI-garden")
+        ['milo', 's', 'toy', 'red', 'ai-garden']
+    """
+    return text.lower().translate(PUNCTUATION).split()
+
+
+def bag_of_words(documents: Sequence[Words]) -> Scorer:
+    """Squared cosine of word counts, without the query's own length: the order of the cosine.
+
+    (q.d)^2 / |d|^2 is one division of whole numbers, so that equal cosines are equal numbers; a cosine of normalised vectors breaks such
+    ties by its rounding, and with captions of one or two words ties are most of what there is.
+    """
+    number = {
+        word: column
+        for column, word in enumerate(
+            dict.fromkeys(word for document in documents for word in document)
+        )
+    }
+    counts = _counts(documents, number)
+    squares = np.maximum(np.asarray((counts * counts).sum(axis=1)).ravel(), 1)
+    return lambda queries: (
+        (_counts(queries, number) @ counts.T).toarray().astype(np.float64) ** 2 / squares
+    )
+
+
+def bm25(documents: Sequence[Words]) -> Scorer:
+    """BM25 of bm25s with its defaults (Lucene's variant, k1 = 1.5, b = .75); words are as rare as the documents say."""
+    from bm25s import BM25
+
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for DEBUG when imported
+    if not any(documents):
+        return lambda queries: np.zeros((len(queries), len(documents)))
+    index = BM25()
+    index.index([list(document) for document in documents], show_progress=False)
+    return lambda queries: np.stack(
+        [index.get_scores(list(query)) if query else np.zeros(len(documents)) for query in queries]
+    )
+
+
+def blocks_of(queries: int, documents: int) -> Iterator[slice]:
+    """Slices of the queries, so that a block's scores have at most ``MOST_SCORES`` entries."""
+    rows = max(1, min(BLOCK_ROWS, MOST_SCORES // max(documents, 1)))
+    return (slice(start, start + rows) for start in range(0, queries, rows))
+
+
+SCORERS: dict[str, Callable[[Sequence[Words]], Scorer]] = {
+    "bm25": bm25,
+    "bag_of_words": bag_of_words,
+}
+
+
+def _counts(texts: Sequence[Words], number: dict[str, int]) -> csr_array:
+    """(texts, words) int64 word counts; words without a number are left out."""
+    columns = [[number[word] for word in text if word in number] for text in texts]
+    starts = np.concatenate(([0], np.cumsum([len(row) for row in columns], dtype=np.int64)))
+    flat = np.array([column for row in columns for column in row], np.int64)
+    counts = csr_array(
+        (np.ones(len(flat), np.int64), flat, starts), shape=(len(texts), max(len(number), 1))
+    )
+    counts.sum_duplicates()
+    return counts
+
+
+def rank_by_other_captions(
+    queries: Sequence[str],
+    query_groups: np.ndarray,
+    captions: Sequence[str],
+    caption_images: np.ndarray,
+    image_groups: np.ndarray,
+    *,
+    method: str,
+) -> Ranking:
+    """Ranks images for caption queries by the images' other captions: the task of a text-to-image model, for a method without eyes.
+
+    An image scores as the best of its captions; captions with the query's own words in the query's own group do not count. An image
+    that has no other caption scores 0, as one that shares no word.
+
+    Args:
+        queries, query_groups: (Q,) captions that ask, and the groups that are right for them.
+        captions, caption_images: (D,) captions that are searched, and the position of their image, 0 to I - 1; each image has one.
+        image_groups: (I,).
+        method: of ``SCORERS``.
+
+    Example:
+        >>> ranking = rank_by_other_captions(
+        ...     ["red cup", "a cup", "tree"], np.array([0, 0, 1]), ["red cup", "a cup", "tree"], np.array([0, 0, 1]), np.array([0, 1]),
+        ...     method="bag_of_words")
+        >>> ranking.ranks.tolist()  # cups find each other; the tree has no other caption, so both images score 0
+        [1, 1, 2]
+    """
+    order = np.argsort(caption_images, kind="stable")
+    starts = np.searchsorted(caption_images[order], np.arange(len(image_groups)))
+    documents = [words(captions[i]) for i in order]
+    asked = [words(query) for query in queries]
+    phrase = {text: number for number, text in enumerate(dict.fromkeys(map(tuple, documents)))}
+    document_phrases, document_groups = (
+        np.array([phrase[tuple(text)] for text in documents]),
+        image_groups[caption_images[order]],
+    )
+    query_phrases = np.array([phrase.get(tuple(text), -1) for text in asked])
+    score, blocks = SCORERS[method](documents), []
+    for block in blocks_of(len(queries), len(documents)):
+        scores = score(asked[block])
+        own = (query_phrases[block, None] == document_phrases) & (
+            query_groups[block, None] == document_groups
+        )
+        best = np.maximum.reduceat(np.where(own, 0, scores), starts, axis=1)
+        blocks.append(rank_scores(best, query_groups[block, None] == image_groups[None, :]))
+    return joined(blocks)

@@ -1,0 +1,1 @@
+"""Embeddings in, hard pairs out."""

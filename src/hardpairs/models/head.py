@@ -1,0 +1,183 @@
+"""What metric losses see of a row: its image, its text, both pooled, or an MLP over both; with ArcFace's class weights beside it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hardpairs.core.errors import mismatch
+from hardpairs.models.load import HEAD, load_checkpoint
+
+KINDS = ("image", "text", "pooled", "mlp")
+
+
+class EmbeddingHead(nn.Module):
+    """One unit vector of a row, from its image and text features.
+
+    pooled: normalise(w * image + (1 - w) * text) (CLIPPINGS, arXiv 2304.03464). mlp: CLIPPINGS' MLP over both side by side: [2D -> D,
+    ReLU, dropout] and so on, then -> 2D.
+
+    Args:
+        kind: one of ``KINDS``. width: D of the features.
+        image_weight: w; ``learned``: it is a parameter, kept in (0, 1) by a sigmoid.
+        layers: linear layers of the MLP. dropout: between them, and before the projection.
+        projection: numbers that a last linear layer makes of it; 0: there is none.
+        classes: C of ArcFace's class weights (C, embedding width); 0: none. Whose they are is in ``class_ids``, group ids.
+
+    Attributes:
+        width: numbers of what comes out. options: the arguments, for a checkpoint.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        width: int,
+        *,
+        image_weight: float = 0.5,
+        learned: bool = False,
+        layers: int = 2,
+        dropout: float = 0.1,
+        projection: int = 0,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.options = {
+            "kind": kind,
+            "width": width,
+            "learned": learned,
+            "layers": layers,
+            "dropout": dropout,
+        }
+        self.options |= {"projection": projection, "classes": classes}
+        self.kind = kind
+        inside = 2 * width if kind == "mlp" else width
+        self.width = projection or inside
+        if kind == "pooled" and learned:
+            self.weight_logit = nn.Parameter(
+                torch.logit(torch.tensor(image_weight, dtype=torch.float32), eps=1e-3)
+            )
+        elif kind == "pooled":
+            self.register_buffer("image_weight", torch.tensor(image_weight, dtype=torch.float32))
+        if kind == "mlp":
+            self.mlp = _mlp(2 * width, width, layers, dropout)
+        if projection:
+            self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(inside, projection))
+        if classes:
+            self.class_weights = nn.Parameter(
+                nn.init.xavier_normal_(torch.empty(classes, self.width))
+            )
+            self.register_buffer("class_ids", torch.zeros(classes, dtype=torch.int64))
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """(B, D) unit features of each side -> (B, ``width``) unit rows; of half precision, in single: the head's weights stay float32 in models that
+        are converted whole (``--precision bf16``)."""
+        rows = self._joined(
+            *(
+                side.float() if side.dtype in (torch.float16, torch.bfloat16) else side
+                for side in (image, text)
+            )
+        )
+        return F.normalize(self.projection(rows) if hasattr(self, "projection") else rows, dim=-1)
+
+    def _joined(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        if self.kind in ("image", "text"):
+            return image if self.kind == "image" else text
+        if self.kind == "mlp":
+            return self.mlp(torch.cat((image, text), dim=-1))
+        weight = self.weight_logit.sigmoid() if hasattr(self, "weight_logit") else self.image_weight
+        return F.normalize(weight * image + (1 - weight) * text, dim=-1)
+
+
+def _mlp(width: int, hidden: int, layers: int, dropout: float) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    inside = width
+    for _ in range(layers - 1):
+        parts += [nn.Linear(inside, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        inside = hidden
+    return nn.Sequential(*parts, nn.Linear(inside, width))
+
+
+def attach(model: nn.Module, head: EmbeddingHead) -> nn.Module:
+    """Makes the head a part of the model, so that it is optimised, saved and loaded with it: the model's output gets ``embedding``, and with
+    class weights ``class_weights``. A model that returns tuples (outside of training) is left alone."""
+    model.add_module(HEAD, head)
+
+    def add_embedding(
+        _: nn.Module, __: tuple, outputs: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        if (
+            not isinstance(outputs, dict)
+            or outputs.get("image_features") is None
+            or outputs.get("text_features") is None
+        ):
+            return outputs
+        more = {"class_weights": head.class_weights} if hasattr(head, "class_weights") else {}
+        return {
+            **outputs,
+            "embedding": head(outputs["image_features"], outputs["text_features"]),
+            **more,
+        }
+
+    model.register_forward_hook(add_embedding)
+    return model
+
+
+def head_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The head's entries of a model's state, without the head's name."""
+    return {
+        name.removeprefix(f"{HEAD}."): value
+        for name, value in state.items()
+        if name.startswith(f"{HEAD}.")
+    }
+
+
+def load_head(checkpoint: str | os.PathLike[str]) -> EmbeddingHead | None:
+    """The head that a checkpoint of ours carries, in eval mode; ``None`` where it has none.
+
+    Raises:
+        UserError: exit 4 for a checkpoint that has a head's weights and does not say what kind of head it is, or that is damaged.
+    """
+    content = load_checkpoint(checkpoint)
+    state = head_state(
+        {
+            name.removeprefix("module."): value
+            for name, value in content.get("state_dict", content).items()
+        }
+    )
+    options: dict[str, Any] | None = content.get(HEAD)
+    if options is None:
+        if state:
+            raise mismatch(
+                "the checkpoint does not say what its head is about",
+                where=str(checkpoint),
+                fix="train it with this version",
+            )
+        return None
+    head = EmbeddingHead(**options)
+    head.load_state_dict(state)
+    return head.eval()
+
+
+@torch.no_grad()
+def embed_with(
+    head: EmbeddingHead, image: np.ndarray, text: np.ndarray, rows_at_once: int = 4096
+) -> np.ndarray:
+    """What a head makes of (N, D) unit image and text rows: (N, ``head.width``) float32 unit rows."""
+    parts = []
+    for start in range(0, len(image), rows_at_once):
+        sides = (
+            torch.from_numpy(np.array(side[start : start + rows_at_once], np.float32))
+            for side in (image, text)
+        )
+        parts.append(head(*sides).numpy())
+    return np.concatenate(parts)
+
+
+def changes_space(head: EmbeddingHead) -> bool:
+    """Whether a head has layers of its own, so that distances without it are not those that were trained."""
+    return head.kind == "mlp" or head.options["projection"] > 0

@@ -1,0 +1,126 @@
+"""Hugging Face's CLIP models (and CLIPPINGS' checkpoints, which have their names) under OpenCLIP's names."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from pathlib import Path
+
+import torch
+
+from hardpairs.core.errors import bad_input, mismatch
+
+MARK = "text_model.embeddings.token_embedding.weight"
+"""An entry that only such weights have."""
+_NAMES = {
+    "text_model.embeddings.token_embedding.": "token_embedding.",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.encoder.layers.": "transformer.resblocks.",
+    "text_model.final_layer_norm.": "ln_final.",
+    "text_projection.weight": "text_projection",
+    "vision_model.embeddings.class_embedding": "visual.class_embedding",
+    "vision_model.embeddings.patch_embedding.": "visual.conv1.",
+    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
+    "vision_model.pre_layrnorm.": "visual.ln_pre.",
+    "vision_model.encoder.layers.": "visual.transformer.resblocks.",
+    "vision_model.post_layernorm.": "visual.ln_post.",
+    "visual_projection.weight": "visual.proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}
+_TRANSPOSED = ("text_projection", "visual.proj")
+_PART_OF_ATTENTION = re.compile(r"(.*)self_attn\.([qkv])_proj\.(weight|bias)")
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path is a folder as ``CLIPModel.save_pretrained`` writes it."""
+    config = Path(path) / "config.json"
+    return config.is_file() and _config(config).get("model_type") == "clip"
+
+
+def _config(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def weights_file(path: str) -> str:
+    """The file of weights in a folder; a path that is no folder is itself one."""
+    found = [
+        Path(path) / name
+        for name in ("model.safetensors", "pytorch_model.bin")
+        if (Path(path) / name).is_file()
+    ]
+    if Path(path).is_dir() and not found:
+        raise bad_input(
+            "the folder has a config.json and no weights",
+            where=path,
+            fix="model.safetensors or pytorch_model.bin, in one file",
+        )
+    return str(found[0]) if found else path
+
+
+def read_folder(path: str) -> dict[str, torch.Tensor]:
+    """The weights of a folder, with Hugging Face's names. Runs no code of it.
+
+    Raises:
+        UserError: exit 3 for a folder without weights, exit 4 for damaged ones.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = weights_file(path)
+    try:
+        return (
+            load_file(file)
+            if file.endswith(".safetensors")
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as error:
+        raise mismatch(
+            f"not whole, safe weights: {str(error).splitlines()[0][:200]}", where=file
+        ) from None
+
+
+def activation(path: str) -> str:
+    """The activation that a folder's towers use: ``quick_gelu`` (OpenAI's) or another."""
+    config = _config(Path(path) / "config.json")
+    return (config.get("vision_config") or {}).get("hidden_act", "quick_gelu")
+
+
+def to_openclip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of Hugging Face's ``CLIPModel`` under the names of OpenCLIP's ``CLIP``; query, key and value in one matrix, projections
+    transposed."""
+    found: dict[str, torch.Tensor] = {}
+    attention: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in state.items():
+        if name.endswith("position_ids"):
+            continue
+        part = _PART_OF_ATTENTION.fullmatch(name)
+        if part:
+            attention.setdefault(f"{_renamed(part[1])}attn.in_proj_{part[3]}", {})[part[2]] = value
+            continue
+        new = _renamed(name)
+        found[new] = value.T.contiguous() if new in _TRANSPOSED else value
+    return found | {
+        name: torch.cat([parts[letter] for letter in "qkv"]) for name, parts in attention.items()
+    }
+
+
+def _renamed(name: str) -> str:
+    for theirs, ours in _NAMES.items():
+        name = name.replace(theirs, ours)
+    return name

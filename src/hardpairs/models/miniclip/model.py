@@ -1,0 +1,162 @@
+"""The model of two small towers, made from a config of ours (``miniclip-*``) as OpenCLIP makes its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.transform import (
+    PreprocessCfg,
+    image_transform_v2,
+    merge_preprocess_dict,
+    merge_preprocess_kwargs,
+)
+from torch import nn
+
+from hardpairs.core.errors import usage
+from hardpairs.models.miniclip.image import IMAGE_TOWERS
+from hardpairs.models.miniclip.text import TEXT_TOWERS
+from hardpairs.models.words import SPECIALS
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PRECISIONS = ("fp32", "amp", "amp_bf16", "amp_bfloat16")
+"""What the towers run in: others turn weights of single layers to half precision, by lists that know no LSTM."""
+
+NOT_OURS = (
+    *("jit", "force_quick_gelu", "force_custom_text", "force_patch_dropout"),
+    *("pretrained_image", "pretrained_image_path", "pretrained_text_path"),
+)
+"""Options of OpenCLIP's models that are refused."""
+
+
+class MiniCLIP(open_clip.CustomTextCLIP):
+    """OpenCLIP's model of two towers with towers of ours; all that it does with them is inherited.
+
+    Args:
+        visual, text: towers of one ``embed_dim``.
+        init_logit_scale: log of the factor of cosines; ln(1/0.07), which OpenCLIP's trainer clamps to at most ln(100).
+        init_logit_bias: of the sigmoid loss, else ``None``.
+        output_dict: whether ``forward`` gives a dict, as the trainer asks.
+    """
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        text: nn.Module,
+        *,
+        init_logit_scale: float = math.log(1 / 0.07),
+        init_logit_bias: float | None = None,
+        output_dict: bool = False,
+    ) -> None:
+        nn.Module.__init__(self)  # CustomTextCLIP's own would make OpenCLIP's towers
+        self.output_dict = output_dict
+        self.visual, self.text = visual, text
+        self.context_length = text.context_length
+        self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)))
+        self.logit_bias = (
+            nn.Parameter(torch.tensor(float(init_logit_bias)))
+            if init_logit_bias is not None
+            else None
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the text tower's word table."""
+        return self.text.vocab_size
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        raise usage(
+            "these towers are small, and have no gradient checkpointing",
+            fix="leave out --grad-checkpointing",
+        )
+
+
+def is_miniclip(config: dict[str, Any] | None) -> bool:
+    """Whether a model config names towers of ours."""
+    return "tower" in (config or {}).get("vision_cfg", {})
+
+
+def create_miniclip(
+    config: dict[str, Any],
+    state: dict[str, torch.Tensor] | None = None,
+    *,
+    vocabulary_size: int = 0,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    force_image_size: int | tuple[int, int] | None = None,
+    force_context_length: int | None = None,
+    image_mean: tuple[float, ...] | None = None,
+    image_std: tuple[float, ...] | None = None,
+    image_interpolation: str | None = None,
+    image_resize_mode: str | None = None,
+    aug_cfg: Any = None,
+    init_logit_scale: float = math.log(1 / 0.07),
+    init_logit_bias: float | None = None,
+    output_dict: bool | None = None,
+    **others: Any,
+) -> tuple[MiniCLIP, Callable, Callable]:
+    """A model with its transforms for training and for all else, from OpenCLIP's options.
+
+    Args:
+        config: of a model of ours.
+        state: weights by name; ``None``: random ones.
+        vocabulary_size: words of the vocabulary, without the special tokens.
+        others: OpenCLIP's options that mean something for its own models only.
+
+    Raises:
+        UserError: exit 2 for a precision, or an option, that these towers do not have.
+        RuntimeError: weights of another shape.
+    """
+    if precision not in PRECISIONS:
+        raise usage(
+            f"these towers do not run in {precision}", fix=f"--precision {' or '.join(PRECISIONS)}"
+        )
+    for name in NOT_OURS:
+        if others.get(name):
+            raise usage(f"{name} means nothing to a model of small towers", fix="leave it out")
+    vision, text = (
+        {key: value for key, value in config[part].items() if key != "tower"}
+        for part in ("vision_cfg", "text_cfg")
+    )
+    del text["vocab_size"], text["tokenizer_mode"]
+    vision["image_size"] = force_image_size or vision["image_size"]
+    text["context_length"] = force_context_length or text["context_length"]
+    model = MiniCLIP(
+        IMAGE_TOWERS[config["vision_cfg"]["tower"]](embed_dim=config["embed_dim"], **vision),
+        TEXT_TOWERS[config["text_cfg"]["tower"]](
+            SPECIALS + vocabulary_size, embed_dim=config["embed_dim"], **text
+        ),
+        init_logit_scale=init_logit_scale,
+        init_logit_bias=init_logit_bias,
+        output_dict=bool(output_dict),
+    )
+    if state is not None:
+        model.load_state_dict(state)
+    given = merge_preprocess_kwargs(
+        {},
+        mean=image_mean,
+        std=image_std,
+        interpolation=image_interpolation,
+        resize_mode=image_resize_mode,
+    )
+    preprocess = PreprocessCfg(**merge_preprocess_dict(preprocess_of(model), given))
+    set_model_preprocess_cfg(model, asdict(preprocess))
+    train = image_transform_v2(preprocess, is_train=True, aug_cfg=aug_cfg)
+    return model.to(device), train, image_transform_v2(preprocess, is_train=False)
+
+
+def preprocess_of(model: MiniCLIP) -> dict[str, Any]:
+    """MiniCLIP's preparation of a picture: stretched to the input's shape, with ImageNet's mean and deviation."""
+    size = model.visual.image_size
+    return {
+        **asdict(PreprocessCfg()),
+        "size": size,
+        **IMAGENET,
+        "interpolation": "bilinear",
+        "resize_mode": "squash",
+    }

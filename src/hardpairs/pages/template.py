@@ -1,0 +1,40 @@
+"""Fill a template of this folder: everything in it is escaped, nothing is fetched from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from hardpairs.evaluating.runs import DIRECTIONS, direction_of
+from hardpairs.pages import numbers
+
+FOLDER = Path(__file__).parent
+COLOURS = 6
+"""Colours of methods in page.css; more methods start over."""
+
+
+def render_template(name: str, **content: Any) -> str:
+    """A template of this folder with the style of all pages."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        value=numbers.value_text,
+        difference=numbers.difference_text,
+        p=numbers.p_phrase,
+        count=numbers.count_text,
+        seconds=numbers.seconds_text,
+        tone=lambda index: f"c{index % COLOURS}",
+        capitalised=numbers.capitalised,
+        arrow=lambda key: DIRECTIONS[direction_of(key)],
+    )
+    style = Markup((FOLDER / "page.css").read_text(encoding="utf-8"))
+    text = environment.get_template(name).render(style=style, **content)
+    return text.encode("utf-8", "replace").decode()  # half a surrogate pair has no UTF-8

@@ -1,0 +1,186 @@
+"""What may reach the page's server, and what a browser may do with its answers.
+
+A page on 127.0.0.1 can be reached by every web site that the same browser shows: by a form that posts to it, or by a name of that site
+that is made to point to 127.0.0.1 (DNS rebinding). Both are refused here, and whatever of Gradio's many routes the page has no use for.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+MAX_UPLOAD = 20_000_000
+MAX_POST = 2_000_000
+"""Bytes of any other request: a query of 1 MB is cut by the search, not refused."""
+
+UPLOAD_PATH = "/asked"
+JOIN_PATH = "/gradio_api/queue/join"
+"""Gradio only takes a question in here, and fails over one that names no function of the page; what goes wrong in answering is told
+elsewhere."""
+COOKIE = "photo_search_token_{}"
+"""By port: a browser sends what one server of a host has set to all of them, and two of one name would overwrite each other."""
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_ALLOWED = re.compile(
+    r"/(photo/[0-9a-f]{16}(/large)?|pair/\d{1,9}|asked(/[0-9a-f]{32})?|batches|config|theme\.css|manifest\.json|favicon\.ico"
+    r"|(assets|static)/[\w./@+-]+|gradio_api/(heartbeat/\w+|queue/(join|data)|reset|cancel))?"
+)
+"""The page's own routes, and what Gradio's front end needs: no file, proxy, upload, stream or editing route of it."""
+
+HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""Gradio's front end needs inline scripts and ``new Function``; nothing is loaded from, or sent to, another host."""
+
+App = Callable[[dict, Callable, Callable], Awaitable[None]]
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        hosts: names that the Host header may have, without port; ``None`` for any, when a token is asked for.
+        token: what a visitor must bring, once as ``?token=`` (a cookie keeps it) or as ``Authorization: Bearer``.
+    """
+
+    def __init__(
+        self, app: App, *, hosts: tuple[str, ...] | None = LOOPBACK, token: str | None = None
+    ) -> None:
+        self.app, self.hosts, self.token = app, hosts, token
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        refused = self._refused(scope, headers)
+        if refused is not None:
+            await _answer(send, *refused)
+            return
+        if self.token is not None and "token" in parse_qs(scope["query_string"].decode("latin-1")):
+            await self._keep_token(scope, send)
+            return
+        limit = MAX_UPLOAD if scope["path"] == UPLOAD_PATH else MAX_POST
+        if int(headers.get("content-length", "0")) > limit:
+            await _answer(send, 413, f"more than {limit / 1e6:.0f} MB")
+            return
+        try:
+            await self.app(
+                scope,
+                _limited(receive, limit),
+                _with_headers(send, malformed=scope["path"] == JOIN_PATH),
+            )
+        except Exception:
+            if scope["path"] != JOIN_PATH:
+                raise
+
+    def _refused(self, scope: dict, headers: dict[str, str]) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if self.hosts is not None and _without_port(host) not in self.hosts:
+            return 403, "unknown host name"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return 403, "another site's request"
+        if headers.get("sec-fetch-site") == "cross-site" and (
+            scope["method"] != "GET" or headers.get("sec-fetch-dest") != "document"
+        ):
+            return 403, "another site's request"
+        if not headers.get("content-length", "0").isdigit():
+            return 400, "bad length"
+        if self.token is not None and not self._knows_token(scope, headers):
+            return 401, "open the address with its token: /?token=..."
+        if not _ALLOWED.fullmatch(scope["path"]) or ".." in scope["path"]:
+            return 404, "not found"
+        return None
+
+    def _knows_token(self, scope: dict, headers: dict[str, str]) -> bool:
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        given += _cookies(headers.get("cookie", ""), _cookie_name(scope))
+        given.append(headers.get("authorization", "").removeprefix("Bearer "))
+        return any(hmac.compare_digest(text.encode(), self.token.encode()) for text in given)  # type: ignore[union-attr]
+
+    async def _keep_token(self, scope: dict, send: Callable) -> None:
+        cookie = f"{_cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+        await _answer(send, 303, "", {"location": "/", "set-cookie": cookie})
+
+
+def _cookie_name(scope: dict) -> str:
+    return COOKIE.format(scope["server"][1])
+
+
+def _cookies(header: str, wanted: str) -> list[str]:
+    """Values of ours. Other servers of this host set theirs, in any form, and the standard library's reader stops at one that it does not like.
+
+    Example:
+        >>> _cookies('prefs={"a":1}; photo_search_token_7860=secret', "photo_search_token_7860")
+        ['secret']
+    """
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    return [value for name, _, value in pairs if name == wanted]
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host.lower())
+
+
+def _limited(receive: Callable, limit: int) -> Callable:
+    """A body without a length is counted while it comes."""
+    seen = 0
+
+    async def counted() -> dict[str, Any]:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        return message if seen <= limit else {"type": "http.disconnect"}
+
+    return counted
+
+
+def _with_headers(send: Callable, *, malformed: bool) -> Callable:
+    """With ``malformed``, an error of the server is one of the request."""
+
+    async def added(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            if malformed and message["status"] == 500:
+                message["status"] = 400
+            theirs = [
+                (name, value)
+                for name, value in message["headers"]
+                if name.lower().decode() not in HEADERS
+            ]
+            message = {
+                **message,
+                "headers": [
+                    *theirs,
+                    *((name.encode(), value.encode()) for name, value in HEADERS.items()),
+                ],
+            }
+        await send(message)
+
+    return added
+
+
+async def _answer(
+    send: Callable, status: int, text: str, headers: dict[str, str] | None = None
+) -> None:
+    fields = {"content-type": "text/plain; charset=utf-8", **HEADERS, **(headers or {})}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(k.encode(), v.encode()) for k, v in fields.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": text.encode()})

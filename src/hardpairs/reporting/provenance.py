@@ -1,0 +1,179 @@
+"""Where everything came from: downloads, steps and commands, settings, licences."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hardpairs.core.errors import UserError, bad_input, usage
+from hardpairs.core.remote import Place
+from hardpairs.data.downloads import download_failures
+from hardpairs.data.samples import Samples, read_table
+from hardpairs.data.shards import expand_shards
+from hardpairs.evaluating.runs import Method
+
+NOT_SETTINGS = (
+    "name",
+    "log_path",
+    "checkpoint_path",
+    "logs",
+    "tensorboard_path",
+    "rank",
+    "local_rank",
+    "seed",
+    "world_size",
+    "batch_size",
+)
+"""Lines of params.txt that say where a run wrote, not how it was trained, or that ``settings`` shows in another form."""
+
+ALWAYS_SHOWN = (
+    "model",
+    "max_steps",
+    "epochs",
+    "lr",
+    "warmup",
+    "wd",
+    "precision",
+    "batching",
+    "loss_fn",
+    "false_negative_mask",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    seconds: float
+    command: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """What became of a URL table: entries asked for, reasons of lost ones with counts, and pairs that nothing can use."""
+
+    name: str
+    entries: int
+    lost: list[tuple[str, int]]
+    unusable: list[tuple[str, int]]
+
+
+def read_steps(path: Path | None) -> list[Step]:
+    """A file of ``step<TAB>seconds<TAB>command`` lines.
+
+    Raises:
+        UserError: exit 2 when there is no such file, 3 naming a line that is none.
+    """
+    if path is None:
+        return []
+    if not path.is_file():
+        raise usage("no such file", where=f"--steps {path}", fix="check the path")
+    steps = []
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+    ):
+        if line.strip():
+            try:
+                name, seconds, command = line.split("\t", 2)
+                steps.append(Step(name, float(seconds), command))
+            except ValueError:
+                raise bad_input(
+                    "not a line of step, seconds and command, with tabs between",
+                    where=f"{path}, line {number}",
+                ) from None
+    return steps
+
+
+def download(
+    source: str, samples: Samples, *, image_key: str, separator: str | None
+) -> Download | None:
+    """What img2dataset's parquet files say of the shards that a table or a shard list names; ``None`` without such files."""
+    entries, lost = 0, Counter[str]()
+    for shard in _shards(source, image_key, separator):
+        try:
+            entries += pq.read_metadata(shard.with_suffix(".parquet")).num_rows
+            lost += download_failures(shard)
+        except (OSError, KeyError, pa.ArrowException):
+            continue  # no parquet, or not img2dataset's
+    if not entries:
+        return None
+    unusable = Counter(reason.replace("_", " ") for reason in samples.rejected.values())
+    return Download(Path(source).stem, entries, lost.most_common(), unusable.most_common())
+
+
+def _shards(source: str, image_key: str, separator: str | None) -> list[Place]:
+    try:
+        if not source.lower().endswith((".csv", ".tsv", ".txt", ".json")):
+            return expand_shards(source)
+        if source.lower().endswith(".json"):
+            return []
+        images = read_table(source, separator, required=(image_key,))[image_key]
+    except UserError:
+        return []
+    return [
+        Path(tar + ".tar")
+        for tar in dict.fromkeys(image.rpartition(".tar/")[0] for image in images)
+        if tar
+    ]
+
+
+def settings(methods: Sequence[Method]) -> tuple[list[Method], list[tuple[str, list[str]]]]:
+    """Trained methods, and rows of (setting, its value for each): the usual ones and every one in which the first runs differ."""
+    trained = [method for method in methods if method.first.params]
+    params = [{**_in_effect(method.first.params), **_derived(method)} for method in trained]
+    names = ["rows of a global batch", *ALWAYS_SHOWN, "seeds"]
+    others = sorted({name for entry in params for name in entry} - set(names) - set(NOT_SETTINGS))
+    names += [name for name in others if len({str(entry.get(name)) for entry in params}) > 1]
+    rows = [(name, [_setting(entry.get(name)) for entry in params]) for name in names]
+    return trained, [row for row in rows if any(value != "–" for value in row[1])]
+
+
+def _in_effect(params: dict[str, Any]) -> dict[str, Any]:
+    """Options without the defaults of parts that this run did not use."""
+    idle = [] if str(params.get("loss_fn")).startswith("sanw") else ["sanw_"]
+    idle += [] if params.get("batching") == "hard-pairs" else ["hard_", "empty_rows"]
+    return {name: value for name, value in params.items() if not name.startswith(tuple(idle))}
+
+
+def _derived(method: Method) -> dict[str, Any]:
+    params = method.first.params
+    seeds = [str(run.params.get("seed")) for run in method.runs if run.params]
+    return {
+        "rows of a global batch": global_batch(params),
+        "seeds": ", ".join(dict.fromkeys(seeds)),
+    }
+
+
+def global_batch(params: dict[str, Any]) -> int:
+    """Rows of a step over all processes and accumulated batches."""
+    return math.prod(
+        int(params.get(name) or 1) for name in ("batch_size", "world_size", "accum_freq")
+    )
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None or value == "" else str(value)
+
+
+def demo_manifest(*places: str) -> dict[str, Any]:
+    """The manifest of ``tools.demo_data`` in the folder of a data file or shard, or in one of the two above it; empty for other data."""
+    for place in places:
+        for folder in list(Path(place.split("{")[0]).absolute().parents)[:3]:
+            try:
+                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+                if isinstance(manifest["licence"], str) and isinstance(
+                    manifest["options"]["kind"], str
+                ):
+                    return manifest
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return {}

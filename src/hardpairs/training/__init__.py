@@ -1,0 +1,1 @@
+"""What the patched OpenCLIP trainer calls: flags, data, samplers, losses, step log."""

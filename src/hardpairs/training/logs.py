@@ -1,0 +1,100 @@
+"""Reads a training run's own files: options, step log, validation results. Logs may be cut; what is readable counts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_NUMBER = re.compile(r"-?\d")
+_WORDS = {"None": None, "True": True, "False": False}
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """OpenCLIP's params.txt, ``name: value`` a line; empty when there is none. Numbers, None, True and False become such values."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {
+        name: _value(text)
+        for name, colon, text in (line.partition(": ") for line in lines)
+        if colon
+    }
+
+
+def _value(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _NUMBER.match(text):
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text
+
+
+def read_log(path: Path) -> dict[str, np.ndarray]:
+    """The step log's columns, ordered by step; the later line of a repeated step counts. Columns without a number are left out.
+
+    Returns:
+        float64 arrays of one length, NaN for a gap; empty when the file is none of ours.
+    """
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"step", "loss"} <= set(reader.fieldnames or ()):
+            return {}
+        rows = {_float(row["step"]): row for row in reader}
+    steps = sorted(step for step in rows if math.isfinite(step))
+    columns = {
+        name: np.array([_float(rows[step][name]) for step in steps])
+        for name in reader.fieldnames or ()
+    }
+    return {name: values for name, values in columns.items() if np.isfinite(values).any()}
+
+
+def read_weights(path: Path) -> dict[int, np.ndarray]:
+    """SANW's weights.csv: by epoch the share of negatives in each bin of [0, 1], over the steps that were logged. A cut line is passed over."""
+    sums: dict[int, np.ndarray] = {}
+    if path.is_file():
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            for row in csv.reader(file):
+                counts = np.array([_float(text) for text in row])
+                if (
+                    len(counts) == 22 and np.isfinite(counts).all()
+                ):  # not the header, whose first column is a word
+                    sums[int(counts[0])] = sums.get(int(counts[0]), 0) + counts[2:]
+    return {epoch: counts / max(counts.sum(), 1) for epoch, counts in sorted(sums.items())}
+
+
+def _float(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
+def read_validation(path: Path) -> list[dict[str, float]]:
+    """OpenCLIP's results.jsonl; a line that is cut (the run was stopped while writing) is passed over."""
+    results = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "epoch" in entry:
+            results.append(
+                {
+                    name: float(value)
+                    for name, value in entry.items()
+                    if isinstance(value, float | int)
+                }
+            )
+    return results

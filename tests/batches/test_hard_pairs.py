@@ -1,0 +1,272 @@
+"""Laws of hard-pair batches, for many sizes, ragged tables and all ways to cut a global batch into ranks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardpairs.batches.hard_pairs import CHOICES
+from hardpairs.batches.partners import UniformDraw
+from hardpairs.core.errors import UserError
+from hardpairs.training.samplers import ANCHOR, MINED, RANDOM, HardPairBatchSampler
+from tests.batches.helpers import all_ranks, check_batches, epoch, random_table, table_of
+
+
+def window_of(table, row, number, *, topk, skip, schedule):
+    """The ranks that a row's partners may come from, read from the definition."""
+    ranks = list(range(skip, int(table.lengths[row])))
+    deepest_start = max(len(ranks) - topk, 0)
+    start = round(deepest_start * max(1 - number / schedule, 0)) if schedule else 0
+    return set(table.indices[row, ranks[start : start + topk]].tolist())
+
+
+@given(data=st.data())
+@settings(max_examples=120, deadline=None)
+def test_laws(data):
+    draw = data.draw
+    world_size, per_target = draw(st.integers(1, 8)), draw(st.integers(1, 3))
+    size = draw(st.integers(1, 2)) * (1 + per_target)
+    count = draw(st.sampled_from([n for n in (41, 64, 73, 97, 127) if n >= size * world_size + 8]))
+    width = draw(st.integers(1, 12))
+    options = {
+        "hard_per_target": per_target,
+        "hard_topk": draw(st.integers(1, 12)),
+        "hard_skip": draw(st.integers(0, width - 1)),
+        "hard_choice": draw(st.sampled_from(CHOICES)),
+        "seed": draw(st.integers(0, 5)),
+        "exclude": np.array(sorted(draw(st.sets(st.integers(0, 40), max_size=8))), np.int64),
+    }
+    deeper = options["hard_skip"] + options["hard_topk"] < width
+    schedule = options["hard_schedule"] = (
+        draw(st.integers(0, 3)) if deeper and options["hard_choice"] != "cycle" else 0
+    )
+    table, number = random_table(count, width, options["seed"]), draw(st.integers(0, 3))
+    batches = epoch(
+        all_ranks(
+            HardPairBatchSampler, count, table, world_size=world_size, batch_size=size, **options
+        ),
+        number,
+    )
+    check_batches(batches, size * world_size, options["exclude"])
+    allowed = np.setdiff1d(np.arange(count), options["exclude"])
+    targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
+    assert (np.sort(targets[: len(allowed)]) == allowed).all()  # every row is a target once...
+    assert (
+        targets[len(allowed) :] == targets[: len(targets) - len(allowed)]
+    ).all()  # ...and the top-up comes from the order's start
+    for rows, roles, _ in batches:
+        assert (roles.reshape(-1, 1 + per_target)[:, 0] == ANCHOR).all()
+        for group, group_roles in zip(
+            rows.reshape(-1, 1 + per_target), roles.reshape(-1, 1 + per_target), strict=True
+        ):
+            window = window_of(
+                table,
+                group[0],
+                number,
+                topk=options["hard_topk"],
+                skip=options["hard_skip"],
+                schedule=schedule,
+            )
+            assert set(group[group_roles == MINED].tolist()) <= window
+            if (
+                group_roles == RANDOM
+            ).any():  # only when every partner it could have is in the batch already, or in none
+                assert window <= set(rows.tolist()) | set(options["exclude"].tolist())
+
+
+@given(
+    seed=st.integers(0, 100),
+    number=st.integers(0, 3),
+    choice=st.sampled_from(CHOICES),
+    world_size=st.integers(2, 8),
+)
+@settings(max_examples=40, deadline=None)
+def test_global_batches_do_not_depend_on_the_world(seed, number, choice, world_size):
+    table = random_table(61, 6, seed)
+    one, many = (
+        epoch(
+            all_ranks(
+                HardPairBatchSampler,
+                61,
+                table,
+                world_size=w,
+                batch_size=4 * world_size // w,
+                seed=seed,
+                hard_choice=choice,
+            ),
+            number,
+        )
+        for w in (1, world_size)
+    )
+    assert all(
+        (a[0] == b[0]).all() and (a[1] == b[1]).all() for a, b in zip(one, many, strict=True)
+    )
+
+
+def test_any_batch_by_its_number_and_the_same_again():
+    table = random_table(100, 5)
+    whole = list(HardPairBatchSampler(100, table, batch_size=10))
+    assert (HardPairBatchSampler(100, table, batch_size=10).batch(7) == whole[7]).all()
+    other_epoch = HardPairBatchSampler(100, table, batch_size=10)
+    other_epoch.set_epoch(1)
+    assert not (other_epoch.batch(7) == whole[7]).all()
+    assert not (HardPairBatchSampler(100, table, batch_size=10, seed=1).batch(7) == whole[7]).all()
+    with pytest.raises(IndexError):
+        other_epoch.batch(len(other_epoch))
+
+
+def test_accumulation_keeps_the_laws_over_the_step():
+    sampler = HardPairBatchSampler(80, random_table(80, 5), batch_size=8, accumulate=3)
+    assert len(sampler) % 3 == 0
+    for step in range(len(sampler) // 3):
+        plans = [sampler.plan(step * 3 + micro) for micro in range(3)]
+        rows = np.concatenate([plan.rows for plan in plans] + [plan.reserves for plan in plans])
+        assert (
+            len(np.unique(rows)) == len(rows) > 24
+        )  # stand-ins, too: two micro-batches may need one each
+
+
+def drawn_ranks(choice, scores=None, epochs=4, **options):
+    """How often each rank was drawn, where no two lists share a row and so no draw is in another's way."""
+    count, width = 1000, 4
+    rows = np.arange(count)
+    indices = np.stack([(rows + 200 * (rank + 1)) % count for rank in range(width)], axis=1)
+    table = table_of(
+        indices,
+        np.tile([0.8, 0.4, 0.2, 0.2], (count, 1)).astype(np.float32) if scores is None else scores,
+    )
+    sampler = HardPairBatchSampler(count, table, batch_size=2, hard_choice=choice, **options)
+    groups = np.concatenate(
+        [batch[0].reshape(-1, 2) for number in range(epochs) for batch in epoch([sampler], number)]
+    )
+    ranks = (groups[:, 1] - groups[:, 0]) % count // 200 - 1
+    return np.bincount(ranks, minlength=width) / len(ranks)
+
+
+@pytest.mark.parametrize(
+    ("choice", "shares"),
+    [
+        ("uniform", [0.25] * 4),
+        ("rank", [12 / 25, 6 / 25, 4 / 25, 3 / 25]),
+        ("score", [0.5, 0.25, 0.125, 0.125]),
+    ],
+)
+def test_partners_are_drawn_as_often_as_their_weight_says(choice, shares):
+    assert (
+        np.abs(drawn_ranks(choice) - shares).max() < 0.03
+    )  # four standard deviations of 4000 draws
+
+
+def test_first_ranks_can_be_skipped():
+    assert drawn_ranks("uniform", hard_skip=1)[0] == 0 and drawn_ranks("score", hard_skip=3)[3] == 1
+
+
+@pytest.mark.parametrize("per_target", [1, 2, 3])
+def test_a_cycle_sees_each_partner_once(per_target):
+    """Lists of six that no other target shares: 6 / p epochs see all six, none twice."""
+    indices = np.full((210, 6), -1)
+    indices[:30] = np.arange(30, 210).reshape(30, 6)
+    options = {
+        "hard_per_target": per_target,
+        "hard_choice": "cycle",
+        "empty_rows": "skip",
+        "batch_size": 1 + per_target,
+    }
+    sampler = HardPairBatchSampler(210, table_of(indices), **options)
+    for start in (0, 6):
+        numbers = range(start // per_target, (start + 6) // per_target)
+        groups = np.concatenate(
+            [
+                batch[0].reshape(-1, 1 + per_target)
+                for number in numbers
+                for batch in epoch([sampler], number)
+            ]
+        )
+        for target in range(30):
+            assert sorted(groups[groups[:, 0] == target, 1:].ravel()) == indices[target].tolist()
+    first = np.concatenate(
+        [batch[0].reshape(-1, 1 + per_target)[:, 1] for batch in epoch([sampler], 0)]
+    )
+    assert len(set((first - 30) % 6)) == 6  # each list in an order of its own
+
+
+def test_a_schedule_goes_from_the_deepest_ranks_to_the_first():
+    means = []
+    for number in range(6):
+        sampler = HardPairBatchSampler(
+            400,
+            table_of((np.arange(400)[:, None] + np.arange(1, 41)) % 400),
+            batch_size=2,
+            hard_topk=10,
+            hard_schedule=4,
+        )
+        groups = np.concatenate([batch[0].reshape(-1, 2) for batch in epoch([sampler], number)])
+        ranks = (groups[:, 1] - groups[:, 0]) % 400 - 1
+        assert (ranks.min(), ranks.max()) == tuple(
+            np.array([0, 9]) + max(30 - number * 30 / 4, 0).__round__()
+        )
+        means.append(ranks.mean())
+    assert means[0] > means[1] > means[2] > means[3] > means[4] and abs(means[4] - means[5]) < 1
+
+
+def test_empty_rows_are_skipped_on_request_and_excluded_rows_are_nowhere():
+    table, exclude = random_table(60, 4), np.array([1, 2, 3])
+    sampler = HardPairBatchSampler(60, table, batch_size=6, empty_rows="skip", exclude=exclude)
+    batches = epoch([sampler])
+    check_batches(batches, 6, exclude)
+    targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
+    assert set(targets) == {
+        row for row in range(60) if row not in exclude and table.lengths[row] > 0
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"batch_size": 7}, "--batch-size 6 or 8"),
+        (
+            {"batch_size": 20, "world_size": 4},
+            "30 usable rows are fewer than one global batch of 80",
+        ),
+        ({"batch_size": 2, "hard_topk": 0}, "at least 1"),
+        ({"batch_size": 2, "hard_skip": 3}, "leaves nothing of lists of 3"),
+        ({"batch_size": 2, "hard_skip": -1}, "must not be negative"),
+        ({"batch_size": 2, "hard_schedule": 2}, "the lists have 3"),
+        (
+            {"batch_size": 2, "hard_schedule": 2, "hard_topk": 1, "hard_choice": "cycle"},
+            "one of the two",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit(options, says):
+    with pytest.raises(UserError, match=says) as error:
+        HardPairBatchSampler(30, random_table(30, 3), **options)
+    assert error.value.code == 2
+
+
+def test_uniform_draws_go_through_a_list_without_repetition():
+    """As the draw by equal weights does, with the same chances."""
+    lengths, counts = np.array([5, 0, 3, 1]), np.zeros((4, 5))
+    for seed in range(3000):
+        draw = UniformDraw(lengths, np.random.default_rng(seed))
+        drawn = [
+            draw.next(np.arange(4)),
+            draw.next(np.array([2, 0])),
+            *(draw.next(np.array([0, 2, 3])) for _ in range(4)),
+        ]
+        of_first = [drawn[0][0], drawn[1][1], *(places[0] for places in drawn[2:])]
+        assert sorted(of_first) == [-1, 0, 1, 2, 3, 4] and of_first[-1] == -1
+        assert sorted([drawn[0][2], drawn[1][0], *(places[1] for places in drawn[2:])]) == [
+            -1,
+            -1,
+            -1,
+            0,
+            1,
+            2,
+        ]
+        assert drawn[0][1] == -1 and drawn[0][3] == 0 and drawn[2][2] == -1
+        counts[0, of_first[1]] += 1
+        counts[2, drawn[0][2]] += 1
+    assert (
+        abs(counts[0] - 600).max() < 110 and abs(counts[2, :3] - 1000).max() < 130
+    )  # five standard deviations

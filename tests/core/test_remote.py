@@ -1,0 +1,138 @@
+"""Tables and tars behind URLs: the same samples as on disk, read by byte ranges, and nothing copied."""
+
+from __future__ import annotations
+
+import http.server
+import multiprocessing
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from hardpairs.core.errors import UserError
+from hardpairs.data.samples import open_samples
+
+
+class _Ranges(http.server.SimpleHTTPRequestHandler):
+    """A file server that answers byte ranges, and counts the bytes it sends."""
+
+    sent = 0
+
+    def do_GET(self) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if asked is None or not path.is_file():
+            return super().do_GET()
+        content = path.read_bytes()
+        first, last = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
+        body = content[first : last + 1]
+        _Ranges.sent += len(body)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        self.send_header("Accept-Ranges", "bytes")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """URL of ``tmp_path`` on a loopback server; what is noted about remote files goes to a cache folder in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *args: _Ranges(*args, directory=str(tmp_path))
+    ) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def in_memory(folder: Path) -> str:
+    """The files of a folder in fsspec's memory file system."""
+    target = UPath(f"memory://{folder}")
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return str(target)
+
+
+def assert_same(remote, local):
+    assert (
+        remote.fingerprint == local.fingerprint
+        and remote.rejected == local.rejected
+        and len(remote) == len(local)
+    )
+    usable = [row for row in range(len(local)) if row not in local.rejected]
+    assert [remote.image_bytes(row) for row in usable] == [local.image_bytes(row) for row in usable]
+
+
+def test_tars_over_http(shards, server):
+    url, local = f"{server}/shards", open_samples(shards)
+    assert_same(open_samples(f"{url}/{{00000..00002}}.tar"), local)
+    noted = sorted(path.name for path in (shards.parent / "cache/openclip-hardpairs").iterdir())
+    assert len(noted) == 3 and all(
+        re.fullmatch(r"0000\d-\w{16}\.index\.npz", name) for name in noted
+    )
+    again = open_samples(f"{url}/{{00000..00002}}.tar")
+    before = _Ranges.sent
+    assert len(again.image_bytes(0)) == _Ranges.sent - before  # one picture, not a tar
+
+
+def test_another_tar_under_the_same_url_is_indexed_anew(shards, server):
+    url = f"{server}/shards/00000.tar"
+    assert len(open_samples(url)) == 7
+    (shards / "00000.tar").write_bytes((shards / "00002.tar").read_bytes())
+    assert len(open_samples(url)) == 8
+
+
+@pytest.mark.parametrize("name", ["", "/*.tar", "/{00000..00002}.tar"])
+def test_tars_in_memory(shards, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    local = open_samples(shards)
+    for sidecar in shards.glob("*.npz"):
+        sidecar.unlink()
+    assert_same(open_samples(in_memory(shards) + name), local)
+
+
+def _read_in_worker(samples, row, results):
+    results.put(samples.image_bytes(row))
+
+
+def test_a_forked_worker_reads_for_itself(shards, server):
+    samples = open_samples(f"{server}/shards/00000.tar")
+    expected = samples.image_bytes(0)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    worker = context.Process(target=_read_in_worker, args=(samples, 0, results))
+    worker.start()
+    assert results.get(timeout=60) == expected
+    worker.join()
+
+
+def test_a_table_and_its_pictures(table, server):
+    text = table.read_text().replace(str(table.parent), server)
+    (table.parent / "remote.csv").write_text(text)
+    remote, local = open_samples(f"{server}/remote.csv"), open_samples(table)
+    assert list(remote.captions) == list(local.captions) and remote.image_bytes(
+        5
+    ) == local.image_bytes(5)
+
+
+def test_what_is_not_there(server, shards):
+    with pytest.raises(UserError, match="1 of 2 shards are missing") as error:
+        open_samples(f"{server}/shards/{{00002..00003}}.tar")
+    assert error.value.code == 3
+    with pytest.raises(UserError, match="cannot be read") as error:
+        open_samples("nothing://bucket/{00000..00001}.tar")
+    assert error.value.code == 2
+    samples = open_samples(f"{server}/shards/00000.tar")
+    (shards / "00000.tar").unlink()
+    with pytest.raises(OSError):
+        samples.image_bytes(0)

@@ -1,0 +1,131 @@
+"""Every way an image can be wrong has a reason; every mode becomes the same RGB."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hardpairs.data import images
+from hardpairs.data.images import BadImage, decode
+from tests.helpers import picture
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_no_cut_of_a_jpeg_is_taken_for_a_picture():
+    whole = picture(0)
+    pixels = np.asarray(decode(whole))
+    for cut in range(0, len(whole) - 2, 7):
+        try:
+            assert (
+                np.asarray(decode(whole[:cut])) == pixels
+            ).all()  # only the end marker may be missing
+        except BadImage as error:
+            assert str(error) in ("empty_image", "not_an_image", "truncated_image")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty_image"),
+        (b"<html>404</html>", "not_an_image"),
+        (b"\xff\xd8\xff", "not_an_image"),
+    ],
+)
+def test_reasons(data, reason):
+    with pytest.raises(BadImage, match=reason):
+        decode(data)
+
+
+def test_huge_images_are_refused_by_their_header():
+    with pytest.raises(BadImage, match="too_many_pixels"):
+        decode(encoded(Image.new("1", (12_000, 12_000))))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16"])
+def test_modes_become_rgb(mode):
+    image = (
+        Image.new(mode, (4, 4))
+        if mode == "I;16"
+        else Image.new("RGBA", (4, 4), (200, 200, 200, 255)).convert(mode)
+    )
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    if mode == "PA":
+        pytest.skip("no format of ours stores PA")
+    assert decode(encoded(image, kind)).mode == "RGB"
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    image = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
+    assert np.asarray(decode(encoded(image)))[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_a_scan_is_a_picture():
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert (
+        np.asarray(decode(encoded(Image.fromarray(pixels), "TIFF", compression="tiff_lzw")))
+        == pixels
+    ).all()
+
+
+def test_a_telephones_picture_is_read_where_its_library_is(monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 64), (200, 30, 30))).save(buffer, quality=90)
+    assert np.abs(np.asarray(decode(buffer.getvalue()), int) - (200, 30, 30)).max() < 12
+    monkeypatch.setattr(images, "can_read_heic", lambda: False)
+    with pytest.raises(BadImage, match="heic_without_pillow_heif"):
+        decode(buffer.getvalue())
+
+
+def test_transparency_is_white():
+    assert decode(encoded(Image.new("RGBA", (2, 2), (255, 0, 0, 0)))).getpixel((0, 0)) == (
+        255,
+        255,
+        255,
+    )
+
+
+def test_orientation_is_applied():
+    upright = np.zeros((8, 4, 3), np.uint8)
+    upright[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned left; shown turned right
+    data = encoded(Image.fromarray(np.rot90(upright).copy()), "PNG", exif=exif)
+    assert (np.asarray(decode(data)) == upright).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [((1, 1), True), ((200, 1), True), ((1, 200), True), ((201, 1), False), ((1, 5000), False)],
+)
+def test_a_strip_is_no_picture(size, fits):
+    data = encoded(Image.new("RGB", size))
+    if fits:
+        assert decode(data).size == size
+    else:
+        with pytest.raises(BadImage, match="too_narrow"):
+            decode(data)
+
+
+def test_for_display_a_jpeg_is_decoded_no_larger_than_needed():
+    """And still turned upright, and much like the whole one."""
+    image = Image.radial_gradient("L").resize((1600, 800)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95, exif=exif)
+    whole, small = decode(buffer.getvalue()), decode(buffer.getvalue(), for_side=100)
+    assert whole.size == (800, 1600) and small.size == (100, 200)
+    difference = np.asarray(whole.resize(small.size, Image.Resampling.BOX), int) - np.asarray(
+        small, int
+    )
+    assert np.abs(difference).mean() < 3
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    assert decode(buffer.getvalue(), for_side=100).size == (1600, 800)

@@ -1,0 +1,328 @@
+"""One numbering for all containers; errors that say what to type."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardpairs.cli.list_shards import main
+from hardpairs.core.errors import UserError
+from hardpairs.data.manifest import dataset_fingerprint
+from hardpairs.data.samples import open_samples
+from hardpairs.data.strings import PackedStrings
+from tests.helpers import picture, run, sample, write_tar
+
+
+def test_shards_and_their_csv_are_the_same_dataset(shards, tmp_path):
+    done = run(
+        "python",
+        "-m",
+        "tools.wds_to_csv",
+        "--shards",
+        str(shards),
+        "--out",
+        str(tmp_path / "a.csv"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rejected"] == {"empty_caption": 1, "missing_image": 1}
+    tars, table = open_samples(shards), open_samples(tmp_path / "a.csv")
+    assert tars.fingerprint == table.fingerprint and len(tars) == len(table) == 20
+    assert tars.rejected == table.rejected == {3: "empty_caption", 9: "missing_image"}
+    assert (tars.positives == table.positives).all()
+    assert tars.image_bytes(19) == table.image_bytes(19) == picture(19)
+
+
+def test_extracted_images_are_the_same_bytes(shards, tmp_path):
+    done = run(
+        "python",
+        "-m",
+        "tools.wds_to_csv",
+        "--shards",
+        str(shards),
+        "--out",
+        str(tmp_path / "a.csv"),
+        "--extract",
+        str(tmp_path / "out"),
+    )
+    assert done.returncode == 0, done.stderr
+    table = open_samples(tmp_path / "a.csv")
+    assert (
+        table.image_bytes(12) == picture(12)
+        and table.fingerprint == open_samples(shards).fingerprint
+    )
+
+
+def test_words_that_look_like_missing_values_stay_words(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("filepath\ttitle\na.jpg\tnull\nb.jpg\tNA\nc.jpg\tnan\nd.jpg\t\n")
+    samples = open_samples(path)
+    assert list(samples.captions) == ["null", "NA", "nan", ""] and samples.rejected == {
+        3: "empty_caption"
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "separator", "says"),
+    [
+        ("filepath,title", "\t", "--csv-separator ','"),
+        ("filepath\ttitle", ",", "--csv-separator $'\\t'"),
+        ("image,text", None, "columns found: 'image', 'text'"),
+        ("", None, "columns found: none"),
+    ],
+)
+def test_wrong_columns_name_those_found_and_the_remedy(tmp_path, header, separator, says):
+    path = tmp_path / "a.csv"
+    path.write_text(header + "\n")
+    with pytest.raises(UserError) as error:
+        open_samples(path, separator=separator)
+    assert error.value.code == 3 and says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("filepath,title\n", 3), ("filepath,title\na.jpg,x,y\n", 3), (None, 2)]
+)
+def test_empty_ragged_and_absent_tables(tmp_path, text, code):
+    path = tmp_path / "a.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError) as error:
+        open_samples(path)
+    assert error.value.code == code
+
+
+def test_captions_json_shares_groups_by_image(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(picture(1))
+    (tmp_path / "captions.json").write_text(
+        json.dumps(
+            [{"file_name": "a.jpg", "caption": "one"}, {"file_name": "a.jpg", "caption": "two"}]
+        )
+    )
+    samples = open_samples(tmp_path / "captions.json")
+    assert samples.group(0) == samples.group(1) and samples.image_bytes(1) == picture(1)
+    (tmp_path / "captions.json").write_text(
+        json.dumps([{"file_name": "../x.jpg", "caption": "one"}])
+    )
+    with pytest.raises(UserError, match="leaves the image folder"):
+        open_samples(tmp_path / "captions.json")
+
+
+@given(st.lists(st.text()))
+@settings(max_examples=50, deadline=None)
+def test_packed_strings_are_the_strings(texts):
+    packed = PackedStrings.pack(texts)
+    assert list(packed) == texts
+    assert list(PackedStrings.concatenate([packed, PackedStrings.pack(["end"]), packed])) == [
+        *texts,
+        "end",
+        *texts,
+    ]
+
+
+def test_fingerprint_keeps_field_borders():
+    assert dataset_fingerprint([("", "ab", "c")]) != dataset_fingerprint([("", "a", "bc")])
+
+
+def with_facts(group, digest):
+    """Members of a sample as img2dataset writes them, with or without a group and a hash of the image."""
+    facts = {
+        "url": "http://x/1.jpg",
+        **({"group": group} if group else {}),
+        **({"sha256": digest} if digest else {}),
+    }
+    return {"jpg": picture(1), "txt": b"some words", "json": json.dumps(facts).encode()}
+
+
+@pytest.mark.parametrize("from_table", [False, True])
+def test_rows_with_one_group_image_or_caption_are_known_positives(tmp_path, from_table):
+    rows = [with_facts("a", "1"), with_facts("a", "2"), with_facts("b", "1"), with_facts("c", "")]
+    for i, row in enumerate(rows):
+        row["txt"] = f"caption {i}".encode()
+    rows[3]["txt"] = b"caption 0"
+    write_tar(tmp_path / "00000.tar", {f"{i:09d}": row for i, row in enumerate(rows)})
+    samples = open_samples(tmp_path)
+    if from_table:
+        assert main(["--shards", str(tmp_path), "--out", str(tmp_path / "pairs.csv")]) == 0
+        samples = open_samples(tmp_path / "pairs.csv")
+    first, *others = samples.positives
+    assert [(first == other).nonzero()[0].tolist() for other in others] == [[0], [1], [2]]
+
+
+def test_without_groups_the_image_is_the_group(tmp_path):
+    write_tar(
+        tmp_path / "00000.tar",
+        {"0": with_facts(None, "1"), "1": with_facts(None, "1"), "2": with_facts(None, "")},
+    )
+    samples = open_samples(tmp_path)
+    assert samples.group(0) == samples.group(1) != samples.group(2) and samples.positives.shape == (
+        3,
+        2,
+    )
+
+
+def test_braces_that_do_not_close(tmp_path):
+    with pytest.raises(UserError, match="braces") as error:
+        open_samples(f"{tmp_path}/{{0000")
+    assert error.value.code == 2
+
+
+def test_a_file_of_no_known_kind_is_told_as_such(tmp_path):
+    (tmp_path / "README.md").write_text("# pairs")
+    with pytest.raises(UserError, match="no kind of data that is known") as error:
+        open_samples(tmp_path / "README.md")
+    assert error.value.code == 2
+
+
+def test_rows_without_a_group_are_groups_of_their_own(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text(
+        "filepath,title,label\na.jpg,one,7\nb.jpg,two,\nc.jpg,three,\nd.jpg,four,999\ne.jpg,five,999\nf.jpg,six,7\n"
+    )
+    samples = open_samples(path, group_key="label", unlabelled=("999",))
+    assert samples.labelled.tolist() == [True, False, False, False, False, True]
+    assert samples.group(0) == samples.group(5) and len(set(samples.groups.tolist())) == 5
+    assert (
+        len(set(open_samples(path, group_key="label").groups.tolist())) == 4
+    )  # 999 is a label like any other, unless one says so
+
+
+def test_labels_of_shards(tmp_path):
+    samples = {f"{i:04d}": sample(i, json=b"{}", cls=str(i // 2).encode()) for i in range(4)}
+    del samples["0003"]["cls"]
+    opened = open_samples(write_tar(tmp_path / "0.tar", samples).parent)
+    assert opened.labelled.tolist() == [True, True, True, False] and opened.group(
+        0
+    ) == opened.group(1) != opened.group(2) != opened.group(3)
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    for i, name in enumerate(
+        ("red_fox/1.jpg", "red_fox/b/2.JPEG", "cat/x.png", "cat/notes.txt", ".hidden/y.jpg")
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(i))
+    samples = open_samples(tmp_path)
+    assert list(samples.keys) == ["cat/x.png", "red_fox/1.jpg", "red_fox/b/2.JPEG"] and list(
+        samples.captions
+    ) == [
+        "cat",
+        "red fox",
+        "red fox",
+    ]
+    assert (
+        samples.group(1) == samples.group(2) != samples.group(0)
+        and samples.labelled.all()
+        and not samples.rejected
+    )
+    assert samples.image_bytes(1) == picture(0)
+
+
+def test_a_flat_folder_with_texts_beside(tmp_path):
+    for i, name in enumerate(("b_1.jpg", "a.png")):
+        (tmp_path / name).write_bytes(picture(i))
+    (tmp_path / "a.txt").write_text(" my cat \n")
+    samples = open_samples(tmp_path)
+    assert (
+        list(samples.captions) == ["my cat", "b 1"]
+        and not samples.labelled.any()
+        and samples.group(0) != samples.group(1)
+    )
+
+
+def test_folders_of_captioned_pictures_are_no_classes(tmp_path):
+    """Albums by year, every picture with its own words: what lies in one folder does not show the same thing. A line is a caption."""
+    for i, name in enumerate(("2019/a.jpg", "2019/b.jpg", "2020/c.jpg")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(i))
+        (tmp_path / name).with_suffix(".txt").write_text(
+            f"\ufeffpicture {name}\n\n  again {i}\n" if i == 1 else f"picture {name}\n"
+        )
+    samples = open_samples(tmp_path)
+    assert list(samples.keys) == ["2019/a.jpg", "2019/b.jpg#0", "2019/b.jpg#1", "2020/c.jpg"]
+    assert list(samples.captions)[1:3] == ["picture 2019/b.jpg", "again 1"]
+    assert (
+        not samples.labelled.any()
+        and len(set(samples.groups.tolist())) == 3
+        and samples.group(1) == samples.group(2)
+    )
+    assert samples.image_bytes(2) == picture(1)
+    classed = open_samples(tmp_path, group_key="folder")
+    assert classed.labelled.all() and classed.group(0) == classed.group(2) != classed.group(3)
+    assert list(classed.captions) == list(samples.captions)
+
+
+def test_values_that_mean_no_label(tmp_path):
+    """In a table, in class folders, in shards; 999.0 is how pandas writes an int beside empty values."""
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "filepath,title,label\na.jpg,a,999\nb.jpg,b,999.0\nc.jpg,c, \nd.jpg,d, 7\ne.jpg,e,7\n"
+    )
+    samples = open_samples(path, group_key="label", unlabelled=("999",))
+    assert samples.labelled.tolist() == [False, False, False, True, True] and samples.group(
+        3
+    ) == samples.group(4)
+    for i, name in enumerate(("fox/a.jpg", "unknown/b.jpg", "unknown/c.jpg")):
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_bytes(picture(i))
+    samples = open_samples(tmp_path / "tree", unlabelled=("unknown",))
+    assert samples.labelled.tolist() == [True, False, False] and samples.group(1) != samples.group(
+        2
+    )
+
+
+def test_a_key_of_the_json_as_label(tmp_path):
+    samples = {
+        f"{i:04d}": sample(i, json=json.dumps({"story": f"s{i // 2}", "group": i}).encode())
+        for i in range(4)
+    }
+    folder = write_tar(tmp_path / "0.tar", samples).parent
+    assert len(set(open_samples(folder).groups.tolist())) == 4
+    assert (
+        len(set(open_samples(folder, group_key="story").groups.tolist())) == 2
+    )  # though the index on disk was made for the other key
+    assert len(set(open_samples(folder).groups.tolist())) == 4
+    with pytest.raises(UserError, match="no sample's json has 'topic'") as error:
+        open_samples(folder, group_key="topic")
+    assert error.value.code == 3
+
+
+def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a.jpg").write_bytes(picture(0))
+    (tmp_path / "tree/cat").mkdir(parents=True)
+    (tmp_path / "tree/cat/b.jpg").write_bytes(picture(1))
+    (tmp_path / "tree/fox").symlink_to(tmp_path / "real")
+    (tmp_path / "tree/cat/up").symlink_to(tmp_path / "tree")
+    samples = open_samples(tmp_path / "tree")
+    assert list(samples.keys) == ["cat/b.jpg", "fox/a.jpg"] and list(samples.captions) == [
+        "cat",
+        "fox",
+    ]
+
+
+@pytest.mark.parametrize("more", ["", '50.jpg,"fine"\n', '50.jpg,"another that opens\n'])
+def test_a_quote_that_does_not_close_is_told(tmp_path, more):
+    """In a lenient reader it swallows the rows after it, and nobody is told."""
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "filepath,title\n"
+        + "".join(f"{i}.jpg,{chr(34) if i == 5 else ''}picture {i}\n" for i in range(40))
+        + more
+    )
+    with pytest.raises(UserError, match="opened and not closed") as error:
+        open_samples(path)
+    assert error.value.code == 3 and "line 7" in error.value.text()
+
+
+def test_captions_of_several_lines_stay_whole(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        'filepath,title\na.jpg,"two\nlines"\nb.jpg,"she said ""no"""\nc.jpg,5" pipe\nd.jpg,"so" he said\n'
+    )
+    assert list(open_samples(path).captions) == [
+        "two\nlines",
+        'she said "no"',
+        '5" pipe',
+        "so he said",
+    ]

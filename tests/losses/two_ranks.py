@@ -1,0 +1,128 @@
+"""Run by torchrun: every loss on two ranks; rank 0 writes mean losses and parameter gradients for the test to compare."""
+
+import sys
+from itertools import product
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from open_clip.loss import ClipLoss
+
+from hardpairs.losses import (
+    ContrastiveLoss,
+    GeometryLoss,
+    HardNegativeMarginLoss,
+    Known,
+    Rows,
+    SANWLoss,
+    SigmoidLoss,
+    SimilarityWeights,
+    TrainingLoss,
+    World,
+)
+
+BANDPASS = SimilarityWeights("bandpass", m1=-0.2)
+
+
+def composed(block_rows, **world):
+    """Everything at once: stored similarities, partners exempt, blocks, the margin and the geometry term."""
+    options = {"world": World(**world), "block_rows": block_rows}
+    contrast = ContrastiveLoss(weights=BANDPASS, **options)
+    margin = HardNegativeMarginLoss(1, block_rows=block_rows, **world)
+    return TrainingLoss(
+        contrast,
+        margin,
+        GeometryLoss(**options),
+        margin_weight=0.3,
+        geometry_weight=0.1,
+        exempt_partners=True,
+        duplicate_threshold=0.5,
+    )
+
+
+def unmasked(loss):
+    return lambda image, text, scale, positives: loss(image, text, scale)
+
+
+def near(loss):
+    """Known positives by stored rows, too."""
+    return lambda image, text, scale, positives, **more: loss(
+        image,
+        text,
+        scale,
+        positives=Known(positives, (image.detach(), text.detach().flip(1)), 0.3),
+        **more,
+    )
+
+
+CASES = {
+    "plain": lambda **world: unmasked(ContrastiveLoss(world=World(**world))),
+    "clip": lambda **world: ContrastiveLoss(world=World(**world)),
+    "exp": lambda **world: SANWLoss("exp", delta=0.0, **world),
+    "bandpass": lambda **world: SANWLoss("bandpass", m1=-0.2, **world),
+    "blocks": lambda **world: SANWLoss("bandpass", m1=-0.2, block_rows=3, **world),
+    "sigmoid form": lambda **world: SigmoidLoss(weights=BANDPASS, world=World(**world)),
+    "margin": lambda **world: HardNegativeMarginLoss(1, direction="both", **world),
+    "near duplicates": lambda **world: near(SANWLoss("bandpass", m1=-0.2, block_rows=3, **world)),
+    "margin, near duplicates": lambda **world: near(
+        HardNegativeMarginLoss(1, block_rows=3, **world)
+    ),
+    "composed": lambda **world: composed(None, **world),
+    "composed in blocks": lambda **world: composed(3, **world),
+}
+
+
+def setup():
+    """16 pairs, ids and mined flags of the joined batch, and a linear layer as the model."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 16, 10, generator=generator, dtype=torch.float64)
+    positives = torch.randint(0, 12, (16, 2), generator=generator) + torch.tensor([0, 100])
+    mined = (torch.arange(16) % 2 == 1) & (torch.rand(16, generator=generator) > 0.4)
+    torch.manual_seed(0)
+    return inputs, positives, mined, torch.nn.Linear(10, 6, bias=False).double()
+
+
+def openclip(**world):
+    return unmasked(ClipLoss(**world))
+
+
+def compute(case, rows, **world):
+    inputs, positives, mined, layer = setup()
+    image, text = (F.normalize(layer(side[rows]), dim=1) for side in inputs)
+    loss, scale = CASES[case](**world), torch.tensor(20.0).double()
+    if isinstance(loss, TrainingLoss):
+        stored = [F.normalize(side[rows].flip(1), dim=1) for side in inputs]
+        loss.take(
+            Rows(
+                positives[rows],
+                mined[rows],
+                torch.arange(16)[rows] // 2,
+                *stored,
+                *reversed(stored),
+            ),
+            progress=0.0,
+        )
+        loss = loss(image, text, scale)
+    else:
+        more = {"mined": mined[rows]} if case.startswith("margin") else {}
+        loss = loss(image, text, scale, positives=positives[rows], **more)
+    loss.backward()
+    return loss.detach(), layer.weight.grad
+
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    rank, results = dist.get_rank(), {}
+    CASES["openclip"] = openclip
+    for case, local_loss, with_grad in product(CASES, (True, False), (True, False)):
+        rows = slice(rank * 8, rank * 8 + 8)
+        loss, gradient = compute(
+            case, rows, rank=rank, world_size=2, local_loss=local_loss, gather_with_grad=with_grad
+        )
+        for tensor in (loss, gradient):
+            dist.all_reduce(tensor)
+            tensor /= 2  # as DistributedDataParallel averages
+        results[case, local_loss, with_grad] = (loss, gradient)
+    if rank == 0:
+        torch.save(results, sys.argv[1])
+    dist.destroy_process_group()  # a rank that just ends may abort in gloo's threads

@@ -1,0 +1,68 @@
+"""The word tokenizer and models that use it."""
+
+import open_clip
+import pytest
+import torch
+
+from hardpairs.core.errors import UserError
+from hardpairs.models.load import load_checkpoint, make_tokenizer, register_configs
+from hardpairs.models.words import WordTokenizer, build_vocabulary, split_words
+
+
+def test_signs_are_words():
+    assert split_words("Keycap: #, woman's hat_2") == [
+        "keycap",
+        ":",
+        "#",
+        ",",
+        "woman",
+        "'",
+        "s",
+        "hat",
+        "_",
+        "2",
+    ]
+
+
+def test_vocabulary_is_by_frequency_then_first_seen():
+    assert build_vocabulary(["b a", "a c", "d"], 4 + 3) == ["a", "b", "c"]
+
+
+def test_tokens():
+    tokenizer = WordTokenizer(["red", "square"], 5)
+    assert tokenizer("a red square").tolist() == [[2, 1, 4, 5, 3]]
+    assert tokenizer(["", "red red red red red red"]).tolist() == [[2, 3, 0, 0, 0], [2, 4, 4, 4, 3]]
+
+
+def test_text_feature_is_taken_at_the_end_token():
+    register_configs()
+    torch.manual_seed(0)
+    model = open_clip.create_model("hardpairs-test").eval()
+    tokenizer = WordTokenizer(["red", "square"], 12)
+    with torch.no_grad():
+        short, padded = (
+            model.encode_text(tokenizer("red square")),
+            model.encode_text(tokenizer("red square")[:, :]),
+        )
+        tokens = tokenizer("red square")
+        tokens[0, 5] = 5  # behind the end token
+        changed = model.encode_text(tokens)
+    torch.testing.assert_close(short, padded)
+    torch.testing.assert_close(short, changed)
+
+
+def test_a_word_model_without_words_is_refused():
+    with pytest.raises(UserError, match="needs a vocabulary"):
+        make_tokenizer("hardpairs-test")
+    assert make_tokenizer("RN50", None)(["a"]).shape == (1, 77)
+
+
+def test_checkpoints_that_hold_code_are_refused_and_do_not_run_it(tmp_path):
+    class Canary:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"state_dict": Canary()}, tmp_path / "bad.pt")
+    with pytest.raises(UserError) as error:
+        load_checkpoint(tmp_path / "bad.pt")
+    assert error.value.code == 4 and not (tmp_path / "ran").exists()

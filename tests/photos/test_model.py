@@ -1,0 +1,141 @@
+"""Weights that are named by a tag: from the cache without asking the network, and what is said where they are not in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import open_clip
+import pytest
+import torch
+
+from tests.helpers import ROOT, run
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+COMMIT = "0123456789012345678901234567890123456789"
+PRELUDE = """
+import socket, sys
+import open_clip
+from open_clip import pretrained
+
+open_clip.add_model_config({configs!r})
+pretrained._PRETRAINED["tiny"] = {{"acme": {{"hf_hub": "acme/tiny/"}}}}
+
+
+def refuse(name):
+    real = getattr(socket, name) if name == "getaddrinfo" else getattr(socket.socket, name)
+    def asked(*arguments, **options):
+        host = arguments[0] if name == "getaddrinfo" else arguments[1][0] if isinstance(arguments[1], tuple) else "localhost"
+        if host in ("127.0.0.1", "localhost", "::1", None):
+            return real(*arguments, **options)
+        print("NETWORK", host, file=sys.stderr, flush=True)
+        raise OSError("refused by the test")
+    return asked
+
+
+socket.getaddrinfo = refuse("getaddrinfo")
+socket.socket.connect, socket.socket.connect_ex = refuse("connect"), refuse("connect_ex")
+from formats.errors import run_command
+from tools.photos.commands import main
+run_command(main)
+"""
+
+
+@pytest.fixture
+def tagged(tmp_path: Path):
+    """(the start of a command line, its environment): a model ``tiny`` whose tag ``acme`` is in the cache, and no network."""
+    configs, cache = tmp_path / "configs", tmp_path / "cache/hub/models--acme--tiny"
+    configs.mkdir()
+    (configs / "tiny.json").write_text(json.dumps(TINY))
+    torch.manual_seed(0)
+    open_clip.add_model_config(configs)
+    model = open_clip.create_model("tiny")
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs/main").write_text(COMMIT)
+    (cache / "snapshots" / COMMIT).mkdir(parents=True)
+    torch.save(model.state_dict(), cache / "snapshots" / COMMIT / "open_clip_pytorch_model.bin")
+    environment = {
+        "HF_HOME": str(tmp_path / "cache"),
+        "HF_HUB_OFFLINE": "0",
+        "PYTHONPATH": str(ROOT),
+    }
+    return ["python", "-c", PRELUDE.format(configs=str(configs))], environment
+
+
+def test_a_search_asks_nothing_of_the_network(tagged, photos, tmp_path):
+    start, environment = tagged
+    index = str(tmp_path / "index")
+    made = run(
+        *start,
+        "index",
+        str(photos),
+        "--out",
+        index,
+        "--model",
+        "tiny",
+        "--pretrained",
+        "acme",
+        "--workers",
+        "0",
+        env=environment,
+    )
+    assert made.returncode == 0 and "NETWORK" not in made.stderr, (
+        made.stderr
+    )  # not even to index, when the weights are there
+    asked = run(*start, "query", index, "a dog", "--top", "3", env=environment)
+    assert (
+        asked.returncode == 0
+        and len(asked.stdout.splitlines()) == 3
+        and "NETWORK" not in asked.stderr
+    )
+    line = [sys.executable, *start[1:], "serve", index, "--compare-with", index, "--port", "0"]
+    with subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    ) as process:
+        address = process.stdout.readline().strip()
+        assert address, process.stderr.read()
+        assert httpx.get(address, timeout=60).status_code == 200
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    assert "NETWORK" not in told
+
+    (tmp_path / "cache/hub").rename(tmp_path / "cache/gone")
+    for command in (["query", index, "a dog"], ["serve", index]):
+        refused = run(*start, *command, env=environment)
+        assert refused.returncode == 3 and "NETWORK" not in refused.stderr
+        assert (
+            refused.stderr.startswith("error: the weights are not on this machine\n")
+            and "--pretrained FILE" in refused.stderr
+        )
+    new = [
+        *start,
+        "index",
+        str(photos),
+        "--out",
+        f"{index}-2",
+        "--model",
+        "tiny",
+        "--pretrained",
+        "acme",
+        "--workers",
+        "0",
+    ]
+    tried = run(*new, env=environment)
+    assert (
+        tried.returncode == 3
+        and "NETWORK huggingface.co" in tried.stderr
+        and "without a network give a file" in tried.stderr
+    )
