@@ -150,7 +150,7 @@ def plan(rows: int, batch_size: int, maker: str) -> dict[str, float]:
     """Times of single batches by number, and of all batches of an epoch."""
     from types import SimpleNamespace
 
-    from hardpairs.training.samplers import (
+    from hardpairs.batches import (
         HardPairBatchSampler,
         MPerClassBatchSampler,
         NeighbourhoodBatchSampler,
@@ -259,9 +259,9 @@ def our_loader(
 ) -> Iterator[Any]:
     from torch.utils.data import DataLoader
 
+    from hardpairs.batches import RandomBatchSampler
     from hardpairs.data.samples import open_samples
     from hardpairs.training.data import PlannedDataset, RunBatches
-    from hardpairs.training.samplers import RandomBatchSampler
 
     samples = open_samples(source)
     sampler = RandomBatchSampler(len(samples), batch_size=size)
@@ -449,7 +449,7 @@ def benchmark_coverage(count: int) -> dict[str, Any]:
     """Share of rows that are a target at least once in an epoch, by world size; HELIP with one process takes no hard pairs at all."""
     from types import SimpleNamespace
 
-    from hardpairs.training.samplers import ANCHOR, HardPairBatchSampler
+    from hardpairs.batches import TARGET, HardPairBatchSampler
 
     rng = np.random.default_rng(0)
     table = SimpleNamespace(
@@ -467,7 +467,7 @@ def benchmark_coverage(count: int) -> dict[str, Any]:
             sampler = HardPairBatchSampler(count, table, batch_size=64, rank=rank, world_size=world)
             for number in range(len(sampler)):
                 plan = sampler.plan(number)
-                seen.update(plan.rows[plan.roles == ANCHOR].tolist())
+                seen.update(plan.rows[plan.roles == TARGET].tolist())
         found[str(world)] = {"helip": theirs, "ours": len(seen) / count}
     return {"rows": count, "share_of_rows_that_are_a_target": found}
 

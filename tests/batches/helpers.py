@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from hardpairs.training.samplers import BatchSampler
+from hardpairs.batches import BatchSampler
 from tests.helpers import ragged_table
 
 
@@ -34,22 +34,22 @@ def all_ranks(
 def epoch(
     ranks: list[BatchSampler], number: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(rows, roles, reserves) of each global batch of an epoch, ranks joined."""
+    """(rows, roles, spares) of each global batch of an epoch, ranks joined."""
     batches = []
     for batch in range(len(ranks[0])):
         plans = [rank.plan(batch, number) for rank in ranks]
         batches.append(
             tuple(
                 np.concatenate([getattr(plan, name) for plan in plans])
-                for name in ("rows", "roles", "reserves")
+                for name in ("rows", "roles", "spares")
             )
         )
     return batches
 
 
 def check_batches(batches, size: int, excluded: np.ndarray) -> None:
-    """Laws of every maker: whole batches, no row twice in one, no excluded row, reserves outside of it and distinct."""
-    for rows, roles, reserves in batches:
+    """Laws of every maker: whole batches, no row twice in one, no excluded row, spares outside of it and distinct."""
+    for rows, roles, spares in batches:
         assert len(rows) == len(roles) == size == len(np.unique(rows))
-        assert len(np.unique(reserves)) == len(reserves) and not np.isin(reserves, rows).any()
-        assert not np.isin(rows, excluded).any() and not np.isin(reserves, excluded).any()
+        assert len(np.unique(spares)) == len(spares) and not np.isin(spares, rows).any()
+        assert not np.isin(rows, excluded).any() and not np.isin(spares, excluded).any()

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hardpairs.batches import HARD_PAIR, TARGET
 from hardpairs.batches.class_neighbours import (
     ClassNeighbourBatchSampler,
     classes_of_hard_pairs,
     nearest_classes,
 )
 from hardpairs.core.errors import UserError
-from hardpairs.training.samplers import ANCHOR, MINED
 from tests.batches.helpers import all_ranks, check_batches, epoch, table_of
 
 
@@ -72,11 +72,11 @@ def test_laws(world_size, m, k, families, classes, seed, number):
         for family, role in zip(
             rows.reshape(-1, 1 + k, m), roles.reshape(-1, 1 + k, m), strict=True
         ):
-            own = set(labels[family[0][role[0] == ANCHOR]].tolist())
-            assert len(own) <= 1 and not (role[0] == MINED).any()
-            leads |= set(family[0][role[0] == ANCHOR].tolist())
+            own = set(labels[family[0][role[0] == TARGET]].tolist())
+            assert len(own) <= 1 and not (role[0] == HARD_PAIR).any()
+            leads |= set(family[0][role[0] == TARGET].tolist())
             for place in range(k):
-                mined = labels[family[1 + place][role[1 + place] == MINED]]
+                mined = labels[family[1 + place][role[1 + place] == HARD_PAIR]]
                 if len(mined) and own:
                     (lead,) = own
                     assert set(mined.tolist()) == {
@@ -104,7 +104,7 @@ def test_the_neighbour_is_there():
     )
     assert len(batches) == 12
     for rows, roles, _ in batches:
-        assert roles.tolist() == [ANCHOR, ANCHOR, MINED, MINED]
+        assert roles.tolist() == [TARGET, TARGET, HARD_PAIR, HARD_PAIR]
         lead, neighbour = labels[rows[:2]], labels[rows[2:]]
         assert (
             lead[0] == lead[1]

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardpairs.batches import HARD_PAIR, RANDOM, TARGET, HardPairBatchSampler
 from hardpairs.batches.hard_pairs import CHOICES
 from hardpairs.batches.partners import UniformDraw
 from hardpairs.core.errors import UserError
-from hardpairs.training.samplers import ANCHOR, MINED, RANDOM, HardPairBatchSampler
 from tests.batches.helpers import all_ranks, check_batches, epoch, random_table, table_of
 
 
@@ -49,13 +49,13 @@ def test_laws(data):
     )
     check_batches(batches, size * world_size, options["exclude"])
     allowed = np.setdiff1d(np.arange(count), options["exclude"])
-    targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
+    targets = np.concatenate([rows[roles == TARGET] for rows, roles, _ in batches])
     assert (np.sort(targets[: len(allowed)]) == allowed).all()  # every row is a target once...
     assert (
         targets[len(allowed) :] == targets[: len(targets) - len(allowed)]
     ).all()  # ...and the top-up comes from the order's start
     for rows, roles, _ in batches:
-        assert (roles.reshape(-1, 1 + per_target)[:, 0] == ANCHOR).all()
+        assert (roles.reshape(-1, 1 + per_target)[:, 0] == TARGET).all()
         for group, group_roles in zip(
             rows.reshape(-1, 1 + per_target), roles.reshape(-1, 1 + per_target), strict=True
         ):
@@ -67,7 +67,7 @@ def test_laws(data):
                 skip=options["hard_skip"],
                 schedule=schedule,
             )
-            assert set(group[group_roles == MINED].tolist()) <= window
+            assert set(group[group_roles == HARD_PAIR].tolist()) <= window
             if (
                 group_roles == RANDOM
             ).any():  # only when every partner it could have is in the batch already, or in none
@@ -120,7 +120,7 @@ def test_accumulation_keeps_the_laws_over_the_step():
     assert len(sampler) % 3 == 0
     for step in range(len(sampler) // 3):
         plans = [sampler.plan(step * 3 + micro) for micro in range(3)]
-        rows = np.concatenate([plan.rows for plan in plans] + [plan.reserves for plan in plans])
+        rows = np.concatenate([plan.rows for plan in plans] + [plan.spares for plan in plans])
         assert (
             len(np.unique(rows)) == len(rows) > 24
         )  # stand-ins, too: two micro-batches may need one each
@@ -214,7 +214,7 @@ def test_empty_rows_are_skipped_on_request_and_excluded_rows_are_nowhere():
     sampler = HardPairBatchSampler(60, table, batch_size=6, empty_rows="skip", exclude=exclude)
     batches = epoch([sampler])
     check_batches(batches, 6, exclude)
-    targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
+    targets = np.concatenate([rows[roles == TARGET] for rows, roles, _ in batches])
     assert set(targets) == {
         row for row in range(60) if row not in exclude and table.lengths[row] > 0
     }

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hardpairs.batches import TARGET, MPerClassBatchSampler
 from hardpairs.batches.m_per_class import class_groups
 from hardpairs.core.errors import UserError
-from hardpairs.training.samplers import ANCHOR, MPerClassBatchSampler
 from tests.batches.helpers import all_ranks, check_batches, epoch
 
 
@@ -66,12 +66,12 @@ def test_laws(world_size, m, groups, count, classes, seed, number):
     most = max([*groups_of.values(), -(-alone // m)])
     for rows, roles, _ in batches:
         for group, role in zip(rows.reshape(-1, m), roles.reshape(-1, m), strict=True):
-            together = set(labels[group[role == ANCHOR]].tolist())
+            together = set(labels[group[role == TARGET]].tolist())
             assert len(together) <= 1 or all(sizes[label] == 1 for label in together)
     if (
         most <= len(batches) and groups_made % per_batch == 0
     ):  # no class is too large, no place is filled again
-        targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
+        targets = np.concatenate([rows[roles == TARGET] for rows, roles, _ in batches])
         seen = Counter(targets.tolist())
         assert seen.keys() == set(kept.tolist()) and max(seen.values()) <= 2
         repeats = sum(-size % m for size in sizes.values() if size >= m) + (
@@ -82,7 +82,7 @@ def test_laws(world_size, m, groups, count, classes, seed, number):
             firsts = labels[rows.reshape(-1, m)[:, 0]]
             assert len(set(firsts.tolist())) == per_batch  # each class once in a batch
     else:
-        seen = {row for rows, roles, _ in batches for row in rows[roles == ANCHOR].tolist()}
+        seen = {row for rows, roles, _ in batches for row in rows[roles == TARGET].tolist()}
         assert most > len(batches) or seen == set(kept.tolist())
 
 
@@ -90,7 +90,7 @@ def test_rows_that_are_alone_stand_together():
     """Half the rows without a label: no place is filled at random for them, and each is seen."""
     labels = np.concatenate([np.arange(200) // 4, np.arange(1000, 1200)])
     batches = epoch([MPerClassBatchSampler(400, labels, batch_size=30, m_per_class=3, seed=1)], 0)
-    assert all((roles == ANCHOR).all() for _, roles, _ in batches)
+    assert all((roles == TARGET).all() for _, roles, _ in batches)
     alone = Counter(row for rows, _, _ in batches for row in rows.tolist() if row >= 200)
     assert alone.keys() == set(range(200, 400)) and max(alone.values()) <= 2
     for rows, _, _ in batches:

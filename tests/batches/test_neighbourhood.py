@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardpairs.batches import TARGET, NeighbourhoodBatchSampler, RandomBatchSampler
 from hardpairs.batches.neighbourhood import (
     bandwidth_order,
     community_order,
@@ -13,7 +14,6 @@ from hardpairs.batches.neighbourhood import (
     refilled,
 )
 from hardpairs.core.errors import UserError
-from hardpairs.training.samplers import ANCHOR, NeighbourhoodBatchSampler, RandomBatchSampler
 from tests.batches.helpers import all_ranks, check_batches, epoch, random_table, table_of
 
 
@@ -41,7 +41,7 @@ def test_laws(world_size, pieces, size, count, seed, number, shift):
     )
     batches = epoch(ranks, number)
     check_batches(batches, pieces * size * world_size, exclude)
-    targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
+    targets = np.concatenate([rows[roles == TARGET] for rows, roles, _ in batches])
     assert np.sort(targets).tolist() == np.setdiff1d(np.arange(count), exclude).tolist()
     one = epoch(
         [
@@ -130,7 +130,7 @@ def test_communities_stay_together_where_rows_are_missing(gone):
     assert sorted(sampler.line.tolist()) == kept.tolist()
     untouched = sorted(set(of_row.tolist()) - set(of_row[exclude].tolist()))
     pieces = [
-        of_row[rows].tolist() for rows, roles, _ in epoch([sampler]) if (roles == ANCHOR).all()
+        of_row[rows].tolist() for rows, roles, _ in epoch([sampler]) if (roles == TARGET).all()
     ]
     assert all([number] * 8 in pieces for number in untouched)
 

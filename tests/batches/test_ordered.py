@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardpairs.batches import RANDOM, TARGET
 from hardpairs.batches.ordered import OrderedBatchSampler, compact, dealt, padded, sorted_by
-from hardpairs.training.samplers import ANCHOR, RANDOM
 
 
 @given(count=st.integers(0, 40), piles=st.integers(1, 12), more=st.integers(0, 3))
@@ -42,9 +42,9 @@ class Fixed(OrderedBatchSampler):
 def test_empty_places_and_repeats_get_random_rows():
     plan = Fixed(12, batch_size=4).plan(0)
     assert plan.rows[:2].tolist() == [0, 1] and plan.roles.tolist() == [
-        ANCHOR,
-        ANCHOR,
+        TARGET,
+        TARGET,
         RANDOM,
         RANDOM,
     ]
-    assert len(set(plan.rows)) == 4 and (Fixed(12, batch_size=4).plan(1).roles == ANCHOR).all()
+    assert len(set(plan.rows)) == 4 and (Fixed(12, batch_size=4).plan(1).roles == TARGET).all()

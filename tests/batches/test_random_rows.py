@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hardpairs.training.samplers import RandomBatchSampler
+from hardpairs.batches import RandomBatchSampler
 from tests.batches.helpers import all_ranks, check_batches, epoch
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardpairs.batches import TARGET, RandomBatchSampler, TopicalBatchSampler
 from hardpairs.batches.clusters import cluster
 from hardpairs.core.errors import UserError
-from hardpairs.training.samplers import ANCHOR, RandomBatchSampler, TopicalBatchSampler
 from tests.batches.helpers import all_ranks, check_batches, epoch
 
 
@@ -36,7 +36,7 @@ def test_laws(world_size, size, count, clusters, share, round_robin, seed, numbe
         number,
     )
     check_batches(batches, size * world_size, exclude)
-    targets = np.concatenate([rows[roles == ANCHOR] for rows, roles, _ in batches])
+    targets = np.concatenate([rows[roles == TARGET] for rows, roles, _ in batches])
     assert (
         np.sort(targets).tolist() == np.setdiff1d(np.arange(count), exclude).tolist()
     )  # every row once

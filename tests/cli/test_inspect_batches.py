@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hardpairs.batches import HardPairBatchSampler, RandomBatchSampler
 from hardpairs.cli.inspect_batches import main
 from hardpairs.core.errors import UserError
 from hardpairs.reporting.batch_page import seen_lines
 from hardpairs.reporting.batch_statistics import Seen, alike, global_batches, seen, similarities
-from hardpairs.training.samplers import HardPairBatchSampler, RandomBatchSampler
 from tests.batches.helpers import random_table
 
 COMMA = ("--csv-separator", ",")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hardpairs.batches import HardPairBatchSampler, RandomBatchSampler
 from hardpairs.cli import report
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
@@ -31,7 +32,6 @@ from hardpairs.reporting import mined, provenance, wording
 from hardpairs.reporting.examples import example_queries, kinds_of_queries
 from hardpairs.reporting.summary import terminal_table
 from hardpairs.training import logs
-from hardpairs.training.samplers import HardPairBatchSampler, RandomBatchSampler
 from tests.helpers import picture
 
 ROWS, WIDTH, NOISE = 48, 16, {"base": 0.75, "plain": 0.7, "hard": 0.35, "hard_sanw": 0.4}

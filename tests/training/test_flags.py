@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from hardpairs import losses
-from hardpairs.core.errors import UserError
-from hardpairs.training.data import RunBatches, make_sampler, open_training_samples
-from hardpairs.training.flags import FOR_BATCHING, add_arguments, check_arguments
-from hardpairs.training.samplers import (
+from hardpairs.batches import (
     HardPairBatchSampler,
     MPerClassBatchSampler,
     NeighbourhoodBatchSampler,
     TopicalBatchSampler,
 )
+from hardpairs.core.errors import UserError
+from hardpairs.training.data import RunBatches, make_sampler, open_training_samples
+from hardpairs.training.flags import FOR_BATCHING, add_arguments, check_arguments
 from tests.helpers import ROOT
 
 OPENCLIP_DEFAULTS = {

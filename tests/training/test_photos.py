@@ -18,7 +18,7 @@ from hardpairs.data.splits import split_into
 from hardpairs.losses import Rows, build_loss
 from hardpairs.models.load import checkpoint_weights, load_checkpoint, vocabulary_of
 from hardpairs.training.config import config_first
-from hardpairs.training.data import Batch, open_training_samples
+from hardpairs.training.data import open_training_samples
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import checkpoint, one_after_another, steps
@@ -82,15 +82,6 @@ def test_captions_of_one_image_are_positives_and_no_negatives(photos):
         alike[4, dogs].all() and not alike[5, dogs[1:]].any()
     )  # one caption; "A dog, number 2!" is another than "dog"
     rows = torch.tensor([2, 3, 5, 7])  # the two captions of image 1, and two other pictures
-    batch = Batch(
-        torch.empty(4, 0),
-        torch.empty(4, 0),
-        rows,
-        torch.zeros(4, dtype=torch.uint8),
-        positives[rows],
-        [],
-        0.0,
-    )
     features = torch.nn.functional.normalize(
         torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), dim=1
     )
@@ -100,7 +91,7 @@ def test_captions_of_one_image_are_positives_and_no_negatives(photos):
     args.rank, args.world_size = 0, 1
     loss = build_loss(args)
     loss.take(
-        Rows(batch.positives, torch.zeros(4, dtype=torch.bool), rows, None, None, None, None), 0.0
+        Rows(positives[rows], torch.zeros(4, dtype=torch.bool), rows, None, None, None, None), 0.0
     )
     found = sum(loss(features, others, torch.tensor(10.0), output_dict=True).values())
     logits, expected = 10 * features @ others.T, 0.0

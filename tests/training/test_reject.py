@@ -37,7 +37,7 @@ def test_a_rejected_row_is_in_no_batch(table, hard_pairs, tmp_path, batching):
     assert sampler.num_targets == 37
     for epoch in range(3):
         plans = [sampler.plan(number, epoch) for number in range(len(sampler))]
-        rows = np.concatenate([np.concatenate([plan.rows, plan.reserves]) for plan in plans])
+        rows = np.concatenate([np.concatenate([plan.rows, plan.spares]) for plan in plans])
         assert not np.isin(rows, rejected).any() and set(range(40)) - set(rejected) <= set(
             rows.tolist()
         )

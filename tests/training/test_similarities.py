@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hardpairs import losses
-from hardpairs.batches import open_stored_embeddings
+from hardpairs.batches import BatchInfo, open_stored_embeddings
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.samples import open_samples
@@ -23,11 +23,12 @@ def batch(rows):
     return Batch(
         torch.rand(count, 3, 32, 32),
         torch.randint(1, 20, (count, 12)),
-        torch.tensor(rows),
-        torch.zeros(count, dtype=torch.uint8),
-        torch.arange(count)[:, None],
-        [],
-        0.0,
+        BatchInfo(
+            rows=torch.tensor(rows),
+            roles=torch.zeros(count, dtype=torch.uint8),
+            targets=torch.tensor(rows),
+            group_ids=torch.arange(count)[:, None],
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from hardpairs.batches.class_neighbours import (
 )
 from hardpairs.batches.clusters import cluster
 from hardpairs.batches.hard_pairs import CHOICES, HardPairBatchSampler
+from hardpairs.batches.info import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo
 from hardpairs.batches.m_per_class import MPerClassBatchSampler
 from hardpairs.batches.neighbourhood import (
     NeighbourhoodBatchSampler,
@@ -37,7 +38,24 @@ from hardpairs.data.samples import Samples
 from hardpairs.data.url_index import rows_by_old_number
 from hardpairs.metrics.pooling import pooled
 
-__all__ = ["BATCHING", "CHOICES", "NEIGHBOURHOODS", "open_stored_embeddings", "open_table"]
+__all__ = [
+    "BATCHING",
+    "CHOICES",
+    "HARD_PAIR",
+    "NEIGHBOURHOODS",
+    "RANDOM",
+    "SPARE",
+    "TARGET",
+    "BatchInfo",
+    "BatchSampler",
+    "HardPairBatchSampler",
+    "MPerClassBatchSampler",
+    "NeighbourhoodBatchSampler",
+    "RandomBatchSampler",
+    "TopicalBatchSampler",
+    "open_stored_embeddings",
+    "open_table",
+]
 
 Base = dict[str, Any]
 """What every sampler takes: ``batch_size``, ``seed``, ``rank``, ``world_size``, ``accumulate``, ``exclude``."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hardpairs.batches.info import HARD_PAIR, RANDOM, TARGET
 from hardpairs.batches.m_per_class import class_groups
 from hardpairs.batches.ordered import OrderedBatchSampler, compact
-from hardpairs.batches.plan import ANCHOR, MINED, RANDOM
 from hardpairs.core.errors import usage
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.metrics.neighbours import nearest
@@ -109,7 +109,7 @@ class ClassNeighbourBatchSampler(OrderedBatchSampler):
                 family[place, : len(free)] = free
                 taken.update(free)
         roles = np.broadcast_to(
-            np.where(np.arange(self.per_family) == 0, ANCHOR, MINED)[:, None], families.shape
+            np.where(np.arange(self.per_family) == 0, TARGET, HARD_PAIR)[:, None], families.shape
         )
         rows, empty = families.ravel(), families.ravel() < 0
         rows[empty] = self.rows.draw_outside(rows[~empty], int(empty.sum()), rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hardpairs.batches.info import HARD_PAIR, RANDOM, TARGET
 from hardpairs.batches.partners import (
     WEIGHTS,
     CycleDraw,
@@ -13,7 +14,6 @@ from hardpairs.batches.partners import (
     choose_partners,
     list_weights,
 )
-from hardpairs.batches.plan import ANCHOR, MINED, RANDOM
 from hardpairs.batches.rows import RowSet
 from hardpairs.batches.sampler import BatchSampler, targets_of_step
 from hardpairs.core.errors import usage
@@ -138,7 +138,7 @@ class HardPairBatchSampler(BatchSampler):
         )
         rows = np.concatenate([targets[:, None], partners], axis=1)
         roles = np.concatenate(
-            [np.full((len(targets), 1), ANCHOR), np.where(gaps, RANDOM, MINED)], axis=1
+            [np.full((len(targets), 1), TARGET), np.where(gaps, RANDOM, HARD_PAIR)], axis=1
         )
         return rows.ravel(), roles.ravel().astype(np.uint8)
 

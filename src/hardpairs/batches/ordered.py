@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hardpairs.batches.plan import ANCHOR, RANDOM
+from hardpairs.batches.info import RANDOM, TARGET
 from hardpairs.batches.sampler import BatchSampler
 
 
@@ -34,7 +34,7 @@ class OrderedBatchSampler(BatchSampler):
         empty[np.unique(rows, return_index=True)[1]] = False  # the first place of each row
         empty |= rows < 0
         rows[empty] = self.rows.draw_outside(rows[~empty], int(empty.sum()), rng)
-        return rows, np.where(empty, RANDOM, ANCHOR).astype(np.uint8)
+        return rows, np.where(empty, RANDOM, TARGET).astype(np.uint8)
 
     def _make_order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch], spawn_key=(2,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hardpairs.batches.plan import ANCHOR
+from hardpairs.batches.info import TARGET
 from hardpairs.batches.sampler import BatchSampler, targets_of_step
 
 
@@ -15,4 +15,4 @@ class RandomBatchSampler(BatchSampler):
         self, step: int, epoch: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         rows = targets_of_step(self.rows, step, self.global_batch_size, self.seed, epoch)
-        return rows, np.full(len(rows), ANCHOR, np.uint8)
+        return rows, np.full(len(rows), TARGET, np.uint8)

@@ -13,14 +13,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from hardpairs.batches.plan import BatchPlan
+from hardpairs.batches.info import BatchInfo
 from hardpairs.batches.rows import RowSet
 from hardpairs.batches.shuffle import shuffle_keys, shuffled
 from hardpairs.core.errors import usage
 from hardpairs.data.hard_pairs import HardPairTable
 
-RESERVE_SHARE = 1 / 8
-"""Reserve rows per row of a batch: stand-ins for images that cannot be read."""
+SPARE_SHARE = 1 / 8
+"""Spares per row of a batch; they replace rows whose images are unreadable."""
 
 
 class BatchSampler(ABC):
@@ -73,8 +73,8 @@ class BatchSampler(ABC):
                 where=f"--batch-size {batch_size} x {world_size} processes x --accum-freq {accumulate}",
                 fix=f"--batch-size {max(usable // (world_size * accumulate) // self.group_size, 1) * self.group_size} or smaller",
             )
-        self.reserves_per_rank = min(
-            max(1, int(batch_size * RESERVE_SHARE)),
+        self.spares_per_rank = min(
+            max(1, int(batch_size * SPARE_SHARE)),
             (len(self.rows) - self.global_batch_size) // (world_size * accumulate),
         )
         self._global_plan = lru_cache(maxsize=2)(
@@ -85,7 +85,7 @@ class BatchSampler(ABC):
     def global_batch(
         self, step: int, epoch: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(rows, roles) of a global batch; see ``BatchPlan``. ``rng`` is the batch's own."""
+        """(rows, roles) of a global batch; see ``BatchInfo``. ``rng`` is the batch's own."""
 
     @property
     def group_size(self) -> int:
@@ -121,14 +121,14 @@ class BatchSampler(ABC):
         """Row numbers of this rank's micro-batch ``number``: (batch_size,) int64."""
         return self.plan(number).rows
 
-    def plan(self, number: int, epoch: int | None = None) -> BatchPlan:
+    def plan(self, number: int, epoch: int | None = None) -> BatchInfo:
         """This rank's micro-batch ``number`` of an epoch (default: the current one)."""
         step, micro = divmod(number, self.accumulate)
-        rows, roles, reserves = self._global_plan(step, self.epoch if epoch is None else epoch)
+        rows, roles, spares = self._global_plan(step, self.epoch if epoch is None else epoch)
         mine = micro * self.world_size + self.rank
         share = slice(mine * self.batch_size, (mine + 1) * self.batch_size)
-        spare = slice(mine * self.reserves_per_rank, (mine + 1) * self.reserves_per_rank)
-        return BatchPlan(rows[share], roles[share], reserves[spare])
+        own = slice(mine * self.spares_per_rank, (mine + 1) * self.spares_per_rank)
+        return BatchInfo.planned(rows[share], roles[share], spares[own])
 
     def digest(self) -> str:
         """Hex sha256 of the first and the last global batch of epoch 0: ranks that would not train on one epoch differ in it."""
@@ -146,7 +146,7 @@ class BatchSampler(ABC):
             rows,
             roles,
             self.rows.draw_outside(
-                rows, self.reserves_per_rank * self.world_size * self.accumulate, rng
+                rows, self.spares_per_rank * self.world_size * self.accumulate, rng
             ),
         )
 

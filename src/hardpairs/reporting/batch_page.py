@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hardpairs.batches import HARD_PAIR, RANDOM, BatchSampler
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.pages import numbers
 from hardpairs.pages.pictures import Album, Picture
 from hardpairs.reporting.batch_statistics import Alike, GlobalBatch, Seen, global_batches
-from hardpairs.training.samplers import MINED, RANDOM, BatchSampler
 
 SHOWN_ROWS = 32
 """Rows of a batch that are drawn."""
@@ -73,7 +73,7 @@ def drawn(
 def _note(batch: GlobalBatch, place: int, group_size: int, table: HardPairTable | None) -> str:
     if batch.roles[place] == RANDOM:
         return "random"
-    if batch.roles[place] != MINED or table is None:
+    if batch.roles[place] != HARD_PAIR or table is None:
         return ""
     partners = table.indices[batch.rows[place - place % group_size]]
     return str(int(np.flatnonzero(partners == batch.rows[place])[0]) + 1)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hardpairs.batches import HARD_PAIR, RANDOM, TARGET, BatchSampler
 from hardpairs.data.embeddings import Embeddings
-from hardpairs.training.samplers import ANCHOR, MINED, RANDOM, BatchSampler
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ def seen(sampler: BatchSampler, epoch: int) -> Seen:
     )
     roles = np.zeros(3, np.int64)
     for batch in global_batches(sampler, epoch):
-        as_target[batch.rows[batch.roles == ANCHOR]] += 1  # no row stands twice in a batch
+        as_target[batch.rows[batch.roles == TARGET]] += 1  # no row stands twice in a batch
         in_all[batch.rows] += 1
         roles += np.bincount(batch.roles, minlength=3)
     kept = sampler.rows.has(np.arange(sampler.num_samples))
-    names = {"targets": ANCHOR, "mined partners": MINED, "random rows": RANDOM}
+    names = {"targets": TARGET, "mined partners": HARD_PAIR, "random rows": RANDOM}
     return Seen(
         _times(as_target[kept]),
         _times(in_all[kept]),

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from hardpairs.batches import HARD_PAIR, TARGET, BatchSampler
 from hardpairs.data.hard_pairs import HardPairTable, open_hard_pairs
 from hardpairs.data.manifest import check_same_dataset
 from hardpairs.data.samples import Samples
 from hardpairs.evaluating.runs import Run
 from hardpairs.pages.pictures import Album, Picture
 from hardpairs.reporting.examples import draw
-from hardpairs.training.samplers import ANCHOR, MINED, BatchSampler
 
 ANCHORS = 6
 PARTNERS = 5
@@ -148,17 +148,17 @@ def _drawn(sampler: BatchSampler, table: HardPairTable, album: Album, depth: int
         np.concatenate([plan.rows for plan in plans]),
         np.concatenate([plan.roles for plan in plans]),
     )
-    partners = roles[roles != ANCHOR]
+    partners = roles[roles != TARGET]
     size = sampler.group_size
     shown = max(SHOWN_ROWS // size, 1) * size
     pictures = [
-        (album.picture(row), role == MINED)
+        (album.picture(row), role == HARD_PAIR)
         for row, role in zip(rows[:shown].tolist(), roles[:shown].tolist(), strict=True)
     ]
     in_batch = np.isin(table.indices[rows, :depth], rows)  # padding is -1, which is no row
     return Drawn(
         [pictures[start : start + size] for start in range(0, len(pictures), size)],
         len(rows),
-        float((partners == MINED).mean()) if len(partners) else None,
+        float((partners == HARD_PAIR).mean()) if len(partners) else None,
         float(in_batch.sum(axis=1).mean()),
     )

@@ -16,31 +16,21 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from hardpairs.batches import BATCHING
+from hardpairs.batches import BATCHING, BatchInfo, BatchSampler
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.images import BadImage, decode
 from hardpairs.data.rejects import read_rejects
 from hardpairs.data.samples import Samples, open_samples
-from hardpairs.training.samplers import ANCHOR, MINED, RANDOM, RESERVE, BatchPlan, BatchSampler
 
 
 class Batch(NamedTuple):
-    """One rank's micro-batch.
-
-    images (B, 3, H, W) float; texts (B, L) int64; rows (B,) int64 row numbers; roles (B,) uint8 (``hardpairs.training.samplers``); positives
-    (B, 2) int64 ids, equal in a column for known positives; unreadable: (row, reason) of rows that a reserve replaced; progress: epochs
-    of the run that passed before it.
-    """
+    """One rank's micro-batch: images (b, 3, H, W) float, texts (b, L) int64, and what is known of its b rows (tensors)."""
 
     images: torch.Tensor
     texts: torch.Tensor
-    rows: torch.Tensor
-    roles: torch.Tensor
-    positives: torch.Tensor
-    unreadable: list[tuple[int, str]]
-    progress: float
+    info: BatchInfo
 
 
 class PlannedDataset(Dataset):
@@ -53,21 +43,19 @@ class PlannedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitems__(self, plan: BatchPlan) -> Batch | UserError:
+    def __getitems__(self, plan: BatchInfo) -> Batch | UserError:
         """Returns an error instead of raising it, since a DataLoader loses an exception's fields on the way from a worker."""
         try:
             return self._load(plan)
         except UserError as error:
             return error
 
-    def _load(self, plan: BatchPlan) -> Batch:
-        rows, roles = plan.rows.copy(), plan.roles.copy()
-        reserves = iter(plan.reserves)
+    def _load(self, plan: BatchInfo) -> Batch:
+        rows, spares = plan.rows.copy(), iter(plan.spares)
         images, unreadable = [], []
         for place in range(len(rows)):
             while (image := self._image(rows[place], unreadable)) is None:
-                roles[place] = RESERVE
-                rows[place] = next(reserves, -1)
+                rows[place] = next(spares, -1)
                 if rows[place] < 0:
                     raise bad_input(
                         f"{len(unreadable)} images of one batch cannot be read, more than it has stand-ins",
@@ -76,15 +64,8 @@ class PlannedDataset(Dataset):
                     )
             images.append(image)
         texts = self.tokenizer([self.samples.caption(row) for row in rows])
-        return Batch(
-            torch.stack(images),
-            texts,
-            torch.from_numpy(rows),
-            torch.from_numpy(_orphaned(plan.roles, roles)),
-            torch.from_numpy(self.positives[rows]),
-            unreadable,
-            plan.progress,
-        )
+        info = plan.replaced(rows, unreadable, self.positives[rows])
+        return Batch(torch.stack(images), texts, info.as_tensors())
 
     def _image(self, row: int, unreadable: list[tuple[int, str]]) -> torch.Tensor | None:
         try:
@@ -111,12 +92,6 @@ class Unreadable(dict[str, str]):
         self[path] = reason
 
 
-def _orphaned(planned: np.ndarray, roles: np.ndarray) -> np.ndarray:
-    """Partners whose target was replaced by a reserve are not hard for it: MINED becomes RANDOM. (B,) uint8 each, before and after."""
-    target = np.maximum.accumulate(np.where(planned == ANCHOR, np.arange(len(planned)), 0))
-    return np.where((roles == MINED) & (roles[target] == RESERVE), RANDOM, roles).astype(np.uint8)
-
-
 def _same(batch: Any) -> Any:
     return batch
 
@@ -134,10 +109,10 @@ class RunBatches:
     def __len__(self) -> int:
         return self.num_batches
 
-    def __iter__(self) -> Iterator[BatchPlan]:
+    def __iter__(self) -> Iterator[BatchInfo]:
         for place in range(self.epoch * self.num_batches, (self.epoch + 1) * self.num_batches):
             epoch, number = divmod(place, len(self.sampler))
-            yield replace(self.sampler.plan(number, epoch), progress=place / self.num_batches)
+            yield replace(self.sampler.plan(number, epoch), epochs_done=place / self.num_batches)
 
 
 @dataclass

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import nn
 
 from hardpairs import losses
+from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo
 from hardpairs.core.errors import bad_input, non_finite, usage
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
@@ -41,7 +42,6 @@ from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
 from hardpairs.training.metric_flags import add_head, build_metric_loss
 from hardpairs.training.photos import vocabulary_of_run
-from hardpairs.training.samplers import ANCHOR, MINED, RANDOM, RESERVE
 from hardpairs.training.similarities import duplicate_source, similarity_source
 
 STEP_COLUMNS = [
@@ -192,34 +192,35 @@ class RunLoss(nn.Module):
 
     def take(self, batch: our_data.Batch) -> None:
         """Notes a batch; stops the run when too many images could not be read."""
+        info = batch.info
         sources = self.source(batch) if self.source is not None else (None, None)
         stored = self.stored(batch) if self.stored is not None else (None, None)
-        mined = batch.roles == MINED
+        mined = info.roles == HARD_PAIR
         self.loss.take(
-            losses.Rows(batch.positives, mined, _target_of(batch), *sources, *stored),
-            batch.progress,
+            losses.Rows(info.group_ids, mined, info.targets, *sources, *stored),
+            info.epochs_done,
         )
-        self.rows = batch.rows
+        self.rows = info.rows
         for name, role in (
-            ("targets", ANCHOR),
-            ("mined", MINED),
+            ("targets", TARGET),
+            ("mined", HARD_PAIR),
             ("random", RANDOM),
-            ("reserves", RESERVE),
+            ("reserves", SPARE),
         ):
-            self.counts[name] += int((batch.roles == role).sum())
-        self.counts["unreadable"] += len(batch.unreadable)
-        if batch.unreadable:
-            self._note_unreadable(batch)
+            self.counts[name] += int((info.roles == role).sum())
+        self.counts["unreadable"] += len(info.unreadable)
+        if info.unreadable:
+            self._note_unreadable(info)
 
-    def _note_unreadable(self, batch: our_data.Batch) -> None:
+    def _note_unreadable(self, info: BatchInfo) -> None:
         """Each image counts once, however many captions and epochs ask for it: one broken photograph does not end a run of 50 epochs."""
-        for row, reason in batch.unreadable:
+        for row, reason in info.unreadable:
             self.unreadable.note(self.samples.image_place(row), reason)
         seen = min(
             sum(self.counts[name] for name in ("targets", "mined", "random", "reserves")),
             len(self.samples),
         )
-        if len(self.unreadable) > max(self.max_bad_fraction * seen, len(batch.rows) // 16):
+        if len(self.unreadable) > max(self.max_bad_fraction * seen, len(info) // 16):
             raise bad_input(
                 f"{len(self.unreadable)} images of {seen} rows could not be read: {dict(Counter(self.unreadable.values()))}",
                 where=", ".join(list(self.unreadable)[: our_data.TOLD]),
@@ -249,12 +250,6 @@ class RunLoss(nn.Module):
     def _bad_rows(self, finite: torch.Tensor) -> list[int]:
         """Rows of the last micro-batch whose features are not finite (of features that ``--accum-freq`` joined, the last are its own)."""
         return self.rows[~finite.cpu()[-len(self.rows) :]].tolist()
-
-
-def _target_of(batch: our_data.Batch) -> torch.Tensor:
-    """(b,) row number of the target that a mined partner stands behind; any other row's own number."""
-    places = torch.where(batch.roles == ANCHOR, torch.arange(len(batch.roles)), 0).cummax(0).values
-    return torch.where(batch.roles == MINED, batch.rows[places], batch.rows)
 
 
 def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,7 @@ class StoredSimilarities:
 
     def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """(b, D_image), (b, D_text) float32."""
-        places = self.places[batch.rows.numpy()]
+        places = self.places[batch.info.rows.numpy()]
         return self._rows(self.embeddings.image, places), self._rows(self.embeddings.text, places)
 
     def _rows(self, stored: np.ndarray, places: np.ndarray) -> torch.Tensor:
