@@ -15,7 +15,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from training.batching.stored import made_once
+from hardpairs.batches.stored import made_once
 def make():
     with open(sys.argv[2], "a") as file:
         file.write("made ")

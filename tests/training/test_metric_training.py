@@ -5,7 +5,6 @@ import csv
 
 import pytest
 import torch
-from hardpairs.training.main import config_first
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import open_embeddings, write_embeddings
@@ -13,6 +12,7 @@ from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.models.head import load_head
 from hardpairs.models.load import checkpoint_weights
+from hardpairs.training.config import config_first
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.flags import add_arguments
 from hardpairs.training.metric_flags import build_metric_loss

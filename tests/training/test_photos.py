@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from hardpairs.training.main import main
 
 from hardpairs.cli.embed import main as embed
 from hardpairs.cli.evaluate import main as evaluate
+from hardpairs.cli.train import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples

@@ -189,10 +189,10 @@ def test_ranks_stop_together(tmp_path):
 RANK = """
 import datetime
 import torch, torch.distributed as dist
-from formats.errors import UserError
-from training import losses
+from hardpairs.core.errors import UserError
+from hardpairs import losses
 from hardpairs.training.hooks import RunLoss
-from training.losses.gather import World
+from hardpairs.losses.gather import World
 
 dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
 rank = dist.get_rank()
