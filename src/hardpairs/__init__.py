@@ -1,1 +1,3 @@
-"""Hard pairs for CLIP: mine them, train on batches that contain them, weight negatives, measure the gain."""
+"""Mine hard pairs for CLIP, train on batches that contain them, and measure the gain."""
+
+__version__ = "0.2.0"

@@ -1,1 +1,46 @@
-"""One thin module per command: parse the arguments, call the library, print."""
+"""The commands: ``hardpairs NAME``, one thin module each, which parses, calls the library and prints.
+
+``COMMANDS`` is the table of them. ``hardpairs.cli.__main__`` reads it, imports the chosen module
+alone and calls its ``main``. A command module imports what is heavy inside its functions, so that
+``--help`` answers at once. Start reading at ``hardpairs.cli.mine``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A sub-command: the module in ``hardpairs.cli`` that holds its ``main``, and what it does."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "embed": Command("embed", "embed the images and captions of a data set"),
+    "mine": Command("mine", "mine the hard pairs of a data set from its embeddings"),
+    "train": Command("train", "train with OpenCLIP's trainer, its flags and ours"),
+    "evaluate": Command("evaluate", "measure retrieval, zero-shot classes and a linear probe"),
+    "report": Command("report", "make one offline page of finished runs"),
+    "photos": Command("photos", "index and search a photo collection"),
+    "link": Command("link", "link near duplicates by image and text"),
+    "retrieve": Command("retrieve", "find the nearest gallery images of each query image"),
+    "compare": Command("compare", "train one start model with several losses and compare them"),
+    "compare-runs": Command("compare_runs", "tabulate mean and spread of evaluated runs"),
+    "plot": Command("plot", "draw the figures of an evaluated run"),
+    "inspect pairs": Command("inspect_pairs", "show hard pairs, likely false negatives first"),
+    "inspect batches": Command("inspect_batches", "show the batches of a training command"),
+    "calibrate": Command("calibrate", "show which SANW values touch which share of the pairs"),
+    "export": Command("export", "write hard pairs in the formats of other libraries"),
+    "jaccard": Command("jaccard", "link near-duplicate texts by shared words, as a baseline"),
+    "split": Command("split", "split captioned images into training, validation and test"),
+    "list-shards": Command("list_shards", "list img2dataset shards as an OpenCLIP CSV"),
+    "format-news": Command("format_news", "turn CLIPPINGS' labels into tables for training"),
+    "import-miniclip": Command("import_miniclip", "import a checkpoint of MiniCLIP"),
+    "patch": Command("patch", "put the patch series onto OpenCLIP's trainer, or take it off"),
+    "demo-data": Command("demo_data", "make demonstration data, and serve it"),
+    "list": Command("list", "list losses, batch makers, encoders and metrics"),
+    "completion": Command("completion", "print the completion script of a shell"),
+}
+"""Sub-commands by name, in the order in which ``hardpairs --help`` lists them."""

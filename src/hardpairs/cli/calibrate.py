@@ -116,7 +116,7 @@ def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.calibrate_sanw",
+        prog="hardpairs calibrate",
         description="Which SANW values touch which share of your pairs.",
     )
     parser.add_argument(

@@ -44,7 +44,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     )
     parser = argparse.ArgumentParser(
-        prog="python -m tools.compare_losses",
+        prog="hardpairs compare",
         description="Which loss retrieves best on your labelled pictures?",
     )
     parser.add_argument(

@@ -63,7 +63,7 @@ def _point_tables(folder: Path, url: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.demo_data", description=__doc__.splitlines()[0]
+        prog="hardpairs demo-data", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument(

@@ -27,7 +27,7 @@ from hardpairs.models.encoders import open_encoders
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m mining.embed", description="Embed the images and captions of a dataset."
+        prog="hardpairs embed", description="Embed the images and captions of a dataset."
     )
     _add_data(parser.add_argument_group("data (--shards or --csv)"))
     _add_encoders(

@@ -40,7 +40,7 @@ PROTOCOLS = ("ours", "miniclip", "both")
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.evaluate",
+        prog="hardpairs evaluate",
         description="Evaluate a model's retrieval on held-out pairs.",
     )
     parser.add_argument("--model", required=True)

@@ -250,7 +250,7 @@ WRITERS: dict[str, Callable[[Pairs, Path], None]] = {
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.export_pairs",
+        prog="hardpairs export",
         description="Write hard pairs in the formats of other libraries.",
     )
     parser.add_argument(

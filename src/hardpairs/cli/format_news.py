@@ -39,7 +39,7 @@ Row = tuple[str, str, str]
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.format_news",
+        prog="hardpairs format-news",
         description="Tables of labelled news out of Label Studio pairs or CSVs.",
     )
     parser.add_argument(

@@ -22,7 +22,7 @@ from hardpairs.models.miniclip.seed import read_seed_checkpoint
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.import_miniclip", description="Import a checkpoint of MiniCLIP."
+        prog="hardpairs import-miniclip", description="Import a checkpoint of MiniCLIP."
     )
     parser.add_argument("checkpoint", help="best_model_lstm.pth or best_model_transformer.pth")
     parser.add_argument(

@@ -28,7 +28,7 @@ from hardpairs.training.upstream import patched
 def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, argparse.Namespace]:
     """(ours, those of training, checked as the trainer checks them)."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.inspect_batches",
+        prog="hardpairs inspect batches",
         description="Show the batches that a training command would train on.",
         epilog="All other flags are those of python -m training.main.",
         allow_abbrev=False,

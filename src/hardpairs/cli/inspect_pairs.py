@@ -25,7 +25,7 @@ from hardpairs.reporting.pair_page import make_page, terminal_text
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.inspect_pairs",
+        prog="hardpairs inspect pairs",
         description="Show hard pairs, in numbers and in pictures.",
     )
     parser.add_argument(

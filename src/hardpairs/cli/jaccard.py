@@ -36,7 +36,7 @@ GRID_THRESHOLD = tuple(round(0.05 + 0.01 * step, 2) for step in range(16))
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.jaccard",
+        prog="hardpairs jaccard",
         description="Link near-duplicate texts by shared n-grams of words.",
     )
     parser.add_argument("--data", required=True, help="CSV, shards or captions.json")

@@ -48,7 +48,7 @@ from hardpairs.models.head import EmbeddingHead, changes_space, load_head
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.link", description="Link near duplicates by image and text."
+        prog="hardpairs link", description="Link near duplicates by image and text."
     )
     parser.add_argument("--out", type=Path, required=True)
     _add_input(

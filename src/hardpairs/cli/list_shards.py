@@ -69,7 +69,7 @@ def _nothing_to_list(shards: list[str], failures: Counter[str]) -> UserError:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.wds_to_csv",
+        prog="hardpairs list-shards",
         description="List the samples of webdataset shards as an OpenCLIP CSV.",
     )
     parser.add_argument(

@@ -35,7 +35,7 @@ from hardpairs.mining.work import COMMIT_SECONDS, Work
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m mining.hard_pair_mining", description="Mine the hard pairs of a dataset."
+        prog="hardpairs mine", description="Mine the hard pairs of a dataset."
     )
     parser.add_argument(
         "--dataset", required=True, help="name of the dataset; names the output files"

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.apply_patches", description=__doc__.split("\n\n")[0]
+        prog="hardpairs patch", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument(
         "--target",

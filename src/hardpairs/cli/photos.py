@@ -26,7 +26,7 @@ MAX_TOP = 10_000
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.photo_search",
+        prog="hardpairs photos",
         description="Search one's own photographs.",
         epilog="MiniCLIP's demonstration: --model_type lstm, with --batch for queries by lot; its flags: --batch --help",
     )

@@ -33,7 +33,7 @@ from hardpairs.reporting.plots.style import save, styled
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.plot_run", description="Draw the figures of an evaluated run."
+        prog="hardpairs plot", description="Draw the figures of an evaluated run."
     )
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"

@@ -54,7 +54,7 @@ class Missing:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.report", description="Make one offline page of finished runs."
+        prog="hardpairs report", description="Make one offline page of finished runs."
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"

@@ -33,7 +33,7 @@ from hardpairs.models.head import EmbeddingHead, changes_space, embed_with, load
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.retrieve",
+        prog="hardpairs retrieve",
         description="Find the nearest gallery pictures of each query.",
     )
     parser.add_argument("--query", required=True, help="folder of pictures, CSV or shards")

@@ -79,7 +79,7 @@ def tell(split: Split, samples: Samples) -> None:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.split_pairs", description="Split captioned pictures by image."
+        prog="hardpairs split", description="Split captioned pictures by image."
     )
     parser.add_argument(
         "--data",

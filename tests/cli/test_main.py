@@ -1,0 +1,115 @@
+"""The console command: its table of commands, what an import costs, completion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hardpairs
+from hardpairs.cli import COMMANDS
+from tests.helpers import ROOT
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+HEAVY = {"torch", "open_clip", "open_clip_train", "numba", "matplotlib", "gradio", "sklearn", "timm"}
+HELP = """
+import sys
+from hardpairs.cli.__main__ import run
+try:
+    run(sys.argv[1:])
+except SystemExit as stop:
+    print("modules:", *sys.modules)
+    sys.exit(stop.code)
+"""
+STILL_HEAVY = {
+    *("embed", "mine", "train", "evaluate", "report", "photos", "link", "retrieve", "compare"),
+    *("compare-runs", "plot", "inspect pairs", "inspect batches", "calibrate", "export"),
+    *("jaccard", "split", "list-shards", "format-news", "import-miniclip", "demo-data"),
+}
+"""Commands whose ``--help`` imports one of ``HEAVY``: none may come, all are to go."""
+
+
+def hardpairs_command(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "hardpairs.cli", *words],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+def test_the_table_holds_every_command_module():
+    modules = {path.stem for path in (ROOT / "src/hardpairs/cli").glob("*.py")}
+    helpers = {"__init__", "__main__", "data_flags"}
+    assert {command.module for command in COMMANDS.values()} == modules - helpers
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in STILL_HEAVY])
+def test_help_is_light(name):
+    command = [sys.executable, "-c", HELP, *name.split(), "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert result.returncode == 0, result.stderr
+    usage, _, modules = result.stdout.rpartition("modules:")
+    assert usage.startswith("usage: ") and not HEAVY & set(modules.split())
+
+
+def test_the_whole_command():
+    shown = hardpairs_command()
+    assert shown.returncode == 0
+    assert all(f"  {name} " in shown.stdout for name in COMMANDS)
+    assert hardpairs_command("--version").stdout == f"hardpairs {hardpairs.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["mien"], "one of: mine"),
+        (["inspect", "nothing"], "one of: inspect pairs, inspect batches"),
+        (["inspect"], "one of: inspect pairs, inspect batches"),
+        (["--nothing"], "unrecognized arguments: --nothing"),
+        (["patch", "--nothing"], "usage: hardpairs patch"),
+    ],
+)
+def test_unknown_words_are_refused(words, says):
+    refused = hardpairs_command(*words)
+    assert refused.returncode == 2 and says in refused.stderr
+
+
+def completions(line: str, tmp_path: Path) -> list[str]:
+    pytest.importorskip("argcomplete")
+    answer = tmp_path / "answer"
+    answer.touch()
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
+    point = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    done = hardpairs_command(**asked, **point, _ARGCOMPLETE_SUPPRESS_SPACE="1")
+    assert done.returncode == 0, done.stderr
+    return answer.read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("hardpairs pa", ["patch"]),
+        ("hardpairs inspect ", ["batches", "pairs"]),
+        ("hardpairs patch --rev", ["--reverse"]),
+        ("hardpairs patch --series m", ["mends"]),
+        ("hardpairs list enc", ["encoders"]),
+        ("hardpairs nothing --x", []),
+    ],
+)
+def test_completion(line, words, tmp_path):
+    assert completions(line, tmp_path) == words
+
+
+def test_every_command_is_completed(tmp_path):
+    assert set(completions("hardpairs ", tmp_path)) == {name.split()[0] for name in COMMANDS}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_for_shells(shell):
+    pytest.importorskip("argcomplete")
+    printed = hardpairs_command("completion", shell)
+    assert printed.returncode == 0 and "hardpairs" in printed.stdout
