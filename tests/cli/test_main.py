@@ -14,7 +14,16 @@ from hardpairs.cli import COMMANDS
 from tests.helpers import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-HEAVY = {"torch", "open_clip", "open_clip_train", "numba", "matplotlib", "gradio", "sklearn", "timm"}
+HEAVY = {
+    "torch",
+    "open_clip",
+    "open_clip_train",
+    "numba",
+    "matplotlib",
+    "gradio",
+    "sklearn",
+    "timm",
+}
 HELP = """
 import sys
 from hardpairs.cli.__main__ import run

@@ -1,7 +1,7 @@
 """The console command ``hardpairs``: find the sub-command, import its module, run it.
 
-    hardpairs mine --embeddings EMB --dataset pairs --save_path mined
-    python -m hardpairs.cli mine ...                  # the same, without the script on the PATH
+hardpairs mine --embeddings EMB --dataset pairs --save_path mined
+python -m hardpairs.cli mine ...                  # the same, without the script on the PATH
 """
 
 from __future__ import annotations

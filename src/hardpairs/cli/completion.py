@@ -1,7 +1,7 @@
 """Print the script that makes a shell complete ``hardpairs`` command lines.
 
-    eval "$(hardpairs completion bash)"           # in ~/.bashrc; zsh likewise in ~/.zshrc
-    hardpairs completion fish | source            # in ~/.config/fish/config.fish
+eval "$(hardpairs completion bash)"           # in ~/.bashrc; zsh likewise in ~/.zshrc
+hardpairs completion fish | source            # in ~/.config/fish/config.fish
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """List the components that flags choose by name: losses, batch makers, encoders and metrics.
 
-    hardpairs list                       # all of them
-    hardpairs list losses --options      # the losses, each with its flags and their defaults
+hardpairs list                       # all of them
+hardpairs list losses --options      # the losses, each with its flags and their defaults
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hardpairs patch", description=__doc__.split("\n\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="hardpairs patch", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--target",
         type=Path,
