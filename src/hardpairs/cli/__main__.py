@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import hardpairs
 from hardpairs.cli import COMMANDS
 from hardpairs.core.errors import run_command, usage
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command that stands on the command line and end the process with its exit code."""
     if "_ARGCOMPLETE" in os.environ:
         _complete()
@@ -60,19 +61,16 @@ def _load(name: str) -> Callable[[list[str]], int | None]:
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of what stands before a sub-command, with the table of sub-commands."""
-    from hardpairs import __doc__ as summary
-    from hardpairs import __version__
-
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     parser = argparse.ArgumentParser(
         prog="hardpairs",
         usage="hardpairs COMMAND ...",
-        description=summary,
+        description=hardpairs.__doc__,
         epilog="\n".join(["commands (hardpairs COMMAND --help shows the flags of one):", *rows]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"hardpairs {__version__}")
+    parser.add_argument("--version", action="version", version=f"hardpairs {hardpairs.__version__}")
     parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     return parser
 
