@@ -24,7 +24,7 @@ from hardpairs.evaluating import runs
 from hardpairs.evaluating.compare import HEADLINE, Difference, compare
 from hardpairs.evaluating.results import write_results
 from hardpairs.evaluating.retrieval import evaluate
-from hardpairs.metrics.compare import bootstrap_interval, paired_permutation_test
+from hardpairs.metrics.significance import bootstrap_interval, paired_permutation_test
 from hardpairs.pages import charts as figures
 from hardpairs.pages import numbers, pictures
 from hardpairs.pages.pictures import Album

@@ -24,6 +24,9 @@ class Shifted:
     More of it.
     """
 
+    units = ("meters", "feet")
+    scale = len(units)
+
     @dataclass(frozen=True)
     class Config(Options):
         by: float = option(0.5, "how far", flag="--shift-by", minimum=0, below=2)
@@ -54,6 +57,7 @@ def test_declarations_are_read_without_an_import(package):
         ("--kind", "str", "up"),
     ]
     assert declared.options[1].facts["choices"] == ("up", "down")
+    assert declared.attributes == {"units": ("meters", "feet")}  # literals alone
 
 
 def test_options_of_a_base_come_first(package):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardpairs.metrics.ceiling import folded, image_to_text_ceiling, sharing, text_to_image_ceiling
-from hardpairs.metrics.retrieval import rank_scores, summarise
+from hardpairs.metrics.retrieval import rank_scores, summarize
 
 
 def test_by_hand():
@@ -66,7 +66,7 @@ def test_no_model_passes_it_and_one_reaches_it_text_to_image(seed):
     best = dict.fromkeys(ceiling, 0.0)
     for orders in product(permutations(range(3)), repeat=3):
         scores = -np.array([orders[text] for text in texts], float)
-        found = summarise(
+        found = summarize(
             rank_scores(scores, groups[:, None] == np.arange(3)), "text_to_image", ks=(1, 2)
         )
         best = {name: max(value, found[name]) for name, value in best.items()}
@@ -87,7 +87,7 @@ def test_no_model_passes_it_and_one_reaches_it_image_to_text(seed, ties):
         for levels in product(range(3), repeat=3):
             scores = np.array(levels, float)[texts][None, :]
             tried.append(
-                summarise(
+                summarize(
                     rank_scores(scores, groups[None, :] == image),
                     "image_to_text",
                     ks=(1, 2),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from hardpairs.metrics import neighbours
+from hardpairs.metrics import neighbors
 from hardpairs.metrics.gallery import gallery_metrics, per_query, per_row
-from hardpairs.metrics.neighbours import nearest, precision_at
+from hardpairs.metrics.neighbors import nearest, precision_at
 
 
 def test_by_hand():
@@ -97,7 +97,7 @@ def test_nobody_to_find_and_no_number():
 @pytest.mark.parametrize("euclidean", [False, True])
 @pytest.mark.parametrize("at_once", [1, 7 * 50, 1 << 24])
 def test_nearest_is_the_definition(monkeypatch, euclidean, at_once):
-    monkeypatch.setattr(neighbours, "AT_ONCE", at_once)
+    monkeypatch.setattr(neighbors, "BLOCK_SIMILARITIES", at_once)
     rng = np.random.default_rng(0)
     queries, references = (
         rng.integers(-2, 3, (30, 4)).astype(np.float32),

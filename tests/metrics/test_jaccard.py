@@ -62,14 +62,14 @@ def test_a_hand_worked_example():
 def test_clusters_at_all_thresholds_are_those_of_all_edges(
     monkeypatch, rows_at_once, of_one_source
 ):
-    monkeypatch.setattr(jaccard, "ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(jaccard, "BLOCK_ROWS", rows_at_once)
     rng = np.random.default_rng(0)
     texts = [
         " ".join(f"w{word}" for word in rng.choice(60, 20, replace=False)) for _ in range(60)
     ]  # indices of 1/39, 2/38... : many are equal
     thresholds = [0.05, 1 / 9, 0.2, 8 / 32, 0.3, 0.9]
     sources = np.arange(60) // 3 if of_one_source else None
-    found = jaccard_clusters(texts, n=1, thresholds=thresholds, sources=sources)
+    found = jaccard_clusters(texts, n=1, thresholds=thresholds, source_ids=sources)
     sizes = set()
     for threshold, clusters in zip(thresholds, found, strict=True):
         pairs, _ = jaccard_edges(texts, n=1, threshold=threshold)
@@ -82,7 +82,7 @@ def test_clusters_at_all_thresholds_are_those_of_all_edges(
 
 def test_pairs_of_earlier_blocks_are_not_kept(monkeypatch):
     """What is joined after each block of 4 texts: those of the block with all later ones, and N - 1 from before at most."""
-    monkeypatch.setattr(jaccard, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(jaccard, "BLOCK_ROWS", 4)
     kept = []
     monkeypatch.setattr(
         jaccard,

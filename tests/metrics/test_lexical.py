@@ -7,7 +7,7 @@ import pytest
 
 from hardpairs.metrics import lexical
 from hardpairs.metrics.lexical import bag_of_words, bm25, rank_by_other_captions, words
-from hardpairs.metrics.retrieval import summarise
+from hardpairs.metrics.retrieval import summarize
 
 
 def test_words_are_the_seeds():
@@ -100,8 +100,8 @@ def test_one_caption_per_image_finds_nothing(method):
         and ranking.above.tolist() == [1, 1, 0]
         and ranking.tied.tolist() == [1, 1, 2]
     )
-    assert summarise(ranking, "t", ties="optimistic")["t_R@1"] == pytest.approx(1 / 3)
-    assert summarise(ranking, "t", ties="expected")["t_R@1"] == pytest.approx(1 / 9)
+    assert summarize(ranking, "t", ties="optimistic")["t_R@1"] == pytest.approx(1 / 3)
+    assert summarize(ranking, "t", ties="expected")["t_R@1"] == pytest.approx(1 / 9)
 
 
 def test_a_caption_twice_on_one_image_is_not_another_caption():

@@ -25,7 +25,7 @@ def groups(count, width=24, seed=0, spread=0.6):
 @pytest.mark.parametrize("seed", range(4))
 def test_heights_are_scipys(monkeypatch, block, waiting, seed):
     monkeypatch.setattr(spanning, "BLOCK", block)
-    monkeypatch.setattr(spanning, "WAITING", waiting)
+    monkeypatch.setattr(spanning, "PENDING", waiting)
     rows, _ = groups(300, seed=seed)
     rows[7] = rows[200] = rows[3]  # equal rows
     tree = single_linkage(rows)

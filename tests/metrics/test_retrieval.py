@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.metrics.compare import bootstrap_interval, paired_permutation_test
 from hardpairs.metrics.retrieval import beats_hard_pairs, rank_positives, retrieval_metrics
+from hardpairs.metrics.significance import bootstrap_interval, paired_permutation_test
 
 
 def at(*degrees):

@@ -6,28 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_rand_score
 
 from hardpairs.data.samples import open_samples
-from hardpairs.metrics.linkage import single_linkage
-from hardpairs.training.validation import Progress, keep_best, label_numbers, progress
+from hardpairs.training.validation import Progress, keep_best, progress
 from tests.helpers import picture
 from tests.training.test_trainer import checkpoint, train
-
-
-def test_label_numbers_by_hand():
-    """Two pairs of near rows and a stray: every cut is tried by brute force."""
-    rows = np.array([[1, 0], [0.99, 0.1], [0, 1], [0.1, 0.99], [-1, 0.0]])
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    labels = np.array([7, 7, 3, 3, 9])
-    found = label_numbers(rows, labels)
-    tree = single_linkage(rows)
-    assert (
-        found["ari"]
-        == max(adjusted_rand_score(labels, tree.labels(height)) for height in [0, *tree.heights])
-        == 1
-    )
-    assert found["top-1"] == found["mAP"] == found["R-precision"] == 1  # the stray asks for nothing
 
 
 def write(folder, *lines):

@@ -9,7 +9,7 @@ from hardpairs.batches.m_per_class import class_groups
 from hardpairs.batches.ordered import OrderedBatchSampler, compact
 from hardpairs.core.errors import usage
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.metrics.neighbours import nearest
+from hardpairs.metrics.neighbors import nearest
 
 
 class ClassNeighbourBatchSampler(OrderedBatchSampler):

@@ -34,7 +34,7 @@ from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError, usage, whole_number
 from hardpairs.losses import LOSSES
 from hardpairs.losses.metric import METRIC
-from hardpairs.training.validation import LABEL_METRICS
+from hardpairs.metrics.base import all_values
 
 DEFAULT = "arcface,triplet,clip_ce,contrastive,supcon"
 
@@ -87,7 +87,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--choose-by",
-        choices=LABEL_METRICS,
+        choices=all_values(needs_labels=True),
         default="mAP",
         help="of the validation data, for epoch and rate (default: %(default)s)",
     )

@@ -117,7 +117,7 @@ def choose(
         for n in ns
         for threshold, clusters in zip(
             thresholds,
-            jaccard_clusters(texts, n=n, thresholds=thresholds, sources=sources),
+            jaccard_clusters(texts, n=n, thresholds=thresholds, source_ids=sources),
             strict=True,
         )
     )

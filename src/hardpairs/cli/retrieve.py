@@ -26,7 +26,7 @@ from hardpairs.data.samples import Samples
 from hardpairs.embedding.embed import embed
 from hardpairs.embedding.stream import Embedded
 from hardpairs.metrics.gallery import SCORE_WEIGHTS, gallery_metrics
-from hardpairs.metrics.neighbours import nearest
+from hardpairs.metrics.neighbors import nearest
 from hardpairs.models.encoders import open_encoders
 from hardpairs.models.head import EmbeddingHead, changes_space, embed_with, load_head
 

@@ -13,7 +13,7 @@ from hardpairs.data.samples import Samples
 from hardpairs.embedding.embed import embed
 from hardpairs.metrics.gallery import SCORE_WEIGHTS, per_query, per_row
 from hardpairs.metrics.linkage import best_threshold, single_linkage
-from hardpairs.metrics.neighbours import nearest
+from hardpairs.metrics.neighbors import nearest
 from hardpairs.models.encoders import open_encoders
 from hardpairs.models.head import changes_space, embed_with, load_head
 

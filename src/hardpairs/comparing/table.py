@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardpairs.comparing.measure import METRICS, Measured
-from hardpairs.metrics.compare import paired_permutation_test
+from hardpairs.metrics.significance import paired_permutation_test
 
 LEADING = "mAP"
 """The metric that losses are ranked and tested by: unlike top-1 it looks at every right answer."""

@@ -20,6 +20,7 @@ imported class.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -144,6 +145,7 @@ class Declaration:
         options: The fields of its ``Config``.
         module: Name of the module that holds the class.
         class_name: Name of the class.
+        attributes: Its class attributes that are written out as literals, by name.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Declaration:
     options: tuple[OptionDeclaration, ...]
     module: str
     class_name: str
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def load(self) -> Any:
         """Import the class."""
@@ -237,7 +240,8 @@ def _of_source(path: Path, module: str) -> Iterator[Declaration]:
             summary = (ast.get_docstring(node) or "").split("\n")[0]
             config = _class_in(node.body, "Config")
             options = tuple(_options_of(config, tree, path)) if config else ()
-            yield Declaration(name, summary, options, module, node.name)
+            attributes = dict(_literals(node.body))
+            yield Declaration(name, summary, options, module, node.name, attributes)
 
 
 def _registered_name(node: ast.ClassDef) -> str | None:
@@ -245,6 +249,14 @@ def _registered_name(node: ast.ClassDef) -> str | None:
         if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "register":
             return ast.literal_eval(decorator.args[0])
     return None
+
+
+def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of the assignments of literals in the body of a class."""
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                yield node.targets[0].id, ast.literal_eval(node.value)
 
 
 def _class_in(body: list[ast.stmt], name: str) -> ast.ClassDef | None:

@@ -19,7 +19,7 @@ from hardpairs.metrics.miniclip import (
     miniclip_random,
     miniclip_ranks,
 )
-from hardpairs.metrics.retrieval import BOUNDS, first_of_each, summarise
+from hardpairs.metrics.retrieval import BOUNDS, first_of_each, summarize
 
 
 def baselines(samples: Samples, rows: np.ndarray, *, ties: str = "pessimistic") -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _by_words(
         method=method,
     )
     return {
-        ties: _without_precision(summarise(ranking, "text_to_image", ties=ties)) for ties in BOUNDS
+        ties: _without_precision(summarize(ranking, "text_to_image", ties=ties)) for ties in BOUNDS
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardpairs.evaluating.runs import DIRECTIONS, Method, Run
-from hardpairs.metrics.compare import bootstrap_interval, paired_permutation_test
+from hardpairs.metrics.significance import bootstrap_interval, paired_permutation_test
 
 ALPHA = 0.05
 """A p-value below it is called a difference."""

@@ -12,7 +12,7 @@ from hardpairs.metrics.retrieval import (
     beats_hard_pairs,
     first_of_each,
     rank_positives,
-    summarise,
+    summarize,
 )
 
 
@@ -39,8 +39,8 @@ def evaluate(
         embedded.text[texts], embedded.image[images], groups[texts], groups[images]
     )
     metrics = {
-        **summarise(to_text, "image_to_text", ties=ties),
-        **summarise(to_image, "text_to_image", ties=ties),
+        **summarize(to_text, "image_to_text", ties=ties),
+        **summarize(to_image, "text_to_image", ties=ties),
     }
     metrics.update({"images": len(images), "texts": len(texts), "groups": len(np.unique(groups))})
     arrays = {

@@ -13,7 +13,7 @@ from hardpairs.data.embeddings import Embeddings, open_embeddings
 from hardpairs.data.manifest import check_same_dataset
 from hardpairs.data.samples import Samples
 from hardpairs.linking.choose import Rows
-from hardpairs.metrics.neighbours import nearest, precision_at
+from hardpairs.metrics.neighbors import nearest, precision_at
 from hardpairs.models.head import EmbeddingHead
 
 

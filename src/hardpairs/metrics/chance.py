@@ -1,4 +1,4 @@
-"""What a model that guesses would score: retrieval metrics of a random order, in closed form."""
+"""The scores of a model that guesses: retrieval metrics of a random order, in closed form."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ from hardpairs.metrics.retrieval import chance_of_none, expected_reciprocal
 def chance_metrics(
     gallery: int, positives: np.ndarray, prefix: str, *, ks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, float]:
-    """Expectations over a uniformly random order of the gallery, of the best positive's rank; fractions.
+    """Return the expected metrics of a uniformly random order of the gallery.
 
-    With one positive each, R@K = min(K, G) / G and MRR = H_G / G, where H_G = 1 + 1/2 + ... + 1/G: the baseline that MiniCLIP prints.
+    The rank is that of the best positive. With one positive each, R@K = min(K, G) / G and MRR =
+    H_G / G, where H_G = 1 + 1/2 + ... + 1/G.
 
     Args:
-        gallery: G, items that are ranked.
-        positives: (Q,) how many of them are right for each query; queries without any are left out, as ``summarise`` leaves them out.
+        gallery: G, the number of items that are ranked.
+        positives: (Q,) number of correct items of each query. Queries without any are left out, as
+            ``summarize`` does.
+        prefix: Direction in front of the metric names, such as ``text_to_image``.
+        ks: The K of each R@K.
+
+    Returns:
+        Fractions, and ranks from 1, by metric name.
 
     Raises:
-        ValueError: no query has a positive, or one has more than there are items.
+        ValueError: No query has a positive, or a query has more than there are items.
 
     Example:
         >>> round(chance_metrics(32, np.ones(64, int), "text_to_image")["text_to_image_MRR"], 6)

@@ -1,23 +1,29 @@
-"""Classes from embeddings: zero-shot by the classes' texts, and a linear probe."""
+"""Classification of embeddings: accuracy of scores, and a linear probe."""
 
 from __future__ import annotations
 
 import numpy as np
 
 STRENGTHS = tuple(10.0**exponent for exponent in range(-3, 5))
-"""Inverse regularisation strengths (scikit-learn's C) that are tried; on unit rows large ones are often best."""
+"""Inverse regularization strengths (scikit-learn's C) to try; on unit rows large ones are often
+best."""
 
 
 def accuracy(
     scores: np.ndarray, labels: np.ndarray, ks: tuple[int, ...] = (1, 5)
 ) -> dict[str, float]:
-    """Top-k accuracy, and the mean over classes of top-1. Equal scores count against the model.
+    """Return top-k accuracy, and the mean over classes of top-1. Equal scores count as wrong.
 
     Args:
-        scores: (N, C), higher is better. labels: (N,) columns of ``scores``.
+        scores: (N, C) float, higher is better.
+        labels: (N,) int64, the correct column of each row.
+        ks: The k of each ``top-k``; those of at least C are left out.
+
+    Returns:
+        Fractions, by metric name.
 
     Raises:
-        ValueError: NaN scores, or a label that is no column.
+        ValueError: A score is NaN, or a label is not a column.
     """
     if np.isnan(scores).any():
         raise ValueError("scores are not numbers")
@@ -25,11 +31,9 @@ def accuracy(
         raise ValueError("a label is no column of the scores")
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     rank = (scores >= own).sum(axis=1)
-    found = {f"top-{k}": float((rank <= k).mean()) for k in ks if k < scores.shape[1] or k == 1}
-    found["mean_class_top-1"] = float(
-        np.mean([(rank[labels == c] <= 1).mean() for c in np.unique(labels)])
-    )
-    return found
+    shares = {f"top-{k}": float((rank <= k).mean()) for k in ks if k < scores.shape[1] or k == 1}
+    classes = [(rank[labels == label] <= 1).mean() for label in np.unique(labels)]
+    return {**shares, "mean_class_top-1": float(np.mean(classes))}
 
 
 def linear_probe(
@@ -37,10 +41,17 @@ def linear_probe(
     validation: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, float]:
-    """Logistic regression on frozen embeddings (scikit-learn, L2), its strength chosen on the validation rows, fitted again on both.
+    """Fit logistic regression (scikit-learn, L2) to frozen embeddings, and return its accuracy.
+
+    The strength is chosen on the validation rows; the model is then fitted to both sets.
 
     Args:
-        train, validation, test: embeddings (n, D) and labels (n,) integers; labels of the others that train lacks are always wrong.
+        train: Embeddings (n, D) and labels (n,) int64.
+        validation: The same, of the rows that choose. A label that ``train`` lacks is always wrong.
+        test: The same, of the rows that are reported.
+
+    Returns:
+        ``top-1``, ``validation_top-1`` (fractions) and ``strength``.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -55,7 +66,16 @@ def linear_probe(
 
 
 def hold_out(labels: np.ndarray, share: float = 0.2, seed: int = 0) -> np.ndarray:
-    """(N,) bool: rows held out for validation, about this share of each class; a class of one row keeps it."""
+    """Choose rows to hold out for validation.
+
+    Args:
+        labels: (N,) int64.
+        share: Fraction of each class to hold out, about; a class of one row keeps it.
+        seed: Seed of the choice.
+
+    Returns:
+        (N,) bool, true for the rows that are held out.
+    """
     rng, held = np.random.default_rng(seed), np.zeros(len(labels), bool)
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))

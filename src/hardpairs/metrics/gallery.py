@@ -1,14 +1,32 @@
-"""Queries against a gallery with labels: top-k accuracy, average precision, R-precision, and the score of a retrieval challenge."""
+"""Labeled queries against a gallery: top-k accuracy, average precision, R-precision, a score."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from hardpairs.core.components import register
+from hardpairs.metrics.base import Metric, MetricInputs
+
 SCORE_WEIGHTS = {1: 600.0, 5: 300.0, 10: 100.0}
-"""Of top-1, top-5 and top-10 in the challenge that the loss comparison was made for; a perfect model has 1,000."""
+"""Points for top-1, top-5 and top-10 in the challenge of the loss comparison; a perfect model has
+1,000."""
+
+BLOCK_ROWS = 512
 
 
-ROWS_AT_ONCE = 512
+@register("gallery")
+class LeaveOneOut(Metric):
+    """Retrieval by label among the rows themselves: each row asks all others."""
+
+    values = ("top-1", "mAP", "R-precision")
+    needs_labels = True
+
+    def compute(self, inputs: MetricInputs) -> dict[str, float]:
+        """Return the means over the rows whose label another row shares; fractions."""
+        means = leave_one_out(inputs.joint[inputs.has_label], inputs.labels)
+        return {name: means[name] for name in self.values if name in means}
 
 
 def gallery_metrics(
@@ -16,101 +34,118 @@ def gallery_metrics(
     labels: np.ndarray,
     gallery_labels: np.ndarray,
     *,
-    weights: dict[int, float] | None = None,
+    weights: Mapping[int, float] = SCORE_WEIGHTS,
 ) -> dict[str, float]:
-    """Means over the queries whose label the gallery has; others are counted. Equal similarities count against the model.
+    """Return means over the queries whose label is in the gallery.
+
+    Equal similarities count against the model. ``top-k`` is the share of queries with a correct
+    item among the first k, ``R-precision`` the precision among the first R items, R being the
+    number of correct ones, and ``mAP`` goes over the whole gallery.
 
     Args:
-        similarity: (Q, G), higher is nearer. labels (Q,), gallery_labels (G,): integers.
+        similarity: (Q, G) float, higher is nearer.
+        labels: (Q,) int64.
+        gallery_labels: (G,) int64.
+        weights: Points of the score by k of ``top-k``.
 
     Returns:
-        ``top-k`` (share of queries with a right item among the first k), ``mAP`` over the whole gallery, ``R-precision`` (precision at as
-        many places as there are right items), ``score``; shares are fractions.
+        Fractions, the ``score``, and counts: ``queries``, ``without_match``, ``gallery``.
 
     Raises:
-        ValueError: NaN similarities.
+        ValueError: A similarity is NaN.
     """
-    weights = SCORE_WEIGHTS if weights is None else weights
-    found = _means(
-        _of_queries(
-            similarity, labels[:, None] == gallery_labels[None, :], sorted({1, 5, 10, *weights})
-        )
-    )
-    found["gallery"] = len(gallery_labels)
-    if found["queries"]:
-        found["score"] = float(sum(weight * found[f"top-{k}"] for k, weight in weights.items()))
-    return found
+    correct = labels[:, None] == gallery_labels[None, :]
+    means = _means(_by_query(similarity, correct, sorted({1, 5, 10, *weights})))
+    means["gallery"] = len(gallery_labels)
+    if means["queries"]:
+        means["score"] = float(sum(points * means[f"top-{k}"] for k, points in weights.items()))
+    return means
 
 
 def leave_one_out(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """``gallery_metrics`` without the score where each row is a query in its turn, and all others are its gallery.
+    """Return ``gallery_metrics`` without the score, where each row asks all other rows.
 
     Args:
-        embeddings: (N, D) unit rows. labels: (N,) integers.
+        embeddings: (N, D) float, unit rows.
+        labels: (N,) int64.
     """
     return {**_means(per_row(embeddings, labels)), "gallery": len(embeddings) - 1}
 
 
 def per_row(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """What ``leave_one_out`` takes the means of, (N,) each; names as in ``per_query``."""
+    """Return the values of which ``leave_one_out`` takes means, (N,) each.
+
+    Args:
+        embeddings: (N, D) float, unit rows.
+        labels: (N,) int64.
+
+    Returns:
+        Arrays by name, as in ``per_query``.
+    """
     rows = np.asarray(embeddings, np.float32)
-    parts = []
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        here = np.arange(start, min(start + ROWS_AT_ONCE, len(rows)))
-        similarity, right = rows[here] @ rows.T, labels[here, None] == labels[None, :]
-        similarity[np.arange(len(here)), here] = -np.inf  # itself: last, and wrong
-        right[np.arange(len(here)), here] = False
-        parts.append(_of_queries(similarity, right, [1, 5, 10]))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    blocks = []
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = np.arange(start, min(start + BLOCK_ROWS, len(rows)))
+        similarity, correct = rows[block] @ rows.T, labels[block, None] == labels[None, :]
+        similarity[np.arange(len(block)), block] = -np.inf  # a row itself is last, and wrong
+        correct[np.arange(len(block)), block] = False
+        blocks.append(_by_query(similarity, correct, [1, 5, 10]))
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
 def per_query(
     similarity: np.ndarray, labels: np.ndarray, gallery_labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What ``gallery_metrics`` takes the means of, (Q,) each: ``asked`` (the gallery has its label), ``top-k``, ``mAP``, ``R-precision``."""
-    return _of_queries(similarity, labels[:, None] == gallery_labels[None, :], [1, 5, 10])
+    """Return the values of which ``gallery_metrics`` takes means, (Q,) each.
+
+    Args:
+        similarity: (Q, G) float, higher is nearer.
+        labels: (Q,) int64.
+        gallery_labels: (G,) int64.
+
+    Returns:
+        ``asked`` (bool, whether the gallery has the label), ``top-k``, ``mAP``, ``R-precision``.
+    """
+    return _by_query(similarity, labels[:, None] == gallery_labels[None, :], [1, 5, 10])
 
 
-def _of_queries(similarity: np.ndarray, right: np.ndarray, ks: list[int]) -> dict[str, np.ndarray]:
+def _by_query(similarity: np.ndarray, correct: np.ndarray, ks: list[int]) -> dict[str, np.ndarray]:
     if np.isnan(similarity).any():
         raise ValueError("similarities are not numbers")
-    ranks = [_ranks(row, hits) for row, hits in zip(similarity, right, strict=True)]
-    first = np.array([places[0] if len(places) else np.inf for places in ranks])
+    ranks = [_ranks(row, mask) for row, mask in zip(similarity, correct, strict=True)]
+    first = np.array([own[0] if len(own) else np.inf for own in ranks])
+    precision = [(np.arange(1, len(own) + 1) / own).mean() if len(own) else 0.0 for own in ranks]
+    r_precision = [(own <= len(own)).mean() if len(own) else 0.0 for own in ranks]
     return {
         "asked": np.isfinite(first),
         **{f"top-{k}": (first <= k).astype(float) for k in ks},
-        "mAP": np.array(
-            [
-                float((np.arange(1, len(places) + 1) / places).mean()) if len(places) else 0.0
-                for places in ranks
-            ]
-        ),
-        "R-precision": np.array(
-            [float((places <= len(places)).mean()) if len(places) else 0.0 for places in ranks]
-        ),
+        "mAP": np.array(precision, float),
+        "R-precision": np.array(r_precision, float),
     }
 
 
-def _ranks(similarity: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Ranks (from 1, ascending) of the right items of one query: after all wrong ones that are as similar or more.
+def _ranks(similarity: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Return the ranks (from 1, ascending) of the correct items of one query.
+
+    They come after all wrong items that are at least as similar.
 
     Example:
         >>> _ranks(np.array([0.9, 0.5, 0.5, 0.1]), np.array([False, True, False, True]))
         array([3, 4])
     """
-    mine, others = (
-        np.sort(similarity[right]),
-        np.sort(similarity[~right]),
-    )  # values alone: several times as fast as an order of all items
-    ahead = len(others) - np.searchsorted(others, mine[::-1], side="left")
-    return ahead + np.arange(1, len(mine) + 1)
+    # two sorts of values are several times as fast as an order of all items
+    own, others = np.sort(similarity[correct]), np.sort(similarity[~correct])
+    ahead = len(others) - np.searchsorted(others, own[::-1], side="left")
+    return ahead + np.arange(1, len(own) + 1)
 
 
 def _means(queries: dict[str, np.ndarray]) -> dict[str, float]:
     asked = queries["asked"]
-    found: dict[str, float] = {"queries": int(asked.sum()), "without_match": int((~asked).sum())}
-    if asked.any():
-        found |= {
-            name: float(values[asked].mean()) for name, values in queries.items() if name != "asked"
-        }
-    return found
+    counts: dict[str, float] = {
+        "queries": int(asked.sum()),
+        "without_match": int((~asked).sum()),
+    }
+    if not asked.any():
+        return counts
+    values = {name: array for name, array in queries.items() if name != "asked"}
+    return counts | {name: float(array[asked].mean()) for name, array in values.items()}

@@ -1,4 +1,4 @@
-"""Retrieval by words alone: bag of words and BM25 over captions, as baselines that have seen no picture."""
+"""Retrieval by words alone: bag of words and BM25 over captions, baselines that see no image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
-from hardpairs.metrics.retrieval import BLOCK_ROWS, Ranking, joined, rank_scores
+from hardpairs.metrics.retrieval import BLOCK_ROWS, Ranking, concatenate, rank_scores
 
 MOST_SCORES = 1 << 24
 """Scores held at once: 128 MiB in float64, and some copies."""
@@ -16,11 +16,12 @@ MOST_SCORES = 1 << 24
 PUNCTUATION = str.maketrans(dict.fromkeys(",.!?:;'\"()[]", " "))
 Words = Sequence[str]
 Scorer = Callable[[Sequence[Words]], np.ndarray]
-"""Word lists of queries to scores (queries, documents), never below 0; 0 where no word is shared."""
+"""Maps word lists of queries to scores (queries, documents): at least 0, and 0 without a shared
+word."""
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words by MiniCLIP's rule: twelve marks are spaces, all else is part of a word.
+    """Split a text into lower-case words at spaces and at twelve punctuation marks.
 
     Example:
         >>> words("Milo's toy (red), AI-garden")
@@ -30,17 +31,14 @@ def words(text: str) -> list[str]:
 
 
 def bag_of_words(documents: Sequence[Words]) -> Scorer:
-    """Squared cosine of word counts, without the query's own length: the order of the cosine.
+    """Return a scorer by the cosine of word counts, squared and times the query's squared length.
 
-    (q.d)^2 / |d|^2 is one division of whole numbers, so that equal cosines are equal numbers; a cosine of normalised vectors breaks such
-    ties by its rounding, and with captions of one or two words ties are most of what there is.
+    (q.d)^2 / |d|^2 gives the order of the cosine by one division of whole numbers, so that equal
+    cosines are equal numbers. A cosine of unit vectors breaks such ties by its rounding, and
+    captions of one or two words are mostly ties.
     """
-    number = {
-        word: column
-        for column, word in enumerate(
-            dict.fromkeys(word for document in documents for word in document)
-        )
-    }
+    vocabulary = dict.fromkeys(word for document in documents for word in document)
+    number = {word: column for column, word in enumerate(vocabulary)}
     counts = _counts(documents, number)
     squares = np.maximum(np.asarray((counts * counts).sum(axis=1)).ravel(), 1)
     return lambda queries: (
@@ -49,10 +47,10 @@ def bag_of_words(documents: Sequence[Words]) -> Scorer:
 
 
 def bm25(documents: Sequence[Words]) -> Scorer:
-    """BM25 of bm25s with its defaults (Lucene's variant, k1 = 1.5, b = .75); words are as rare as the documents say."""
+    """Return a scorer by BM25 as bm25s has it by default: Lucene's variant, k1 = 1.5, b = .75."""
     from bm25s import BM25
 
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for DEBUG when imported
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # the import sets it to DEBUG
     if not any(documents):
         return lambda queries: np.zeros((len(queries), len(documents)))
     index = BM25()
@@ -63,7 +61,7 @@ def bm25(documents: Sequence[Words]) -> Scorer:
 
 
 def blocks_of(queries: int, documents: int) -> Iterator[slice]:
-    """Slices of the queries, so that a block's scores have at most ``MOST_SCORES`` entries."""
+    """Yield slices of the queries such that a block has at most ``MOST_SCORES`` scores."""
     rows = max(1, min(BLOCK_ROWS, MOST_SCORES // max(documents, 1)))
     return (slice(start, start + rows) for start in range(0, queries, rows))
 
@@ -75,7 +73,7 @@ SCORERS: dict[str, Callable[[Sequence[Words]], Scorer]] = {
 
 
 def _counts(texts: Sequence[Words], number: dict[str, int]) -> csr_array:
-    """(texts, words) int64 word counts; words without a number are left out."""
+    """Return word counts, (texts, words) int64; words without a number are left out."""
     columns = [[number[word] for word in text if word in number] for text in texts]
     starts = np.concatenate(([0], np.cumsum([len(row) for row in columns], dtype=np.int64)))
     flat = np.array([column for row in columns for column in row], np.int64)
@@ -95,22 +93,31 @@ def rank_by_other_captions(
     *,
     method: str,
 ) -> Ranking:
-    """Ranks images for caption queries by the images' other captions: the task of a text-to-image model, for a method without eyes.
+    """Rank images for caption queries by the images' other captions.
 
-    An image scores as the best of its captions; captions with the query's own words in the query's own group do not count. An image
-    that has no other caption scores 0, as one that shares no word.
+    This is the task of a text-to-image model, for a method that sees no image. An image scores as
+    the best of its captions. Captions with the query's own words in the query's own group do not
+    count. An image without another caption scores 0, as one that shares no word.
 
     Args:
-        queries, query_groups: (Q,) captions that ask, and the groups that are right for them.
-        captions, caption_images: (D,) captions that are searched, and the position of their image, 0 to I - 1; each image has one.
-        image_groups: (I,).
-        method: of ``SCORERS``.
+        queries: Q captions that ask.
+        query_groups: (Q,) int64, the group ids of their correct images.
+        captions: D captions that are searched.
+        caption_images: (D,) int64, the index of each caption's image, 0 to I - 1; each image has a
+            caption.
+        image_groups: (I,) int64 group ids.
+        method: One of ``SCORERS``.
+
+    Returns:
+        The ranking of the I images.
 
     Example:
+        >>> texts = ["red cup", "a cup", "tree"]
+        >>> images, groups = np.array([0, 0, 1]), np.array([0, 1])
         >>> ranking = rank_by_other_captions(
-        ...     ["red cup", "a cup", "tree"], np.array([0, 0, 1]), ["red cup", "a cup", "tree"], np.array([0, 0, 1]), np.array([0, 1]),
-        ...     method="bag_of_words")
-        >>> ranking.ranks.tolist()  # cups find each other; the tree has no other caption, so both images score 0
+        ...     texts, images, texts, images, groups, method="bag_of_words"
+        ... )
+        >>> ranking.ranks.tolist()  # the tree has no other caption: both images score 0
         [1, 1, 2]
     """
     order = np.argsort(caption_images, kind="stable")
@@ -118,10 +125,8 @@ def rank_by_other_captions(
     documents = [words(captions[i]) for i in order]
     asked = [words(query) for query in queries]
     phrase = {text: number for number, text in enumerate(dict.fromkeys(map(tuple, documents)))}
-    document_phrases, document_groups = (
-        np.array([phrase[tuple(text)] for text in documents]),
-        image_groups[caption_images[order]],
-    )
+    document_phrases = np.array([phrase[tuple(text)] for text in documents])
+    document_groups = image_groups[caption_images[order]]
     query_phrases = np.array([phrase.get(tuple(text), -1) for text in asked])
     score, blocks = SCORERS[method](documents), []
     for block in blocks_of(len(queries), len(documents)):
@@ -131,4 +136,4 @@ def rank_by_other_captions(
         )
         best = np.maximum.reduceat(np.where(own, 0, scores), starts, axis=1)
         blocks.append(rank_scores(best, query_groups[block, None] == image_groups[None, :]))
-    return joined(blocks)
+    return concatenate(blocks)

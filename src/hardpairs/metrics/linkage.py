@@ -1,4 +1,4 @@
-"""Single linkage by cosine distance: the whole tree once, then any cut of it, and the best one by known labels."""
+"""Single linkage by cosine distance: the whole tree once, any cut of it, and the best cut."""
 
 from __future__ import annotations
 
@@ -8,18 +8,36 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hardpairs.core.components import register
+from hardpairs.metrics.base import Metric, MetricInputs
 from hardpairs.metrics.spanning import BLOCK, root_of, spanning_tree
 
-FARTHEST = 2.0
+MAX_DISTANCE = 2.0
 """The largest cosine distance."""
+
+
+@register("linkage")
+class BestCut(Metric):
+    """The highest adjusted Rand index of all cuts of single linkage."""
+
+    values = ("ari",)
+    needs_labels = True
+
+    def compute(self, inputs: MetricInputs) -> dict[str, float]:
+        """Return ``ari``, at most 1, on the rows that have a label."""
+        labels = np.unique(inputs.labels, return_inverse=True)[1]
+        tree = single_linkage(inputs.joint[inputs.has_label])
+        return {"ari": best_threshold(tree, labels)[1]}
 
 
 @dataclass(frozen=True)
 class Tree:
-    """What single linkage merges, nearest first.
+    """The merges of single linkage, nearest first.
 
     Attributes:
-        left, right: (N - 1,) int64 rows that a merge joins. heights: (N - 1,) float64 cosine distances 1 - x.y, ascending.
+        left: (N - 1,) int64, a row of each merge.
+        right: (N - 1,) int64, the row that it is joined to.
+        heights: (N - 1,) float64, their cosine distances 1 - x.y, ascending.
     """
 
     left: np.ndarray
@@ -27,45 +45,56 @@ class Tree:
     heights: np.ndarray
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self.heights) + 1
 
     def labels(self, threshold: float) -> np.ndarray:
-        """(N,) int64 clusters when merges up to ``threshold`` (inclusive) are made, numbered by first row.
+        """Return the clusters after all merges up to ``threshold`` (inclusive).
 
-        The same as scikit-learn's DBSCAN(eps=threshold, min_samples=1, metric="cosine").
+        They are those of scikit-learn's DBSCAN(eps=threshold, min_samples=1, metric="cosine").
+
+        Returns:
+            (N,) int64, numbered by first row.
         """
-        made = self.heights <= threshold
-        return components(len(self), self.left[made], self.right[made])
+        merged = self.heights <= threshold
+        return components(len(self), self.left[merged], self.right[merged])
 
 
 def components(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(N,) int64 clusters of rows that pairs join, numbered by first row."""
+    """Return the connected components of a graph, numbered by first row.
+
+    Args:
+        count: N, the number of rows.
+        left: (E,) int64, a row of each edge.
+        right: (E,) int64, the other row.
+
+    Returns:
+        (N,) int64.
+    """
     graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
-    found = connected_components(graph, directed=False)[1]
-    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    numbers = connected_components(graph, directed=False)[1]
+    _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
 
 
 def single_linkage(embeddings: np.ndarray) -> Tree:
-    """The exact tree of N rows, in O(N) memory beside float32 unit rows.
+    """Build the exact tree, in O(N) memory beside float32 unit rows.
 
     Args:
-        embeddings: (N, D), any floating dtype; normalised here.
+        embeddings: (N, D) of any floating type and any length of rows.
 
     Raises:
-        ValueError: no rows, or rows that are zero or not finite.
+        ValueError: There are no rows, or a row is zero or not finite.
     """
     edges = spanning_tree(unit_rows(embeddings))
     order = np.lexsort((edges.right, edges.left, -edges.similarity))
-    heights = np.maximum(
-        1 - edges.similarity[order], 0.0
-    )  # equal rows: rounding may leave a little below 0
+    # rounding may leave the distance of equal rows a little below 0
+    heights = np.maximum(1 - edges.similarity[order], 0.0)
     return Tree(edges.left[order], edges.right[order], heights)
 
 
 def unit_rows(embeddings: np.ndarray) -> np.ndarray:
-    """(N, D) float32 rows of length 1."""
+    """Return (N, D) float32 rows of length 1."""
     rows = np.asarray(embeddings)
     if rows.ndim != 2 or not len(rows):
         raise ValueError(f"embeddings must be (N, D) with N > 0, not {rows.shape}")
@@ -84,11 +113,14 @@ def unit_rows(embeddings: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cuts:
-    """Agreement with labels at every cut that differs. Cut 0 merges nothing.
+    """Agreement with labels at each of the C different cuts of a tree. Cut 0 merges nothing.
 
     Attributes:
-        thresholds: (C,) float64, the least threshold that gives this cut (0 for the first). clusters: (C,) int64.
-        ari, precision, recall: (C,) float64; of pairs of labelled rows (a precision of no pairs is 1).
+        thresholds: (C,) float64, the least threshold that gives this cut, 0 for the first.
+        clusters: (C,) int64, the number of clusters.
+        ari: (C,) float64, adjusted Rand index of the labeled rows.
+        precision: (C,) float64, of pairs of labeled rows; that of no pairs is 1.
+        recall: (C,) float64, of pairs of labeled rows.
     """
 
     thresholds: np.ndarray
@@ -98,8 +130,8 @@ class Cuts:
     recall: np.ndarray
 
     def best(self) -> tuple[float, float, float]:
-        """(threshold, from, to): the widest range of cuts with the highest ARI, and its middle."""
-        ends = np.append(self.thresholds[1:], FARTHEST)
+        """Return (middle, from, to) of the widest range of thresholds with the highest ARI."""
+        ends = np.append(self.thresholds[1:], MAX_DISTANCE)
         top = self.ari >= self.ari.max() - 1e-12
         starts = np.flatnonzero(top & ~np.append(False, top[:-1]))
         stops = np.flatnonzero(top & ~np.append(top[1:], False))
@@ -107,82 +139,87 @@ class Cuts:
         low, high = self.thresholds[starts[widest]], ends[stops[widest]]
         return float((low + high) / 2), float(low), float(high)
 
+    def ari_at(self, thresholds: np.ndarray) -> np.ndarray:
+        """Return the ARI at any (T,) thresholds of at least 0, (T,) float64."""
+        return self.ari[np.searchsorted(self.thresholds, thresholds, side="right") - 1]
+
 
 def all_cuts(tree: Tree, labels: np.ndarray) -> Cuts:
-    """ARI, pair precision and pair recall at every cut, from counts that each merge changes a little.
+    """Return ARI, pair precision and pair recall at every cut.
+
+    Each merge changes the counts of pairs a little: two clusters are joined by adding the label
+    counts of the one with fewer labels to those of the other.
 
     Args:
-        labels: (N,) integers; rows with a negative label are linked through, and not counted.
+        tree: A tree of N rows.
+        labels: (N,) int64; rows with a negative label are merged, and not counted.
     """
-    true = [
-        {int(label): 1} if label >= 0 else {} for label in labels
-    ]  # how often each label is in a cluster, by its root
-    sizes = [len(counts) for counts in true]
+    counts = [{int(label): 1} if label >= 0 else {} for label in labels]  # of a cluster, by root
+    sizes = [len(own) for own in counts]
     parent = list(range(len(tree)))
-    together, found = 0, 0
+    same_both = same_cluster = 0
     agreed, proposed = np.zeros(len(tree), np.int64), np.zeros(len(tree), np.int64)
-    for merge, (a, b) in enumerate(
-        zip(tree.left.tolist(), tree.right.tolist(), strict=True), start=1
-    ):
+    merges = zip(tree.left.tolist(), tree.right.tolist(), strict=True)
+    for merge, (a, b) in enumerate(merges, start=1):
         a, b = root_of(parent, a), root_of(parent, b)
-        if len(true[a]) < len(true[b]):
+        if len(counts[a]) < len(counts[b]):
             a, b = b, a
-        large = true[a]
-        for label, count in true[b].items():
-            here = large.get(label, 0)
-            together += here * count
-            large[label] = here + count
-        found += sizes[a] * sizes[b]
+        larger = counts[a]
+        for label, count in counts[b].items():
+            before = larger.get(label, 0)
+            same_both += before * count
+            larger[label] = before + count
+        same_cluster += sizes[a] * sizes[b]
         sizes[a] += sizes[b]
-        parent[b], true[b] = a, {}
-        agreed[merge], proposed[merge] = together, found
-    counts = np.unique(labels[labels >= 0], return_counts=True)[1]
-    last = np.append(
-        np.flatnonzero(np.diff(np.append(0.0, tree.heights)) > 0), len(tree) - 1
-    )  # of merges of one height
-    last = np.unique(last)
-    return _cuts(
-        tree,
-        last,
-        agreed[last],
-        proposed[last],
-        int((counts * (counts - 1) // 2).sum()),
-        int(counts.sum()),
-    )
-
-
-def _cuts(
-    tree: Tree, merges: np.ndarray, agreed: np.ndarray, proposed: np.ndarray, true: int, rows: int
-) -> Cuts:
-    thresholds = np.where(merges > 0, np.append(0.0, tree.heights)[merges], 0.0)
+        parent[b], counts[b] = a, {}
+        agreed[merge], proposed[merge] = same_both, same_cluster
+    heights = np.append(0.0, tree.heights)
+    last = np.flatnonzero(np.append(np.diff(heights) > 0, True))  # of the merges of one height
+    agreed, proposed = agreed[last], proposed[last]
+    of_label = np.unique(labels[labels >= 0], return_counts=True)[1]
+    same_label = int((of_label * (of_label - 1) // 2).sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(proposed > 0, agreed / proposed, 1.0)
-    recall = agreed / true if true else np.ones(len(agreed))
     return Cuts(
-        thresholds,
-        len(tree) - merges,
-        adjusted_rand(agreed, proposed, true, rows),
-        precision,
-        recall,
+        thresholds=heights[last],
+        clusters=len(tree) - last,
+        ari=adjusted_rand(agreed, proposed, same_label, int(of_label.sum())),
+        precision=precision,
+        recall=agreed / same_label if same_label else np.ones(len(agreed)),
     )
 
 
-def adjusted_rand(agreed: np.ndarray, proposed: np.ndarray, true: int, rows: int) -> np.ndarray:
-    """Adjusted Rand index (Hubert and Arabie 1985) from numbers of pairs: in one cluster and one label, in one cluster, in one label.
+def adjusted_rand(
+    agreed: np.ndarray, proposed: np.ndarray, same_label: int, rows: int
+) -> np.ndarray:
+    """Return the adjusted Rand index (Hubert and Arabie 1985) from numbers of pairs of rows.
 
-    1 where both partitions are the same, trivial ones included, as scikit-learn has it.
+    Args:
+        agreed: (C,) int64, pairs of one cluster and one label.
+        proposed: (C,) int64, pairs of one cluster.
+        same_label: Pairs of one label.
+        rows: Number of rows.
+
+    Returns:
+        (C,) float64; 1 where both partitions are the same, trivial ones included, as in
+        scikit-learn.
     """
     pairs = rows * (rows - 1) / 2
     agreed, proposed = np.asarray(agreed, np.float64), np.asarray(proposed, np.float64)
-    expected = proposed * true / pairs if pairs else np.zeros(len(agreed))
-    room = (proposed + true) / 2 - expected
-    return np.where(room > 0, (agreed - expected) / np.where(room > 0, room, 1), 1.0)
+    expected = proposed * same_label / pairs if pairs else np.zeros(len(agreed))
+    span = (proposed + same_label) / 2 - expected
+    return np.where(span > 0, (agreed - expected) / np.where(span > 0, span, 1), 1.0)
 
 
 def best_threshold(tree: Tree, labels: np.ndarray) -> tuple[float, float]:
-    """The threshold with the highest ARI (the middle of the widest range of such), and that ARI.
+    """Return the threshold with the highest ARI, and that ARI.
 
-    Exact: ARI changes at merge heights alone, and all are looked at. Labels as for ``all_cuts``.
+    The result is exact: ARI changes at merge heights alone, and all of them are tried. Of several
+    best thresholds it is the middle of the widest range.
+
+    Args:
+        tree: A tree of N rows.
+        labels: (N,) int64, as for ``all_cuts``.
     """
     cuts = all_cuts(tree, np.asarray(labels))
     return cuts.best()[0], float(cuts.ari.max())

@@ -14,7 +14,7 @@ from hardpairs.data.manifest import stable_ids
 from hardpairs.metrics.ceiling import folded, sharing, text_to_image_ceiling
 from hardpairs.metrics.chance import chance_metrics
 from hardpairs.metrics.lexical import bag_of_words, blocks_of, words
-from hardpairs.metrics.retrieval import BLOCK_ROWS, BOUNDS, joined, rank_scores, summarise
+from hardpairs.metrics.retrieval import BLOCK_ROWS, BOUNDS, concatenate, rank_scores, summarize
 
 KS = (1, 5, 10)
 
@@ -103,11 +103,11 @@ def miniclip_bag_of_words(
                 (images[block, None] == images) & ~itself,
             )
         )
-    ranking = joined(blocks)
+    ranking = concatenate(blocks)
     if not ranking.has_positive.any():
         return {}
     return {
-        ties: _seed_names(summarise(ranking, "text_to_image", ks=KS, ties=ties)) for ties in BOUNDS
+        ties: _seed_names(summarize(ranking, "text_to_image", ks=KS, ties=ties)) for ties in BOUNDS
     }
 
 

@@ -1,4 +1,7 @@
-"""Image and text as one vector, weighted: normalise(w * image + (1 - w) * text) (CLIPPINGS, arXiv 2304.03464, section 3; w = .5 is its mean)."""
+"""Pooling of image and text into one vector: unit(w * image + (1 - w) * text).
+
+CLIPPINGS (arXiv:2304.03464, section 3) uses the mean, w = .5.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,24 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 GRID = tuple(i / 10 for i in range(11))
+"""Image weights that ``best_weight`` tries first."""
 GOLDEN = (5**0.5 - 1) / 2
 TOLERANCE = 0.01
 
 
 def pooled(image: np.ndarray, text: np.ndarray, image_weight: float) -> np.ndarray:
-    """(N, D) float32 unit rows from unit rows of one space.
+    """Return pooled unit rows; a row whose parts cancel out is its image row.
 
-    A row whose parts cancel out is its image row.
+    Args:
+        image: (N, D) float, unit rows.
+        text: (N, D) float, unit rows of the same space.
+        image_weight: w, from 0 (text alone) to 1 (image alone).
+
+    Returns:
+        (N, D) float32 unit rows.
 
     Raises:
-        ValueError: a weight outside [0, 1], or rows of different widths.
+        ValueError: The weight is outside [0, 1], or the shapes differ.
     """
     if not 0 <= image_weight <= 1:
         raise ValueError(f"the image's weight must be in [0, 1], not {image_weight}")
@@ -35,34 +45,36 @@ def pooled(image: np.ndarray, text: np.ndarray, image_weight: float) -> np.ndarr
 def best_weight(
     score: Callable[[float], float], grid: Sequence[float] = GRID
 ) -> tuple[float, dict[float, float]]:
-    """The weight with the highest score: a grid, then golden section between the best point's neighbours.
+    """Search the weight with the highest score: a grid, then golden section around its best point.
 
-    Golden section assumes one hill between them; where there are more it may miss the highest, and is never below the grid.
+    Golden section assumes one maximum between the best point's neighbors. With several it may miss
+    the highest, and is never below the grid.
+
+    Args:
+        score: Returns the score of a weight.
+        grid: Weights to try first, ascending.
 
     Returns:
-        The weight (of equal ones that in the middle of the first run of neighbours), and all scores by weight, ascending.
+        The weight (the middle one of the first run of equally good neighbors), and all scores by
+        weight, ascending.
     """
     tried = {weight: score(weight) for weight in grid}
-    best = max(tried, key=lambda weight: tried[weight])
-    place = list(grid).index(best)
-    low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
+    best = list(grid).index(max(tried, key=lambda weight: tried[weight]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     while high - low > TOLERANCE:
         for weight in (left, right):
             if weight not in tried:
                 tried[weight] = score(weight)
-        if (
-            tried[left] >= tried[right]
-        ):  # the inner point of the old interval is one of the new one's two, by GOLDEN's definition
+        # by GOLDEN's definition, an inner point of the old interval is one of the new one's two
+        if tried[left] >= tried[right]:
             low, high, left, right = low, right, right - GOLDEN * (right - low), left
         else:
             low, high, left, right = left, high, right, left + GOLDEN * (high - left)
     tried = dict(sorted(tried.items()))
-    top = max(tried.values())
-    weights = list(tried)
-    first = next(i for i, weight in enumerate(weights) if tried[weight] == top)
-    last = first
-    while last + 1 < len(weights) and tried[weights[last + 1]] == top:
+    weights, scores = list(tried), list(tried.values())
+    first = last = scores.index(max(scores))
+    while last + 1 < len(scores) and scores[last + 1] == scores[first]:
         last += 1
     middle = (weights[first] + weights[last]) / 2
     return min(weights[first : last + 1], key=lambda weight: abs(weight - middle)), tried

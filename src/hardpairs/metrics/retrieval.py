@@ -1,4 +1,7 @@
-"""Retrieval metrics with grouped positives: several captions per image, several images per caption, ties never in the model's favour."""
+"""Retrieval metrics with several captions per image and several images per caption.
+
+Ties never count in the model's favor.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,74 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from hardpairs.core.components import register
 from hardpairs.core.errors import non_finite
+from hardpairs.metrics.base import Metric, MetricInputs
 
 BLOCK_ROWS = 512
 TIES = ("pessimistic", "expected")
-"""What a model's own numbers may count equal scores as."""
+"""Ways to count equal scores in a model's own numbers."""
 
 BOUNDS = (*TIES, "optimistic")
-"""With the bound that no model is given: ties in its favour. A baseline that ties much is told by all three."""
+"""With the bound that no model is given: ties in its favor. A baseline with many ties is reported
+by all three."""
 
 AP_CUTOFF = 10
 
 
+@register("retrieval")
+class PairRetrieval(Metric):
+    """Retrieval in both directions: each image and each text of a group once, ties count against.
+
+    Recall and ranks have OpenCLIP's names; ``mean_R@1`` is the mean of both directions.
+    """
+
+    values = (
+        "mean_R@1",
+        "image_to_text_R@1",
+        "image_to_text_R@5",
+        "image_to_text_R@10",
+        "image_to_text_mean_rank",
+        "image_to_text_median_rank",
+        "text_to_image_R@1",
+        "text_to_image_R@5",
+        "text_to_image_R@10",
+        "text_to_image_mean_rank",
+        "text_to_image_median_rank",
+    )
+    lower_is_better = (
+        "image_to_text_mean_rank",
+        "image_to_text_median_rank",
+        "text_to_image_mean_rank",
+        "text_to_image_median_rank",
+    )
+
+    def compute(self, inputs: MetricInputs) -> dict[str, float]:
+        """Return recalls (fractions) and ranks from 1."""
+        images = first_of_each(inputs.group_ids, inputs.image_ids)
+        texts = first_of_each(inputs.group_ids, inputs.text_ids)
+        numbers = retrieval_metrics(
+            inputs.image[images],
+            inputs.text[texts],
+            inputs.group_ids[images],
+            inputs.group_ids[texts],
+        )
+        both = numbers["image_to_text_R@1"] + numbers["text_to_image_R@1"]
+        numbers["mean_R@1"] = both / 2
+        return {name: numbers[name] for name in self.values}
+
+
 @dataclass(frozen=True)
 class Ranking:
-    """How one direction's queries (Q of them) found their positives; a query without any is left out of every mean.
+    """Ranks of the positives of Q queries; one without a positive is left out of every mean.
 
     Attributes:
-        above, tied: (Q,) int64 negatives that score higher than, equal to the best positive.
-        tied_positives: (Q,) int64 positives that share the best positive's score.
-        average_precision: (Q,) float64, AP@10, ties against the model.
+        above: (Q,) int64, negatives that score higher than the best positive.
+        tied: (Q,) int64, negatives that score as high as the best positive.
+        tied_positives: (Q,) int64, positives that share the best positive's score.
+        average_precision: (Q,) float64, AP@10; ties count against the model.
         has_positive: (Q,) bool.
-        top: (Q, T) int64, gallery positions with the highest scores, best first, ties by position.
+        top: (Q, T) int64, gallery indices with the highest scores, best first, ties by index.
     """
 
     above: np.ndarray
@@ -40,8 +89,8 @@ class Ranking:
 
     @property
     def ranks(self) -> np.ndarray:
-        """Rank of the best positive from 1, ties against the model: (Q,) int64."""
-        return 1 + self.above + self.tied
+        """(Q,) int64 ranks of the best positive, from 1; ties count against the model."""
+        return np.asarray(1 + self.above + self.tied)
 
 
 def rank_positives(
@@ -52,35 +101,33 @@ def rank_positives(
     *,
     top: int = AP_CUTOFF,
 ) -> Ranking:
-    """Ranks a gallery for each query, in blocks of queries; never holds queries x gallery.
+    """Rank a gallery for each query, in blocks of queries; no (Q, G) array is held.
 
     Args:
-        queries, gallery: (Q, D), (G, D) unit rows; the score is their dot product in float32.
-        query_groups, gallery_groups: (Q,), (G,) ids; an item is positive for a query when its group is equal.
+        queries: (Q, D) float, unit rows; the score is their dot product in float32.
+        gallery: (G, D) float, unit rows.
+        query_groups: (Q,) int64 group ids.
+        gallery_groups: (G,) int64; an item is positive for a query with the same group id.
+        top: Number of best items to keep of each query.
 
     Raises:
-        ValueError: shapes that do not fit, or an empty side.
-        UserError: exit 6 for non-finite embeddings.
+        ValueError: The shapes do not fit, or a side is empty.
+        UserError: Exit 6, an embedding is not finite.
     """
     _check(queries, gallery, query_groups, gallery_groups)
     blocks = []
     for start in range(0, len(queries), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         scores = np.asarray(queries[block], np.float32) @ np.asarray(gallery, np.float32).T
-        blocks.append(
-            rank_scores(scores, query_groups[block, None] == gallery_groups[None, :], top=top)
-        )
-    return joined(blocks)
+        positive = query_groups[block, None] == gallery_groups[None, :]
+        blocks.append(rank_scores(scores, positive, top=top))
+    return concatenate(blocks)
 
 
-def joined(blocks: Sequence[Ranking]) -> Ranking:
-    """The rankings of blocks of queries as one."""
-    return Ranking(
-        *(
-            np.concatenate([getattr(block, field.name) for block in blocks])
-            for field in fields(Ranking)
-        )
-    )
+def concatenate(blocks: Sequence[Ranking]) -> Ranking:
+    """Return the rankings of blocks of queries as one."""
+    names = [field.name for field in fields(Ranking)]
+    return Ranking(*(np.concatenate([getattr(block, name) for block in blocks]) for name in names))
 
 
 def _check(
@@ -105,92 +152,113 @@ def _check(
 
 
 def rank_scores(scores: np.ndarray, positive: np.ndarray, *, top: int = AP_CUTOFF) -> Ranking:
-    """Ranks a gallery by scores that are there: (Q, G), higher is nearer; ``positive`` (Q, G) bool. A score of -inf is never an answer."""
+    """Rank a gallery by given scores.
+
+    Args:
+        scores: (Q, G) float, higher is nearer. A score of -inf is never an answer.
+        positive: (Q, G) bool.
+        top: Number of best items to keep of each query.
+    """
     best = np.where(positive, scores, -np.inf).max(axis=1, keepdims=True)
-    above = (~positive & (scores > best)).sum(axis=1)
-    tied = (~positive & (scores == best)).sum(axis=1)
-    tied_positives = (positive & (scores == best)).sum(axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return Ranking(
-        above,
-        tied,
-        tied_positives,
-        _average_precision(scores, positive),
-        np.asarray(positive.any(axis=1)),
-        order,
+        above=(~positive & (scores > best)).sum(axis=1),
+        tied=(~positive & (scores == best)).sum(axis=1),
+        tied_positives=(positive & (scores == best)).sum(axis=1),
+        average_precision=_average_precision(scores, positive),
+        has_positive=np.asarray(positive.any(axis=1)),
+        top=np.argsort(-scores, axis=1, kind="stable")[:, :top],
     )
 
 
 def _average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """AP@10 = 1 / min(10, R) * sum over positives at rank r <= 10 of (positives up to r) / r, negatives first among equals."""
+    """Return AP@10 by query, negatives first among equal scores.
+
+    AP@10 = 1 / min(10, R) * sum over positives at rank r <= 10 of (positives up to r) / r.
+    """
     order = np.lexsort((positive, -scores), axis=1)[:, :AP_CUTOFF]
-    hits = np.take_along_axis(positive, order, axis=1)
-    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    return (precision * hits).sum(axis=1) / np.clip(positive.sum(axis=1), 1, AP_CUTOFF)
+    correct = np.take_along_axis(positive, order, axis=1)
+    precision = correct.cumsum(axis=1) / np.arange(1, correct.shape[1] + 1)
+    counted = np.clip(positive.sum(axis=1), 1, AP_CUTOFF)
+    return np.asarray((precision * correct).sum(axis=1) / counted)
 
 
-def summarise(
+def summarize(
     ranking: Ranking, prefix: str, *, ks: Sequence[int] = (1, 5, 10), ties: str = "pessimistic"
 ) -> dict[str, float]:
-    """Means over the queries that have a positive; fractions, ranks from 1.
+    """Return means over the queries that have a positive.
 
-    With ``ties="expected"`` R@K, mean rank and MRR are expectations over a random order of equal scores, so that a constant model scores
-    exactly chance; with ``"optimistic"`` they are what the luckiest order gives, which says of a baseline how much its ties decide.
-    mAP@10 always counts ties against the model.
+    With ``ties="expected"`` R@K, mean rank and MRR are expectations over a random order of equal
+    scores, so that a constant model scores exactly chance. With ``"optimistic"`` they are those of
+    the luckiest order, which tells how much ties decide a baseline. mAP@10 always counts ties
+    against the model.
+
+    Args:
+        ranking: The ranks of Q queries.
+        prefix: Direction in front of the metric names, such as ``image_to_text``.
+        ks: The K of each R@K.
+        ties: One of ``BOUNDS``.
+
+    Returns:
+        Fractions, and ranks from 1, by metric name.
+
+    Raises:
+        ValueError: Another word for ``ties``, or no query has a positive.
     """
     if ties not in BOUNDS:
         raise ValueError(f"ties must be one of {BOUNDS}, not {ties!r}")
     keep = ranking.has_positive
     if not keep.any():
         raise ValueError("no query has a positive in the gallery")
-    above, tied, positives = (
-        array[keep] for array in (ranking.above, ranking.tied, ranking.tied_positives)
-    )
+    above, tied, positives = ranking.above[keep], ranking.tied[keep], ranking.tied_positives[keep]
     if ties == "expected":
+        equal = list(zip(above, tied, positives, strict=True))
         ranks = 1 + above + tied / (positives + 1)
-        reciprocal = np.array(
-            [expected_reciprocal(a, t, p) for a, t, p in zip(above, tied, positives, strict=True)]
-        )
-        recalls = {
-            k: np.array(
-                [
-                    1 - chance_of_none(k - a, t, p)
-                    for a, t, p in zip(above, tied, positives, strict=True)
-                ]
-            )
-            for k in ks
-        }
+        reciprocal = np.array([expected_reciprocal(a, t, p) for a, t, p in equal])
+        recalls = {k: [1 - chance_of_none(k - a, t, p) for a, t, p in equal] for k in ks}
     else:
         ranks = (1 + above + (tied if ties == "pessimistic" else 0)).astype(np.float64)
         reciprocal = 1 / ranks
         recalls = {k: ranks <= k for k in ks}
-    metrics = {f"{prefix}_R@{k}": float(np.mean(values)) for k, values in recalls.items()}
-    metrics[f"{prefix}_mean_rank"] = float(ranks.mean())
-    metrics[f"{prefix}_median_rank"] = float(np.median(ranks))
-    metrics[f"{prefix}_MRR"] = float(reciprocal.mean())
-    metrics[f"{prefix}_mAP@{AP_CUTOFF}"] = float(ranking.average_precision[keep].mean())
-    return metrics
+    return {
+        **{f"{prefix}_R@{k}": float(np.mean(values)) for k, values in recalls.items()},
+        f"{prefix}_mean_rank": float(ranks.mean()),
+        f"{prefix}_median_rank": float(np.median(ranks)),
+        f"{prefix}_MRR": float(reciprocal.mean()),
+        f"{prefix}_mAP@{AP_CUTOFF}": float(ranking.average_precision[keep].mean()),
+    }
 
 
-def chance_of_none(places: int, negatives: int, positives: int) -> float:
-    """Chance that the first ``places`` of a random order of ``negatives`` and ``positives`` equal items hold no positive."""
-    if places <= 0:
+def chance_of_none(draws: int, negatives: int, positives: int) -> float:
+    """Return the probability that the first items of a random order contain no positive.
+
+    Args:
+        draws: Number of first items.
+        negatives: Number of negatives among all items.
+        positives: Number of positives among all items.
+    """
+    if draws <= 0:
         return 1.0
-    if places > negatives:
+    if draws > negatives:
         return 0.0
-    return float(np.prod([(negatives - i) / (negatives + positives - i) for i in range(places)]))
+    return float(np.prod([(negatives - i) / (negatives + positives - i) for i in range(draws)]))
 
 
 def expected_reciprocal(above: int, negatives: int, positives: int) -> float:
-    """Mean of 1 / rank of the first positive over a random order of equal items, ``above`` others being before them."""
-    place = np.arange(negatives + 1)
-    left = negatives + positives - place  # items of the tie from this place on
+    """Return the mean of 1 / rank of the first positive over a random order of equal items.
+
+    Args:
+        above: Number of items that come before them.
+        negatives: Number of negatives among the equal items.
+        positives: Number of positives among them.
+    """
+    index = np.arange(negatives + 1)  # negatives before the first positive
+    left = negatives + positives - index  # items from there on
     none_before = np.concatenate(([1.0], np.cumprod(1 - positives / left[:-1])))
-    return float((none_before * positives / left / (above + 1 + place)).sum())
+    return float((none_before * positives / left / (above + 1 + index)).sum())
 
 
 def first_of_each(*ids: np.ndarray) -> np.ndarray:
-    """Positions, ascending, at which a combination of ids appears for the first time.
+    """Return the indices, ascending, at which a combination of ids appears for the first time.
 
     Example:
         >>> first_of_each(np.array([7, 7, 7, 5]), np.array([1, 2, 1, 1])).tolist()
@@ -208,9 +276,23 @@ def retrieval_metrics(
     ks: Sequence[int] = (1, 5, 10),
     ties: str = "pessimistic",
 ) -> dict[str, float]:
-    """Retrieval metrics both ways; a pair is positive when its groups are equal.
+    """Return retrieval metrics in both directions; a pair is positive when its groups are equal.
 
-    Keys as OpenCLIP's where it has them (``image_to_text_R@1``, ``text_to_image_median_rank``); fractions, not percent.
+    Args:
+        image_embeddings: (I, D) float, unit rows.
+        text_embeddings: (T, D) float, unit rows.
+        image_groups: (I,) int64 group ids.
+        text_groups: (T,) int64 group ids.
+        ks: The K of each R@K.
+        ties: One of ``TIES``: equal scores count against the model, or as their expectation.
+
+    Returns:
+        Fractions, and ranks from 1. The names are OpenCLIP's where it has them, such as
+        ``image_to_text_R@1`` and ``text_to_image_median_rank``.
+
+    Raises:
+        ValueError: The shapes do not fit, a side is empty, or no query has a positive.
+        UserError: Exit 6, an embedding is not finite.
 
     Example:
         >>> two = np.eye(2)
@@ -220,36 +302,34 @@ def retrieval_metrics(
     image_to_text = rank_positives(image_embeddings, text_embeddings, image_groups, text_groups)
     text_to_image = rank_positives(text_embeddings, image_embeddings, text_groups, image_groups)
     return {
-        **summarise(image_to_text, "image_to_text", ks=ks, ties=ties),
-        **summarise(text_to_image, "text_to_image", ks=ks, ties=ties),
+        **summarize(image_to_text, "image_to_text", ks=ks, ties=ties),
+        **summarize(text_to_image, "text_to_image", ks=ks, ties=ties),
     }
 
 
 def beats_hard_pairs(
-    image_embeddings: np.ndarray, text_embeddings: np.ndarray, partners: np.ndarray
+    image_embeddings: np.ndarray, text_embeddings: np.ndarray, hard_pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a pair's own similarity is above that with each of its hard pairs; the question that mining is about.
+    """Compare each pair's own similarity with that to each of its hard pairs. Ties lose.
 
     Args:
-        image_embeddings, text_embeddings: (N, D) unit rows; row i is a pair.
-        partners: (N, K) rows, padded with -1.
+        image_embeddings: (N, D) float, unit rows.
+        text_embeddings: (N, D) float, unit rows; row i of both is a pair.
+        hard_pairs: (N, K) int64 rows, padded with -1.
 
     Returns:
-        (image_to_text, text_to_image), each (N,) bool: image i against the captions of its partners, and the reverse. Ties lose.
+        Two (N,) bool: whether image i is nearer to its caption than to those of its hard pairs,
+        and the reverse.
     """
-    image_embeddings, text_embeddings = (
-        np.asarray(image_embeddings, np.float32),
-        np.asarray(text_embeddings, np.float32),
-    )
-    own = np.einsum("nd,nd->n", image_embeddings, text_embeddings)
-    results = []
-    for queries, gallery in (
-        (image_embeddings, text_embeddings),
-        (text_embeddings, image_embeddings),
-    ):
-        beaten = np.ones(len(queries), bool)
-        for column in partners.T:
+    image = np.asarray(image_embeddings, np.float32)
+    text = np.asarray(text_embeddings, np.float32)
+    own = np.einsum("nd,nd->n", image, text)
+
+    def beats(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+        best = np.ones(len(queries), bool)
+        for column in hard_pairs.T:
             rival = np.einsum("nd,nd->n", queries, gallery[column])
-            beaten &= (column < 0) | (own > rival)
-        results.append(beaten)
-    return results[0], results[1]
+            best &= (column < 0) | (own > rival)
+        return best
+
+    return beats(image, text), beats(text, image)

@@ -1,12 +1,16 @@
-"""The spanning tree of the most similar pairs of N rows: exact, never N x N.
+"""The exact maximum spanning tree of the similarities of N rows, without an N x N array.
 
-1. A first tree. Rows are cut into blocks of similar ones in a few ways; the dense spanning trees of the blocks, joined, span all rows.
-2. One pass over all pairs. A pair belongs to the exact tree only if it is more similar than the weakest edge on the path between its rows in
-   the first tree (the cycle property). With rows in the order in which that tree merges them, the weakest edge between two rows is the
-   least of the *gaps* between them, so that the limits of a block of pairs are outer minima of two vectors, compared while the block is in cache.
+1. A first tree. Rows are cut into blocks of similar ones in a few ways. The dense spanning trees of
+   the blocks, joined, span all rows.
+2. One pass over all pairs. A pair belongs to the exact tree only if it is more similar than the
+   weakest edge on the path between its rows in the first tree (the cycle property). With rows in
+   the order in which that tree merges them, the weakest edge between two rows is the least of the
+   *gaps* between them. The limits of a block of pairs are therefore outer minima of two vectors,
+   compared while the block is in cache.
 3. The tree of the first tree's edges and of the pairs that passed is exact.
 
-Similarities that choose are float32 products within a proven error, or float64 ones where rows are so alike that most float32 products pass; those that decide are float64 sums
+Similarities that choose pairs are float32 products within a proven error bound, or float64 ones
+where rows are so alike that most float32 products would pass. Those that decide are float64 sums
 over the float32 unit rows.
 """
 
@@ -22,20 +26,25 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 
 BLOCK = 2048
 ROUNDS = 3
-"""Ways to cut the rows for the first tree: more find more of its edges, and let fewer pairs pass."""
-WAITING = 1 << 20
+"""Ways to cut the rows for the first tree. With more of them fewer pairs pass the limits."""
+PENDING = 1 << 20
 """Pairs that may wait before the tree takes them in."""
-
-
 ALIKE = 1 - 1e-4
-"""Similarity of rows whose float32 products hardly say which of them are nearer: an embedding that has collapsed."""
+"""Similarity of rows whose float32 products hardly tell which are nearer: a collapsed embedding."""
 MANY = 1 / 64
-"""Share of a block's pairs above which a float64 product of the block is cheaper than the pairs' own sums."""
+"""Share of a block's pairs above which a float64 product of the block is cheaper than the pairs'
+own sums."""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Pairs of rows: left and right (E,) int64, similarity (E,) float64."""
+    """E pairs of rows.
+
+    Attributes:
+        left: (E,) int64, a row of each pair.
+        right: (E,) int64, the other row.
+        similarity: (E,) float64.
+    """
 
     left: np.ndarray
     right: np.ndarray
@@ -43,60 +52,71 @@ class Edges:
 
 
 def spanning_tree(unit: np.ndarray, seed: int = 0) -> Edges:
-    """The N - 1 edges of a maximum spanning tree of x_i . x_j. Equal similarities leave a choice of edges, never of similarities.
+    """Return the N - 1 edges of a maximum spanning tree of x_i . x_j.
+
+    Equal similarities leave a choice of edges, never of similarities.
 
     Args:
-        unit: (N, D) float32 unit rows.
+        unit: (N, D) float32, unit rows.
+        seed: Seed of the first tree; the similarities do not depend on it.
     """
-    kept, same = _distinct(unit)
-    rows = unit[kept] if len(same.left) else unit
+    kept, equal = _distinct(unit)
+    rows = unit[kept] if len(equal.left) else unit
     tree = _exact_tree(rows, _first_tree(rows, seed))
-    return _joined(Edges(kept[tree.left], kept[tree.right], tree.similarity), same)
+    return _concatenate(Edges(kept[tree.left], kept[tree.right], tree.similarity), equal)
 
 
 def _distinct(unit: np.ndarray) -> tuple[np.ndarray, Edges]:
-    """Numbers of the first of each set of equal rows, and edges from it to the others: many equal rows would all pass every limit."""
-    rows = (
-        np.ascontiguousarray(unit).view([("row", np.void, unit.itemsize * unit.shape[1])]).ravel()
-    )
+    """Return the first row of each set of equal rows, and edges from it to the others.
+
+    Many equal rows would all pass every limit.
+    """
+    whole_row = [("row", np.void, unit.itemsize * unit.shape[1])]
+    rows = np.ascontiguousarray(unit).view(whole_row).ravel()
     _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
     other = np.flatnonzero(first[inverse] != np.arange(len(unit)))
     return np.sort(first), with_similarity(unit, first[inverse[other]], other)
 
 
 def with_similarity(unit: np.ndarray, left: np.ndarray, right: np.ndarray) -> Edges:
-    """Edges with their float64 similarities."""
+    """Return edges with their float64 similarities.
+
+    Args:
+        unit: (N, D) float32, unit rows.
+        left: (E,) int64, a row of each edge.
+        right: (E,) int64, the other row.
+    """
     similarity = np.empty(len(left))
     for start in range(0, len(left), 4096):
-        part = slice(start, start + 4096)
-        similarity[part] = np.einsum(
-            "ij,ij->i", unit[left[part]].astype(np.float64), unit[right[part]].astype(np.float64)
-        )
+        block = slice(start, start + 4096)
+        a, b = (unit[side[block]].astype(np.float64) for side in (left, right))
+        similarity[block] = np.einsum("ij,ij->i", a, b)
     return Edges(left, right, similarity)
 
 
-def _joined(*parts: Edges) -> Edges:
+def _concatenate(*parts: Edges) -> Edges:
     return Edges(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("left", "right", "similarity")
-        )
+        np.concatenate([part.left for part in parts]),
+        np.concatenate([part.right for part in parts]),
+        np.concatenate([part.similarity for part in parts]),
     )
 
 
 def _tree_of(edges: Edges, count: int) -> Edges:
-    """The maximum spanning forest of a graph."""
+    """Return the maximum spanning forest of a graph."""
     low, high = np.minimum(edges.left, edges.right), np.maximum(edges.left, edges.right)
     _, once = np.unique(low * count + high, return_index=True)  # scipy would add up repeated edges
-    graph = coo_array(
-        (2 - edges.similarity[once], (low[once], high[once])), shape=(count, count)
-    )  # distances above 0: it drops zeros
+    distance = 2 - edges.similarity[once]  # above 0, since scipy drops zeros
+    graph = coo_array((distance, (low[once], high[once])), shape=(count, count))
     tree = minimum_spanning_tree(graph.tocsr()).tocoo()
     return Edges(tree.row.astype(np.int64), tree.col.astype(np.int64), 2 - tree.data)
 
 
 def _first_tree(unit: np.ndarray, seed: int) -> Edges:
-    """A good spanning tree, from blocks of rows that some order puts together: cells of random pivots, then the tree's own, moved by half a block."""
+    """Return a good spanning tree, from blocks of rows that are neighbors in some order.
+
+    The orders are cells of random pivots, and then also the tree's own, shifted by half a block.
+    """
     count = len(unit)
     rng = np.random.default_rng(seed)
     order, tree = _by_pivots(unit, rng), Edges(*(np.zeros(0, np.int64),) * 2, np.zeros(0))
@@ -108,25 +128,24 @@ def _first_tree(unit: np.ndarray, seed: int) -> Edges:
         blocks = [_dense_tree(unit, order[top:bottom]) for top, bottom in itertools.pairwise(cuts)]
         ends = np.array(cuts[1:-1], np.int64)
         links = with_similarity(unit, order[ends - 1], order[ends])
-        tree = _tree_of(_joined(tree, *blocks, links), count)
+        tree = _tree_of(_concatenate(tree, *blocks, links), count)
     return tree
 
 
 def _by_pivots(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Row numbers, those together that are nearest to the same one of a few random rows."""
+    """Return row numbers, those with the same nearest one of a few random rows together."""
     count = len(unit)
-    pivots = torch.from_numpy(
-        unit[rng.choice(count, max(1, min(1024, count // 256)), replace=False)]
-    )
-    near = [
+    chosen = rng.choice(count, max(1, min(1024, count // 256)), replace=False)
+    pivots = torch.from_numpy(unit[chosen])
+    nearest = [
         (torch.from_numpy(unit[start : start + BLOCK]) @ pivots.T).argmax(dim=1).numpy()
         for start in range(0, count, BLOCK)
     ]
-    return np.argsort(np.concatenate(near), kind="stable")
+    return np.argsort(np.concatenate(nearest), kind="stable")
 
 
 def _dense_tree(unit: np.ndarray, numbers: np.ndarray) -> Edges:
-    """The spanning tree of some rows (Prim's algorithm on all their similarities)."""
+    """Return the spanning tree of some rows, by Prim's algorithm on all their similarities."""
     rows = torch.from_numpy(unit[numbers])
     similar = (rows @ rows.T).numpy()
     if similar.min() > ALIKE:
@@ -147,33 +166,30 @@ def _dense_tree(unit: np.ndarray, numbers: np.ndarray) -> Edges:
 
 
 def merge_order(tree: Edges, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in an order in which single linkage only ever merges neighbouring ranges.
+    """Order rows such that single linkage only ever merges neighboring ranges.
 
     Returns:
-        order (N,) int64, and gaps (N - 1,) float64: the weakest edge on the path between two rows is the least gap between them.
+        The order, (N,) int64, and the gaps, (N - 1,) float64: the weakest edge on the path between
+        two rows is the least gap between them.
     """
     parent, tail, following = list(range(count)), list(range(count)), [-1] * count
     gap = [0.0] * count
     best_first = np.argsort(-tree.similarity, kind="stable")
-    for a, b, similarity in zip(
-        tree.left[best_first].tolist(),
-        tree.right[best_first].tolist(),
-        tree.similarity[best_first].tolist(),
-        strict=True,
-    ):
+    columns = (tree.left, tree.right, tree.similarity)
+    for a, b, similarity in zip(*(side[best_first].tolist() for side in columns), strict=True):
         a, b = root_of(parent, a), root_of(parent, b)  # a root is the first row of its range
         following[tail[a]], gap[tail[a]] = b, similarity
         parent[b], tail[a] = a, tail[b]
     order, gaps = np.empty(count, np.int64), np.empty(count)
     row = root_of(parent, 0)
-    for place in range(count):
-        order[place], gaps[place] = row, gap[row]
+    for i in range(count):
+        order[i], gaps[i] = row, gap[row]
         row = following[row]
     return order, gaps[:-1]
 
 
 def root_of(parent: list[int], row: int) -> int:
-    """The root of a row's set (union-find with halved paths)."""
+    """Return the root of a row's set (union-find, halving the path on the way)."""
     while parent[row] != row:
         parent[row] = parent[parent[row]]
         row = parent[row]
@@ -181,66 +197,64 @@ def root_of(parent: list[int], row: int) -> int:
 
 
 def _exact_tree(unit: np.ndarray, tree: Edges) -> Edges:
-    """Goes once over all pairs of rows, and takes into the tree what is more similar than its own path."""
-    count = len(unit)
+    """Take into the tree every pair of rows that is more similar than the path between them."""
+    count, dim = unit.shape
     order, gaps = merge_order(tree, count)
-    weakest, waiting, found = Weakest(order, gaps), 0, [tree]
+    weakest, waiting, edges = WeakestEdge(order, gaps), 0, [tree]
     for top in range(0, count, BLOCK):
         rows = torch.from_numpy(unit[order[top : top + BLOCK]])
         for left in range(top, count, BLOCK):
             columns = rows if left == top else torch.from_numpy(unit[order[left : left + BLOCK]])
-            i, j = _passing(rows @ columns.T, top, left, gaps, _error(unit.shape[1], torch.float32))
+            bound = _error_bound(dim, torch.float32)
+            i, j = _passing(rows @ columns.T, top, left, gaps, bound)
             if len(i) > MANY * len(rows) * len(columns):
-                i, j = _passing(
-                    rows.double() @ columns.double().T,
-                    top,
-                    left,
-                    gaps,
-                    _error(unit.shape[1], torch.float64),
-                )
+                bound = _error_bound(dim, torch.float64)
+                i, j = _passing(rows.double() @ columns.double().T, top, left, gaps, bound)
             pairs = weakest.stronger(unit, order[top + i], order[left + j])
-            found.append(pairs)
+            edges.append(pairs)
             waiting += len(pairs.left)
-            if waiting > WAITING:
-                found, waiting = [_tree_of(_joined(*found), count)], 0
-                weakest = Weakest(*merge_order(found[0], count))
-    return _tree_of(_joined(*found), count)
+            if waiting > PENDING:
+                edges, waiting = [_tree_of(_concatenate(*edges), count)], 0
+                weakest = WeakestEdge(*merge_order(edges[0], count))
+    return _tree_of(_concatenate(*edges), count)
 
 
-def _error(width: int, dtype: torch.dtype) -> float:
-    """How far a sum of ``width`` products of unit rows, in any order, and a limit of this type may be off."""
-    return (2 * width + 4) * torch.finfo(dtype).eps / 2
+def _error_bound(dim: int, dtype: torch.dtype) -> float:
+    """Return the error bound of a sum of ``dim`` products of unit rows, and of a limit."""
+    return (2 * dim + 4) * torch.finfo(dtype).eps / 2
 
 
 def _passing(
-    similar: torch.Tensor, top: int, left: int, gaps: np.ndarray, error: float
+    similar: torch.Tensor, top: int, left: int, gaps: np.ndarray, error_bound: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pairs of a block that may be more similar than the weakest edge between them."""
+    """Return rows and columns of the pairs of a block that may exceed the weakest edge between."""
     height, width = similar.shape
     if top == left:
-        limits = torch.from_numpy(inner_limits(gaps[top : top + height - 1]) - error).to(
-            similar.dtype
-        )
-        found = torch.nonzero(similar > limits).numpy()
-        return found[:, 0], found[:, 1]
-    to_corner = np.minimum.accumulate(gaps[top : top + height][::-1])[
-        ::-1
-    ]  # from each row to the first one after the block
+        limits = inner_limits(gaps[top : top + height - 1]) - error_bound
+        pairs = torch.nonzero(similar > torch.from_numpy(limits).to(similar.dtype)).numpy()
+        return pairs[:, 0], pairs[:, 1]
+    # from each row to the first row after the block
+    to_corner = np.minimum.accumulate(gaps[top : top + height][::-1])[::-1]
     between = gaps[top + height : left].min(initial=np.inf)
     from_corner = np.minimum.accumulate(np.concatenate(([np.inf], gaps[left : left + width - 1])))
-    row_limit = torch.from_numpy(np.minimum(to_corner, between) - error).to(similar.dtype)
-    column_limit = torch.from_numpy(from_corner - error).to(similar.dtype)
-    some = torch.nonzero(
-        similar.amax(dim=1) > row_limit.clamp(max=column_limit[-1].item())
-    ).ravel()  # the last limit is the least
+    corner_limit = torch.from_numpy(np.minimum(to_corner, between) - error_bound)
+    row_limit = corner_limit.to(similar.dtype)
+    column_limit = torch.from_numpy(from_corner - error_bound).to(similar.dtype)
+    least = column_limit[-1].item()
+    some = torch.nonzero(similar.amax(dim=1) > row_limit.clamp(max=least)).ravel()
     if not len(some):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    pairs = torch.nonzero(similar[some] > torch.minimum(row_limit[some, None], column_limit[None]))
-    return some[pairs[:, 0]].numpy(), pairs[:, 1].numpy()
+    limits_of_some = torch.minimum(row_limit[some, None], column_limit[None])
+    row, column = torch.nonzero(similar[some] > limits_of_some, as_tuple=True)
+    return some[row].numpy(), column.numpy()
 
 
 def inner_limits(gaps: np.ndarray) -> np.ndarray:
-    """(m, m) least gap between any two of m rows in order, where the second is after the first; infinite elsewhere."""
+    """Return the least gap between any two of m rows in order.
+
+    Returns:
+        (m, m) float64, infinite where the second row is not after the first.
+    """
     size = len(gaps) + 1
     limits = np.full((size, size), np.inf)
     for row in range(size - 1):
@@ -248,23 +262,24 @@ def inner_limits(gaps: np.ndarray) -> np.ndarray:
     return limits
 
 
-class Weakest:
-    """The weakest edge between any two rows of a tree, by the least gaps of all ranges of 2^k places.
+class WeakestEdge:
+    """The weakest edge between any two rows of a tree, by the least gaps of all ranges of 2^k rows.
 
     Args:
-        order, gaps: of ``merge_order``.
+        order: (N,) int64 from ``merge_order``.
+        gaps: (N - 1,) float64 from ``merge_order``.
     """
 
     def __init__(self, order: np.ndarray, gaps: np.ndarray) -> None:
-        self.place = np.empty(len(order), np.int64)
-        self.place[order] = np.arange(len(order))
+        self.position = np.empty(len(order), np.int64)
+        self.position[order] = np.arange(len(order))
         self.levels = [gaps]
         while len(self.levels[-1]) > (step := 1 << (len(self.levels) - 1)):
             self.levels.append(np.minimum(self.levels[-1][:-step], self.levels[-1][step:]))
 
     def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """(E,) float64 for pairs of different rows."""
-        low, high = np.sort([self.place[left], self.place[right]], axis=0)
+        """Return the similarities, (E,) float64, for pairs of different rows."""
+        low, high = np.sort([self.position[left], self.position[right]], axis=0)
         level = np.frexp(high - low)[1] - 1
         least = np.empty(len(low))
         for k in np.unique(level):
@@ -274,7 +289,13 @@ class Weakest:
         return least
 
     def stronger(self, unit: np.ndarray, left: np.ndarray, right: np.ndarray) -> Edges:
-        """The pairs that are more similar than that."""
+        """Return the pairs that are more similar than the weakest edge between their rows.
+
+        Args:
+            unit: (N, D) float32, unit rows.
+            left: (E,) int64, a row of each pair.
+            right: (E,) int64, the other row.
+        """
         pairs = with_similarity(unit, left, right)
         real = pairs.similarity > self(left, right)
         return Edges(left[real], right[real], pairs.similarity[real])

@@ -29,7 +29,7 @@ from hardpairs.training.photos import (
 )
 from hardpairs.training.presets import Preset, add_preset
 from hardpairs.training.upstream import world_info
-from hardpairs.training.validation import METRICS, check_val_labels, check_validation
+from hardpairs.training.validation import check_val_labels, check_validation, metric_names
 
 NAMES = (*LOSSES, *METRIC)
 """Of ``--loss-fn``."""
@@ -297,9 +297,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     _add(
         group,
         "--save-best",
-        choices=METRICS,
+        choices=metric_names(),
         metavar="METRIC",
-        help=f"keep the best epoch by --val-data as best.pt: {', '.join(METRICS)}",
+        help=f"keep the best epoch by --val-data as best.pt: {', '.join(metric_names())}",
     )
     _add(
         group,

@@ -17,25 +17,18 @@ from torch import nn
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.data.samples import Samples
-from hardpairs.metrics.gallery import leave_one_out
-from hardpairs.metrics.linkage import best_threshold, single_linkage
-from hardpairs.metrics.retrieval import first_of_each, retrieval_metrics
+from hardpairs.metrics.base import MetricInputs, all_values, compute_all, lower_is_better
 from hardpairs.models.load import HEAD
 from hardpairs.training import upstream
 
-LABEL_METRICS = ("ari", "top-1", "mAP", "R-precision")
-"""Need labels: the best ARI of all cuts of single linkage, and retrieval among the rows themselves, each left out in its turn."""
-PAIR_METRICS = tuple(
-    f"{way}_{name}"
-    for way in ("image_to_text", "text_to_image")
-    for name in ("R@1", "R@5", "R@10", "mean_rank", "median_rank")
-)
-METRICS = ("mean_R@1", *PAIR_METRICS, "clip_val_loss", *LABEL_METRICS)
+VALIDATION_LOSS = "clip_val_loss"
+"""OpenCLIP's own metric; all others are components of ``hardpairs.metrics``."""
 BEST = "best.pt"
 
 
-def lower_is_better(metric: str) -> bool:
-    return metric.endswith(("loss", "rank"))
+def metric_names() -> tuple[str, ...]:
+    """Return the numbers that may choose the best epoch."""
+    return (*all_values(), VALIDATION_LOSS)
 
 
 def check_validation(args: argparse.Namespace) -> None:
@@ -43,7 +36,7 @@ def check_validation(args: argparse.Namespace) -> None:
     if args.patience is not None and not args.save_best:
         raise usage(
             "--patience counts epochs without a better metric",
-            fix=f"--save-best {' or '.join(METRICS[:1] + LABEL_METRICS)}",
+            fix=f"--save-best {' or '.join(('mean_R@1', *all_values(needs_labels=True)))}",
         )
     if args.patience is not None and args.patience < 1:
         raise usage(f"--patience must be at least 1, not {args.patience}")
@@ -59,7 +52,7 @@ def check_validation(args: argparse.Namespace) -> None:
 def check_val_labels(args: argparse.Namespace, samples: Samples) -> None:
     """Raises UserError (exit 3) when ``--save-best`` needs labels that validation data does not have."""
     labels = samples.groups[samples.labelled]
-    if args.save_best in LABEL_METRICS and len(np.unique(labels)) == len(labels):
+    if args.save_best in all_values(needs_labels=True) and len(np.unique(labels)) == len(labels):
         raise bad_input(
             f"no two validation rows share a label, which {args.save_best} needs",
             where=samples.source,
@@ -71,40 +64,42 @@ def check_val_labels(args: argparse.Namespace, samples: Samples) -> None:
 def val_numbers(
     model: nn.Module, samples: Samples, rows: list[int], image: torch.Tensor, text: torch.Tensor
 ) -> dict[str, float]:
-    """What our data knows and OpenCLIP's metrics do not: which rows show the same thing, and labels.
+    """Compute all metrics of ``hardpairs.metrics`` on the rows of a validation data set.
 
-    Retrieval has OpenCLIP's names and replaces its numbers, as ``tools.evaluate`` measures it: each picture and each caption of a group once, any
-    of the same group is right, equal similarities count against the model.
-    With labels also ``LABEL_METRICS``, on what the run embeds (the head's output, else the image).
+    They know what OpenCLIP's do not: which rows show the same thing, and labels. Retrieval has
+    OpenCLIP's names and replaces its numbers. Metrics of labels use the output of the head; without
+    one, the image.
 
     Args:
-        rows: dataset rows of the features. image, text: (M, D) unit features on the CPU.
+        model: The model, which may carry a head.
+        samples: The validation data set.
+        rows: Its rows, of which the features are.
+        image: (M, D) float32 unit features, on the CPU.
+        text: (M, D) float32 unit features, on the CPU.
+
+    Returns:
+        Numbers by name.
     """
-    groups, known = samples.groups[rows], samples.labelled[rows]
-    images, texts = (
-        first_of_each(groups, samples.images[rows]),
-        first_of_each(groups, samples.texts[rows]),
-    )
-    found = retrieval_metrics(
-        image[images].float().numpy(), text[texts].float().numpy(), groups[images], groups[texts]
-    )
-    numbers = {name: value for name, value in found.items() if name in PAIR_METRICS}
-    numbers["mean_R@1"] = (numbers["image_to_text_R@1"] + numbers["text_to_image_R@1"]) / 2
-    if len(np.unique(groups[known])) < known.sum():
-        head = getattr(getattr(model, "module", model), HEAD, None)
+    joint = image
+    head = getattr(getattr(model, "module", model), HEAD, None)
+    if head is not None:
         device = next(model.parameters()).device
-        embedding = (
-            image if head is None else head(image.to(device).float(), text.to(device).float()).cpu()
-        )
-        numbers |= label_numbers(embedding.float().numpy()[known], groups[known])
-    return numbers
+        joint = head(image.to(device).float(), text.to(device).float()).cpu()
+    image, text, joint = (side.float().numpy() for side in (image, text, joint))
+    inputs = MetricInputs(
+        image,
+        text,
+        joint,
+        group_ids=samples.groups[rows],
+        has_label=samples.labelled[rows],
+        image_ids=samples.images[rows],
+        text_ids=samples.texts[rows],
+    )
+    return compute_all(inputs)
 
 
-def label_numbers(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """``LABEL_METRICS`` of (M, D) rows and their (M,) labels; fractions, ARI up to 1."""
-    retrieval = leave_one_out(embeddings, labels)
-    ari = best_threshold(single_linkage(embeddings), np.unique(labels, return_inverse=True)[1])[1]
-    return {"ari": ari, **{name: retrieval[name] for name in LABEL_METRICS if name in retrieval}}
+def _lower_is_better(metric: str) -> bool:
+    return metric == VALIDATION_LOSS or lower_is_better(metric)
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,7 @@ def progress(args: argparse.Namespace, completed: int | None = None) -> Progress
             measured[entry["epoch"]] = entry[args.save_best]
     if not measured:
         return None
-    sign = 1 if lower_is_better(args.save_best) else -1
+    sign = 1 if _lower_is_better(args.save_best) else -1
     best = min(measured, key=lambda epoch: (sign * measured[epoch], epoch))
     return Progress(best, measured[best], sum(epoch > best for epoch in measured))
 

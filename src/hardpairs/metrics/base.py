@@ -1,0 +1,123 @@
+"""The base class of metrics that a name chooses.
+
+The smallest metric that works, in a file of ``hardpairs/metrics``, or in a package of your own
+under the entry point group ``hardpairs.metrics``:
+
+    @register("modality_gap")
+    class ModalityGap(Metric):
+        \"\"\"Distance between the mean image and the mean text.\"\"\"
+
+        values = ("modality_gap",)
+        lower_is_better = ("modality_gap",)
+
+        def compute(self, inputs: MetricInputs) -> dict[str, float]:
+            gap = inputs.image.mean(axis=0) - inputs.text.mean(axis=0)
+            return {"modality_gap": float(np.linalg.norm(gap))}
+
+Validation then writes ``modality_gap`` after every epoch, and ``--save-best modality_gap`` chooses
+the checkpoint by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from hardpairs.core.components import Options
+from hardpairs.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class MetricInputs:
+    """Embeddings of N rows, and what is known of the rows.
+
+    Attributes:
+        image: (N, D) float32 unit rows.
+        text: (N, D) float32 unit rows.
+        joint: (N, E) float32 rows: a head's output for image and text; without a head, ``image``.
+        group_ids: (N,) int64; any image and text of one group belong together.
+        has_label: (N,) bool; ``group_ids`` of such a row is its label.
+        image_ids: (N,) int64; equal for rows with the same image.
+        text_ids: (N,) int64; equal for rows with the same text.
+    """
+
+    image: np.ndarray
+    text: np.ndarray
+    joint: np.ndarray
+    group_ids: np.ndarray
+    has_label: np.ndarray
+    image_ids: np.ndarray
+    text_ids: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(M,) int64 labels of the rows that have one."""
+        return np.asarray(self.group_ids[self.has_label])
+
+    @property
+    def labels_repeat(self) -> bool:
+        """Whether any two rows share a label."""
+        return len(np.unique(self.labels)) < len(self.labels)
+
+
+class Metric:
+    """Base of all metrics: named numbers that tell how good embeddings are.
+
+    The class attributes are written out as literals, so that lists need no import.
+
+    Attributes:
+        name: The name in the registry.
+        values: Names of the numbers that ``compute`` returns.
+        lower_is_better: Those of them of which a lower number is better.
+        needs_labels: Whether ``compute`` needs rows that share a label.
+        config: The options.
+    """
+
+    name: ClassVar[str]
+    values: ClassVar[tuple[str, ...]]
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
+    needs_labels: ClassVar[bool] = False
+
+    @dataclass(frozen=True)
+    class Config(Options):
+        """No options."""
+
+    def __init__(self, config: Options | None = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    def compute(self, inputs: MetricInputs) -> dict[str, float]:
+        """Return the numbers by name. Shares are fractions, ranks count from 1."""
+        raise NotImplementedError
+
+
+def all_values(*, needs_labels: bool | None = None) -> tuple[str, ...]:
+    """Return the names of the numbers of all metrics, without importing them.
+
+    Args:
+        needs_labels: Those of metrics that need labels, or that need none. ``None``: of both.
+    """
+    wanted = (True, False) if needs_labels is None else (needs_labels,)
+    metrics = [declaration.attributes for declaration in METRICS.values()]
+    return tuple(
+        value
+        for metric in metrics
+        if metric.get("needs_labels", False) in wanted
+        for value in metric["values"]
+    )
+
+
+def lower_is_better(value: str) -> bool:
+    """Return whether a lower number is better, for the name of a number of some metric."""
+    metrics = METRICS.values()
+    return any(value in metric.attributes.get("lower_is_better", ()) for metric in metrics)
+
+
+def compute_all(inputs: MetricInputs) -> dict[str, float]:
+    """Return the numbers of every metric; of those that need labels only where labels repeat."""
+    numbers: dict[str, float] = {}
+    for metric in map(METRICS.load, METRICS):
+        if inputs.labels_repeat or not metric.needs_labels:
+            numbers |= metric().compute(inputs)
+    return numbers
