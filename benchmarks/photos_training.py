@@ -129,12 +129,12 @@ def bare_loop(flags: list[str]) -> float:
     from torch.nn import functional
     from torch.utils.data import DataLoader, Dataset, RandomSampler
 
+    from hardpairs.cli.command_line import command_arguments
     from hardpairs.data.samples import open_samples
     from hardpairs.models.load import create_model_and_transforms, make_tokenizer, vocabulary_of
-    from hardpairs.training.config import config_first
     from hardpairs.training.upstream import patched
 
-    args = patched("params").parse_args(config_first(flags))
+    args = patched("params").parse_args(command_arguments("train", flags))
     train_rows, val_rows = open_samples(args.train_data), open_samples(args.val_data)
     torch.manual_seed(args.seed)
     words = vocabulary_of(args.model, train_rows.captions)

@@ -38,6 +38,7 @@ def save_limited(saver: str, path: str, limit: int, kill: bool) -> tuple[int, li
     import resource
 
     import torch
+
     from open_clip_train import file_utils
 
     child = os.fork()

@@ -6,6 +6,8 @@ import csv
 import pytest
 import torch
 
+from hardpairs.cli.command_line import command_arguments
+from hardpairs.compat import PRESETS
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import open_embeddings, write_embeddings
 from hardpairs.data.hard_pairs import table_folder, write_table
@@ -16,7 +18,6 @@ from hardpairs.training.config import config_first
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.flags import add_arguments
 from hardpairs.training.metric_flags import build_metric_loss
-from hardpairs.training.presets import PRESETS
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train
@@ -184,6 +185,11 @@ def test_flags_that_do_not_go_together(labelled, flags, says):
     assert says in error.value.text()
 
 
+def parsed(*argv):
+    """By the trainer's parser, after translation."""
+    return patched("params").parse_args(command_arguments("train", argv))
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_are_overridden_by_what_is_given(labelled, preset):
     argv = [
@@ -199,7 +205,7 @@ def test_presets_are_overridden_by_what_is_given(labelled, preset):
     ]
     more = ["--m-per-class", "2"] if "--m-per-class" in PRESETS[preset] else []
     more += ["--no-freeze-backbone"] if "--freeze-backbone" in PRESETS[preset] else []
-    args = patched("params").parse_args(config_first([*argv, *more]))
+    args = parsed(*argv, *more)
     assert args.batch_size == 6 and args.lr == 0.5
     assert not args.freeze_backbone
     words = [word for word in PRESETS[preset] if word != "--freeze-backbone"]
@@ -387,9 +393,7 @@ def test_clippings_command_line(labelled, tmp_path):
         "--freeze_clip_epochs",
         "3",
     ]
-    args = patched("params").parse_args(
-        [*argv, "--augmented_crops", "--wandb_name", "x", "--epochs", "9"]
-    )
+    args = parsed(*argv, "--augmented_crops", "--wandb_name", "x", "--epochs", "9")
     assert (args.loss_fn, args.metric_temperature, args.embed, args.m_per_class) == (
         "supcon",
         0.2,
@@ -404,9 +408,7 @@ def test_clippings_command_line(labelled, tmp_path):
         "scanned-document",
     )
     assert args.lock_image and args.lock_text and args.name == "x"
-    args = patched("params").parse_args(
-        [*argv, "--pooling_type", "mean"]
-    )  # there the flag is for the MLP alone
+    args = parsed(*argv, "--pooling_type", "mean")  # there the flag is for the MLP alone
     assert not args.lock_image and args.freeze_epochs is None
     samples = open_samples(
         labelled, image_key="image_path", caption_key="text", group_key="label", unlabelled=("999",)
@@ -433,7 +435,7 @@ def test_clippings_command_line(labelled, tmp_path):
         "--batching-embeddings",
         str(tmp_path / "emb"),
     ]
-    args = patched("params").parse_args(config_first(argv))
+    args = parsed(*argv)
     assert (
         args.preset,
         args.im_wt,
@@ -541,7 +543,7 @@ def test_settings_of_the_presets(preset, expected):
         "warmup",
     ):  # OpenCLIP's
         parser.add_argument(f"--{name}", type=float)
-    found = vars(parser.parse_args(["--preset", preset]))
+    found = vars(parser.parse_args(command_arguments("train", ["--preset", preset])))
     assert {name: found[name] for name in expected} == expected
 
 
@@ -557,26 +559,15 @@ def test_settings_of_the_presets(preset, expected):
 )
 def test_a_presets_values_refuse_no_flag_beside_it(labelled, flags):
     argv = ["--model", "hardpairs-test", *data(labelled), "--batch-size", "6", "--preset", *flags]
-    patched("params").parse_args(config_first(argv))
+    parsed(*argv)
     with pytest.raises(UserError, match="no effect"):
-        patched("params").parse_args(config_first([*argv, "--metric-scale", "3"]))
+        parsed(*argv, "--metric-scale", "3")
 
 
 def test_a_contrastive_margin_is_not_the_miners(labelled):
     """CLIPPINGS' positive margin is 0, and no triplet is semi-hard within a margin of 0."""
-    args = patched("params").parse_args(
-        [
-            "--preset",
-            "clippings-contrastive",
-            "--miner",
-            "semi-hard",
-            "--model",
-            "hardpairs-test",
-            *data(labelled),
-            "--batch-size",
-            "6",
-        ]
-    )
+    flags = ("--preset", "clippings-contrastive", "--miner", "semi-hard", "--batch-size", "6")
+    args = parsed("--model", "hardpairs-test", *data(labelled), *flags)
     args.rank, args.world_size = 0, 1
     loss = build_metric_loss(args, open_training_samples(args))
     rows = torch.nn.functional.normalize(

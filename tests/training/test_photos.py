@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision
 
+from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.embed import main as embed
 from hardpairs.cli.evaluate import main as evaluate
 from hardpairs.cli.train import main
@@ -17,7 +18,6 @@ from hardpairs.data.samples import open_samples
 from hardpairs.data.splits import split_into
 from hardpairs.losses import Rows, build_loss
 from hardpairs.models.load import checkpoint_weights, load_checkpoint, vocabulary_of
-from hardpairs.training.config import config_first
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
@@ -57,7 +57,7 @@ QUICK = (
 
 
 def parsed(*flags):
-    return patched("params").parse_args(config_first([*map(str, flags)]))
+    return patched("params").parse_args(command_arguments("train", [*map(str, flags)]))
 
 
 def refused(*flags):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import atomic_open, write_text
 from hardpairs.core.errors import Exit, bad_input, usage, whole_number
 from hardpairs.data.embeddings import Embeddings, open_embeddings
@@ -129,7 +130,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batches", type=whole_number(1), default=50)
     parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument("--out", type=Path, help="folder for the tables and the plot")
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "calibrate", argv)
     if not 0 <= args.alpha <= 1:
         raise usage(f"--alpha must lie in [0, 1], not {args.alpha}")
     return args

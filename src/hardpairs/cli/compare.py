@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags
 from hardpairs.cli.retrieve import names_of, retrieve, submission
 from hardpairs.comparing.measure import Measured, measure
@@ -112,7 +113,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_data_flags(parser)
-    args = parser.parse_args(ours)
+    args = parse_arguments(parser, "compare", ours)
     args.more = tuple(more)
     own = [entry.partition(":") for entry in args.flags]
     args.flags = {

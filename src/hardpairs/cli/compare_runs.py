@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit
 from hardpairs.evaluating.runs import Method, read_methods
@@ -39,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="FOLDER",
         help="also writes the table as JSON, CSV and Markdown, and the figure",
     )
-    return parser.parse_args(argv)
+    return parse_arguments(parser, "compare-runs", argv)
 
 
 def repeated_seeds(methods: Sequence[Method]) -> list[str]:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.demo.build import UNSERVED_URL, Options, build
 from hardpairs.demo.classes import build_classes
 from hardpairs.demo.collection import build_collection
@@ -30,7 +31,7 @@ DEFAULT_PAIRS = 2000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parse_arguments(_parser(), "demo-data", argv)
     vendor = str(arguments.second_vendor) if arguments.second_vendor else None
     options = Options(
         arguments.kind, arguments.pairs, arguments.views, arguments.seed, vendor, arguments.layout

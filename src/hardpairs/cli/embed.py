@@ -15,6 +15,7 @@ import argparse
 
 import torch
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, usage, whole_number
 from hardpairs.core.ranks import join
@@ -56,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="stop when more than this share of pictures cannot be read",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "embed", argv)
     if not 0 <= args.max_bad_fraction <= 1:
         raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")
     if bool(args.shards) == bool(args.csv):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, usage, whole_number
@@ -100,7 +101,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
     parser.add_argument("--workers", type=whole_number(0), default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "evaluate", argv)
     if not (args.data or args.zero_shot or args.linear_probe):
         raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
     if not args.data and (args.baselines or args.results_dir or args.protocol != "ours"):

@@ -33,6 +33,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.cli.inspect_pairs import open_tables
 from hardpairs.core.atomic import atomic_open
@@ -270,7 +271,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="hardest partners of each row that are written (default 5; parquet: all)",
     )
     add_data_flags(parser)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "export", argv)
     if args.to == "parquet" and args.anchor:
         raise usage(
             "--anchor is for the formats with an anchor and a positive",

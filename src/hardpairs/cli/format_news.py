@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import Exit, bad_input, usage
 from hardpairs.data.samples import read_table
@@ -66,7 +67,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default="label",
         help="what stays together (Food101: row)",
     )
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "format-news", argv)
     tables = [file for file in args.files if file.suffix.lower() != ".json"]
     if tables and len(args.files) > 1:
         raise usage("give Label Studio exports, or one table", where=str(tables[0]))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import Exit
 from hardpairs.data.samples import open_samples
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         help="the captions that it was trained with",
     )
     parser.add_argument("--out", required=True, type=Path)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "import-miniclip", argv)
     print(import_checkpoint(args.checkpoint, args.captions_json, args.out))
     return Exit.OK
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from hardpairs.batches import open_stored_embeddings
+from hardpairs.cli.command_line import command_arguments
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import Exit, usage, whole_number
 from hardpairs.pages.pictures import Album
@@ -47,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, argpa
         "--epoch", type=whole_number(0), default=0, help="pass over the data to look at, from 0"
     )
     parser.add_argument("--shown", type=whole_number(1), default=4, help="batches that are drawn")
-    ours, rest = parser.parse_known_args(argv)
+    ours, rest = parser.parse_known_args(command_arguments("train", argv))
     training = patched("params").parse_args(
         [*rest, "--name", ""]
     )  # a name would be refused where that run exists

@@ -13,6 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import Exit, mismatch, usage
@@ -40,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--html", type=Path, help="the page; needs --data")
     add_data_flags(parser)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "inspect-pairs", argv)
     if args.html and not args.data:
         raise usage(
             "--html shows pictures, and nothing says where they are",

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import atomic_open, write_json, write_text
 from hardpairs.core.errors import Exit, bad_input, usage, whole_number
@@ -55,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=whole_number(0), default=42, help="of the split")
     add_data_flags(parser)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "jaccard", argv)
     if (args.n is None) != (args.threshold is None):
         raise usage(
             "--n and --threshold go together", fix="give both, or neither to choose them by label"

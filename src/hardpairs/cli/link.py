@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, bad_input, mismatch, usage, whole_number
@@ -58,7 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     _add_reference(
         parser.add_argument_group("nearest neighbours in a reference list, instead of clusters")
     )
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "link", argv)
     _check(args)
     return args
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import Exit, UserError, bad_input
 from hardpairs.core.remote import Place
@@ -77,7 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--extract", type=Path, help="also copy the images into this folder")
-    return parser.parse_args(argv)
+    return parse_arguments(parser, "list-shards", argv)
 
 
 def main(argv: list[str] | None = None) -> int:

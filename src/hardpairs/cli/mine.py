@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, bad_input, mismatch, usage, whole_number
 from hardpairs.core.ranks import Ranks, join
 from hardpairs.data.columns import load_column
@@ -73,7 +74,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="time between commits of unfinished work",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "mine", argv)
     _check_sources(args)
     if not re.fullmatch(r"[\w.-]+", args.dataset):
         raise usage(

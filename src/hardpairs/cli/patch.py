@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, bad_input, mismatch, usage
 from hardpairs.patching import tree as trees
 from hardpairs.patching.companions import ROOT, companion_states
@@ -39,7 +40,7 @@ GENERATED = ROOT / "src" / PACKAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+    args = parse_arguments(_parser(), "patch", argv)
     if args.stat:
         version = _clone(args.target)[1] if args.target else VERSIONS[0]
         print(statistics(load_series(version, args.series)))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, bad_input
 from hardpairs.data.manifest import check_same_dataset
@@ -48,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--name", help="in the figures and their files' names (default: the run's --method)"
     )
     add_data_flags(parser)
-    return parser.parse_args(argv)
+    return parse_arguments(parser, "plot", argv)
 
 
 def evaluated_on(run: Run, args: argparse.Namespace) -> Samples:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.data.hard_pairs import HardPairTable
@@ -65,7 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--summary", type=Path, help="also write the numbers as JSON")
     parser.add_argument("--title", help="title of the page")
-    return parser.parse_args(argv)
+    return parse_arguments(parser, "report", argv)
 
 
 def evaluated_samples(run: Run) -> Samples:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, bad_input, usage, whole_number
@@ -69,7 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=whole_number(0), default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_data_flags(parser)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "retrieve", argv)
     if args.model is None:
         raise usage("nothing embeds the pictures", fix="--model and --pretrained")
     return args

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, usage, whole_number
 from hardpairs.data.embeddings import open_embeddings
@@ -100,7 +101,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--duplicate-threshold", type=float, default=0.98, help="cosine above which they are near"
     )
     add_data_flags(parser)
-    args = parser.parse_args(argv)
+    args = parse_arguments(parser, "split", argv)
     if not 0 < args.duplicate_threshold <= 1:
         raise usage(f"--duplicate-threshold must lie in (0, 1], not {args.duplicate_threshold}")
     return args

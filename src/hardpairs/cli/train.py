@@ -10,14 +10,13 @@ torchrun reads ``--logs`` and other flags as abbreviations of its own unless ``-
 from __future__ import annotations
 
 import logging
-import sys
 import tarfile
 import traceback
 
 import torch.distributed as dist
 
+from hardpairs.cli.command_line import command_arguments
 from hardpairs.core.errors import Exit, UserError
-from hardpairs.training.config import config_first
 from hardpairs.training.upstream import patched
 
 UPSTREAM_ERRORS = {
@@ -31,9 +30,11 @@ UPSTREAM_ERRORS = {
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Train with the arguments of a command line."""
+    argv = command_arguments("train", argv)
     trainer = patched("main")
     try:
-        code = trainer.main(config_first(sys.argv[1:] if argv is None else argv))
+        code = trainer.main(argv)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()  # without it gloo's threads may abort a run that succeeded
     except tuple(UPSTREAM_ERRORS) as error:

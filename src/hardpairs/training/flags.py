@@ -15,11 +15,9 @@ from hardpairs.losses import LOSSES
 from hardpairs.losses.clipse import VARIANTS
 from hardpairs.losses.metric import METRIC
 from hardpairs.training.augment import AUGMENT
-from hardpairs.training.clippings_names import add_clippings_names, fill_in_clippings
 from hardpairs.training.config import add_config
 from hardpairs.training.freezing import check_freezing
 from hardpairs.training.metric_flags import add_metric, check_metric
-from hardpairs.training.miniclip_names import add_miniclip_names
 from hardpairs.training.photos import (
     add_photos,
     check_photos,
@@ -27,7 +25,6 @@ from hardpairs.training.photos import (
     fill_in_warmup,
     is_for_our_reader,
 )
-from hardpairs.training.presets import Preset, add_preset
 from hardpairs.training.upstream import world_info
 from hardpairs.training.validation import check_val_labels, check_validation, metric_names
 
@@ -105,8 +102,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_sanw(parser.add_argument_group("similarity-aware negative weights (SANW)"))
     add_metric(parser.add_argument_group("metric learning with labels"), _add)
     add_photos(parser, parser.add_argument_group("one's own photographs"), _add)
-    add_clippings_names(parser.add_argument_group("CLIPPINGS' names for some of these"), Preset)
-    add_miniclip_names(parser.add_argument_group("MiniCLIP's names for some of these"), Preset)
 
 
 def _add_batches(batches: argparse._ArgumentGroup) -> None:
@@ -262,7 +257,12 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
-    add_preset(group, _add)
+    _add(
+        group,
+        "--preset",
+        metavar="NAME",
+        help="published settings, which --help-compat lists; other flags win",
+    )
     _add(
         group,
         "--augment",
@@ -443,7 +443,6 @@ def check_arguments(
         UserError: exit 2 for flags that do not go together; 3 or 4 for data that cannot be used.
     """
     fill_in_split(args)
-    fill_in_clippings(args)
     if args.use_hard:
         if args.batching not in (None, "hard-pairs"):
             raise usage(f"--use-hard and --batching {args.batching} contradict each other")
@@ -463,9 +462,7 @@ def check_arguments(
         args.false_negative_mask = args.batching is not None
     if args.margin_weight is None:
         args.margin_weight = 0.3 if args.loss_fn == "helip" else 0.0
-    unset = parser.parse_args(
-        [] if args.preset is None else ["--preset", args.preset]
-    )  # a preset's values refuse no flag beside it
+    unset = parser.parse_args([])
     _check_unread(unset, args)
     check_metric(unset, args)
     check_photos(parser, args)

@@ -71,8 +71,10 @@ def add_metric(group: argparse._ArgumentGroup, add: Callable[..., None]) -> None
 
 
 def check_metric(unset: argparse.Namespace, args: argparse.Namespace) -> None:
-    """Raises UserError (exit 2) for flags that have no effect or make no sense together; fills in ``--embed``. ``unset`` is what the flags would be
-    without what was given beside a preset."""
+    """Raise UserError (exit 2) for flags that have no effect or make no sense together.
+
+    Fills in ``--embed``. ``unset`` is what the flags are when none is given.
+    """
     flags = (
         "embed",
         "im_wt",

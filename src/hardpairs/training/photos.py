@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,14 +22,9 @@ from hardpairs.models.load import (
     vocabulary_of,
 )
 from hardpairs.training.data import open_table_or_folder, open_training_samples
-from hardpairs.training.miniclip_names import RESULTS_DIR
 from hardpairs.training.upstream import world_info
 
 CAPTIONS_JSON = "captions-json"
-SEED_CAPTIONS = "data/captions.json"
-MINICLIP_PRESETS = ("miniclip-lstm", "miniclip-transformer")
-SEED_METRIC, SEED_PATIENCE = "text_to_image_R@1", 10
-"""By which MiniCLIP ends early; here over the whole validation part, not within its batches."""
 
 
 def add_photos(
@@ -69,19 +63,11 @@ def add_photos(
 
 
 def fill_in_split(args: argparse.Namespace) -> None:
-    """Makes ``--train-data`` and ``--val-data`` of ``--captions-json``, which for MiniCLIP's presets is where MiniCLIP looks for it.
+    """Make ``--train-data`` and ``--val-data`` of ``--captions-json``.
 
     Raises:
         UserError: exit 2 where they are given beside it, else as ``split_into``; exit 4 when the file was changed since it was split.
     """
-    if (
-        args.captions_json is None
-        and args.preset in MINICLIP_PRESETS
-        and not args.train_data
-        and Path(SEED_CAPTIONS).is_file()
-    ):
-        args.captions_json = SEED_CAPTIONS
-        _tell(f"pictures and captions: {SEED_CAPTIONS}")
     if args.captions_json is None:
         return
     if args.train_data or args.val_data:
@@ -98,8 +84,6 @@ def fill_in_split(args: argparse.Namespace) -> None:
         "filepath",
         "title",
     )
-    if args.preset in MINICLIP_PRESETS and args.save_best is None:
-        args.save_best, args.patience = SEED_METRIC, args.patience or SEED_PATIENCE
 
 
 def _split(folder: Path, samples: Samples, image_root: str | None) -> Split:
@@ -152,13 +136,7 @@ def is_for_our_reader(args: argparse.Namespace) -> bool:
 
 def check_photos(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuses, before any model is made, flags that have no effect, and a small model without weights or words."""
-    if args.results_dir is not None:
-        logging.warning(RESULTS_DIR)
     start = args.pretrained or getattr(args, "resume", None)
-    if args.preset == "miniclip-openclip" and not start:
-        logging.warning(
-            f"--preset {args.preset} fine-tunes, and there is no --pretrained: {args.model} starts from random weights."
-        )
     if args.image_weights is not None and args.pretrained:
         raise usage(
             f"--image-weights {args.image_weights} has no effect: all weights come from --pretrained",
@@ -178,11 +156,7 @@ def check_photos(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         _captions(args)
     if args.warmup_epochs is not None and args.warmup_epochs < 0:
         raise usage(f"--warmup-epochs must not be negative, not {args.warmup_epochs}")
-    if (
-        args.warmup_epochs is not None
-        and args.preset is None
-        and args.warmup != parser.get_default("warmup")
-    ):
+    if args.warmup_epochs is not None and args.warmup != parser.get_default("warmup"):
         raise usage(
             "--warmup and --warmup-epochs say the same in other units", fix="give one of them"
         )

@@ -1,0 +1,76 @@
+"""MiniCLIP: the flags of its programs, and its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hardpairs.compat.spelling import CommandLine, System, chosen, passed_over, renamed, same
+
+CAPTIONS = "data/captions.json"
+"""Where MiniCLIP looks for captions when no flag names a file."""
+SAVE_BEST, PATIENCE = "text_to_image_R@1", "10"
+"""MiniCLIP's early stopping; here over the whole validation part, not within its batches."""
+
+_COMMON = (
+    *("--loss-fn", "clip_ce", "--batch-size", "32", "--seed", "42"),
+    *("--beta1", "0.9", "--beta2", "0.98", "--grad-clip-norm", "1.0", "--save-frequency", "10"),
+    *("--augment", "miniclip", "--max-bad-fraction", "0.1"),
+)
+_TOWERS = (
+    *(*_COMMON, "--epochs", "50", "--precision", "fp32"),
+    *("--lr", "3e-4", "--wd", "1e-4", "--eps", "1e-8", "--warmup-epochs", "5"),
+)
+PRESETS = {
+    "miniclip-lstm": ("--model", "miniclip-lstm", *_TOWERS),
+    "miniclip-transformer": ("--model", "miniclip-transformer", *_TOWERS),
+    "miniclip-openclip": (
+        *(*_COMMON, "--epochs", "10"),
+        *("--lr", "1e-5", "--wd", "0.1", "--eps", "1e-6", "--warmup-epochs", "1"),
+    ),
+}
+"""MiniCLIP's settings, which leave out a few broken photographs of a few hundred. The last ones are
+for an OpenCLIP model on the same photographs, and go with ``--model`` and ``--pretrained``; their
+small steps keep what the model knows, since a few hundred captions teach it only their own words."""
+
+
+def _complete(line: CommandLine) -> None:
+    """Add MiniCLIP's data and early stopping to its two presets."""
+    name = line.value("--preset")
+    if name == "miniclip-openclip" and not line.gives("--pretrained", "--resume"):
+        line.notes.append(
+            f"--preset {name} fine-tunes, and there is no --pretrained: "
+            f"{line.value('--model') or 'the model'} starts from random weights."
+        )
+    if name not in ("miniclip-lstm", "miniclip-transformer"):
+        return
+    if not line.gives("--captions-json", "--train-data") and Path(CAPTIONS).is_file():
+        line.words += ["--captions-json", CAPTIONS]
+        line.notes.append(f"images and captions: {CAPTIONS}")
+    if line.gives("--captions-json") and not line.gives("--save-best"):
+        line.words += ["--save-best", SAVE_BEST]
+        line.words += [] if line.gives("--patience") else ["--patience", PATIENCE]
+
+
+MINICLIP = System(
+    title="MiniCLIP (github.com/SoroushRaeisian/miniclip)",
+    spellings={
+        "train": {
+            "--captions_json": same(),
+            "--image_root": same(),
+            "--model_type": chosen(
+                "--preset", {"lstm": "miniclip-lstm", "transformer": "miniclip-transformer"}
+            ),
+            "--batch_size": same(),
+            "--checkpoint_dir": renamed("--logs"),
+            "--results_dir": passed_over(
+                "results lie in the run's folder below --logs, "
+                "and tools.evaluate writes to its --out"
+            ),
+        },
+        "evaluate": {"--results_dir": same()},
+        "split": {"--captions_json": renamed("--data"), "--image_root": same()},
+        "import-miniclip": {"--captions_json": same()},
+    },
+    presets=PRESETS,
+    complete={"train": _complete},
+)

@@ -1,0 +1,48 @@
+"""HELIP's command lines work as they are."""
+
+import pytest
+
+from hardpairs import compat
+from hardpairs.cli import embed, mine
+from tests.compat.parsing import training_args, values
+
+
+def test_its_mining_line(tmp_path):
+    """As its README has it, and with all of its flags."""
+    args = mine.parse_args(["--dataset", "cc3m", "--save_path", str(tmp_path), "--topk", "7"])
+    assert values(args, "dataset", "save_path", "topk") == ("cc3m", str(tmp_path), 7)
+    more = [
+        "--start_tar",
+        "0",
+        "--end_tar",
+        "331",
+        "--mining_method",
+        "text",
+        "--approx",
+        "3000000",
+    ]
+    args = mine.parse_args(["--dataset", "cc3m", "--save_path", str(tmp_path), *more])
+    numbers = values(args, "start_tar", "end_tar", "mining_method", "approx")
+    assert numbers == (0, 331, "text", 3_000_000)
+
+
+def test_tars_of_the_embedding_command():
+    args = embed.parse_args(
+        ["--shards", "x", "--model", "m", "--out", "e", "--start_tar", "1", "--end_tar=2"]
+    )
+    assert values(args, "start_tar", "end_tar") == (1, 2)
+
+
+def test_its_training_line():
+    line = """--train-data cc3m.csv --train-num-samples 3000000 --dataset-type csv --batch-size 420
+    --precision amp --workers 4 --csv-img-key filepath --csv-separator , --imagenet-val val
+    --use-hard --hard-dict-dir cc3m_hard_sample.csv --zeroshot-frequency 1 --pretrained start.pt"""
+    args = training_args(*line.split())
+    assert values(args, "hard_dict_dir", "batch_size") == ("cc3m_hard_sample.csv", 420)
+    assert args.use_hard or args.batching == "hard-pairs"
+
+
+@pytest.mark.parametrize("command", compat.SYSTEMS["helip"].spellings)
+def test_its_flags_are_ours(command):
+    for flag in compat.SYSTEMS["helip"].spellings[command]:
+        assert compat.translate(command, [flag, "x"]) == ([flag.replace("_", "-"), "x"], [])

@@ -1,0 +1,74 @@
+"""MiniCLIP's command lines work as they are."""
+
+import pytest
+
+from hardpairs import compat
+from hardpairs.cli import evaluate, split
+from hardpairs.compat.miniclip import PRESETS
+from hardpairs.core.errors import UserError
+from tests.compat.parsing import training_args, values
+
+ALL_FLAGS = """--captions_json c.json --image_root images --model_type transformer --epochs 50
+    --batch_size 16 --lr 3e-4 --checkpoint_dir checkpoints --results_dir results"""
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_its_training_lines(kind):
+    args = training_args("--model_type", kind, "--epochs", "50")
+    assert values(args, "model", "preset", "epochs", "batch_size", "lr", "seed") == (
+        *(f"miniclip-{kind}", f"miniclip-{kind}", 50, 32, 3e-4, 42),
+    )
+    assert values(args, "beta1", "beta2", "eps", "wd", "warmup_epochs", "grad_clip_norm") == (
+        *(0.9, 0.98, 1e-8, 1e-4, 5, 1),
+    )
+
+
+def test_all_of_its_training_flags(capsys):
+    args = training_args(*ALL_FLAGS.split())
+    named = values(args, "captions_json", "image_root", "logs", "batch_size", "lr")
+    assert named == ("c.json", "images", "checkpoints", 16, 3e-4)
+    assert values(args, "save_best", "patience") == ("text_to_image_R@1", 10)
+    assert "--results_dir has no counterpart: results lie in" in capsys.readouterr().err
+    assert set(compat.SYSTEMS["miniclip"].spellings["train"]) <= set(ALL_FLAGS.split())
+
+
+def test_its_flags_of_other_commands():
+    args = split.parse_args(["--captions_json", "c.json", "--image_root", "i", "--out", "o"])
+    assert values(args, "data", "image_root") == ("c.json", "i")
+    args = evaluate.parse_args(["--model", "m", "--data", "d", "--out", "o", "--results_dir", "r"])
+    assert str(args.results_dir) == "r"
+
+
+def test_where_it_looks_for_captions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert training_args("--model_type", "lstm").captions_json is None
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/captions.json").write_text("[]")
+    assert training_args("--model_type", "lstm").captions_json == "data/captions.json"
+    assert training_args("--model_type", "lstm", "--train-data", "x").captions_json is None
+    assert training_args("--preset", "miniclip-openclip").captions_json is None
+
+
+def test_when_it_ends():
+    line = ("--captions_json", "c.json", "--model_type", "lstm")
+    assert training_args(*line, "--save-best", "mean_R@1").patience is None
+    assert training_args(*line, "--patience", "3").patience == 3
+    assert training_args("--preset", "miniclip-lstm", "--train-data", "x").save_best is None
+
+
+def test_fine_tuning_without_weights_is_said():
+    argv = ["--preset", "miniclip-openclip", "--model", "ViT-B-32"]
+    note = "--preset miniclip-openclip fine-tunes, and there is no --pretrained: ViT-B-32 starts"
+    assert compat.translate("train", argv)[1][0].startswith(note)
+    assert not compat.translate("train", [*argv, "--pretrained", "x"])[1]
+
+
+def test_an_unknown_model_type():
+    with pytest.raises(UserError, match="--model_type must be lstm or transformer, not 'gru'"):
+        training_args("--model_type", "gru")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_given_wins(name):
+    args = training_args("--lr", "0.5", "--preset", name, "--warmup", "7", "--model=miniclip-test")
+    assert values(args, "lr", "warmup", "warmup_epochs", "model") == (0.5, 7, None, "miniclip-test")
