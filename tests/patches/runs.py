@@ -70,7 +70,6 @@ def train(
 
 def _rank(argv: list[str], output: Path, file_limit: int) -> None:
     import open_clip
-
     from open_clip_train.main import main
 
     with open(output, "wb", buffering=0) as file:

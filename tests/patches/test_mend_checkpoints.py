@@ -38,7 +38,6 @@ def save_limited(saver: str, path: str, limit: int, kill: bool) -> tuple[int, li
     import resource
 
     import torch
-
     from open_clip_train import file_utils
 
     child = os.fork()

@@ -64,9 +64,8 @@ def one_epoch(file: str, seconds: int = 20) -> list[str]:
     """Captions of an epoch through the whole pipeline; an endless one is ended."""
     import signal
 
-    from torchvision.transforms import PILToTensor
-
     from open_clip_train.data import get_wds_dataset
+    from torchvision.transforms import PILToTensor
 
     texts: list[str] = []
     args = arguments(train_data=file, train_num_samples=8)

@@ -8,7 +8,6 @@ import pytest
 def metrics(rows: int, bad: dict[str, list[int]], value: float = float("nan")) -> dict[str, float]:
     """OpenCLIP's metrics of one-hot pairs, some rows of which hold a number that is none."""
     import torch
-
     from open_clip_train.train import get_clip_metrics
 
     features = {name: torch.eye(rows) for name in ("image", "text")}

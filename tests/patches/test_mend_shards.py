@@ -20,9 +20,8 @@ SAMPLES = 10
 
 def grouped(files: list[str]) -> list[str]:
     """Samples of shards as webdataset itself hands them to OpenCLIP's grouping, each as its key and members."""
-    from webdataset.tariterators import tar_file_expander, url_opener
-
     from open_clip_train.data import group_by_keys_nothrow
+    from webdataset.tariterators import tar_file_expander, url_opener
 
     samples = group_by_keys_nothrow(
         tar_file_expander(url_opener([{"url": file} for file in files]))
@@ -36,7 +35,6 @@ def grouped(files: list[str]) -> list[str]:
 def captions(file: str, policy: str) -> tuple[list[str], int]:
     """Captions of the samples of a shard that have an image, and the count of bad shards so far."""
     import webdataset
-
     from open_clip_train import data
 
     handler = data.log_and_continue if policy == "salvage" else webdataset.reraise_exception
@@ -61,9 +59,8 @@ def cut_captions(file: str, cuts: list[int], policy: str) -> list[list[str] | st
 
 def pipeline(files: str, split: str, values: dict[str, object]) -> list[int]:
     """Sizes of the batches that the whole pipeline gives."""
-    from torchvision.transforms import PILToTensor
-
     from open_clip_train.data import get_wds_dataset
+    from torchvision.transforms import PILToTensor
 
     args = arguments(
         train_data=files,

@@ -29,9 +29,8 @@ def csv_batches(file: str, **values: object) -> int:
 
 def shard_batches(file: str, **values: object) -> tuple[int, int]:
     """Batches that are announced for an epoch, and those that come."""
-    from torchvision.transforms import PILToTensor
-
     from open_clip_train.data import get_wds_dataset
+    from torchvision.transforms import PILToTensor
 
     args = arguments(train_data=file, **values)
     loader = get_wds_dataset(

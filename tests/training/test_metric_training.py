@@ -14,7 +14,6 @@ from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.models.head import load_head
 from hardpairs.models.load import checkpoint_weights
-from hardpairs.training.config import config_first
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.flags import add_arguments
 from hardpairs.training.metric_flags import build_metric_loss
