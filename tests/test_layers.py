@@ -173,9 +173,6 @@ def test_options_stay_few():
             "--metric-scale",
             "--projection",
             "--head-dropout",
-            "--m",
-            "--k",
-            "--checkpoint",
         ),
         *(
             "--augment",
