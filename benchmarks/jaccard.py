@@ -19,7 +19,8 @@ import numpy as np
 
 from benchmarks.machine import PeakMemory, describe_machine
 from hardpairs.core.atomic import write_json
-from hardpairs.metrics.jaccard import cleaned, jaccard_edges, ngrams
+from hardpairs.data.words import split_words
+from hardpairs.metrics.jaccard import jaccard_edges, ngrams
 
 
 def texts_of(count: int, seed: int = 0) -> list[str]:
@@ -43,7 +44,7 @@ def texts_of(count: int, seed: int = 0) -> list[str]:
 
 def edge_list(texts: list[str], n: int, threshold: float) -> list[tuple[int, int]]:
     """The script's way: all pairs both ways round, each new edge looked up in the list of those that are there."""
-    sets = [ngrams(cleaned(text), n) for text in texts]
+    sets = [ngrams(split_words(text, "clippings"), n) for text in texts]
     edges: list[tuple[int, int]] = []
     for i, a in enumerate(sets):
         for j, b in enumerate(sets):

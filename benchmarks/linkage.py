@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.machine import PeakMemory, describe_machine
 from hardpairs.core.atomic import write_json
-from hardpairs.metrics.linkage import Tree, all_cuts, best_threshold, single_linkage, unit_rows
+from hardpairs.core.vectors import unit_rows
+from hardpairs.metrics.linkage import Tree, all_cuts, best_threshold, single_linkage
 
 WIDTH = 768
 SEARCHES = 100_000

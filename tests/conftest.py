@@ -81,7 +81,7 @@ def checkpoint(tmp_path_factory) -> Path:
     import torch
 
     from hardpairs.models.load import _create, max_vocabulary, register_configs
-    from hardpairs.models.words import build_vocabulary
+    from hardpairs.models.tokenizer import build_vocabulary
 
     register_configs()
     torch.manual_seed(0)

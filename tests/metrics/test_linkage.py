@@ -8,8 +8,9 @@ from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
+from hardpairs.core.vectors import unit_rows
 from hardpairs.metrics import spanning
-from hardpairs.metrics.linkage import Tree, all_cuts, best_threshold, single_linkage, unit_rows
+from hardpairs.metrics.linkage import Tree, all_cuts, best_threshold, single_linkage
 
 
 def groups(count, width=24, seed=0, spread=0.6):

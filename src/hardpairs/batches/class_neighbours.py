@@ -8,6 +8,7 @@ from hardpairs.batches.info import HARD_PAIR, RANDOM, TARGET
 from hardpairs.batches.m_per_class import class_groups
 from hardpairs.batches.ordered import OrderedBatchSampler, compact
 from hardpairs.core.errors import usage
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.metrics.neighbors import nearest
 
@@ -127,8 +128,8 @@ def nearest_classes(rows: np.ndarray, classes: np.ndarray, k: int) -> np.ndarray
     """
     count = int(classes.max()) + 1
     means = np.zeros((count, rows.shape[1]), np.float64)
-    np.add.at(means, classes, rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    np.add.at(means, classes, unit_rows(rows))
+    means = unit_rows(means, np.float64)
     found = nearest(means, means, k + 1)[0]
     others = found != np.arange(count)[:, None]
     others[others.all(axis=1), -1] = False  # equal classes may push a class out of its own list

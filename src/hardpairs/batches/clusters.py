@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.stacked import Stacked
 
 SAMPLE_PER_CLUSTER = 256
@@ -30,15 +31,10 @@ def cluster(embeddings: np.ndarray | Stacked, count: int, seed: int = 0) -> np.n
         rng.choice(len(embeddings), min(len(embeddings), count * SAMPLE_PER_CLUSTER), replace=False)
     )
     centres, _ = kmeans2(
-        _unit(embeddings[sample]), count, iter=ITERATIONS, minit="++", missing="warn", rng=rng
+        unit_rows(embeddings[sample]), count, iter=ITERATIONS, minit="++", missing="warn", rng=rng
     )
     half_norms = (centres**2).sum(axis=1) / 2
     blocks = (embeddings[start : start + BLOCK] for start in range(0, len(embeddings), BLOCK))
     return np.concatenate(
-        [(_unit(block) @ centres.T - half_norms).argmax(axis=1) for block in blocks]
+        [(unit_rows(block) @ centres.T - half_norms).argmax(axis=1) for block in blocks]
     ).astype(np.int32)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)

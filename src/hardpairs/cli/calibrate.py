@@ -22,6 +22,7 @@ import numpy as np
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import atomic_open, write_text
 from hardpairs.core.errors import Exit, bad_input, usage, whole_number
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import Embeddings, open_embeddings
 
 CUTS = (0.2, 0.3, 0.4)  # of CLIPSE's fraction_ge columns
@@ -41,8 +42,7 @@ def negatives_of_batches(
             ids = embeddings.positives[rows]
             negative &= ~(ids[:, None, :] == ids[None, :, :]).any(axis=2)
         for source, found in ((embeddings.text, text), (embeddings.image, image)):
-            unit = np.asarray(source[rows], np.float32)
-            unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+            unit = unit_rows(source[rows])
             found.append((unit @ unit.T)[negative])
     return np.concatenate(text), np.concatenate(image)
 

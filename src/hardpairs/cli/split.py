@@ -22,6 +22,7 @@ import numpy as np
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.manifest import check_same_dataset
 from hardpairs.data.near_duplicates import joined, look_alikes, same_direction
@@ -44,8 +45,7 @@ def near_in_embeddings(
     )
     images, where = np.unique(numbers[embeddings.rows], return_index=True)
     vectors = np.stack([np.asarray(embeddings.image[int(row)], np.float32) for row in where])
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return images[same_direction(vectors, threshold)]
+    return images[same_direction(unit_rows(vectors), threshold)]
 
 
 def duplicate_groups(samples: Samples, args: argparse.Namespace) -> np.ndarray:

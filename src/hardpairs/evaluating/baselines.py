@@ -8,10 +8,11 @@ import numpy as np
 
 from hardpairs.data.manifest import stable_ids
 from hardpairs.data.samples import Samples
+from hardpairs.data.words import split_words
 from hardpairs.embedding.stream import Embedded
 from hardpairs.metrics.ceiling import folded, image_to_text_ceiling, sharing, text_to_image_ceiling
 from hardpairs.metrics.chance import chance_metrics
-from hardpairs.metrics.lexical import SCORERS, rank_by_other_captions, words
+from hardpairs.metrics.lexical import SCORERS, rank_by_other_captions
 from hardpairs.metrics.miniclip import (
     miniclip_bag_of_words,
     miniclip_ceiling,
@@ -65,7 +66,7 @@ def _of_group(gallery: np.ndarray, queries: np.ndarray) -> np.ndarray:
 
 def _without_another(samples: Samples, rows: np.ndarray, groups: np.ndarray) -> int:
     """How many captions are the only one of their group, by their words."""
-    phrases = stable_ids(" ".join(words(samples.caption(row))) for row in rows)
+    phrases = stable_ids(" ".join(split_words(samples.caption(row), "miniclip")) for row in rows)
     return int((_of_group(groups[first_of_each(groups, phrases)], groups) == 1).sum())
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hardpairs.core.errors import bad_input, mismatch, non_finite, usage
+from hardpairs.core.vectors import rows_without_direction, unit_rows
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.samples import Samples
 from hardpairs.metrics.clustering import compare_clusters
@@ -52,7 +53,7 @@ class Rows:
             else [str(row) for row in numbers]
         )
         image, text = (
-            _unit(np.asarray(side[:], np.float32), numbers)
+            _checked_unit_rows(np.asarray(side[:], np.float32), numbers)
             for side in (embeddings.image, embeddings.text)
         )
         if head is not None and (
@@ -97,16 +98,15 @@ def row_labels(samples: Samples, rows: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _unit(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = numbers[~(np.isfinite(lengths) & (lengths > 1e-12))[:, 0]]
+def _checked_unit_rows(rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    bad = numbers[rows_without_direction(rows)]
     if len(bad):
         raise non_finite(
             f"{len(bad)} embeddings are zero or not finite",
             where=f"rows {bad[:10].tolist()}",
             fix="embed again without these rows",
         )
-    return rows / lengths
+    return unit_rows(rows)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ share one of their rarest n-grams can reach the threshold (prefix filter: Chaudh
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -16,25 +15,12 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+from hardpairs.data.words import split_words
 from hardpairs.metrics.linkage import components
 
-PUNCTUATION = str.maketrans("", "", "\"#$%&()*+/:;<=>@[\\]^_`{|}~.?,!'")
 BLOCK_ROWS = 256
 MANY = 0.02
 """Share of overlapping pairs above which all overlaps are counted at once."""
-
-
-def cleaned(text: str) -> list[str]:
-    r"""Split a text into lower-case ASCII words without punctuation.
-
-    Words that are hyphenated at the end of a line are joined.
-
-    Example:
-        >>> cleaned("The Presi-\ndent, today: YES.")
-        ['the', 'president', 'today', 'yes']
-    """
-    text = re.sub("\n", " ", text.replace("-\n", "")).translate(PUNCTUATION)
-    return text.encode("ascii", "ignore").decode().lower().split()
 
 
 def ngrams(words: Sequence[str], n: int) -> set[str]:
@@ -142,7 +128,7 @@ def jaccard_blocks(
         raise ValueError(
             f"n must be at least 1 and the threshold in (0, 1], not {n} and {threshold}"
         )
-    sets = [ngrams(cleaned(text), n) for text in texts]
+    sets = [ngrams(split_words(text, "clippings"), n) for text in texts]
     frequency = Counter(gram for grams in sets for gram in grams)
     rarest_first = sorted(frequency, key=lambda gram: (frequency[gram], gram))
     number = {gram: i for i, gram in enumerate(rarest_first)}

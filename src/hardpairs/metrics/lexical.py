@@ -8,26 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
+from hardpairs.data.words import split_words
 from hardpairs.metrics.retrieval import BLOCK_ROWS, Ranking, concatenate, rank_scores
 
 MOST_SCORES = 1 << 24
 """Scores held at once: 128 MiB in float64, and some copies."""
 
-PUNCTUATION = str.maketrans(dict.fromkeys(",.!?:;'\"()[]", " "))
 Words = Sequence[str]
 Scorer = Callable[[Sequence[Words]], np.ndarray]
 """Maps word lists of queries to scores (queries, documents): at least 0, and 0 without a shared
 word."""
-
-
-def words(text: str) -> list[str]:
-    """Split a text into lower-case words at spaces and at twelve punctuation marks.
-
-    Example:
-        >>> words("Milo's toy (red), AI-garden")
-        ['milo', 's', 'toy', 'red', 'ai-garden']
-    """
-    return text.lower().translate(PUNCTUATION).split()
 
 
 def bag_of_words(documents: Sequence[Words]) -> Scorer:
@@ -122,8 +112,8 @@ def rank_by_other_captions(
     """
     order = np.argsort(caption_images, kind="stable")
     starts = np.searchsorted(caption_images[order], np.arange(len(image_groups)))
-    documents = [words(captions[i]) for i in order]
-    asked = [words(query) for query in queries]
+    documents = [split_words(captions[i], "miniclip") for i in order]
+    asked = [split_words(query, "miniclip") for query in queries]
     phrase = {text: number for number, text in enumerate(dict.fromkeys(map(tuple, documents)))}
     document_phrases = np.array([phrase[tuple(text)] for text in documents])
     document_groups = image_groups[caption_images[order]]

@@ -9,8 +9,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hardpairs.core.components import register
+from hardpairs.core.vectors import rows_without_direction, unit_rows
 from hardpairs.metrics.base import Metric, MetricInputs
-from hardpairs.metrics.spanning import BLOCK, root_of, spanning_tree
+from hardpairs.metrics.spanning import root_of, spanning_tree
 
 MAX_DISTANCE = 2.0
 """The largest cosine distance."""
@@ -86,29 +87,17 @@ def single_linkage(embeddings: np.ndarray) -> Tree:
     Raises:
         ValueError: There are no rows, or a row is zero or not finite.
     """
-    edges = spanning_tree(unit_rows(embeddings))
+    rows = np.asarray(embeddings)
+    if rows.ndim != 2 or not len(rows):
+        raise ValueError(f"embeddings must be (N, D) with N > 0, not {rows.shape}")
+    bad = rows_without_direction(rows)
+    if len(bad):
+        raise ValueError(f"embeddings are zero or not finite, the first in row {bad[0]}")
+    edges = spanning_tree(unit_rows(rows))
     order = np.lexsort((edges.right, edges.left, -edges.similarity))
     # rounding may leave the distance of equal rows a little below 0
     heights = np.maximum(1 - edges.similarity[order], 0.0)
     return Tree(edges.left[order], edges.right[order], heights)
-
-
-def unit_rows(embeddings: np.ndarray) -> np.ndarray:
-    """Return (N, D) float32 rows of length 1."""
-    rows = np.asarray(embeddings)
-    if rows.ndim != 2 or not len(rows):
-        raise ValueError(f"embeddings must be (N, D) with N > 0, not {rows.shape}")
-    unit = np.empty(rows.shape, np.float32)
-    for start in range(0, len(rows), BLOCK):
-        part = rows[start : start + BLOCK].astype(np.float64)
-        lengths = np.linalg.norm(part, axis=1, keepdims=True)
-        bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 1e-30)))
-        if len(bad):
-            raise ValueError(
-                f"embeddings are zero or not finite, the first in row {start + bad[0]}"
-            )
-        unit[start : start + BLOCK] = part / lengths
-    return unit
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from hardpairs.core.errors import non_finite
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.manifest import stable_ids
+from hardpairs.data.words import split_words
 from hardpairs.metrics.ceiling import folded, sharing, text_to_image_ceiling
 from hardpairs.metrics.chance import chance_metrics
-from hardpairs.metrics.lexical import bag_of_words, blocks_of, words
+from hardpairs.metrics.lexical import bag_of_words, blocks_of
 from hardpairs.metrics.retrieval import BLOCK_ROWS, BOUNDS, concatenate, rank_scores, summarize
 
 KS = (1, 5, 10)
@@ -55,7 +57,7 @@ def miniclip_ranks(
     unique = np.zeros((count, image_embeddings.shape[1]), np.float32)
     np.add.at(unique, place, np.asarray(image_embeddings, np.float32))
     unique /= np.bincount(place)[:, None].astype(np.float32)
-    unique /= np.maximum(np.linalg.norm(unique, axis=1, keepdims=True), 1e-12)
+    unique = unit_rows(unique)
     ranks = []
     for start in range(0, len(place), BLOCK_ROWS):
         right = place[start : start + BLOCK_ROWS, None]
@@ -93,7 +95,7 @@ def miniclip_bag_of_words(
     Returns:
         metrics by ``pessimistic``, ``expected`` and ``optimistic``, of the captions whose image has another; empty where none has.
     """
-    documents, blocks = [words(caption) for caption in captions], []
+    documents, blocks = [split_words(caption, "miniclip") for caption in captions], []
     score, rows = bag_of_words(documents), np.arange(len(documents))
     for block in blocks_of(len(documents), len(documents)):
         itself = rows[block, None] == rows

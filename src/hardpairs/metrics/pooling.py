@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hardpairs.core.vectors import row_lengths, unit_rows
+
 GRID = tuple(i / 10 for i in range(11))
 """Image weights that ``best_weight`` tries first."""
 GOLDEN = (5**0.5 - 1) / 2
@@ -38,8 +40,8 @@ def pooled(image: np.ndarray, text: np.ndarray, image_weight: float) -> np.ndarr
     rows = image_weight * np.asarray(image, np.float32) + (1 - image_weight) * np.asarray(
         text, np.float32
     )
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.where(lengths > 1e-6, rows / np.maximum(lengths, 1e-6), image).astype(np.float32)
+    lengths = row_lengths(rows)[:, None]
+    return np.where(lengths > 1e-6, unit_rows(rows), image).astype(np.float32)
 
 
 def best_weight(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import Samples
+from hardpairs.data.words import split_words
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 CHECKED_ROWS = 20_000
@@ -117,9 +117,8 @@ def words(caption: str) -> frozenset[str]:
         >>> sorted(words("The red-brick houses, at night."))
         ['at', 'brick', 'house', 'night', 'red']
     """
-    found = re.findall(r"[^\W_]+", caption.lower())
     return frozenset(
-        word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found
+        word[:-1] if len(word) > 3 and word.endswith("s") else word for word in split_words(caption)
     ) - {"a", "an", "the"}
 
 

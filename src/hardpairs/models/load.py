@@ -24,15 +24,14 @@ from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.data.manifest import sha256_file
 from hardpairs.models import huggingface
 from hardpairs.models.miniclip import MiniCLIP, create_miniclip, image_weights, is_miniclip
-from hardpairs.models.plain_words import PlainWordTokenizer, split_plain_words
-from hardpairs.models.words import SPECIALS, WordTokenizer, build_vocabulary, split_words
+from hardpairs.models.tokenizer import SPECIALS, PlainWordTokenizer, WordTokenizer, build_vocabulary
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 WORD_TOKENIZERS = {
-    "words": (WordTokenizer, split_words),
-    "plain-words": (PlainWordTokenizer, split_plain_words),
+    "words": WordTokenizer,
+    "plain-words": PlainWordTokenizer,
 }
-"""Our tokenizers, and how they cut a caption, by the ``tokenizer_mode`` of a config."""
+"""Our tokenizers by the ``tokenizer_mode`` of a model configuration."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ def max_vocabulary(model_name: str) -> int:
 
 def vocabulary_of(model_name: str, captions: Iterable[str]) -> list[str]:
     """The word list of a model of ours over these captions."""
-    _, split = WORD_TOKENIZERS[_text_config(model_name)["tokenizer_mode"]]
-    return build_vocabulary(captions, max_vocabulary(model_name), split)
+    rule = WORD_TOKENIZERS[_text_config(model_name)["tokenizer_mode"]].rule
+    return build_vocabulary(captions, max_vocabulary(model_name), rule)
 
 
 def _text_config(model_name: str) -> dict[str, Any]:

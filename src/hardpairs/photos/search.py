@@ -12,7 +12,7 @@ from PIL import Image
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.models.encoders import Encoders
-from hardpairs.models.words import WordTokenizer
+from hardpairs.models.tokenizer import WordTokenizer
 from hardpairs.photos.encoding import encode_pixels, encode_texts
 from hardpairs.photos.index import Index
 

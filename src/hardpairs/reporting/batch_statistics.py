@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardpairs.batches import HARD_PAIR, RANDOM, TARGET, BatchSampler
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import Embeddings
 
 
@@ -130,14 +131,9 @@ def similarities(embeddings: Embeddings, rows: np.ndarray) -> tuple[float, float
     place = np.sort(place[embeddings.rows[np.minimum(place, len(embeddings.rows) - 1)] == rows])
     if len(place) < 2:
         return float("nan"), float("nan")
-    images, texts = _unit(embeddings.image[place]), _unit(embeddings.text[place])
+    images, texts = unit_rows(embeddings.image[place]), unit_rows(embeddings.text[place])
     cosine = (images @ images.T + texts @ texts.T) / 2
     np.fill_diagonal(cosine, -np.inf)
     top = cosine.max(axis=1).mean()
     np.fill_diagonal(cosine, 0)
     return float(cosine.sum() / (len(place) * (len(place) - 1))), float(top)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)

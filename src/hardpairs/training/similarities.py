@@ -6,10 +6,10 @@ import argparse
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from hardpairs.batches import open_stored_embeddings
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.samples import Samples
 from hardpairs.training.data import Batch
@@ -29,9 +29,9 @@ class StoredSimilarities:
         return self._rows(self.embeddings.image, places), self._rows(self.embeddings.text, places)
 
     def _rows(self, stored: np.ndarray, places: np.ndarray) -> torch.Tensor:
-        rows = np.asarray(stored[places], np.float32)
+        rows = unit_rows(stored[places])
         rows[places < 0] = 0
-        return F.normalize(torch.from_numpy(rows), dim=1)
+        return torch.from_numpy(rows)
 
 
 class StartModel:

@@ -21,7 +21,7 @@ from torch import nn
 from hardpairs.core.errors import usage
 from hardpairs.models.miniclip.image import IMAGE_TOWERS
 from hardpairs.models.miniclip.text import TEXT_TOWERS
-from hardpairs.models.words import SPECIALS
+from hardpairs.models.tokenizer import SPECIALS
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 PRECISIONS = ("fp32", "amp", "amp_bf16", "amp_bfloat16")

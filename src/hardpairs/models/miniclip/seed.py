@@ -19,7 +19,7 @@ from hardpairs.core.errors import Exit, UserError, bad_input, mismatch, usage
 from hardpairs.models.load import create_model_and_transforms, load_checkpoint, vocabulary_of
 from hardpairs.models.miniclip.model import MiniCLIP
 from hardpairs.models.miniclip.text import sinusoids
-from hardpairs.models.words import SPECIALS
+from hardpairs.models.tokenizer import SPECIALS
 
 Weights = dict[str, torch.Tensor]
 _scalar = np.float64(0).__reduce__()[0]

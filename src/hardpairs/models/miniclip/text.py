@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from hardpairs.core.errors import usage
-from hardpairs.models.words import PAD
+from hardpairs.models.tokenizer import PAD
 
 
 def lengths_of(tokens: torch.Tensor) -> torch.Tensor:

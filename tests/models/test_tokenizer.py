@@ -1,27 +1,18 @@
-"""The word tokenizer and models that use it."""
+"""The word tokenizers and models that use them, by cases worked by hand."""
 
 import open_clip
 import pytest
 import torch
 
 from hardpairs.core.errors import UserError
-from hardpairs.models.load import load_checkpoint, make_tokenizer, register_configs
-from hardpairs.models.words import WordTokenizer, build_vocabulary, split_words
-
-
-def test_signs_are_words():
-    assert split_words("Keycap: #, woman's hat_2") == [
-        "keycap",
-        ":",
-        "#",
-        ",",
-        "woman",
-        "'",
-        "s",
-        "hat",
-        "_",
-        "2",
-    ]
+from hardpairs.models.load import (
+    load_checkpoint,
+    make_tokenizer,
+    register_configs,
+    uses_words,
+    vocabulary_of,
+)
+from hardpairs.models.tokenizer import PlainWordTokenizer, WordTokenizer, build_vocabulary
 
 
 def test_vocabulary_is_by_frequency_then_first_seen():
@@ -66,3 +57,27 @@ def test_checkpoints_that_hold_code_are_refused_and_do_not_run_it(tmp_path):
     with pytest.raises(UserError) as error:
         load_checkpoint(tmp_path / "bad.pt")
     assert error.value.code == 4 and not (tmp_path / "ran").exists()
+
+
+def test_vocabulary_is_cut_to_size_with_ties_by_first_seen():
+    captions = [
+        "mug on chair",
+        "Chair, mug.",
+        "dog on mug",
+    ]  # mug 3, then on 2 and chair 2, of which "on" comes first
+    assert build_vocabulary(captions, 5000, "miniclip") == ["mug", "on", "chair", "dog"]
+    assert build_vocabulary(captions, 6, "miniclip") == ["mug", "on"]
+    assert vocabulary_of("miniclip-lstm", captions) == ["mug", "on", "chair", "dog"]
+
+
+def test_ids_of_miniclips_tokenizer():
+    tokenizer = PlainWordTokenizer(["mug", "on", "chair"], 4)
+    assert tokenizer(["Mug on CHAIR.", "a mug", "", "mug mug mug mug mug"]).tolist() == [
+        [4, 5, 6, 0],
+        [1, 4, 0, 0],
+        [0] * 4,
+        [4] * 4,
+    ]
+    assert tokenizer("mug").shape == (1, 4) and tokenizer("mug").dtype == torch.int64
+    assert make_tokenizer("miniclip-lstm", ["mug"])("mug").shape == (1, 32)
+    assert uses_words("miniclip-transformer-cnn") and not uses_words("RN50")

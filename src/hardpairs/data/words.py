@@ -1,0 +1,55 @@
+"""Split captions and texts into words: one function, and a named rule for each format."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+Rule = Literal["letters", "signs", "miniclip", "clippings"]
+MINICLIP_SIGNS = ",.!?:;'\"()[]"
+"""The signs that MiniCLIP reads as spaces."""
+
+_PATTERNS = {
+    "letters": re.compile(r"[^\W_]+"),
+    "signs": re.compile(r"[^\W_]+|[^\w\s]|_"),
+    "miniclip": re.compile(rf"[^\s{re.escape(MINICLIP_SIGNS)}]+"),
+}
+_CLIPPINGS_SIGNS = str.maketrans("", "", "\"#$%&()*+/:;<=>@[\\]^_`{|}~.?,!'")
+_CLIPPINGS_WORD = re.compile(r"\S+", re.ASCII)
+
+
+def split_words(text: str, rule: Rule = "letters") -> list[str]:
+    """Return the words of a text in lower case.
+
+    Args:
+        text: Any text; letters of all alphabets are letters.
+        rule: What a word is.
+            ``letters``: a run of letters and digits.
+            ``signs``: the same, and each other sign is a word, so that "keycap #" is not "keycap *".
+            ``miniclip``: a run of anything but spaces and ``MINICLIP_SIGNS``, so that "t-shirt" is
+            one word.
+            ``clippings``: what CLIPPINGS' ``jaccard_sim.py`` compares. Words cut at the end of a
+            line are joined, punctuation is deleted, and so is what is not ASCII, except that a word
+            without an ASCII character keeps its letters.
+
+    Example:
+        >>> split_words("The cat's T-shirt!")
+        ['the', 'cat', 's', 't', 'shirt']
+        >>> split_words("Keycap: #", "signs")
+        ['keycap', ':', '#']
+        >>> split_words("The cat's T-shirt (red)!", "miniclip")
+        ['the', 'cat', 's', 't-shirt', 'red']
+        >>> split_words("The Presi-\\ndent, today: YES.", "clippings")
+        ['the', 'president', 'today', 'yes']
+    """
+    if rule == "clippings":
+        joined = text.replace("-\n", "").translate(_CLIPPINGS_SIGNS)
+        return [word for word in map(_clippings_word, _CLIPPINGS_WORD.findall(joined)) if word]
+    return _PATTERNS[rule].findall(text.lower())
+
+
+def _clippings_word(word: str) -> str:
+    ascii_part = word.encode("ascii", "ignore").decode()
+    letters = (sign for sign in word if unicodedata.category(sign)[0] in "LMN")
+    return (ascii_part or "".join(letters)).lower()
