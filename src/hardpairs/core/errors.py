@@ -1,19 +1,26 @@
-"""What a user reads when something is wrong, and the exit code a script reads.
+"""Expected failures: one message for the user, one exit code for scripts.
 
-Every expected failure is a ``UserError``: one message saying what is wrong, where, why it matters and what to do. ``run_command``
-turns it into the process's exit code, without a traceback.
+Every expected failure is a ``UserError``. Its message says what is wrong, where, why it matters and
+what to do. ``run_command`` turns it into the exit code of the process, without a traceback.
+
+A library function knows its parameters and not the flags of the commands that call it. Its errors
+name a parameter in backticks (``"`top_k` must be at least 1"``); a command wraps its calls in
+``flags``, and its user reads ``--top-k must be at least 1``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -32,62 +39,97 @@ class Exit(IntEnum):
 
 
 class UserError(Exception):
-    """An expected failure, told to the user in one message.
+    """An expected failure.
 
     Args:
-        code: the exit code of the process.
-        what: what is wrong, with the offending value.
-        where: file, member, row or flag.
-        why: why it matters, where that is not obvious.
-        fix: what to do, as a command or a flag where there is one.
+        code: The exit code of the process.
+        what: What is wrong, with the value at fault.
+        where: File, member or row.
+        why: Why it matters, where that is not obvious.
+        fix: What to do.
     """
 
     def __init__(
-        self, code: Exit, what: str, *, where: str = "", why: str = "", fix: str = ""
+        self, code: int, what: str, *, where: str = "", why: str = "", fix: str = ""
     ) -> None:
         self.code = Exit(code)
         self.what, self.where, self.why, self.fix = what, where, why, fix
         super().__init__(self.text())
 
     def text(self) -> str:
-        lines = [f"error: {self.what}"]
-        lines += [
-            f"  {name}: {text}"
-            for name, text in (("where", self.where), ("why", self.why), ("fix", self.fix))
-            if text
-        ]
-        return "\n".join(lines)
+        """Return the message: a line for what is wrong, and a line for each field that is set."""
+        fields = (("where", self.where), ("why", self.why), ("fix", self.fix))
+        return "\n".join([f"error: {self.what}", *(f"  {k}: {v}" for k, v in fields if v)])
 
-    def __reduce__(self):  # crosses process borders (DataLoader workers) with its fields
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the fields when the error crosses to another process (data loader workers)."""
         return _rebuild, (self.code, self.what, self.where, self.why, self.fix)
 
 
-def _rebuild(code: Exit, what: str, where: str, why: str, fix: str) -> UserError:
+def _rebuild(code: int, what: str, where: str, why: str, fix: str) -> UserError:
     return UserError(code, what, where=where, why=why, fix=fix)
 
 
+@contextlib.contextmanager
+def flags(names: Iterable[str] = (), **renamed: str) -> Iterator[None]:
+    """Translate the parameters in the errors of a block into a command's flags.
+
+    A `` `parameter` `` in the message becomes ``--parameter``, with hyphens. Parameters that are
+    neither in ``names`` nor in ``renamed`` stay as they are, so that blocks can be nested.
+
+    Args:
+        names: Parameters whose flag has their name, such as ``vars(args)``.
+        renamed: Flags of other parameters, by parameter.
+
+    Raises:
+        UserError: The block's own error, in the command's words.
+
+    Example:
+        >>> with flags(["top_k"], separator="--csv-separator"):
+        ...     raise usage("`top_k` is 0", fix="at least 1")
+        Traceback (most recent call last):
+        hardpairs.core.errors.UserError: error: --top-k is 0
+          fix: at least 1
+    """
+    flag_of = {name: "--" + name.replace("_", "-") for name in names} | renamed
+
+    def translated(text: str) -> str:
+        return re.sub(r"`(\w+)`", lambda match: flag_of.get(match[1], match[0]), text)
+
+    try:
+        yield
+    except UserError as error:
+        fields = (translated(text) for text in (error.what, error.where, error.why, error.fix))
+        raise _rebuild(error.code, *fields) from error.__cause__
+
+
 def usage(what: str, **fields: str) -> UserError:
-    """Wrong command line (exit 2)."""
+    """Return the error of a wrong argument or combination of arguments (exit 2)."""
     return UserError(Exit.USAGE, what, **fields)
 
 
 def bad_input(what: str, **fields: str) -> UserError:
-    """Bad input data (exit 3)."""
+    """Return the error of bad input data (exit 3)."""
     return UserError(Exit.BAD_INPUT, what, **fields)
 
 
 def mismatch(what: str, **fields: str) -> UserError:
-    """Two things that do not belong together, or a damaged file (exit 4)."""
+    """Return the error of files that do not belong together, or of a damaged file (exit 4)."""
     return UserError(Exit.MISMATCH, what, **fields)
 
 
+def out_of_resources(what: str, **fields: str) -> UserError:
+    """Return the error of a disk or memory that cannot be used (exit 5)."""
+    return UserError(Exit.RESOURCES, what, **fields)
+
+
 def non_finite(what: str, **fields: str) -> UserError:
-    """NaN or infinity where a number was needed (exit 6)."""
+    """Return the error of NaN or infinity in place of a number (exit 6)."""
     return UserError(Exit.NON_FINITE, what, **fields)
 
 
 def whole_number(at_least: int) -> Callable[[str], int]:
-    """An argparse type: a whole number from ``at_least`` on."""
+    """Return an argparse type: a whole number from ``at_least`` on."""
 
     def parse(text: str) -> int:
         try:
@@ -104,10 +146,11 @@ def whole_number(at_least: int) -> Callable[[str], int]:
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Runs a command's ``main`` and leaves the process with the right exit code.
+    """Run a command's ``main`` and end the process with its exit code.
 
-    Under torchrun, which returns 1 whatever a rank returned, the first failing rank also leaves its code and message in the file
-    named by ``HARDPAIRS_STATUS_FILE``; ``scripts/train_node.sh`` reads it.
+    Under torchrun, which returns 1 whatever a rank returned, the first failing rank also writes its
+    code and message to the file named by ``HARDPAIRS_STATUS_FILE``; ``scripts/train_node.sh`` reads
+    it.
     """
     code, message = _outcome(main)
     sys.stdout.flush()
@@ -118,72 +161,61 @@ def run_command(main: Callable[[], int | None]) -> None:
     sys.exit(int(code))
 
 
+_INTERRUPTED = "interrupted: finished work is kept; the same command goes on from there"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_WRONG_PATH = (
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+    FileExistsError,
+    FileNotFoundError,
+)
+
+
 def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
+    """Return the exit code and the last message of a command."""
     try:
         code = main() or 0
         return code, f"error: stopped with code {code}" if code else ""
-    except UserError as error:
-        return error.code, error.text()
     except KeyboardInterrupt:
-        return (
-            Exit.INTERRUPTED,
-            "interrupted: what is finished stays; the same command goes on from there",
-        )
+        return Exit.INTERRUPTED, _INTERRUPTED
     except SystemExit as stop:
         if isinstance(stop.code, str):
             return Exit.UNEXPECTED, stop.code
-        return int(stop.code or 0), ""  # argparse has said it
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the reader left (``| head``); nothing is wrong
+        return int(stop.code or 0), ""  # argparse has printed the message
+    except BrokenPipeError:  # the reader of our output has ended, as ``head`` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK, ""
-    except MemoryError as error:
-        return Exit.RESOURCES, UserError(
-            Exit.RESOURCES, f"out of memory: {error}", fix="use a smaller batch or block"
-        ).text()
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            where = str(error.filename or "")
-            return Exit.RESOURCES, UserError(
-                Exit.RESOURCES,
-                str(error.strerror),
-                where=where,
-                fix="free space or choose another folder",
-            ).text()
-        if (
-            isinstance(
-                error,
-                PermissionError
-                | NotADirectoryError
-                | IsADirectoryError
-                | FileExistsError
-                | FileNotFoundError,
-            )
-            and error.filename
-        ):
-            return Exit.RESOURCES, UserError(
-                Exit.RESOURCES,
-                str(error.strerror),
-                where=str(error.filename),
-                fix="check the path, or choose another",
-            ).text()
+    except Exception as error:
+        expected = _as_user_error(error)
+        if expected is not None:
+            return expected.code, expected.text()
         traceback.print_exc()
         return Exit.UNEXPECTED, f"error: unexpected {type(error).__name__}: {error}"
-    except Exception as error:  # the last resort: a bug of ours, told with its traceback
-        traceback.print_exc()
-        return Exit.UNEXPECTED, f"error: unexpected {type(error).__name__}: {error}"
+
+
+def _as_user_error(error: Exception) -> UserError | None:
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError):
+        return out_of_resources(f"out of memory: {error}", fix="use a smaller batch or block")
+    if not isinstance(error, OSError):
+        return None
+    where = str(error.filename or "")
+    if error.errno in _DISK_FULL:
+        fix = "free space or choose another folder"
+        return out_of_resources(str(error.strerror), where=where, fix=fix)
+    if isinstance(error, _WRONG_PATH) and where:
+        fix = "check the path, or choose another"
+        return out_of_resources(str(error.strerror), where=where, fix=fix)
+    return None
 
 
 def _write_status(code: int, message: str) -> None:
     path = os.environ.get("HARDPAIRS_STATUS_FILE")
     if not path:
         return
-    try:
-        with open(path, "x", encoding="utf-8") as file:  # "x": the first failing rank wins
-            json.dump(
-                {"code": int(code), "message": message, "rank": int(os.environ.get("RANK", 0))},
-                file,
-            )
-    except OSError:
-        pass  # another rank was first, or the folder is gone: the message on stderr remains
+    status = {"code": int(code), "message": message, "rank": int(os.environ.get("RANK", 0))}
+    # Another rank may have failed first, or the folder may be gone; stderr has the message.
+    with contextlib.suppress(OSError), open(path, "x", encoding="utf-8") as file:
+        json.dump(status, file)

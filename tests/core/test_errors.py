@@ -1,40 +1,12 @@
-"""Complete or absent; exit codes and messages."""
+"""Messages, exit codes, and the flags that stand for parameters."""
 
 import json
-import os
-import signal
-import time
+import pickle
 
 import pytest
 
-from hardpairs.core.atomic import atomic_open, write_text
-from hardpairs.core.errors import Exit, UserError, usage
+from hardpairs.core.errors import Exit, UserError, flags, mismatch, usage
 from tests.helpers import run
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
-    path = tmp_path / "a"
-    write_text(path, "old")
-    with pytest.raises(RuntimeError), atomic_open(path) as file:
-        file.write(b"new")
-        raise RuntimeError
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]
-
-
-def test_killed_writers_never_leave_a_torn_file(tmp_path):
-    path = tmp_path / "a"
-    for round in range(20):
-        child = os.fork()
-        if not child:
-            for i in range(10_000):
-                write_text(path, f"{i}\n" * 2000)
-            os._exit(0)
-        time.sleep(0.005 + 0.002 * round)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        if path.exists():
-            lines = path.read_text().splitlines()
-            assert len(lines) == 2000 and len(set(lines)) == 1
 
 
 def test_message_says_what_where_why_and_fix():
@@ -50,7 +22,7 @@ def test_message_says_what_where_why_and_fix():
 
 PROGRAM = """
 import errno
-from formats.errors import run_command, non_finite
+from hardpairs.core.errors import run_command, non_finite
 def main():
     {body}
 run_command(main)
@@ -90,8 +62,23 @@ def test_exit_codes(tmp_path, body, code, says):
 
 
 def test_user_errors_cross_processes_whole():
-    import pickle
-
     error = UserError(Exit.MISMATCH, "a", where="b", why="c", fix="d")
     copy = pickle.loads(pickle.dumps(error))  # what multiprocessing does
     assert (copy.code, str(copy)) == (4, str(error))
+
+
+def test_a_command_puts_its_flags_in_the_place_of_parameters():
+    with (
+        pytest.raises(UserError) as caught,
+        flags(model="--image-model"),
+        flags(["top_k", "seed"], separator="--csv-separator"),
+    ):
+        raise mismatch("`top_k` 3 of `model`", where="`x`", why="`seed`", fix="`separator` ','")
+    error = caught.value
+    assert (error.code, error.what) == (Exit.MISMATCH, "--top-k 3 of --image-model")
+    assert (error.where, error.why, error.fix) == ("`x`", "--seed", "--csv-separator ','")
+
+
+def test_other_exceptions_pass_the_translation_unchanged():
+    with pytest.raises(ValueError, match="`top_k`"), flags(["top_k"]):
+        raise ValueError("`top_k`")
