@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hardpairs.data import images
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, decode
 from tests.helpers import picture
 
 
@@ -25,7 +25,7 @@ def test_no_cut_of_a_jpeg_is_taken_for_a_picture():
             assert (
                 np.asarray(decode(whole[:cut])) == pixels
             ).all()  # only the end marker may be missing
-        except BadImage as error:
+        except UnreadableImage as error:
             assert str(error) in ("empty_image", "not_an_image", "truncated_image")
 
 
@@ -38,12 +38,12 @@ def test_no_cut_of_a_jpeg_is_taken_for_a_picture():
     ],
 )
 def test_reasons(data, reason):
-    with pytest.raises(BadImage, match=reason):
+    with pytest.raises(UnreadableImage, match=reason):
         decode(data)
 
 
 def test_huge_images_are_refused_by_their_header():
-    with pytest.raises(BadImage, match="too_many_pixels"):
+    with pytest.raises(UnreadableImage, match="too_many_pixels"):
         decode(encoded(Image.new("1", (12_000, 12_000))))
 
 
@@ -79,7 +79,7 @@ def test_a_telephones_picture_is_read_where_its_library_is(monkeypatch):
     heif.from_pillow(Image.new("RGB", (64, 64), (200, 30, 30))).save(buffer, quality=90)
     assert np.abs(np.asarray(decode(buffer.getvalue()), int) - (200, 30, 30)).max() < 12
     monkeypatch.setattr(images, "can_read_heic", lambda: False)
-    with pytest.raises(BadImage, match="heic_without_pillow_heif"):
+    with pytest.raises(UnreadableImage, match="heic_without_pillow_heif"):
         decode(buffer.getvalue())
 
 
@@ -109,7 +109,7 @@ def test_a_strip_is_no_picture(size, fits):
     if fits:
         assert decode(data).size == size
     else:
-        with pytest.raises(BadImage, match="too_narrow"):
+        with pytest.raises(UnreadableImage, match="too_narrow"):
             decode(data)
 
 
@@ -129,3 +129,19 @@ def test_for_display_a_jpeg_is_decoded_no_larger_than_needed():
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     assert decode(buffer.getvalue(), for_side=100).size == (1600, 800)
+
+
+class _Rows:
+    """Three rows: an image, bytes that are none, and a file that is not there."""
+
+    def image_bytes(self, i):
+        if i == 2:
+            raise FileNotFoundError("gone")
+        return (picture(0), b"<html>")[i]
+
+
+def test_a_batch_keeps_its_images_and_the_reasons_of_the_others():
+    read = images.read_images(_Rows(), [2, 0, 1], lambda image: image.mode)
+    assert read == ([0], ["RGB"], {2: "missing_file", 1: "not_an_image"})
+    with pytest.raises(UnreadableImage, match="missing_file"):
+        images.read_image(_Rows(), 2)

@@ -327,7 +327,7 @@ def test_too_many_bad_pictures_stop_it_and_a_larger_share_goes_on(
     (tmp_path / "images/21.jpg").write_bytes(b"")
     out = tmp_path / "e"
     with pytest.raises(
-        UserError, match="4 of 40 pictures cannot be read, more than 0.01 of them"
+        UserError, match="4 of 40 images cannot be read, more than 0.01 of them"
     ) as error:
         embed_command.main([*command, str(out)])
     assert (

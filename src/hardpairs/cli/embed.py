@@ -17,12 +17,12 @@ import torch
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
-from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.ranks import join
 from hardpairs.data.datasets import shards_between
 from hardpairs.data.samples import Samples
+from hardpairs.data.unreadable import MAX_BAD_FRACTION
 from hardpairs.embedding.embed import PART_ROWS, embed_to_folder
-from hardpairs.embedding.unreadable import MAX_BAD_FRACTION
 from hardpairs.models.encoders import open_encoders
 
 
@@ -116,6 +116,12 @@ def open_data(args: argparse.Namespace) -> Samples:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    with flags(vars(args)):
+        run(args)
+    return Exit.OK
+
+
+def run(args: argparse.Namespace) -> None:
     ranks = join()
     device = ranks.device(args.device)
     samples = ranks.first_alone(lambda: open_data(args))
@@ -143,4 +149,3 @@ def main(argv: list[str] | None = None) -> int:
         ranks=ranks,
     )
     ranks.close()
-    return Exit.OK

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from hardpairs.core.errors import Exit, bad_input, usage, whole_number
-from hardpairs.data.images import HEIC_HELP, HEIC_REASON, BadImage, decode
+from hardpairs.data.images import HEIC_HELP, HEIC_REASON, UnreadableImage, decode
 from hardpairs.pages.numbers import plural
 from hardpairs.photos import terminal
 from hardpairs.photos.index import Index
@@ -272,7 +272,7 @@ def _read_image(path: Path) -> Image.Image:
             where=str(path),
             fix="check the path of --image",
         ) from None
-    except BadImage as error:
+    except UnreadableImage as error:
         fix = HEIC_HELP if str(error) == HEIC_REASON else "give a JPEG, PNG or WebP"
         raise bad_input(f"the picture cannot be used: {error}", where=str(path), fix=fix) from None
 
@@ -284,7 +284,7 @@ def _print_paths(found: list, args: argparse.Namespace) -> None:
     for place, hit in found:
         if args.preview and seen:
             with contextlib.suppress(
-                BadImage, OSError
+                UnreadableImage, OSError
             ):  # overwritten since it was indexed: its path is still printed
                 print(terminal.picture_text(decode(read_place(place)), terminal.kind(os.environ)))
         path = terminal.shown_path(path_text(place)) if seen else path_text(place)

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import Samples
 
 SIDE = 16
@@ -34,9 +34,9 @@ def look_alikes(samples: Samples, first: np.ndarray) -> np.ndarray:
         tqdm(first, unit="image", desc="look", file=sys.stderr, disable=None)
     ):
         try:
-            thumbnails.append(thumbnail(decode(samples.image_bytes(int(row)))))
+            thumbnails.append(thumbnail(read_image(samples, row)))
             found.append(number)
-        except (BadImage, OSError):
+        except UnreadableImage:
             continue
     return np.array(found)[same_look(np.stack(thumbnails))] if found else np.empty((0, 2), np.int64)
 

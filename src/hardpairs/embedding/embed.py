@@ -20,9 +20,9 @@ from hardpairs.core.remote import is_url
 from hardpairs.data.embeddings import EmbeddedRows, write_streamed
 from hardpairs.data.manifest import read_manifest
 from hardpairs.data.samples import Samples
+from hardpairs.data.unreadable import MAX_BAD_FRACTION, UnreadableImages
 from hardpairs.embedding.parts import Parts
 from hardpairs.embedding.stream import Clock, Embedded, encoded
-from hardpairs.embedding.unreadable import MAX_BAD_FRACTION, Unreadable
 from hardpairs.models.encoders import Encoders
 
 PART_ROWS = 8192
@@ -76,7 +76,7 @@ def embed_to_folder(
     every number of workers, and after any kill and restart.
 
     Args:
-        max_bad_fraction: share of the pictures that may be unreadable (``hardpairs.embedding.unreadable``).
+        max_bad_fraction: share of the pictures that may be unreadable (``hardpairs.data.unreadable``).
 
     Raises:
         UserError: exit 3 when too many pictures cannot be read, and finished parts stay; exit 4 when the folder holds embeddings of other
@@ -107,7 +107,7 @@ def embed_to_folder(
     ranks.barrier()
     todo = parts.unfinished()
     ranks.barrier()  # nobody adds a part before all have counted them
-    unreadable = Unreadable(samples, max_bad_fraction)
+    unreadable = UnreadableImages(samples, max_bad_fraction)
     for number in sorted({*range(len(parts))} - {*todo}):
         unreadable.add(parts.load(number, "rejected")["rejected"])
     mine = todo[ranks.rank :: ranks.world_size]
@@ -150,7 +150,7 @@ def _make_parts(
     encoders: Encoders,
     parts: Parts,
     todo: list[int],
-    unreadable: Unreadable,
+    unreadable: UnreadableImages,
     batch_size: int,
     workers: int,
     device: str,
@@ -214,7 +214,7 @@ def _check_finite(part: Embedded) -> None:
         )
 
 
-def _join_parts(samples: Samples, parts: Parts, unreadable: Unreadable, recipe: dict) -> None:
+def _join_parts(samples: Samples, parts: Parts, unreadable: UnreadableImages, recipe: dict) -> None:
     """Writes the folder's files from its parts, then takes the parts away."""
     missing = parts.unfinished()
     if missing:  # some file systems show a file late

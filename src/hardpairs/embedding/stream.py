@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from hardpairs.core.workers import answer_to_the_parent
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import read_images
 from hardpairs.data.samples import Samples
 from hardpairs.models.encoders.base import Encoders
 
@@ -78,15 +78,7 @@ class _Loading(Dataset):
         )
 
     def __getitems__(self, rows: list[int]) -> Loaded:
-        good, pixels, rejected = [], [], {}
-        for row in rows:
-            try:
-                pixels.append(self.transform(decode(self.samples.image_bytes(row))))
-                good.append(row)
-            except BadImage as error:
-                rejected[row] = str(error)
-            except OSError:
-                rejected[row] = "missing_file"
+        good, pixels, rejected = read_images(self.samples, rows, self.transform)
         if not good:
             return [], None, None, rejected
         return (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, decode
 from hardpairs.data.samples import Samples
 
 THUMBNAIL_PIXELS = 112
@@ -49,7 +49,7 @@ def thumbnail(data: bytes, side: int = THUMBNAIL_PIXELS) -> tuple[str, int, int]
     """(data URI, width, height) of encoded image bytes, never larger than ``side`` or than they are.
 
     Raises:
-        BadImage: the bytes are no usable image.
+        UnreadableImage: the bytes are no usable image.
     """
     image = decode(data)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -74,7 +74,7 @@ class Album:
         if row not in self._pictures:
             try:
                 uri, width, height = thumbnail(self.samples.image_bytes(row))
-            except (BadImage, OSError):
+            except (UnreadableImage, OSError):
                 uri, width, height = "", THUMBNAIL_PIXELS, THUMBNAIL_PIXELS
             self._pictures[row] = Picture(row, uri, width, height, self.caption(row))
         return self._pictures[row]

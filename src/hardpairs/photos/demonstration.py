@@ -23,7 +23,7 @@ from PIL import Image
 
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import Exit, usage, whole_number
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, decode
 from hardpairs.data.manifest import sha256_file
 from hardpairs.data.samples import open_samples
 from hardpairs.models.load import load_checkpoint
@@ -266,7 +266,7 @@ def _picture(place: Place) -> Image.Image:
     """Small; grey where it cannot be read any more."""
     try:
         image = decode(read_place(place), for_side=DRAWN)
-    except (OSError, BadImage):
+    except (OSError, UnreadableImage):
         return Image.new("RGB", (64, 64), (200, 200, 200))
     image.thumbnail((DRAWN, DRAWN))
     return image

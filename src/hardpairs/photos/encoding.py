@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hardpairs.core.errors import non_finite
 from hardpairs.core.workers import answer_to_the_parent
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, decode
 from hardpairs.models.encoders import Encoders, ImageEncoder
 from hardpairs.photos.pictures import read_place
 from hardpairs.photos.scan import Place
@@ -59,7 +59,7 @@ class _Loading(Dataset):
                     continue
                 pixels.append(self.transform(decode(data)))
                 good.append(row)
-            except BadImage as error:
+            except UnreadableImage as error:
                 bad.append(Row(place, digest, str(error)))
             except OSError:
                 bad.append(Row(place, digest, MISSING))

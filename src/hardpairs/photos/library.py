@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, decode
 from hardpairs.data.manifest import NAME
 from hardpairs.models.encoders import Encoders
 from hardpairs.photos.index import Index, check_model
@@ -141,7 +141,7 @@ class Asked:
         """Its name.
 
         Raises:
-            BadImage: with the reason as its text.
+            UnreadableImage: with the reason as its text.
         """
         image = decode(data)
         vectors = {
@@ -185,7 +185,7 @@ class Thumbnails:
             if not hashlib.sha256(data).hexdigest().startswith(name):
                 return None  # another picture, which nobody has indexed
             made = jpeg(decode(data, for_side=side), side)
-        except (OSError, BadImage):
+        except (OSError, UnreadableImage):
             return None
         self._made.put(f"{name} {side}", made)
         return made

@@ -8,7 +8,7 @@ import stat
 
 from PIL import Image
 
-from hardpairs.data.images import BadImage
+from hardpairs.data.images import UnreadableImage
 from hardpairs.photos.scan import Place
 
 MAX_BYTES = 200_000_000
@@ -20,10 +20,10 @@ def read_place(place: Place) -> bytes:
 
     Raises:
         OSError: it is gone, no regular file, or a link has taken its place, which could lead anywhere.
-        BadImage: ``too_large``.
+        UnreadableImage: ``too_large``.
     """
     if place.size > MAX_BYTES:
-        raise BadImage("too_large")
+        raise UnreadableImage("too_large")
     if os.path.realpath(place.path) != place.path:
         raise OSError(f"{place.path} is behind a link now")
     handle = os.open(

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from hardpairs.core.errors import Exit, usage
-from hardpairs.data.images import HEIC_HELP, HEIC_REASON, BadImage, decode
+from hardpairs.data.images import HEIC_HELP, HEIC_REASON, UnreadableImage, decode
 from hardpairs.photos.guard import LOOPBACK, UPLOAD_PATH, Guard
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
@@ -68,7 +68,7 @@ def make_app(
         try:
             async with decoding:
                 return JSONResponse({"id": await run_in_threadpool(shelf.asked.add, data)})
-        except BadImage as error:
+        except UnreadableImage as error:
             return JSONResponse(
                 {
                     "error": REASONS.get(
@@ -130,7 +130,7 @@ def _pair_picture(review: Review, row: int, kept: Recent[bytes]) -> bytes | None
     if data is None:
         try:
             data = jpeg(decode(review.samples.image_bytes(row), for_side=THUMBNAIL), 2 * THUMBNAIL)
-        except (OSError, BadImage):
+        except (OSError, UnreadableImage):
             return None
         kept.put(str(row), data)
     return data

@@ -20,9 +20,10 @@ from hardpairs.batches import BATCHING, BatchInfo, BatchSampler
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.rejects import read_rejects
 from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.unreadable import UnreadableImages
 
 
 class Batch(NamedTuple):
@@ -69,27 +70,12 @@ class PlannedDataset(Dataset):
 
     def _image(self, row: int, unreadable: list[tuple[int, str]]) -> torch.Tensor | None:
         try:
-            return self.transform(decode(self.samples.image_bytes(row)))
-        except (BadImage, OSError) as error:
-            unreadable.append((int(row), _why(error)))
+            return self.transform(read_image(self.samples, row))
+        except UnreadableImage as error:
+            unreadable.append((int(row), str(error)))
             return None
 
 
-def _why(error: BadImage | OSError) -> str:
-    return str(error) if isinstance(error, BadImage) else "missing_file"
-
-
-TOLD = 10
-"""Unreadable images that are told by name."""
-
-
-class Unreadable(dict[str, str]):
-    """Images that could not be read, and why; the first of them are told by name as they are found."""
-
-    def note(self, path: str, reason: str) -> None:
-        if path not in self and len(self) < TOLD:
-            logging.warning(f"Left out: {path} ({reason}).")
-        self[path] = reason
 
 
 def _same(batch: Any) -> Any:
@@ -336,11 +322,11 @@ class Pairs(Dataset):
         try:
             return (
                 place,
-                self.transform(decode(self.samples.image_bytes(row))),
+                self.transform(read_image(self.samples, row)),
                 self.tokenizer([self.samples.caption(row)])[0],
             )
-        except (BadImage, OSError) as error:
-            return place, _why(error)
+        except UnreadableImage as error:
+            return place, str(error)
 
 
 class PairBatch(NamedTuple):
@@ -374,7 +360,7 @@ class ValidationBatches:
         self.samples, self._pairs, self._loader = pairs.samples, pairs, loader
         self.num_batches, self.num_samples = len(loader), len(pairs)
         self.rows: list[int] = []
-        self.unreadable = Unreadable()
+        self.unreadable = UnreadableImages(pairs.samples, log=True)
 
     def __len__(self) -> int:
         return self.num_batches
@@ -382,8 +368,9 @@ class ValidationBatches:
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         self.rows = []
         for batch in self._loader:
-            for place, reason in batch.unreadable:
-                self.unreadable.note(self.samples.image_place(self._pairs.rows[place]), reason)
+            self.unreadable.add(
+                (self._pairs.rows[place], reason) for place, reason in batch.unreadable
+            )
             self.rows += [self._pairs.rows[place] for place in batch.places.tolist()]
             if len(batch.places):
                 yield batch.images, batch.texts

@@ -18,9 +18,10 @@ from torch import nn
 
 from hardpairs import losses
 from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo
-from hardpairs.core.errors import bad_input, non_finite, usage
+from hardpairs.core.errors import flags, non_finite, usage
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.losses.metric import METRIC
 from hardpairs.models import load
 from hardpairs.models.load import (
@@ -184,11 +185,10 @@ class RunLoss(nn.Module):
         )
         self.source = similarity_source(args, samples, create_model_and_transforms)
         self.stored = duplicate_source(args, samples)
-        self.max_bad_fraction = args.max_bad_fraction
         self.world_size = args.world_size
         self.samples = samples
         self.counts: Counter[str] = Counter()
-        self.unreadable = our_data.Unreadable()
+        self.unreadable = UnreadableImages(samples, args.max_bad_fraction, log=True)
 
     def take(self, batch: our_data.Batch) -> None:
         """Notes a batch; stops the run when too many images could not be read."""
@@ -214,17 +214,12 @@ class RunLoss(nn.Module):
 
     def _note_unreadable(self, info: BatchInfo) -> None:
         """Each image counts once, however many captions and epochs ask for it: one broken photograph does not end a run of 50 epochs."""
-        for row, reason in info.unreadable:
-            self.unreadable.note(self.samples.image_place(row), reason)
-        seen = min(
-            sum(self.counts[name] for name in ("targets", "mined", "random", "reserves")),
-            len(self.samples),
-        )
-        if len(self.unreadable) > max(self.max_bad_fraction * seen, len(info) // 16):
-            raise bad_input(
-                f"{len(self.unreadable)} images of {seen} rows could not be read: {dict(Counter(self.unreadable.values()))}",
-                where=", ".join(list(self.unreadable)[: our_data.TOLD]),
-                fix="check the data, or allow more with --max-bad-fraction",
+        seen = sum(self.counts[name] for name in ("targets", "mined", "random", "reserves"))
+        with flags(["max_bad_fraction"]):
+            self.unreadable.add(
+                info.unreadable,
+                of=min(seen, len(self.samples)),
+                tolerated=len(info) // 16,
             )
 
     def forward(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from hardpairs.data.images import BadImage, decode
+from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import Samples
 
 SIDE = 220
@@ -15,8 +15,8 @@ SIDE = 220
 def square(samples: Samples, row: int, side: int = SIDE) -> np.ndarray | None:
     """The whole picture of a row on a white square, (side, side, 3) uint8; ``None`` where it cannot be read."""
     try:
-        image = decode(samples.image_bytes(int(row)))
-    except (BadImage, OSError):
+        image = read_image(samples, row)
+    except UnreadableImage:
         return None
     scale = side / max(image.size)
     image = image.resize(

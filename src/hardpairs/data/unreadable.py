@@ -1,0 +1,86 @@
+"""The policy for unreadable images: a few are left out, too many stop the work."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from hardpairs.core.errors import bad_input
+from hardpairs.data.samples import Samples
+
+MAX_BAD_FRACTION = 0.01
+HANDFUL = 3
+"""Number of unreadable images that are left out of data of any size."""
+NAMED = 10
+"""Number of unreadable images that are named."""
+
+
+class UnreadableImages:
+    """The unreadable images of a data set, each counted once, whatever number of rows shares it.
+
+    In a run of several processes, each counts its own. Embedding adds those of all processes at its
+    end, so that the outcome does not depend on their number.
+
+    Args:
+        samples: The data set.
+        max_fraction: Share of the images that may be unreadable.
+        log: Name the first ``NAMED`` images in the log as they are added.
+
+    Attributes:
+        reasons: Reasons by image id, in the order in which images were added.
+    """
+
+    def __init__(self, samples: Samples, max_fraction: float = 1.0, *, log: bool = False) -> None:
+        self.samples, self.max_fraction, self.log = samples, max_fraction, log
+        self.reasons: dict[int, str] = {}
+        self._rows: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    def add(
+        self,
+        reasons: Mapping[int, str] | Iterable[tuple[int, str]],
+        *,
+        of: int | None = None,
+        tolerated: int = HANDFUL,
+    ) -> None:
+        """Count the images of some rows.
+
+        Args:
+            reasons: Reasons by row.
+            of: Number of images that the share is taken of; by default all usable ones of the data.
+            tolerated: Number of unreadable images that are allowed whatever their share.
+
+        Raises:
+            UserError: exit 3 for more than ``max_fraction`` of the images and more than
+                ``tolerated``.
+        """
+        for row, reason in dict(reasons).items():
+            image = int(self.samples.images[row])
+            if image not in self.reasons:
+                self._rows.append(int(row))
+                if self.log and len(self) < NAMED:
+                    logging.warning(f"Left out: {self.samples.image_place(row)} ({reason}).")
+                self.reasons[image] = reason
+        total = self._usable if of is None else of
+        if len(self) > max(self.max_fraction * total, tolerated):
+            raise bad_input(
+                f"{len(self)} of {total} images cannot be read, "
+                f"more than {self.max_fraction:.3g} of them",
+                where=", ".join(map(self.samples.image_place, sorted(self._rows)[:NAMED])),
+                why=", ".join(
+                    f"{k} {n}" for k, n in sorted(Counter(self.reasons.values()).items())
+                ),
+                fix="check the data, or allow more: `max_bad_fraction`; finished work is kept",
+            )
+
+    @cached_property
+    def _usable(self) -> int:
+        usable = np.ones(len(self.samples), bool)
+        usable[list(self.samples.rejected)] = False
+        return len(np.unique(self.samples.images[usable]))
