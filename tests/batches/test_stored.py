@@ -53,10 +53,10 @@ def test_a_file_system_that_is_read_only(tmp_path, monkeypatch):
     def refuse(path):
         raise OSError(errno.EROFS, "read-only file system")
 
-    monkeypatch.setattr("hardpairs.batches.stored.atomic_open", refuse)
+    monkeypatch.setattr("hardpairs.core.progress.atomic_open", refuse)
     assert made_once(tmp_path, "x", {}, lambda: np.array([3]))[0] == 3
     monkeypatch.setattr(
-        "hardpairs.batches.stored.atomic_open",
+        "hardpairs.core.progress.atomic_open",
         lambda path: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")),
     )
     with pytest.raises(OSError, match="full"):

@@ -212,7 +212,7 @@ def test_other_queries_and_other_start_weights_are_refused(pictures, tmp_path, c
         (place / "start/checkpoints/epoch_1.pt").write_bytes(
             (tmp_path / "out/runs/supcon-lr0.001-seed0/checkpoints/best.pt").read_bytes()
         )
-    with pytest.raises(UserError, match="other settings or data") as error:
+    with pytest.raises(UserError, match="a run of another kind") as error:
         compare_losses.main(argv(place, tmp_path / "out", "--losses", "supcon"))
     assert error.value.code == 4
 

@@ -301,7 +301,7 @@ def test_a_damaged_part_is_named(table, tmp_path, monkeypatch):
     data = bytearray(path.read_bytes())
     data[len(data) // 4] ^= 1
     path.write_bytes(data)
-    with pytest.raises(UserError, match="damaged part") as error:
+    with pytest.raises(UserError, match="damaged unfinished embeddings") as error:
         list(parts.loaded("image", "text", "rows", "rejected"))
     assert error.value.code == 4 and str(path) in str(error.value)
 

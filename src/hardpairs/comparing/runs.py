@@ -11,7 +11,8 @@ from pathlib import Path
 
 from hardpairs.comparing.parts import Parts
 from hardpairs.core.atomic import write_json, write_text
-from hardpairs.core.errors import Exit, UserError, mismatch
+from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.progress import check_recipe
 from hardpairs.data.manifest import sha256_file
 from hardpairs.models.huggingface import weights_file
 from hardpairs.models.load import is_weights
@@ -161,14 +162,7 @@ def is_done(plan: Plan, budget: Budget) -> bool:
     Raises:
         UserError: exit 4 when it was made, or begun, with other settings or data.
     """
-    if plan.recipe.is_file() and json.loads(plan.recipe.read_text(encoding="utf-8")) != _recipe(
-        plan, budget
-    ):
-        raise mismatch(
-            "the run was made with other settings or data",
-            where=str(plan.recipe),
-            fix=f"another --out, or delete {plan.folder}",
-        )
+    check_recipe(plan.recipe, _recipe(plan, budget), kind="a run")
     return (plan.run / DONE).is_file()
 
 

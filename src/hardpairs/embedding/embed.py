@@ -25,6 +25,8 @@ from hardpairs.embedding.parts import Parts
 from hardpairs.embedding.stream import Clock, Embedded, encoded
 from hardpairs.models.encoders import Encoders
 
+LATER_FIELDS = ("first_image", "groups")
+"""Fields of the manifest that folders of earlier versions lack."""
 PART_ROWS = 8192
 """Rows between commits: what a kill can cost, and what is in memory at once."""
 
@@ -101,9 +103,7 @@ def embed_to_folder(
     parts = Parts(out, recipe, len(samples), part_rows, batch_size)
     ranks.barrier()  # all have looked before one could finish
     if ranks.rank == 0:
-        parts.clear_torn()
-        if parts.claim():
-            print(f"going on with the unfinished embeddings in {out}", file=sys.stderr)
+        parts.claim()
     ranks.barrier()
     todo = parts.unfinished()
     ranks.barrier()  # nobody adds a part before all have counted them
@@ -220,7 +220,7 @@ def _join_parts(samples: Samples, parts: Parts, unreadable: UnreadableImages, re
     if missing:  # some file systems show a file late
         raise mismatch(
             f"{len(missing)} parts are not there",
-            where=str(parts.folder),
+            where=str(parts.progress.folder),
             fix="start the same command again",
         )
     widths, kept, rejected = _counted(samples, parts)
@@ -286,11 +286,12 @@ def _nothing_embedded(samples: Samples, rejected: dict[int, str]) -> Exception:
 def _is_done(out: Path, recipe: dict) -> bool:
     if not (out / "manifest.json").is_file():
         return False
-    older = {
-        key: recipe.get(key) for key in ("first_image", "groups")
-    }  # folders that do not say them
-    there = {**older, **read_manifest(out)}
-    differing = [key for key, value in recipe.items() if there.get(key) != value]
+    there = read_manifest(out)
+    differing = [
+        key
+        for key, value in recipe.items()
+        if there.get(key) != value and not (key in LATER_FIELDS and key not in there)
+    ]
     if differing:
         raise mismatch(
             f"the folder holds other embeddings: {', '.join(differing)} differ{'s' if len(differing) == 1 else ''}",

@@ -1,125 +1,103 @@
-"""Embeddings that are on their way: finished parts of a fixed number of rows, so that a killed run goes on with the next one.
+"""Embeddings on their way: finished parts of a fixed number of rows, in ``OUT/.unfinished/``.
 
-``OUT/.unfinished/`` holds a key (what the parts belong to) and ``part_00000000.npz``... each whole or absent. A part is a fixed range of
-dataset rows, cut into fixed batches: what is in it does not depend on who made it, nor on what was made before.
+A part is a fixed range of dataset rows, cut into fixed batches. What is in it does not depend on the
+process that made it, nor on what was made before.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import mismatch
+from hardpairs.core.progress import RECIPE, Progress, remove_temporary
 from hardpairs.embedding.stream import Embedded
 
 FOLDER = ".unfinished"
 
 
 class Parts:
-    """Parts of ``count`` rows, ``size`` rows each, made in batches of ``batch_size`` (products of other shapes round otherwise).
+    """The parts of an embedding run by number.
 
     Args:
-        out: the folder of the embeddings.
-        recipe: JSON values that say what the parts belong to.
+        out: The folder of the embeddings.
+        recipe: JSON values that the parts follow from.
+        count: Rows of the data set.
+        size: Rows per part.
+        batch_size: Rows per batch; products of other shapes round otherwise.
     """
 
     def __init__(
         self, out: Path, recipe: dict[str, Any], count: int, size: int, batch_size: int
     ) -> None:
-        self.out, self.folder = out, out / FOLDER
-        self.key = json.loads(json.dumps({**recipe, "part_rows": size, "batch_size": batch_size}))
-        self.count, self.size = count, size
+        self.out, self.count, self.size = out, count, size
+        recipe = {**recipe, "part_rows": size, "batch_size": batch_size}
+        self.progress = Progress(out / FOLDER, recipe, kind="embeddings", optional=("first_image",))
 
     def __len__(self) -> int:
         return -(-self.count // self.size)
 
     def rows(self, number: int) -> range:
+        """Return the dataset rows of a part."""
         return range(number * self.size, min((number + 1) * self.size, self.count))
 
-    def claim(self) -> bool:
-        """Makes the folder ours; whether there was work of ours in it.
+    def claim(self) -> None:
+        """Take over the folder, with the parts that a killed run left.
 
         Raises:
-            UserError: exit 4 when the folder holds unfinished work of another kind, or embeddings that nobody says are ours.
+            UserError: exit 4 when the folder holds parts of another recipe, or embeddings that this
+                program did not make.
         """
-        begun = any(self.folder.glob("part_*.npz"))
-        if begun or (self.folder / "key.json").exists():
-            self._check()
-            return begun
-        if any(self.out.glob("*_emb/*.npy")):
+        begun = (self.progress.folder / RECIPE).exists()
+        self.progress.begin()
+        if not begun and any(self.out.glob("*_emb/*.npy")):
             raise mismatch(
                 "the folder holds embeddings that were made elsewhere",
                 where=str(self.out),
                 fix="choose another output folder",
             )
-        write_json(self.folder / "key.json", self.key)
-        return False
-
-    def _check(self) -> None:
-        try:
-            there = json.loads((self.folder / "key.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            there = {}
-        there.setdefault("first_image", self.key.get("first_image"))  # older work does not say it
-        differing = sorted(
-            name for name in {*there, *self.key} if there.get(name) != self.key.get(name)
-        )
-        if differing:
-            raise mismatch(
-                f"the folder holds unfinished embeddings of another kind: {', '.join(differing)} "
-                f"differ{'s' if len(differing) == 1 else ''}",
-                where=str(self.folder),
-                fix="go on with the same data, encoders, batches and parts; or choose another output folder, or delete this one",
-            )
+        remove_temporary(self.out, "*/.*.tmp")
+        self.progress.claim()
 
     def unfinished(self) -> list[int]:
-        return [number for number in range(len(self)) if not self._path(number).exists()]
+        """Return the numbers of the parts that are not made yet."""
+        return [number for number in range(len(self)) if not self.progress.has(_name(number))]
 
     def save(self, number: int, part: Embedded) -> None:
-        reasons = np.frombuffer(
-            json.dumps({str(row): reason for row, reason in part.rejected.items()}).encode(),
-            np.uint8,
+        """Commit a part."""
+        reasons = json.dumps({str(row): reason for row, reason in part.rejected.items()})
+        self.progress.save(
+            _name(number),
+            image=part.image,
+            text=part.text,
+            rows=part.rows,
+            rejected=np.frombuffer(reasons.encode(), np.uint8),
         )
-        with atomic_open(self._path(number)) as file:
-            np.savez(file, image=part.image, text=part.text, rows=part.rows, rejected=reasons)  # type: ignore[arg-type]
 
     def load(self, number: int, *names: str) -> dict[str, Any]:
-        """Arrays of a part by name; ``rejected`` is a dict."""
-        path = self._path(number)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                found: dict[str, Any] = {name: arrays[name] for name in names}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise mismatch(
-                f"a damaged part: {error}",
-                where=str(path),
-                fix="delete it; the same command makes it again",
-            ) from None
-        if "rejected" in found:
-            found["rejected"] = {
-                int(row): reason
-                for row, reason in json.loads(found["rejected"].tobytes() or b"{}").items()
-            }
-        return found
+        """Return arrays of a finished part by name; ``rejected`` is a dict of reasons by row.
+
+        Raises:
+            UserError: exit 4 when the part is damaged.
+        """
+        loaded: dict[str, Any] = self.progress.load(_name(number), names) or {}
+        if "rejected" in loaded:
+            reasons = json.loads(loaded["rejected"].tobytes() or b"{}")
+            loaded["rejected"] = {int(row): reason for row, reason in reasons.items()}
+        return loaded
 
     def loaded(self, *names: str) -> Iterator[dict[str, Any]]:
-        """All parts in order; none is held here once it is given away."""
+        """Yield arrays of all parts in order; only one part is in memory at a time."""
         return (self.load(number, *names) for number in range(len(self)))
 
-    def clear_torn(self) -> None:
-        """Takes away what a kill left half written; it can be as large as the whole output."""
-        for path in self.out.glob("*/.*.tmp"):
-            path.unlink()
-
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the parts, once the embeddings are written."""
+        self.progress.remove()
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"part_{number:08d}.npz"
+
+def _name(number: int) -> str:
+    return f"part_{number:08d}"

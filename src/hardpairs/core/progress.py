@@ -1,0 +1,295 @@
+"""Progress that survives a kill: finished pieces of some work in a folder.
+
+``Progress`` keeps arrays under names, each written whole or not at all, and the recipe that they
+follow from. The same command finds the pieces of a killed run and makes the missing ones; the folder
+is removed when the work's output is complete. ``check_recipe`` alone serves work whose finished
+pieces are not arrays.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardpairs.core.atomic import atomic_open, write_json
+from hardpairs.core.errors import mismatch
+
+RECIPE = "key.json"
+COMMIT_SECONDS = 30.0
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class Progress:
+    """Finished pieces of some work: named groups of arrays in a folder.
+
+    Several processes may share a folder. One of them, the ``owner``, calls ``begin`` before the
+    others save; afterwards each saves pieces of its own names.
+
+    Args:
+        folder: Made when the first piece is saved.
+        recipe: JSON values that the pieces follow from, or a function that returns them; it is
+            called once, when the recipe is first needed.
+        kind: What the work makes, for messages.
+        optional: Names in the recipe that a folder of an earlier version may lack.
+        every: Seconds between commits, for ``due``.
+        owner: Whether this process writes the recipe and removes the folder.
+
+    Example:
+        >>> progress = Progress(Path("out/.unfinished"), {"seed": 0}, kind="embeddings")
+        >>> progress.begin()
+        >>> for number in range(10):
+        ...     if not progress.has(f"part_{number}"):
+        ...         progress.save(f"part_{number}", rows=make(number))
+        >>> progress.remove()
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        recipe: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        *,
+        kind: str = "work",
+        optional: Collection[str] = (),
+        every: float = COMMIT_SECONDS,
+        owner: bool = True,
+    ) -> None:
+        self.folder, self.kind, self.every, self.owner = Path(folder), kind, every, owner
+        self._recipe, self._optional = recipe, optional
+        self._claimed, self._committed = False, time.monotonic()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as JSON reads it back."""
+        if callable(self._recipe):
+            self._recipe = self._recipe()
+        return _as_json(self._recipe)
+
+    def begin(self, *, discard: bool = False) -> bool:
+        """Take over what a killed run left, and remove its temporary files.
+
+        Args:
+            discard: Remove pieces of another recipe, with a message, instead of refusing them.
+
+        Returns:
+            Whether the folder holds finished pieces.
+
+        Raises:
+            UserError: exit 4 for pieces of another recipe.
+        """
+        if not (self.owner and self.folder.exists()):
+            return False
+        remove_temporary(self.folder)
+        names = self.differing()
+        if names and discard:
+            print(
+                f"discarding unfinished {self.kind} in {self.folder}: other {', '.join(names)}",
+                file=sys.stderr,
+            )
+            shutil.rmtree(self.folder)
+            return False
+        if names:
+            raise recipe_mismatch(f"unfinished {self.kind}", self.folder, names)
+        self._claimed = True
+        if not any(self.names()):
+            return False
+        print(f"going on with the unfinished {self.kind} in {self.folder}", file=sys.stderr)
+        return True
+
+    def differing(self) -> list[str]:
+        """Return the names in which the folder's recipe differs from ours; none without one."""
+        theirs = read_recipe(self.folder / RECIPE)
+        if theirs is None:
+            return sorted(self.recipe) if any(self.names()) else []
+        return differing(theirs, self.recipe, self._optional)
+
+    def claim(self) -> None:
+        """Write the recipe into the folder, once."""
+        if self.owner and not self._claimed:
+            write_json(self.folder / RECIPE, self.recipe)
+            self._claimed = True
+
+    def due(self) -> bool:
+        """Return whether ``every`` seconds have passed since the last commit."""
+        return time.monotonic() - self._committed >= self.every
+
+    def save(self, name: str, **arrays: np.ndarray) -> None:
+        """Commit arrays under a name, in place of what was there."""
+        self.claim()
+        with atomic_open(self._path(name)) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        self._committed = time.monotonic()
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of the committed pieces, sorted."""
+        return (path.stem for path in sorted(self.folder.glob("[!.]*.npz")))
+
+    def has(self, name: str) -> bool:
+        """Return whether a piece of this name is committed."""
+        return self._path(name).exists()
+
+    def load(self, name: str, only: Iterable[str] | None = None) -> dict[str, np.ndarray] | None:
+        """Return the arrays that are committed under a name, or ``None``.
+
+        Args:
+            name: Name of the piece.
+            only: Names of the arrays to read; by default all.
+
+        Raises:
+            UserError: exit 4 when the file is damaged.
+        """
+        path = self._path(name)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in (arrays.files if only is None else only)}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise mismatch(
+                f"damaged unfinished {self.kind}: {error}",
+                where=str(path),
+                fix="delete this file; the same command makes it again",
+            ) from None
+
+    def forget(self, name: str) -> None:
+        """Remove the piece of a name, if there is one."""
+        self._path(name).unlink(missing_ok=True)
+
+    def create_map(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+        """Create the file of an array that processes share by mapping it."""
+        self.claim()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        np.lib.format.open_memmap(self._map_path(name), mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
+
+    def map(self, name: str) -> np.ndarray:
+        """Return the array of ``create_map``, shared with all processes that map it."""
+        return np.asarray(np.load(self._map_path(name), mmap_mode="r+", allow_pickle=False))
+
+    def remove(self) -> None:
+        """Remove the folder, once the output of the work is complete."""
+        if self.owner:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npz"
+
+    def _map_path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+
+def made_once(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array in a file, memory-mapped; make it when the file does not exist.
+
+    Processes of one machine wait for the first of them to make it. In a folder that cannot be
+    written to, each process makes its own.
+
+    Args:
+        path: An ``.npy`` file; its name must tell arrays of other recipes apart.
+        make: Returns the array.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock = os.open(path.parent, os.O_RDONLY)
+    except OSError:
+        return make()
+    try:
+        if not path.is_file():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_file():
+            array = make()
+            try:
+                with atomic_open(path) as file:
+                    np.save(file, array)
+            except OSError as error:
+                if error.errno not in _NOT_WRITABLE:
+                    raise
+                return array
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    finally:
+        os.close(lock)  # which ends the lock
+
+
+def check_recipe(path: Path, recipe: Mapping[str, Any], *, kind: str) -> bool:
+    """Return whether a recipe file exists; refuse one of another recipe.
+
+    Args:
+        path: A JSON file, as ``write_json`` writes it.
+        recipe: JSON values.
+        kind: What was made by the recipe, for the message.
+
+    Raises:
+        UserError: exit 4, naming what differs.
+    """
+    theirs = read_recipe(path)
+    names = differing(theirs, recipe) if theirs is not None else []
+    if names:
+        raise recipe_mismatch(kind, path, names)
+    return theirs is not None
+
+
+def read_recipe(path: Path) -> dict[str, Any] | None:
+    """Return the recipe in a file, ``{}`` for a damaged one, or ``None`` where there is no file."""
+    try:
+        recipe = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def differing(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], optional: Collection[str] = ()
+) -> list[str]:
+    """Return the names in which two recipes differ, sorted.
+
+    Args:
+        theirs: A recipe as JSON reads it.
+        ours: JSON values.
+        optional: Names that ``theirs`` may lack.
+    """
+    ours = _as_json(ours)
+    lacking = {name for name in optional if name not in theirs}
+    names = ({*theirs} | {*ours}) - lacking
+    return sorted(name for name in names if theirs.get(name) != ours.get(name))
+
+
+def recipe_mismatch(kind: str, path: Path, names: list[str]) -> Exception:
+    """Return the error of a folder that was begun by another recipe (exit 4).
+
+    Args:
+        kind: What the folder holds.
+        path: The folder, or the file of its recipe.
+        names: What differs.
+    """
+    verb = "differs" if len(names) == 1 else "differ"
+    return mismatch(
+        f"the folder holds {kind} of another kind: {', '.join(names)} {verb}",
+        where=str(path),
+        fix="give the same data and options, or another output folder, or delete this one",
+    )
+
+
+def remove_temporary(folder: Path, pattern: str = ".*.tmp") -> None:
+    """Remove the temporary files of killed writers; they can be as large as the whole output.
+
+    Args:
+        folder: Where ``atomic_open`` wrote.
+        pattern: A glob of files below the folder.
+    """
+    for path in folder.glob(pattern):
+        path.unlink(missing_ok=True)
+
+
+def _as_json(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(dict(recipe))))
