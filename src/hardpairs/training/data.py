@@ -76,8 +76,6 @@ class PlannedDataset(Dataset):
             return None
 
 
-
-
 def _same(batch: Any) -> Any:
     return batch
 
