@@ -15,7 +15,7 @@ from tests.helpers import ROOT
 LEAVES = """
 import os, sys
 import numpy as np
-from formats.errors import run_command
+from hardpairs.core.errors import run_command
 from mining.ranks import join
 
 def main():

@@ -1,8 +1,8 @@
 """Progress that survives a kill: finished pieces of some work in a folder.
 
 ``Progress`` keeps arrays under names, each written whole or not at all, and the recipe that they
-follow from. The same command finds the pieces of a killed run and makes the missing ones; the folder
-is removed when the work's output is complete. ``check_recipe`` alone serves work whose finished
+follow from. The same command finds the pieces of a killed run and makes the missing ones; the
+folder is removed when the work's output is complete. ``check_recipe`` alone serves work whose finished
 pieces are not arrays.
 """
 
@@ -100,7 +100,7 @@ class Progress:
             return False
         if names:
             raise recipe_mismatch(f"unfinished {self.kind}", self.folder, names)
-        self._claimed = True
+        self._claimed = (self.folder / RECIPE).exists()
         if not any(self.names()):
             return False
         print(f"going on with the unfinished {self.kind} in {self.folder}", file=sys.stderr)
@@ -169,7 +169,7 @@ class Progress:
         """Create the file of an array that processes share by mapping it."""
         self.claim()
         self.folder.mkdir(parents=True, exist_ok=True)
-        np.lib.format.open_memmap(self._map_path(name), mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
+        np.lib.format.open_memmap(self._map_path(name), mode="w+", dtype=dtype, shape=shape)
 
     def map(self, name: str) -> np.ndarray:
         """Return the array of ``create_map``, shared with all processes that map it."""

@@ -100,7 +100,7 @@ def make_tokenizer(
             fix="give a checkpoint of ours (it holds one; tools.import_miniclip makes one of MiniCLIP's), or training data to build it from",
         )
     config = _text_config(model_name)
-    tokenizer, _ = WORD_TOKENIZERS[config["tokenizer_mode"]]
+    tokenizer = WORD_TOKENIZERS[config["tokenizer_mode"]]
     return tokenizer(vocabulary, context_length or config["context_length"])
 
 
