@@ -131,7 +131,8 @@ def bare_loop(flags: list[str]) -> float:
 
     from hardpairs.cli.command_line import command_arguments
     from hardpairs.data.samples import open_samples
-    from hardpairs.models.load import create_model_and_transforms, make_tokenizer, vocabulary_of
+    from hardpairs.models.create import create_model_and_transforms
+    from hardpairs.models.model_config import make_tokenizer, vocabulary_of
     from hardpairs.training.upstream import patched
 
     args = patched("params").parse_args(command_arguments("train", flags))

@@ -160,7 +160,7 @@ def _small_checkpoint(path: Path) -> None:
     """The tiny model as a file: a word model carries its words."""
     import open_clip
 
-    from hardpairs.models.load import register_configs
+    from hardpairs.models.model_config import register_configs
 
     register_configs()
     model = open_clip.create_model(SMALL, None)

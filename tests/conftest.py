@@ -80,12 +80,13 @@ def checkpoint(tmp_path_factory) -> Path:
     """A checkpoint of the tiny model for tests, random weights, that knows the words of ``table``."""
     import torch
 
-    from hardpairs.models.load import _create, max_vocabulary, register_configs
+    from hardpairs.models.create import create_model_and_transforms
+    from hardpairs.models.model_config import max_vocabulary, register_configs
     from hardpairs.models.tokenizer import build_vocabulary
 
     register_configs()
     torch.manual_seed(0)
-    model, _ = _create("hardpairs-test", None, "cpu", None)
+    model = create_model_and_transforms("hardpairs-test")[0]
     path = tmp_path_factory.mktemp("model") / "epoch_1.pt"
     words = build_vocabulary(
         (f"picture number {i}" for i in range(40)), max_vocabulary("hardpairs-test")

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from hardpairs.core.errors import UserError
+from hardpairs.models.checkpoint import checkpoint_weights, is_weights
 from hardpairs.models.huggingface import MARK, to_openclip
-from hardpairs.models.load import checkpoint_weights, is_weights, load_encoder
+from hardpairs.models.load import load_encoder
 
 SMALL = {
     "embed_dim": 16,

@@ -6,13 +6,10 @@ import open_clip
 import pytest
 import torch
 
-from hardpairs.models.load import (
-    checkpoint_vocabulary,
-    checkpoint_weights,
-    create_model_and_transforms,
-    load_encoder,
-    register_configs,
-)
+from hardpairs.models.checkpoint import checkpoint_vocabulary, checkpoint_weights
+from hardpairs.models.create import create_model_and_transforms
+from hardpairs.models.load import load_encoder
+from hardpairs.models.model_config import register_configs
 
 WORDS = ["a", "dog"]
 TEXT = {"layers": 1, "width": 64, "heads": 2}

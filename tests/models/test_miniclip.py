@@ -14,14 +14,14 @@ from torch import nn
 from torch.nn import functional
 
 from hardpairs.core.errors import UserError
-from hardpairs.models.load import (
-    checkpoint_weights,
+from hardpairs.models.checkpoint import checkpoint_weights
+from hardpairs.models.create import (
     create_model_and_transforms,
     find_image_weights,
     freeze_statistics,
-    load_encoder,
     prepare_towers,
 )
+from hardpairs.models.load import load_encoder
 from hardpairs.models.miniclip import image_weights
 from hardpairs.models.miniclip.image_weights import RESNET18
 from hardpairs.models.miniclip.text import lengths_of, sinusoids
@@ -315,7 +315,8 @@ def test_a_forced_image_size_travels_with_the_checkpoint(tmp_path):
     """Global pooling takes any size: a wrong one is no error, but another model."""
     from PIL import Image
 
-    from hardpairs.models.load import PREPROCESS, preprocess_of
+    from hardpairs.models.checkpoint import PREPROCESS
+    from hardpairs.models.create import preprocess_of
 
     made, _, _ = create_model_and_transforms(
         "miniclip-lstm-cnn", vocabulary=["mug"], force_image_size=64

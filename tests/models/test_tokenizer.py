@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hardpairs.core.errors import UserError
-from hardpairs.models.load import (
-    load_checkpoint,
+from hardpairs.models.checkpoint import load_checkpoint
+from hardpairs.models.model_config import (
     make_tokenizer,
     register_configs,
     uses_words,

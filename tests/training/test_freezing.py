@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hardpairs.core.errors import UserError
-from hardpairs.models.load import _create, load_checkpoint
+from hardpairs.models.checkpoint import load_checkpoint
+from hardpairs.models.create import create_model_and_transforms
 from hardpairs.training.freezing import freeze, head_groups, is_head, thaw
 from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, train
 
@@ -152,7 +153,7 @@ def checkpoint_file(checkpoint):
 
 @pytest.fixture
 def model(checkpoint):
-    return _create("hardpairs-test", str(checkpoint), "cpu", None)[0].train()
+    return create_model_and_transforms("hardpairs-test", str(checkpoint))[0].train()
 
 
 def options(**given):
@@ -171,7 +172,7 @@ def test_frozen_batch_norms_keep_their_statistics(model):
     before = {name: value.clone() for name, value in model.named_buffers()}
     model.train()(torch.randn(4, 3, 32, 32), torch.ones(4, 12, dtype=torch.long))
     assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
-    freeze(other := _create("hardpairs-test", None, "cpu", None)[0].train(), options())
+    freeze(other := create_model_and_transforms("hardpairs-test")[0].train(), options())
     mean = other.visual.bn1.running_mean.clone()
     other(torch.randn(4, 3, 32, 32), torch.ones(4, 12, dtype=torch.long))
     assert not torch.equal(other.visual.bn1.running_mean, mean)

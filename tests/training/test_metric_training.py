@@ -12,8 +12,8 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import open_embeddings, write_embeddings
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
+from hardpairs.models.checkpoint import checkpoint_weights
 from hardpairs.models.head import load_head
-from hardpairs.models.load import checkpoint_weights
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.flags import add_arguments
 from hardpairs.training.metric_flags import build_metric_loss

@@ -17,7 +17,8 @@ from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.data.splits import split_into
 from hardpairs.losses import Rows, build_loss
-from hardpairs.models.load import checkpoint_weights, load_checkpoint, vocabulary_of
+from hardpairs.models.checkpoint import checkpoint_weights, load_checkpoint
+from hardpairs.models.model_config import vocabulary_of
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run

@@ -29,13 +29,14 @@ from hardpairs.cli.data_flags import add_data_flags
 from hardpairs.cli.retrieve import names_of, retrieve, submission
 from hardpairs.comparing.measure import Measured, measure
 from hardpairs.comparing.parts import Parts, find_parts
-from hardpairs.comparing.runs import START, Budget, Plan, curve, is_done, train, weights_name
+from hardpairs.comparing.runs import START, Budget, Plan, curve, is_done, train
 from hardpairs.comparing.table import COLUMNS, Row, chosen, markdown, rows_of
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError, usage, whole_number
 from hardpairs.losses import LOSSES
 from hardpairs.losses.metric import METRIC
 from hardpairs.metrics.base import all_values
+from hardpairs.models.checkpoint import weights_identity
 
 DEFAULT = "arcface,triplet,clip_ce,contrastive,supcon"
 
@@ -191,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
             args.choose_by,
             args.processes,
         ),
-        *(args.device, args.more, parts.fingerprints(), weights_name(args.pretrained)),
+        *(args.device, args.more, parts.fingerprints(), weights_identity(args.pretrained)),
     )
     plans, failed = _train_all(args, parts, budget)
     measured = {START: [_measured(args, parts, args.pretrained, START)]}

@@ -253,7 +253,7 @@ def _embeddings_of_name(args: argparse.Namespace, ranks: Ranks) -> str:
 
 def _check_device(device: str) -> None:
     if device != "cpu":
-        from hardpairs.models.load import check_device  # takes seconds to import
+        from hardpairs.models.load import check_device
 
         check_device(device)
 

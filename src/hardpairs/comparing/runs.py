@@ -13,9 +13,6 @@ from hardpairs.comparing.parts import Parts
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.core.progress import check_recipe
-from hardpairs.data.manifest import sha256_file
-from hardpairs.models.huggingface import weights_file
-from hardpairs.models.load import is_weights
 
 ROOT = Path(__file__).resolve().parents[3]
 DONE, DIVERGED = "done", "diverged"
@@ -30,7 +27,7 @@ class Budget:
 
     Attributes:
         steps: optimizer steps in all. epochs: how often the validation data is looked at. metric: that the epoch is chosen by.
-        more: further flags of the trainer, for every run. data: fingerprints of the parts. weights: ``weights_name`` of ``pretrained``.
+        more: further flags of the trainer, for every run. data: fingerprints of the parts. weights: ``weights_identity`` of ``pretrained``.
     """
 
     model: str
@@ -45,15 +42,6 @@ class Budget:
     more: tuple[str, ...]
     data: tuple[str, ...] = ()
     weights: str = ""
-
-
-def weights_name(pretrained: str) -> str:
-    """What tells weights from others: the sha256 of a file (or of the one in a Hugging Face folder), or an OpenCLIP tag as it is."""
-    return (
-        f"sha256:{sha256_file(weights_file(pretrained))}"
-        if is_weights(pretrained)
-        else f"tag:{pretrained}"
-    )
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def flags(names: Iterable[str] = (), **renamed: str) -> Iterator[None]:
     """Translate the parameters in the errors of a block into a command's flags.
 
     A `` `parameter` `` in the message becomes ``--parameter``, with hyphens. Parameters that are
-    neither in ``names`` nor in ``renamed`` stay as they are, so that blocks can be nested.
+    neither in ``names`` nor in ``renamed`` stay as they are, so that blocks can be nested; those
+    that no block translates, ``run_command`` writes as flags of the same name.
 
     Args:
         names: Parameters whose flag has their name, such as ``vars(args)``.
@@ -91,16 +92,23 @@ def flags(names: Iterable[str] = (), **renamed: str) -> Iterator[None]:
         hardpairs.core.errors.UserError: error: --top-k is 0
           fix: at least 1
     """
-    flag_of = {name: "--" + name.replace("_", "-") for name in names} | renamed
-
-    def translated(text: str) -> str:
-        return re.sub(r"`(\w+)`", lambda match: flag_of.get(match[1], match[0]), text)
-
+    flag_of = {name: _flag(name) for name in names} | renamed
     try:
         yield
     except UserError as error:
-        fields = (translated(text) for text in (error.what, error.where, error.why, error.fix))
-        raise _rebuild(error.code, *fields) from error.__cause__
+        raise _translated(error, lambda name: flag_of.get(name, f"`{name}`")) from error.__cause__
+
+
+def _flag(parameter: str) -> str:
+    return "--" + parameter.replace("_", "-")
+
+
+def _translated(error: UserError, flag_of: Callable[[str], str]) -> UserError:
+    fields = (
+        re.sub(r"`(\w+)`", lambda match: flag_of(match[1]), text)
+        for text in (error.what, error.where, error.why, error.fix)
+    )
+    return _rebuild(error.code, *fields)
 
 
 def usage(what: str, **fields: str) -> UserError:
@@ -189,7 +197,7 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
     except Exception as error:
         expected = _as_user_error(error)
         if expected is not None:
-            return expected.code, expected.text()
+            return expected.code, _translated(expected, _flag).text()
         traceback.print_exc()
         return Exit.UNEXPECTED, f"error: unexpected {type(error).__name__}: {error}"
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hardpairs.core.errors import mismatch
-from hardpairs.models.load import HEAD, load_checkpoint
+from hardpairs.models.checkpoint import HEAD, load_checkpoint, weights_in
 
 KINDS = ("image", "text", "pooled", "mlp")
 
@@ -143,12 +143,7 @@ def load_head(checkpoint: str | os.PathLike[str]) -> EmbeddingHead | None:
         UserError: exit 4 for a checkpoint that has a head's weights and does not say what kind of head it is, or that is damaged.
     """
     content = load_checkpoint(checkpoint)
-    state = head_state(
-        {
-            name.removeprefix("module."): value
-            for name, value in content.get("state_dict", content).items()
-        }
-    )
+    state = head_state(weights_in(content))
     options: dict[str, Any] | None = content.get(HEAD)
     if options is None:
         if state:

@@ -26,7 +26,7 @@ from hardpairs.core.errors import Exit, usage, whole_number
 from hardpairs.data.images import UnreadableImage, decode
 from hardpairs.data.manifest import sha256_file
 from hardpairs.data.samples import open_samples
-from hardpairs.models.load import load_checkpoint
+from hardpairs.models.checkpoint import load_checkpoint
 from hardpairs.photos.index import Index
 from hardpairs.photos.model import open_model
 from hardpairs.photos.pictures import read_place

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from hardpairs.core.errors import mismatch, usage
-from hardpairs.models.load import HEAD
+from hardpairs.models.checkpoint import HEAD
 
 HEAD_PARTS = (
     f"{HEAD}.",

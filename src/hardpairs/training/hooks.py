@@ -23,21 +23,16 @@ from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.losses.metric import METRIC
-from hardpairs.models import load
-from hardpairs.models.load import (
-    HEAD,
-    PREPROCESS,
-    checkpoint_preprocess,
+from hardpairs.models import create
+from hardpairs.models.checkpoint import HEAD, PREPROCESS, checkpoint_preprocess, is_weights
+from hardpairs.models.create import (
     find_image_weights,
     freeze_statistics,
-    is_weights,
-    make_tokenizer,
     prepare_towers,
     preprocess_of,
-    register_configs,
-    uses_words,
 )
 from hardpairs.models.miniclip import MiniCLIP
+from hardpairs.models.model_config import make_tokenizer, register_configs, uses_words
 from hardpairs.training import data as our_data
 from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
@@ -92,7 +87,7 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
         )
     stored = checkpoint_preprocess(pretrained) if pretrained and is_weights(pretrained) else {}
     options |= {name: value for name, value in stored.items() if options.get(name) is None}
-    model, *transforms = load.create_model_and_transforms(model_name, pretrained, **options)
+    model, *transforms = create.create_model_and_transforms(model_name, pretrained, **options)
     freezing.note_design(model)
     return model, *transforms
 

@@ -16,8 +16,8 @@ from torch import nn
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.losses.gather import World
 from hardpairs.losses.metric import METRIC, MINED, MINERS, NEEDS, MetricLoss, Numbers, make_miner
+from hardpairs.models.checkpoint import checkpoint_weights, is_weights
 from hardpairs.models.head import KINDS, EmbeddingHead, attach, head_state
-from hardpairs.models.load import checkpoint_weights, is_weights
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples

@@ -14,13 +14,9 @@ from hardpairs.data.manifest import NAME, check_same_dataset
 from hardpairs.data.near_duplicates import joined, look_alikes
 from hardpairs.data.samples import Samples, is_image_folder, open_samples
 from hardpairs.data.splits import COSINE, LOOK, SEED, Split, image_numbers, open_split, split_into
-from hardpairs.models.load import (
-    checkpoint_vocabulary,
-    find_image_weights,
-    is_weights,
-    uses_words,
-    vocabulary_of,
-)
+from hardpairs.models.checkpoint import checkpoint_vocabulary, is_weights
+from hardpairs.models.create import find_image_weights
+from hardpairs.models.model_config import uses_words, vocabulary_of
 from hardpairs.training.data import open_table_or_folder, open_training_samples
 from hardpairs.training.upstream import world_info
 

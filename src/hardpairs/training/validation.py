@@ -18,7 +18,7 @@ from torch import nn
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.data.samples import Samples
 from hardpairs.metrics.base import MetricInputs, all_values, compute_all, lower_is_better
-from hardpairs.models.load import HEAD
+from hardpairs.models.checkpoint import HEAD
 from hardpairs.training import upstream
 
 VALIDATION_LOSS = "clip_val_loss"

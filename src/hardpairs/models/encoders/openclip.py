@@ -8,7 +8,8 @@ import torch
 
 from hardpairs.core.errors import usage
 from hardpairs.models.encoders.base import Encoders, ImageEncoder, TextEncoder, weights_hash
-from hardpairs.models.load import Encoder, load_encoder, uses_words, vocabulary_of
+from hardpairs.models.load import Encoder, load_encoder
+from hardpairs.models.model_config import uses_words, vocabulary_of
 
 RANDOM = "none"
 """The name of seeded random weights."""

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from hardpairs.core.errors import Exit, UserError, bad_input, mismatch, usage
-from hardpairs.models.load import create_model_and_transforms, load_checkpoint, vocabulary_of
+from hardpairs.models.checkpoint import load_checkpoint
+from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.miniclip.model import MiniCLIP
 from hardpairs.models.miniclip.text import sinusoids
+from hardpairs.models.model_config import vocabulary_of
 from hardpairs.models.tokenizer import SPECIALS
 
 Weights = dict[str, torch.Tensor]

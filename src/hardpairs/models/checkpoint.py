@@ -1,0 +1,152 @@
+"""Checkpoints: their weights, and what ours say beside them. No code of a checkpoint is run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils import serialization
+
+from hardpairs.core.errors import mismatch, usage
+from hardpairs.data.manifest import sha256_file
+from hardpairs.models import huggingface
+from hardpairs.models.model_config import model_config
+
+HEAD = "embedding_head"
+"""First word of the entries that metric learning adds to a checkpoint's weights
+(``hardpairs.models.head``)."""
+PREPROCESS = "preprocess"
+"""Entry of a checkpoint of ours: how its images were prepared, by OpenCLIP's names."""
+_TORN = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
+
+
+def is_weights(pretrained: str | None) -> bool:
+    """Return whether ``pretrained`` names a file or folder of weights, and not a tag."""
+    return pretrained is not None and (
+        os.path.isfile(pretrained) or huggingface.is_folder(pretrained)
+    )
+
+
+def weights_identity(pretrained: str) -> str:
+    """Return what tells weights from others: the sha256 of their file, or the tag."""
+    if not is_weights(pretrained):
+        return f"tag:{pretrained}"
+    return f"sha256:{sha256_file(huggingface.weights_file(pretrained))}"
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of a checkpoint.
+
+    Raises:
+        UserError: exit 2 when there is no such file, exit 4 when it is torn or holds code.
+    """
+    if not os.path.isfile(path):
+        raise usage("no such checkpoint", where=str(path), fix="check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except _TORN as error:
+        raise mismatch(
+            f"not a whole, safe checkpoint: {str(error).splitlines()[0][:200]}",
+            where=str(path),
+            fix="give another checkpoint",
+        ) from None
+    if not isinstance(content, dict):
+        raise mismatch(
+            "not a checkpoint: it holds no weights by name",
+            where=str(path),
+            fix="give another checkpoint",
+        )
+    return content
+
+
+@contextlib.contextmanager
+def mapped(weights: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Let ``torch.load`` map a file into memory where its format can be mapped.
+
+    Reading an entry then does not read the weights. Use it only for tensors that are copied within
+    the block: a mapped tensor changes when its file is overwritten.
+    """
+    can_be_mapped = weights is not None and zipfile.is_zipfile(weights)
+    with serialization.config.patch({"load.mmap": can_be_mapped}):
+        yield
+
+
+def checkpoint_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint by OpenCLIP's names.
+
+    Names of a run of several processes and of Hugging Face's CLIP are translated.
+    """
+    state = stored_weights(path)
+    return huggingface.to_openclip(state) if huggingface.MARK in state else state
+
+
+def stored_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint file or folder by their stored names."""
+    if os.path.isdir(path):
+        return weights_in(huggingface.read_folder(str(path)))
+    return weights_in(load_checkpoint(path))
+
+
+def weights_in(content: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint's content, without the prefix of distributed training."""
+    state = content.get("state_dict", content)
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def without_head(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights without those of the head of metric learning."""
+    return {name: value for name, value in state.items() if not name.startswith(f"{HEAD}.")}
+
+
+def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:
+    """Return the vocabulary in a checkpoint of ours; ``None`` for any other."""
+    vocabulary: list[str] | None = _entry(path, "vocabulary")
+    return vocabulary
+
+
+def checkpoint_preprocess(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return how a checkpoint's images were prepared, as options of OpenCLIP's model makers.
+
+    The options are empty where the checkpoint does not say it.
+    """
+    stored = _entry(path, PREPROCESS) or {}
+    names = ("mean", "std", "interpolation", "resize_mode")
+    return {
+        f"image_{name}": tuple(stored[name]) if isinstance(stored[name], list) else stored[name]
+        for name in names
+        if name in stored
+    }
+
+
+def checkpoint_image_size(
+    path: str | os.PathLike[str], model_name: str
+) -> dict[str, tuple[int, int]]:
+    """Return the image size of a run with ``--force-image-size``, as an option of OpenCLIP's makers.
+
+    The options are empty where the size is the model's own.
+    """
+    stored = _entry(path, PREPROCESS) or {}
+    size = _height_width(stored.get("size"))
+    own = _height_width((model_config(model_name) or {}).get("vision_cfg", {}).get("image_size"))
+    return {} if size is None or size == own else {"force_image_size": size}
+
+
+def _height_width(size: Any) -> tuple[int, int] | None:
+    if size is None or isinstance(size, int):
+        return None if size is None else (size, size)
+    return size[0], size[-1]
+
+
+def _entry(path: str | os.PathLike[str], name: str) -> Any:
+    if os.path.isdir(path):
+        return None
+    with mapped(path):
+        return load_checkpoint(path).get(name)

@@ -1,0 +1,93 @@
+"""Model configurations by name, OpenCLIP's and ours (``hardpairs-*``, ``miniclip-*``), and their tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+from hardpairs.core.errors import UserError, usage
+from hardpairs.models.tokenizer import PlainWordTokenizer, WordTokenizer, build_vocabulary
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+WORD_TOKENIZERS = {"words": WordTokenizer, "plain-words": PlainWordTokenizer}
+"""Our tokenizers by the ``tokenizer_mode`` of a model configuration."""
+
+
+@cache
+def register_configs() -> None:
+    """Make our model configurations known to OpenCLIP by name."""
+    open_clip.add_model_config(Path(__file__).parent / "configs")
+
+
+def model_config(model_name: str) -> dict[str, Any] | None:
+    """Return the configuration of a model, or ``None`` for an unknown name or one of a hub."""
+    register_configs()
+    return open_clip.get_model_config(model_name) if ":" not in model_name else None
+
+
+def unknown_model(model_name: str) -> UserError:
+    """Return the error of a name that is not a model's (exit 2)."""
+    return usage(
+        f"unknown model {model_name!r}",
+        fix="python -c 'import open_clip; print(open_clip.list_models())'",
+    )
+
+
+def uses_words(model_name: str) -> bool:
+    """Return whether the text tower of a model reads a word tokenizer of ours."""
+    return _text_config(model_name).get("tokenizer_mode") in WORD_TOKENIZERS
+
+
+def max_vocabulary(model_name: str) -> int:
+    """Return the largest number of rows of a model's token table, special tokens included.
+
+    The table of a ``miniclip-*`` has as many rows as there are words.
+    """
+    return int(_text_config(model_name)["vocab_size"])
+
+
+def vocabulary_of(model_name: str, captions: Iterable[str]) -> list[str]:
+    """Return the vocabulary that a model of ours has over some captions."""
+    rule = WORD_TOKENIZERS[_text_config(model_name)["tokenizer_mode"]].rule
+    return build_vocabulary(captions, max_vocabulary(model_name), rule)
+
+
+def make_tokenizer(
+    model_name: str,
+    vocabulary: list[str] | None = None,
+    *,
+    context_length: int | None = None,
+    cache_dir: str | None = None,
+) -> Tokenizer:
+    """Return the tokenizer of a model.
+
+    Args:
+        model_name: A model of OpenCLIP or of ours.
+        vocabulary: Words of a model that reads words.
+        context_length: Tokens per caption; by default the model's own.
+        cache_dir: Folder of tokenizers that OpenCLIP downloads.
+
+    Raises:
+        UserError: exit 2 for a model that reads words, without a vocabulary.
+    """
+    if not uses_words(model_name):
+        return open_clip.get_tokenizer(  # type: ignore[no-any-return]
+            model_name, cache_dir=cache_dir, context_length=context_length
+        )
+    if vocabulary is None:
+        raise usage(
+            f"{model_name} reads words and needs a vocabulary",
+            fix="give a checkpoint of ours, which holds one, or training data to build it from",
+        )
+    config = _text_config(model_name)
+    tokenizer = WORD_TOKENIZERS[config["tokenizer_mode"]]
+    return tokenizer(vocabulary, context_length or config["context_length"])
+
+
+def _text_config(model_name: str) -> dict[str, Any]:
+    return dict((model_config(model_name) or {}).get("text_cfg", {}))
