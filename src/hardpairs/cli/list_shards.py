@@ -23,14 +23,14 @@ from tqdm import tqdm
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import Exit, UserError, bad_input
-from hardpairs.core.remote import Place
+from hardpairs.core.remote import FilePath
 from hardpairs.data.downloads import download_failures
 from hardpairs.data.shards import ShardIndex, expand_shards
 
 COLUMNS = ("filepath", "title", "shard", "key", "group", "sha256", "url")
 
 
-def shard_rows(path: Place, extract: Path | None) -> list[tuple[str, ...]]:
+def shard_rows(path: FilePath, extract: Path | None) -> list[tuple[str, ...]]:
     """One row per sample of a tar. With ``extract``, images are copied out under names made from shard and row, never from the tar."""
     index = ShardIndex.open(path)
     rows = []

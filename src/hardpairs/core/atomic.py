@@ -1,4 +1,8 @@
-"""Writes that are complete or absent: temporary file in the same folder, flush, fsync, rename, fsync of the folder."""
+"""Files that are complete or absent.
+
+A file is written under a temporary name in the same folder, flushed to disk, and renamed; then the
+folder is flushed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from typing import Any, BinaryIO
 
 @contextlib.contextmanager
 def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Opens a binary file that appears under ``path`` when the block ends without an error, and never in part.
+    """Open a binary file that appears under ``path`` when the block ends without an error.
 
     Example:
         >>> with atomic_open("table.npy") as file:
@@ -37,18 +41,22 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes UTF-8 text atomically, with the line ends it is given."""
+    """Write UTF-8 text atomically, without changing its line ends."""
     with atomic_open(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes indented JSON atomically; non-finite numbers are refused (ValueError), since JSON has none."""
+    """Write indented JSON atomically.
+
+    Raises:
+        ValueError: The value holds NaN or infinity, which JSON lacks.
+    """
     write_text(path, json_text(value))
 
 
 def json_text(value: Any) -> str:
-    """What ``write_json`` writes."""
+    """Return what ``write_json`` writes."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

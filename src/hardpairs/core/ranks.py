@@ -1,4 +1,4 @@
-"""The processes of one search: torchrun's, or this one alone."""
+"""The processes of one run: torchrun's, or this one alone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number and how many there are; they meet in files of a shared folder and at barriers."""
+    """The number of this process and the number of processes.
+
+    Processes share files of a folder that all can reach, and wait for each other at barriers.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+    """
 
     rank: int = 0
     world_size: int = 1
 
     def barrier(self) -> None:
-        """Waits for all.
+        """Wait for all processes.
 
         Raises:
             UserError: exit 7 when another process has stopped.
@@ -36,7 +43,10 @@ class Ranks:
                 distributed.barrier()
 
     def first_alone(self, action: Callable[[], T]) -> T:
-        """The action's result: rank 0 acts first, so that what it leaves on disk (an index of a tar, say) is made once."""
+        """Return the result of an action that rank 0 performs before the others.
+
+        What rank 0 leaves on disk, such as the index of a tar, is then made once.
+        """
         if self.rank:
             self.barrier()
         result = action()
@@ -45,35 +55,33 @@ class Ranks:
         return result
 
     def device(self, name: str) -> str:
-        """``name``, or of several processes this one's GPU where it is "cuda"."""
-        return (
-            f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and self.world_size > 1 else name
-        )
+        """Return the device of a name: with several processes "cuda" is this process's own GPU."""
+        own = name == "cuda" and self.world_size > 1
+        return f"cuda:{os.environ['LOCAL_RANK']}" if own else name
 
     def maximum(self, values: np.ndarray) -> None:
-        """Puts the largest of all ranks' into each of ``values`` (float32)."""
+        """Replace each of ``values`` (float32) by its maximum over all processes."""
         if self.world_size > 1:
             with _peers_alive():
                 distributed.all_reduce(torch.from_numpy(values), distributed.ReduceOp.MAX)
 
     def close(self) -> None:
+        """Leave the process group."""
         if self.world_size > 1:
             distributed.destroy_process_group()
 
     def share(self, start: int, stop: int) -> tuple[int, int]:
-        """This rank's part of a range."""
+        """Return the first row and the end of this process's share of a range."""
         size = stop - start
-        return start + size * self.rank // self.world_size, start + size * (
-            self.rank + 1
-        ) // self.world_size
+        first = start + size * self.rank // self.world_size
+        return first, start + size * (self.rank + 1) // self.world_size
 
 
 @contextlib.contextmanager
 def _peers_alive() -> Iterator[None]:
-    """Gloo's error, when a connection breaks, in words: the process that stopped has said why."""
     try:
         yield
-    except RuntimeError:
+    except RuntimeError:  # gloo's, when a connection breaks; the process that stopped says why
         raise UserError(
             Exit.PEER_FAILED, "another process of this run has stopped", fix="see its message"
         ) from None
@@ -83,7 +91,10 @@ ALONE = Ranks()
 
 
 def join() -> Ranks:
-    """Joins torchrun's process group (gloo), if there is one. A rank that fails ends the others through torchrun, so waiting has no limit."""
+    """Join the process group of torchrun (gloo), if there is one.
+
+    A process that fails ends the others through torchrun, so that waiting has no limit.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     if world_size == 1:
         return ALONE

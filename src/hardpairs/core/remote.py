@@ -1,4 +1,7 @@
-"""Files behind URLs (``s3://``, ``gs://``, ``https://``, ``memory://``, all that fsspec knows), read in place by byte ranges."""
+"""Files behind URLs, read in place by byte ranges.
+
+URLs are those of fsspec: ``s3://``, ``gs://``, ``https://``, ``memory://`` and more.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,29 @@ from upath import UPath
 
 from hardpairs.core.errors import usage
 
-Place = Path | UPath
+FilePath = Path | UPath
 """A local path or a URL; both are used like a ``pathlib.Path``."""
 BEGINNING = 1 << 16
 
 
 def is_url(name: str | os.PathLike[str]) -> bool:
+    """Return whether a name is a URL."""
     return "://" in str(name)
 
 
-def place(name: str | os.PathLike[str]) -> Place:
-    """What a name stands for.
+def file_path(name: str | os.PathLike[str]) -> FilePath:
+    """Return the local path or the URL of a name.
 
     Raises:
-        UserError: exit 2 for a protocol that fsspec does not know, or knows through a package that is not installed.
+        UserError: exit 2 for a protocol that fsspec does not know, or knows through a package that
+            is not installed.
     """
     if not is_url(name):
         return Path(name)
     try:
-        found = UPath(str(name))
-        found.fs  # noqa: B018 (makes the file system, whose package may be absent)
-        return found
+        path = UPath(str(name))
+        path.fs  # noqa: B018 (creates the file system, whose package may be absent)
+        return path
     except (ImportError, ValueError) as error:
         raise usage(
             f"this URL cannot be read: {error}",
@@ -39,20 +44,26 @@ def place(name: str | os.PathLike[str]) -> Place:
         ) from None
 
 
-def state_of(path: Place) -> tuple[int, int]:
-    """(size in bytes, a number that changes when the file does: the time of a local one, of another a hash of what its server tells and of
-    its beginning, since many servers tell no more than the size)."""
+def state_of(path: FilePath) -> tuple[int, int]:
+    """Return the size of a file in bytes, and a number that changes when the file does.
+
+    The number is the modification time of a local file. For a URL it is a hash of what the server
+    says and of the file's beginning, since many servers say no more than the size.
+    """
     if isinstance(path, UPath):
-        told = {key: value for key, value in path.fs.info(path.path).items() if key != "name"}
-        digest = hashlib.sha256(repr(sorted(told.items(), key=lambda item: item[0])).encode())
-        digest.update(read_range(str(path), 0, min(BEGINNING, int(told["size"]))))
-        return int(told["size"]), int.from_bytes(digest.digest()[:7], "little")
+        facts = {key: value for key, value in path.fs.info(path.path).items() if key != "name"}
+        digest = hashlib.sha256(repr(sorted(facts.items(), key=lambda item: item[0])).encode())
+        digest.update(read_range(str(path), 0, min(BEGINNING, int(facts["size"]))))
+        return int(facts["size"]), int.from_bytes(digest.digest()[:7], "little")
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
 
 
-def beside(path: Place, suffix: str) -> Path:
-    """Where to note something about a file: beside it with another suffix, or for a URL in the user's cache folder."""
+def beside(path: FilePath, suffix: str) -> Path:
+    """Return where to note something about a file: a file beside it with another suffix.
+
+    For a URL, this is a file in the user's cache folder.
+    """
     if not isinstance(path, UPath):
         return path.with_suffix(suffix)
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openclip-hardpairs"
@@ -60,16 +71,20 @@ def beside(path: Place, suffix: str) -> Path:
 
 
 def read_range(url: str, offset: int = 0, size: int | None = None) -> bytes:
-    """Bytes of a file behind a URL, whole or a part of it.
+    """Return bytes of a file behind a URL.
+
+    Args:
+        url: A URL of fsspec.
+        offset: The first byte.
+        size: Number of bytes; by default all up to the end.
 
     Raises:
-        OSError: whatever went wrong.
+        OSError: The bytes cannot be read, for whatever reason.
     """
     path = UPath(url)
+    end = None if size is None else offset + size
     try:
-        return path.fs.cat_file(
-            path.path, start=offset, end=None if size is None else offset + size
-        )
+        return bytes(path.fs.cat_file(path.path, start=offset, end=end))
     except OSError:
         raise
     except Exception as error:  # each file system has exceptions of its own

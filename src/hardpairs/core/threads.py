@@ -1,6 +1,7 @@
-"""Plain threads for loops that let go of the GIL: compiled ones, and single products.
+"""Plain threads for loops that release the GIL: compiled loops, and single matrix products.
 
-Not numba's own threads nor OpenMP's within a product: those wait busily for the next loop, and take the cores from each other meanwhile.
+The threads of numba and of OpenMP wait busily for their next loop, and take the cores from each
+other meanwhile.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ import functools
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 T = TypeVar("T")
 
 
-def in_parallel(work: Callable[..., T], *arguments: Iterable) -> list[T]:
-    """``work`` over the arguments, as ``map``, in as many threads as torch has; products in them use one each."""
+def in_parallel(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
+    """Return the results of a function over arguments, as ``map`` does, by as many threads as torch.
+
+    A matrix product inside the function uses one thread.
+    """
     threads = torch.get_num_threads()
     if threads == 1:
-        return list(map(work, *arguments))
-    return list(_pool(threads).map(work, *arguments))
+        return list(map(function, *arguments))
+    return list(_pool(threads).map(function, *arguments))
 
 
 @functools.cache

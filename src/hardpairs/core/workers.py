@@ -1,4 +1,4 @@
-"""What a data loader's worker process does when its parent is stopped: nothing, and quietly; the parent answers for both."""
+"""Worker processes of data loaders that stay silent when their parent is stopped."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from types import TracebackType
 
 
 def answer_to_the_parent(_: int) -> None:
-    """A ``worker_init_fn``: Ctrl-C, which a terminal sends to all of its processes, is left to the parent.
+    """Leave Ctrl-C to the parent; a ``worker_init_fn`` of a data loader.
 
-    A parent that leaves in the middle of taking a tensor resets the connection to the thread that hands it over
-    (``multiprocessing.resource_sharer``), which would print a traceback from every worker under the parent's one message.
+    A terminal sends Ctrl-C to all of its processes. A parent that stops while it receives a tensor
+    resets the connection to the thread that sends it (``multiprocessing.resource_sharer``), and
+    every worker would print a traceback below the parent's one message.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _silent_when_the_parent_left
@@ -20,5 +21,5 @@ def answer_to_the_parent(_: int) -> None:
 def _silent_when_the_parent_left(
     kind: type[BaseException], value: BaseException, trace: TracebackType | None
 ) -> None:
-    if not issubclass(kind, (ConnectionError, EOFError)):
+    if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, value, trace)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hardpairs.core.remote import Place
+from hardpairs.core.remote import FilePath
 from hardpairs.data.columns import read_parquet
 
 
-def download_failures(path: Place) -> Counter[str]:
+def download_failures(path: FilePath) -> Counter[str]:
     """Reasons of failed downloads, from the parquet that img2dataset writes beside a shard."""
     parquet = path.with_suffix(".parquet")
     if not parquet.is_file():

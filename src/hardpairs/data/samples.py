@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hardpairs.core.errors import bad_input, usage
-from hardpairs.core.remote import Place, is_url, place, read_range
+from hardpairs.core.remote import FilePath, file_path, is_url, read_range
 from hardpairs.data.manifest import dataset_fingerprint, stable_ids
 from hardpairs.data.shards import IMAGE_EXTENSIONS, MAX_CAPTION_BYTES, ShardIndex, expand_shards
 from hardpairs.data.strings import PackedStrings
@@ -191,10 +191,10 @@ def open_samples(
                 fix="a .csv, .tsv or .txt table, a captions .json, .tar shards, or a folder",
             )
         return _from_shards(source, group_key, unlabelled)
-    if not place(name).is_file():
+    if not file_path(name).is_file():
         raise usage("no such file", where=name, fix="check the path")
     if name.lower().endswith(".json"):
-        return _from_captions_json(place(name), image_root)
+        return _from_captions_json(file_path(name), image_root)
     return _from_table(name, separator, image_key, caption_key, group_key, unlabelled)
 
 
@@ -295,7 +295,7 @@ def read_table(
         raise usage(f"a separator is one character, not {separator!r}", fix="--csv-separator ,")
     csv.field_size_limit(1 << 24)
     try:
-        with place(name).open(encoding="utf-8-sig", newline="") as file:
+        with file_path(name).open(encoding="utf-8-sig", newline="") as file:
             header_line = file.readline()
             separator = separator or _sniff(header_line, required)
             file.seek(0)
@@ -391,7 +391,7 @@ def _table_images(images: list[str]) -> _Files:
         if separator and (is_url(tar) or os.path.isfile(tar + ".tar")):
             path = tar + ".tar"
             if path not in tars:
-                index = ShardIndex.open(place(path))
+                index = ShardIndex.open(file_path(path))
                 tars[path] = {
                     key: (o, s)
                     for key, o, s in zip(
@@ -469,7 +469,7 @@ def _captions_beside(image: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) -> Samples:
+def _from_captions_json(path: FilePath, image_root: str | os.PathLike[str] | None) -> Samples:
     """MiniCLIP's list of {"file_name", "caption"}: one row per caption, images shared by name."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -488,7 +488,7 @@ def _from_captions_json(path: Place, image_root: str | os.PathLike[str] | None) 
             fix='[{"file_name": "a.jpg", "caption": "a red box"}, ...]',
         ) from None
     root = (
-        place(image_root)
+        file_path(image_root)
         if image_root
         else next(p for p in (path.parent / "images", path.parent) if p.is_dir())
     )

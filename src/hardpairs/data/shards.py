@@ -23,7 +23,7 @@ from braceexpand import braceexpand
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, usage
-from hardpairs.core.remote import Place, beside, is_url, place, state_of
+from hardpairs.core.remote import FilePath, beside, file_path, is_url, state_of
 from hardpairs.data.strings import PackedStrings
 
 IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "heic", "heif")
@@ -33,7 +33,7 @@ INDEX_VERSION = 4
 MAX_CAPTION_BYTES = 65_536
 
 
-def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[Place]:
+def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[FilePath]:
     """Shards named by a brace text, a glob, a folder, ``::``-joined parts of these, or a list of them; paths, or URLs that fsspec knows.
 
     Raises:
@@ -60,7 +60,7 @@ def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[Place]:
     return paths
 
 
-def _expand_part(part: str) -> list[Place]:
+def _expand_part(part: str) -> list[FilePath]:
     if part.startswith("pipe:"):
         raise usage(
             "only files are read here",
@@ -68,12 +68,12 @@ def _expand_part(part: str) -> list[Place]:
             why="a 'pipe:' name would run a command",
             fix="download or mount the shards first",
         )
-    whole = place(part)
+    whole = file_path(part)
     if not part.endswith(".tar") and whole.is_dir():
         return sorted(whole.glob("*.tar"))
     if not part.endswith(".tar") and not set(part) & set("{*?[") and not whole.is_file():
         raise usage("no such file or folder", where=part, fix="check the path")
-    found: list[Place] = []
+    found: list[FilePath] = []
     try:
         names = list(braceexpand(part))
     except ValueError:
@@ -83,14 +83,14 @@ def _expand_part(part: str) -> list[Place]:
             fix="quote a range whole, such as 'data/{00000..00331}.tar'",
         ) from None
     for name in names:
-        found += _glob(name) if glob.has_magic(name) else [place(name)]
+        found += _glob(name) if glob.has_magic(name) else [file_path(name)]
     return found
 
 
-def _glob(name: str) -> list[Place]:
+def _glob(name: str) -> list[FilePath]:
     if is_url(name):
         folder, _, pattern = name.rpartition("/")
-        return sorted(place(folder).glob(pattern))
+        return sorted(file_path(folder).glob(pattern))
     return [Path(path) for path in sorted(glob.glob(name))]
 
 
@@ -116,7 +116,7 @@ class ShardIndex:
     group_key: str = "group"
 
     @classmethod
-    def open(cls, path: Place, group_key: str = "group") -> ShardIndex:
+    def open(cls, path: FilePath, group_key: str = "group") -> ShardIndex:
         """Reads the sidecar, or builds and (where possible) writes it.
 
         Raises:
@@ -167,7 +167,7 @@ def _read_field(arrays: Any, name: str) -> Any:
     return arrays[name] if arrays[name].ndim else arrays[name].item()
 
 
-def build_index(path: Place, group_key: str = "group") -> ShardIndex:
+def build_index(path: FilePath, group_key: str = "group") -> ShardIndex:
     """One pass over a tar's headers (long names and pax included) and its small text members."""
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     end = 0
@@ -196,7 +196,7 @@ def _split_name(name: str) -> tuple[str, str, str]:
     return (f"{folder}/{stem}" if folder else stem), dot, extension.lower()
 
 
-def _check_complete(path: Place, file: IO[bytes], end: int) -> None:
+def _check_complete(path: FilePath, file: IO[bytes], end: int) -> None:
     """A whole tar closes with zero blocks after its last member; ``tarfile`` itself accepts a cut one in silence."""
     size = file.seek(0, os.SEEK_END)
     padded = -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hardpairs.core.errors import UserError, bad_input, usage
-from hardpairs.core.remote import Place
+from hardpairs.core.remote import FilePath
 from hardpairs.data.downloads import download_failures
 from hardpairs.data.samples import Samples, read_table
 from hardpairs.data.shards import expand_shards
@@ -108,7 +108,7 @@ def download(
     return Download(Path(source).stem, entries, lost.most_common(), unusable.most_common())
 
 
-def _shards(source: str, image_key: str, separator: str | None) -> list[Place]:
+def _shards(source: str, image_key: str, separator: str | None) -> list[FilePath]:
     try:
         if not source.lower().endswith((".csv", ".tsv", ".txt", ".json")):
             return expand_shards(source)
