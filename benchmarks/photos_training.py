@@ -150,7 +150,7 @@ def bare_loop(flags: list[str]) -> float:
 
     class Photos(Dataset):
         def __init__(self, samples, change: Callable) -> None:
-            self.paths = [samples.image_place(row) for row in range(len(samples))]
+            self.paths = [samples.image_path(row) for row in range(len(samples))]
             self.tokens, self.change = tokenizer(list(samples.captions)), change
 
         def __len__(self) -> int:

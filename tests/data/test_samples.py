@@ -65,8 +65,8 @@ def test_words_that_look_like_missing_values_stay_words(tmp_path):
 @pytest.mark.parametrize(
     ("header", "separator", "says"),
     [
-        ("filepath,title", "\t", "--csv-separator ','"),
-        ("filepath\ttitle", ",", "--csv-separator $'\\t'"),
+        ("filepath,title", "\t", "`separator` ','"),
+        ("filepath\ttitle", ",", "`separator` $'\\t'"),
         ("image,text", None, "columns found: 'image', 'text'"),
         ("", None, "columns found: none"),
     ],

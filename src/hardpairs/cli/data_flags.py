@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from hardpairs.core.errors import flags
 from hardpairs.data.samples import Samples, open_samples
+
+DATA_FLAGS = {
+    "separator": "--csv-separator",
+    "image_key": "--csv-img-key",
+    "caption_key": "--csv-caption-key",
+    "group_key": "--csv-label-key",
+    "image_root": "--image-root",
+}
+"""The flags of the parameters of ``open_samples``."""
 
 
 def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -29,13 +39,14 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
 
 
 def open_named(source: str | list[str], args: argparse.Namespace) -> Samples:
-    """``open_samples`` with these flags."""
-    return open_samples(
-        source,
-        separator=args.csv_separator,
-        image_key=args.csv_img_key,
-        caption_key=args.csv_caption_key,
-        group_key=args.csv_group_key,
-        unlabelled=args.unlabelled,
-        image_root=args.image_root,
-    )
+    """Open a data set with these flags."""
+    with flags(**DATA_FLAGS):
+        return open_samples(
+            source,
+            separator=args.csv_separator,
+            image_key=args.csv_img_key,
+            caption_key=args.csv_caption_key,
+            group_key=args.csv_group_key,
+            unlabelled=args.unlabelled,
+            image_root=args.image_root,
+        )

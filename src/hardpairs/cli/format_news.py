@@ -24,7 +24,7 @@ import numpy as np
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import Exit, bad_input, usage
-from hardpairs.data.samples import read_table
+from hardpairs.data.tables import read_table
 from hardpairs.linking.pairs import Clusters, Pair, cluster_pairs, read_label_studio
 
 COLUMNS = ("image_path", "text", "label")

@@ -135,7 +135,7 @@ def _write_split(samples: Samples, folder: Path, by: str) -> None:
 
 def _path_of(samples: Samples, row: int) -> str:
     """A row's picture for a table: its file, or its member of a tar."""
-    path = samples.image_place(row)
+    path = samples.image_path(row)
     return str(Path(path).absolute()) if "://" not in path else path
 
 

@@ -1,1 +1,8 @@
-"""The files that the stages hand to each other: samples, shards, embeddings, hard pairs, manifests."""
+"""The files that the stages hand to each other, and the images and captions in them.
+
+``samples`` opens a data set of any format as rows by number; start reading there. ``tables``,
+``shards`` and ``image_folder`` read one format each. ``embeddings`` and ``hard_pairs`` are what
+embedding and mining write, ``manifest`` ties them to the data, ``splits`` cuts a data set in parts.
+``images`` decodes images, ``unreadable`` decides what happens when that fails, and ``words`` splits
+captions.
+"""

@@ -23,7 +23,8 @@ from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import bad_input, mismatch
 from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
-from hardpairs.data.samples import Samples, read_table
+from hardpairs.data.samples import Samples
+from hardpairs.data.tables import read_table
 
 PARTS = ("train", "val", "test")
 SEED = 42
@@ -225,7 +226,7 @@ def _columns(
         columns = read_table(samples.source, separator, required=(image_key, caption_key))
     else:
         columns = {
-            image_key: [_absolute(samples.image_place(row)) for row in range(len(samples))],
+            image_key: [_absolute(samples.image_path(row)) for row in range(len(samples))],
             caption_key: list(samples.captions),
             "shard": list(samples.shards),
             "key": list(samples.keys),

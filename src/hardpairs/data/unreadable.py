@@ -65,14 +65,14 @@ class UnreadableImages:
             if image not in self.reasons:
                 self._rows.append(int(row))
                 if self.log and len(self) < NAMED:
-                    logging.warning(f"Left out: {self.samples.image_place(row)} ({reason}).")
+                    logging.warning(f"Left out: {self.samples.image_path(row)} ({reason}).")
                 self.reasons[image] = reason
         total = self._usable if of is None else of
         if len(self) > max(self.max_fraction * total, tolerated):
             raise bad_input(
                 f"{len(self)} of {total} images cannot be read, "
                 f"more than {self.max_fraction:.3g} of them",
-                where=", ".join(map(self.samples.image_place, sorted(self._rows)[:NAMED])),
+                where=", ".join(map(self.samples.image_path, sorted(self._rows)[:NAMED])),
                 why=", ".join(
                     f"{k} {n}" for k, n in sorted(Counter(self.reasons.values()).items())
                 ),

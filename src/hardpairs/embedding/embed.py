@@ -130,7 +130,7 @@ def embed_to_folder(
 
 def _first_image(samples: Samples) -> dict[str, str]:
     """Where the first picture lies, for data whose fingerprint does not say it: a captions.json, or a folder of pictures."""
-    where = samples.image_place(0) if len(samples) else ""
+    where = samples.image_path(0) if len(samples) else ""
     if not where or samples.shards[0] or samples.keys[0] == where:
         return {}
     return {"first_image": where if is_url(where) else os.path.abspath(where)}

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from hardpairs.core.errors import UserError, bad_input, usage
 from hardpairs.core.remote import FilePath
 from hardpairs.data.downloads import download_failures
-from hardpairs.data.samples import Samples, read_table
+from hardpairs.data.samples import Samples
 from hardpairs.data.shards import expand_shards
+from hardpairs.data.tables import read_table
 from hardpairs.evaluating.runs import Method
 
 NOT_SETTINGS = (

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from hardpairs.batches import BATCHING, BatchInfo, BatchSampler
-from hardpairs.core.errors import UserError, bad_input, mismatch, usage
+from hardpairs.core.errors import UserError, bad_input, flags, mismatch, usage
 from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.images import UnreadableImage, read_image
@@ -148,15 +148,22 @@ def _open_samples(
     image_root: str | None,
     reject: str | None = None,
 ) -> Samples:
-    return open_samples(
-        source,
-        separator=separator,
-        image_key=image_key,
-        caption_key=caption_key,
-        group_key=group_key,
-        unlabelled=unlabelled,
-        image_root=image_root,
-    )
+    with flags(
+        ["image_root"],
+        separator="--csv-separator",
+        image_key="--csv-img-key",
+        caption_key="--csv-caption-key",
+        group_key="--csv-label-key",
+    ):
+        return open_samples(
+            source,
+            separator=separator,
+            image_key=image_key,
+            caption_key=caption_key,
+            group_key=group_key,
+            unlabelled=unlabelled,
+            image_root=image_root,
+        )
 
 
 def _table_flags(args: argparse.Namespace) -> tuple:

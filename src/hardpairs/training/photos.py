@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from hardpairs.core.errors import usage
+from hardpairs.data.image_folder import is_image_folder
 from hardpairs.data.manifest import NAME, check_same_dataset
 from hardpairs.data.near_duplicates import joined, look_alikes
-from hardpairs.data.samples import Samples, is_image_folder, open_samples
+from hardpairs.data.samples import Samples, open_samples
 from hardpairs.data.splits import COSINE, LOOK, SEED, Split, image_numbers, open_split, split_into
 from hardpairs.models.checkpoint import checkpoint_vocabulary, is_weights
 from hardpairs.models.create import find_image_weights

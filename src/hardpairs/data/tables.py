@@ -1,0 +1,122 @@
+"""Tables of text: CSV, TSV and other files with a separator."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+
+from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.remote import file_path
+
+SUFFIXES = (".csv", ".tsv", ".txt")
+SEPARATORS = "\t,;|"
+
+
+def is_table(name: str) -> bool:
+    """Return whether a file name is that of a table."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def read_table(
+    name: str, separator: str | None, *, required: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Return the columns of a table as plain text; no value becomes a number or NaN.
+
+    Args:
+        name: A local file or a URL.
+        separator: One character; ``None`` finds it from the header line.
+        required: Columns that the table must have.
+
+    Raises:
+        UserError: exit 2 for a separator of several characters; exit 3, naming the columns found
+            and the separator to give, or the first bad line.
+    """
+    if separator is not None and len(separator) != 1:
+        raise usage(f"`separator` is one character, not {separator!r}")
+    csv.field_size_limit(1 << 24)
+    try:
+        with file_path(name).open(encoding="utf-8-sig", newline="") as file:
+            header_line = file.readline()
+            separator = separator or _find_separator(header_line, required)
+            file.seek(0)
+            rows = _rows(name, file, separator)
+            header = next(rows, [])
+            _check_header(name, header, header_line, required)
+            table = list(_checked(name, rows, len(header)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise bad_input(
+            f"not a readable table: {error}", where=name, fix="save it as UTF-8 text"
+        ) from None
+    return {column: [row[i] for row in table] for i, column in enumerate(header)}
+
+
+def _rows(name: str, file: Iterable[str], separator: str) -> Iterator[list[str]]:
+    """Yield the rows of a table, and refuse a quote that is not closed.
+
+    Such a quote swallows the rows up to the next quote. Therefore a row of several lines must be
+    quoted strictly; within a line stray quotes are accepted, since web captions have them.
+    """
+    lines: list[str] = []
+
+    def noted() -> Iterator[str]:
+        for line in file:
+            lines.append(line)
+            yield line
+
+    first = 1
+    for row in csv.reader(noted(), delimiter=separator):
+        try:
+            if len(lines) > 1:
+                list(csv.reader(lines, delimiter=separator, strict=True))
+        except csv.Error:
+            raise bad_input(
+                "a quote is opened and not closed",
+                where=f"{name}, line {first}",
+                fix="close it, or double a quote that is meant",
+            ) from None
+        first += len(lines)
+        lines.clear()
+        yield row
+
+
+def _find_separator(header_line: str, required: tuple[str, ...]) -> str:
+    """Return the separator that gives the required columns, else the most frequent one."""
+    for candidate in SEPARATORS if required else ():
+        if set(required) <= set(_header(header_line, candidate)):
+            return candidate
+    return max(SEPARATORS, key=header_line.count)
+
+
+def _header(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line], delimiter=separator), [])
+
+
+def _check_header(
+    name: str, header: list[str], header_line: str, required: tuple[str, ...]
+) -> None:
+    absent = [column for column in required if column not in header]
+    if not absent:
+        return
+    fix = "name the columns: `image_key`, `caption_key`"
+    better = _find_separator(header_line, required)
+    if set(required) <= set(_header(header_line, better)):
+        fix = "`separator` " + ("$'\\t'" if better == "\t" else f"'{better}'")
+    columns = ", ".join(map(repr, header)) or "none"
+    raise bad_input(
+        f"no column {' or '.join(map(repr, absent))}; columns found: {columns}",
+        where=f"{name}, line 1",
+        fix=fix,
+    )
+
+
+def _checked(name: str, rows: Iterable[list[str]], width: int) -> Iterator[list[str]]:
+    for line, row in enumerate(rows, start=2):
+        if not row:
+            continue  # an empty line
+        if len(row) != width:
+            raise bad_input(
+                f"{len(row)} values where the header has {width}",
+                where=f"{name}, about line {line}",
+                fix="quote values that hold the separator",
+            )
+        yield row
