@@ -95,7 +95,7 @@ def test_two_columns_of_a_parquet_file(tmp_path):
             lambda image, text: pa.table(
                 {"image": list(image), "img": list(image), "text": list(text)}
             ),
-            "no one column",
+            "not one column",
         ),
         (
             lambda image, text: columns([*image[:-1], image[-1][:2]], text),
@@ -202,7 +202,7 @@ def test_damaged_and_stray_parts_are_named(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-9])
     stray = foreign(tmp_path / "stray") / "img_emb/img_emb_backup.npy"
     np.save(stray, np.eye(6, 4))
-    for path, says in ((cut, "not a readable parquet"), (stray, "is no part")):
+    for path, says in ((cut, "not a readable parquet"), (stray, "is not a part")):
         with pytest.raises(UserError, match=says) as error:
             open_embeddings(path.parent.parent)
         assert error.value.code == 3 and error.value.where == str(path) and error.value.fix

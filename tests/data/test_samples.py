@@ -169,7 +169,7 @@ def test_braces_that_do_not_close(tmp_path):
 
 def test_a_file_of_no_known_kind_is_told_as_such(tmp_path):
     (tmp_path / "README.md").write_text("# pairs")
-    with pytest.raises(UserError, match="no kind of data that is known") as error:
+    with pytest.raises(UserError, match="unknown kind of data") as error:
         open_samples(tmp_path / "README.md")
     assert error.value.code == 2
 

@@ -144,7 +144,7 @@ def test_a_table_keeps_its_columns_and_pictures_their_classes(tmp_path):
 
 
 def test_too_few_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match="make no three parts") as error:
+    with pytest.raises(UserError, match="too few for three parts") as error:
         split_into(tmp_path / "split", open_samples(captions_json(tmp_path / "photos", count=6)))
     assert error.value.code == 3 and not (tmp_path / "split").exists()
 

@@ -2,8 +2,8 @@
 
 ``Progress`` keeps arrays under names, each written whole or not at all, and the recipe that they
 follow from. The same command finds the pieces of a killed run and makes the missing ones; the
-folder is removed when the work's output is complete. ``check_recipe`` alone serves work whose finished
-pieces are not arrays.
+folder is removed when the work's output is complete.
+``check_recipe`` alone serves work whose finished pieces are not arrays.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ class Progress:
 
     def map(self, name: str) -> np.ndarray:
         """Return the array of ``create_map``, shared with all processes that map it."""
-        return np.asarray(np.load(self._map_path(name), mmap_mode="r+", allow_pickle=False))
+        array: np.ndarray = np.load(self._map_path(name), mmap_mode="r+", allow_pickle=False)
+        return array
 
     def remove(self) -> None:
         """Remove the folder, once the output of the work is complete."""
@@ -206,15 +207,16 @@ def made_once(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
         if not path.is_file():
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.is_file():
-            array = make()
+            made = make()
             try:
                 with atomic_open(path) as file:
-                    np.save(file, array)
+                    np.save(file, made)
             except OSError as error:
                 if error.errno not in _NOT_WRITABLE:
                     raise
-                return array
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+                return made
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
     finally:
         os.close(lock)  # which ends the lock
 

@@ -17,25 +17,31 @@ from hardpairs.core.errors import bad_input, usage
 
 
 def read_parquet(source: str | os.PathLike[str] | BinaryIO, columns: list[str]) -> pa.Table:
-    """Columns of a parquet file, by this thread alone: threads that ``pq.read_table`` leaves behind can abort the process as it ends
+    """Read columns of a parquet file by this thread alone.
+
+    Threads that ``pq.read_table`` leaves behind can abort the process as it ends
     (apache/arrow#34314).
 
     Raises:
-        KeyError: a column is not there.
-        pa.ArrowException: no parquet file.
+        KeyError: A column does not exist.
+        pa.ArrowException: The file is not a parquet file.
     """
     with pq.ParquetFile(source, pre_buffer=False) as content:
         return content.read(columns=columns, use_threads=False).select(columns)
 
 
 def load_column(name: str) -> np.ndarray:
-    """The lists of numbers in a column as rows: (N, D), in the column's floating dtype, in memory (parquet cannot be mapped).
+    """Return the lists of numbers in a column as rows, (N, D) in the column's floating dtype.
 
-    A folder's ``*.parquet`` are read in the order of the numbers in their names.
+    The rows are in memory, since parquet cannot be mapped. The ``*.parquet`` of a folder are read
+    in the order of the numbers in their names.
+
+    Args:
+        name: ``PATH.parquet:COLUMN`` or ``FOLDER:COLUMN``.
 
     Raises:
-        UserError: exit 2 when no column is named; exit 3 for files that cannot be read, and for a column of anything but lists of
-            floating numbers, all of one length.
+        UserError: exit 2 when no column is named; exit 3 for files that cannot be read, and for a
+            column of anything but lists of floating numbers, all of one length.
     """
     path, _, column = name.rpartition(":")
     if not path or column.endswith(".parquet"):
@@ -71,7 +77,7 @@ def _read(files: list[Path], column: str) -> np.ndarray:
 
 
 def _batches(files: list[Path], column: str) -> Iterator[tuple[str, pa.Array]]:
-    """The column piece by piece, and where each piece stands."""
+    """Yield the column batch by batch, each with the file and column that it is from."""
     for file in files:
         with pq.ParquetFile(file) as content:
             if column not in content.schema_arrow.names:
@@ -85,7 +91,7 @@ def _batches(files: list[Path], column: str) -> Iterator[tuple[str, pa.Array]]:
 
 
 def _rows(lists: pa.Array, where: str, start: int, width: int) -> np.ndarray:
-    """(n, D) of lists that must have ``width`` numbers each; 0: as many as the first."""
+    """Return (n, D) rows of lists that have ``width`` numbers each; 0: as many as the first."""
     lists = lists.storage if isinstance(lists, pa.ExtensionArray) else lists
     kind = getattr(lists.type, "value_type", None)
     if kind is None or not pa.types.is_floating(kind):
@@ -105,4 +111,4 @@ def _rows(lists: pa.Array, where: str, start: int, width: int) -> np.ndarray:
             f"row {start + wrong[0]} has {lengths[wrong[0]]} numbers, row 0 has {width}",
             where=where,
         )
-    return values.to_numpy(zero_copy_only=False).reshape(-1, width)
+    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(-1, width)

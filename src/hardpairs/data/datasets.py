@@ -1,6 +1,7 @@
-"""Where a dataset that is given by its name alone lies: HELIP's command line names ``cc3m``, not a path.
+"""Data sets by name: HELIP's command line names ``cc3m``, not a path.
 
-A name is looked up in ``datasets.yaml`` of the working folder, then in the folder ``$HARDPAIRS_DATA/NAME``:
+A name is looked up in ``datasets.yaml`` of the working folder, then in the folder
+``$HARDPAIRS_DATA/NAME``. The file has an entry for each name:
 
     cc3m:
       shards: /data/cc3m          # a folder of img2dataset's tars
@@ -23,7 +24,13 @@ FILE = "datasets.yaml"
 
 @dataclass(frozen=True)
 class Dataset:
-    """Shards of a dataset (a folder or pattern) and a folder of their embeddings, either of which may be unknown."""
+    """A data set that has a name.
+
+    Attributes:
+        name: Its name.
+        shards: Its shards, a folder or pattern; ``None`` where unknown.
+        embeddings: A folder of its embeddings; ``None`` where unknown.
+    """
 
     name: str
     shards: str | None = None
@@ -31,10 +38,10 @@ class Dataset:
 
 
 def find_dataset(name: str) -> Dataset:
-    """The dataset of that name.
+    """Return the data set of a name.
 
     Raises:
-        UserError: exit 2 when it is in neither place, exit 3 when ``datasets.yaml`` cannot be read.
+        UserError: exit 2 for an unknown name, exit 3 when ``datasets.yaml`` cannot be read.
     """
     entry = _listed(Path(FILE)).get(name)
     if entry is not None:
@@ -45,7 +52,8 @@ def find_dataset(name: str) -> Dataset:
         raise usage(
             f"no dataset is known as {name!r}",
             where=f"{FILE}; HARDPAIRS_DATA={root or '(not set)'}",
-            fix=f"give --embeddings EMB, or name its shards in {FILE}, or set HARDPAIRS_DATA to the folder that holds {name}/",
+            fix=f"give `embeddings`, or name its shards in {FILE}, "
+            f"or set HARDPAIRS_DATA to the folder that holds {name}/",
         )
     embeddings = folder / "embeddings"
     return Dataset(name, str(folder), str(embeddings) if embeddings.is_dir() else None)
@@ -72,10 +80,15 @@ def _listed(path: Path) -> dict[str, dict[str, str]]:
 
 
 def shards_between(source: str, start: int | None, end: int | None) -> list[str]:
-    """Tars whose number (00012.tar is 12) lies in [start, end], both included as in HELIP; all for ``None``.
+    """Return the tars whose number (00012.tar is 12) is in a range.
+
+    Args:
+        source: Shards as in ``expand_shards``.
+        start: The first number; ``None`` is the lowest.
+        end: The last number, included as in HELIP; ``None`` is the highest.
 
     Raises:
-        UserError: exit 2 when none is left, or a tar has no number to go by.
+        UserError: exit 2 when no tar is left, or a tar has no number.
     """
     paths = expand_shards(source)
     if start is None and end is None:
@@ -83,7 +96,7 @@ def shards_between(source: str, start: int | None, end: int | None) -> list[str]
     unnumbered = [path.name for path in paths if not path.stem.isdigit()]
     if unnumbered:
         raise usage(
-            "--start_tar and --end_tar count tars named by number", where=", ".join(unnumbered[:5])
+            "`start_tar` and `end_tar` count tars named by number", where=", ".join(unnumbered[:5])
         )
     first, last = start or 0, end if end is not None else max(int(path.stem) for path in paths)
     chosen = [str(path) for path in paths if first <= int(path.stem) <= last]

@@ -1,4 +1,4 @@
-"""What img2dataset noted of the downloads that failed."""
+"""Failed downloads, as img2dataset noted them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hardpairs.data.columns import read_parquet
 
 
 def download_failures(path: FilePath) -> Counter[str]:
-    """Reasons of failed downloads, from the parquet that img2dataset writes beside a shard."""
+    """Count the reasons of failed downloads in img2dataset's parquet beside a shard."""
     parquet = path.with_suffix(".parquet")
     if not parquet.is_file():
         return Counter()

@@ -1,7 +1,9 @@
-"""Embeddings on disk, in clip-retrieval's layout: ``img_emb/img_emb_0.npy``, ``text_emb/text_emb_0.npy``, ``metadata/metadata_0.parquet``.
+"""Embeddings on disk, in clip-retrieval's layout.
 
-Rows of a folder are the kept rows of the dataset, in order; the metadata column ``row`` says which. A folder without that column
-(clip-retrieval's own) counts as one embedding per dataset row.
+A folder holds ``img_emb/img_emb_0.npy``, ``text_emb/text_emb_0.npy`` and
+``metadata/metadata_0.parquet``. Its rows are the kept rows of the data set, in order; the metadata
+column ``row`` says which. A folder without that column, such as clip-retrieval's own, has one
+embedding per row of the data set.
 """
 
 from __future__ import annotations
@@ -41,16 +43,18 @@ FACTS = ("row", "group", "same_image", "caption", "url")
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Image and text embeddings of the kept rows of a dataset.
+    """Image and text embeddings of the kept rows of a data set.
 
     Attributes:
-        image: (M, D_image) float16/32/64, memory-mapped; several parts are read like one array by slices and row numbers.
-        text: (M, D_text).
-        rows: (M,) int64, ascending dataset row numbers.
-        num_samples: N, rows of the dataset, rejected ones included.
-        manifest: model, preprocess, fingerprint... ; empty for foreign folders.
-        positives: (M, 1 to 3) int64 ids; rows that share one in any column are known positives (same group, image, caption).
-        urls: (M,) texts, or ``None`` where the metadata has none.
+        image: (M, D_image) float16, float32 or float64, memory-mapped; several files read like one
+            array, by slices and by row numbers.
+        text: (M, D_text), the same.
+        rows: (M,) int64, ascending row numbers of the data set.
+        num_samples: N, rows of the data set, rejected ones included.
+        manifest: Model, preprocess, fingerprint and more; empty for foreign folders.
+        positives: (M, 1 to 3) int64 ids of group, image and caption; rows that share one in any
+            column are known positives. ``None`` where the metadata has none.
+        urls: (M,) texts; ``None`` where the metadata has none.
     """
 
     image: np.ndarray | Stacked
@@ -63,12 +67,24 @@ class Embeddings:
 
     @property
     def fingerprint(self) -> str | None:
+        """Fingerprint of the data set; ``None`` for foreign folders."""
         return self.manifest.get("dataset_fingerprint")
 
 
 @dataclass(frozen=True)
 class EmbeddedRows:
-    """Some rows to write, in order: ``image`` (m, D_image), ``text`` (m, D_text), and what goes with each of ``rows`` (m,)."""
+    """Some rows to write, in order.
+
+    Attributes:
+        image: (m, D_image) image embeddings.
+        text: (m, D_text) text embeddings.
+        rows: (m,) int64 row numbers of the data set.
+        captions: (m,) texts.
+        keys: (m,) texts.
+        groups: (m,) int64 ids.
+        images: (m,) int64 ids.
+        urls: (m,) texts, or ``None``.
+    """
 
     image: np.ndarray
     text: np.ndarray
@@ -92,8 +108,19 @@ def write_embeddings(
     images: np.ndarray | None = None,
     manifest: dict[str, Any],
 ) -> None:
-    """Writes embeddings that are in memory. ``image`` and ``text`` have a row for each of ``rows``; captions and keys go with them, and ids
-    of groups and of images (default: the group says which image it is)."""
+    """Write embeddings that are in memory.
+
+    Args:
+        folder: The output folder.
+        image: (M, D_image) floating.
+        text: (M, D_text) floating.
+        rows: (M,) int64 row numbers of the data set, ascending.
+        captions: (M,) texts.
+        keys: (M,) texts.
+        groups: (M,) int64 ids.
+        images: (M,) int64 ids; by default the groups.
+        manifest: JSON values.
+    """
     part = EmbeddedRows(
         image, text, rows, captions, keys, groups, groups if images is None else images
     )
@@ -107,14 +134,17 @@ def write_streamed(
     parts: Iterable[EmbeddedRows],
     *,
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
-    dtype: np.dtype,
+    dtype: np.dtype[Any],
     manifest: dict[str, Any],
 ) -> None:
-    """Writes embeddings part by part, one in memory at a time, into one file of each kind, which can be memory-mapped.
+    """Write embeddings part by part into one file of each kind, which can be memory-mapped.
 
     Args:
-        shapes: of all image and all text embeddings, (M, D_image) and (M, D_text).
-        dtype: of both.
+        folder: The output folder.
+        parts: Rows in order; one part is in memory at a time.
+        shapes: Shapes of all image and of all text embeddings, (M, D_image) and (M, D_text).
+        dtype: Dtype of both.
+        manifest: JSON values.
     """
     folder = Path(folder)
     (folder / NAME).unlink(missing_ok=True)
@@ -143,14 +173,21 @@ def write_streamed(
 
 
 def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> Embeddings:
-    """Opens a folder of ours or of clip-retrieval, parts in numeric order, or a parquet file with one column of each kind.
+    """Open a folder of ours or of clip-retrieval, or a parquet file with one column of each kind.
 
-    In a parquet file the columns of vectors are told apart by their names: one has ``image`` or ``img`` in it, one ``text``, ``txt`` or
-    ``caption``. Columns ``row``, ``group``, ``same_image`` and ``caption`` are read as those of a folder's metadata; groups may be numbers or texts,
-    and a row without one (null, NaN, blank) is nobody's positive by it. Made elsewhere, the dataset is taken to end with the last ``row``.
+    The columns of vectors of a parquet file are told apart by their names: one contains ``image``
+    or ``img``, the other ``text``, ``txt`` or ``caption``. The columns ``row``, ``group``,
+    ``same_image`` and ``caption`` mean what they mean in a folder's metadata. Groups may be numbers
+    or texts; a row without one (null, NaN, blank) has no positive by its group. Embeddings made
+    elsewhere are taken to be of a data set that ends with the last ``row``.
+
+    Args:
+        folder: A folder or a parquet file.
+        verify: Check the hashes of the files of a folder of ours.
 
     Raises:
-        UserError: exit 2 when nothing is there, exit 3 for missing or unreadable parts, exit 4 when rows or manifest do not fit together.
+        UserError: exit 2 when the path does not exist, exit 3 for missing or unreadable files, exit
+            4 when rows or manifest do not fit together.
     """
     folder = Path(folder)
     if folder.suffix == ".parquet":
@@ -163,7 +200,7 @@ def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> 
 
 
 def _fitted(
-    place: Path,
+    path: Path,
     image: np.ndarray | Stacked,
     text: np.ndarray | Stacked,
     metadata: dict[str, pa.ChunkedArray],
@@ -177,21 +214,21 @@ def _fitted(
     if rows.dtype.kind not in "iu":
         raise bad_input(
             "the column row must hold whole numbers, none empty",
-            where=str(place),
+            where=str(path),
             fix="leave the column out, or mend it",
         )
     rows = rows.astype(np.int64, copy=False)
     if not len(image) == len(text) == len(rows):
         raise mismatch(
             f"{len(image)} image rows, {len(text)} text rows, {len(rows)} metadata rows",
-            where=str(place),
+            where=str(path),
             fix="embed again",
         )
     num_samples = int(manifest.get("num_samples", rows[-1] + 1 if len(rows) else 0))
     if len(rows) and (np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= num_samples):
         raise mismatch(
             "the row numbers are not ascending rows of the dataset",
-            where=str(place),
+            where=str(path),
             fix="embed again",
         )
     return Embeddings(
@@ -219,9 +256,10 @@ def _open_parquet(path: Path) -> Embeddings:
     ]
     if len(image) != 1 or len(text) != 1:
         raise bad_input(
-            f"no one column of image and one of text vectors; columns of vectors: {', '.join(vectors) or 'none'}",
+            "not one column of image vectors and one of text vectors; columns of vectors: "
+            + (", ".join(vectors) or "none"),
             where=str(path),
-            fix=f"name them: --image-embeddings {path}:COLUMN --text-embeddings {path}:COLUMN",
+            fix=f"name them: `image_embeddings` {path}:COLUMN `text_embeddings` {path}:COLUMN",
         )
     metadata = {name: table[name] for name in facts}
     return _fitted(
@@ -230,13 +268,13 @@ def _open_parquet(path: Path) -> Embeddings:
 
 
 def load_array(path: str | os.PathLike[str]) -> np.ndarray:
-    """Memory-maps a 2-d floating ``.npy``; never unpickles.
+    """Memory-map a 2-d floating ``.npy`` file, without unpickling.
 
     Raises:
         UserError: exit 3 when it is not such a file.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise bad_input(f"not a readable .npy file: {error}", where=str(path)) from None
     if array.ndim != 2 or array.dtype.kind != "f":
@@ -270,12 +308,12 @@ def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
 
 
 def _parts(folder: Path, name: str, suffix: str) -> list[Path]:
-    """Files ``NAME_NUMBER`` in the order of their numbers."""
+    """Return the files ``NAME_NUMBER`` in the order of their numbers."""
     paths = list(folder.glob(f"{name}_*{suffix}"))
     for path in paths:
         if not path.stem.removeprefix(f"{name}_").isdecimal():
             raise bad_input(
-                f"{path.name} is no part: parts are {name}_NUMBER{suffix}",
+                f"{path.name} is not a part: parts are {name}_NUMBER{suffix}",
                 where=str(path),
                 fix="move it elsewhere",
             )
@@ -287,7 +325,7 @@ def _part_number(path: Path) -> int:
 
 
 def _read_metadata(folder: Path) -> dict[str, pa.ChunkedArray]:
-    """Those of ``FACTS`` that all parts have."""
+    """Return the columns of ``FACTS`` that all parts have."""
     tables = [_read_facts(path) for path in _parts(folder / "metadata", "metadata", ".parquet")]
     shared = (
         sorted(set.intersection(*(set(table.column_names) for table in tables))) if tables else []
@@ -328,10 +366,10 @@ def _positives(metadata: dict[str, pa.ChunkedArray]) -> np.ndarray | None:
 
 
 def _ids(column: pa.ChunkedArray) -> np.ndarray:
-    """(M,) int64: equal where values are; a row without a value (null, NaN, blank) has an id of its own."""
+    """Return (M,) int64 ids of values; a row without one (null, NaN, blank) has its own id."""
     if pa.types.is_signed_integer(column.type) and not column.null_count:
-        return column.to_numpy().astype(np.int64, copy=False)
+        return np.asarray(column.to_numpy(), np.int64)
     texts = ["" if value is None or value != value else str(value) for value in column.to_pylist()]
-    ids, nothing = stable_ids(texts), np.array([not text.strip() for text in texts], bool)
-    ids[nothing] = -1 - np.flatnonzero(nothing)  # ids of texts are not negative
+    ids, blank = stable_ids(texts), np.array([not text.strip() for text in texts], bool)
+    ids[blank] = -1 - np.flatnonzero(blank)  # ids of texts are not negative
     return ids

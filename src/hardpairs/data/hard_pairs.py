@@ -1,4 +1,7 @@
-"""The hard pair table: for each row its hardest partners, hardest first; memory-mapped, with HELIP's CSV and JSON beside it."""
+"""The hard pair table: the hard pairs of each row, hardest first.
+
+It is memory-mapped; HELIP's CSV and JSON of the same pairs are beside it.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.data.manifest import read_manifest, write_manifest
 
 FILES = ("indices.npy", "lengths.npy", "scores.npy")
+DTYPES = (np.int32, np.int32, np.float32)
 SUFFIX = "_hard_pairs"
 ROWS_AT_ONCE = 65_536
 """Rows that are checked together."""
@@ -28,10 +32,11 @@ class HardPairTable:
     """Hard pairs of N rows.
 
     Attributes:
-        indices: (N, K) int32, partners by row, hardest first, padded with -1.
-        lengths: (N,) int32, how many are real.
-        scores: (N, K) float32, descending, padded with 0; unknown (all 1) for a converted HELIP file.
-        manifest: options, fingerprint of the dataset, hashes.
+        indices: (N, K) int32, hard pairs of each row, hardest first, padded with -1.
+        lengths: (N,) int32, number of hard pairs of each row.
+        scores: (N, K) float32, descending, padded with 0; unknown (all 1) for a converted HELIP
+            file.
+        manifest: Options, fingerprint of the data set, hashes.
     """
 
     indices: np.ndarray
@@ -41,7 +46,11 @@ class HardPairTable:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], verify: bool = False) -> HardPairTable:
-        """Memory-maps a table; checks manifest, sizes and shapes, with ``verify`` the hashes and every index too.
+        """Memory-map a table and check its manifest, sizes and shapes.
+
+        Args:
+            folder: The table's folder.
+            verify: Check the hashes and every index, too.
 
         Raises:
             UserError: exit 3 when there is no table, exit 4 when it is damaged.
@@ -56,16 +65,13 @@ class HardPairTable:
             raise mismatch(
                 f"unreadable table: {error}", where=str(folder), fix="mine again"
             ) from None
-        shapes_fit = (
+        fit = (
             indices.ndim == 2
             and scores.shape == indices.shape
             and lengths.shape == indices.shape[:1]
+            and (indices.dtype, lengths.dtype, scores.dtype) == DTYPES
         )
-        if not shapes_fit or (indices.dtype, lengths.dtype, scores.dtype) != (
-            np.int32,
-            np.int32,
-            np.float32,
-        ):
+        if not fit:
             raise mismatch(
                 "the arrays of the table do not fit together", where=str(folder), fix="mine again"
             )
@@ -76,21 +82,21 @@ class HardPairTable:
 
     @property
     def fingerprint(self) -> str | None:
-        """Fingerprint of the dataset it was mined from; ``None`` for a converted foreign file, or where embeddings made elsewhere were mined."""
+        """Fingerprint of the mined data set; ``None`` for foreign files and foreign embeddings."""
         return self.manifest.get("dataset_fingerprint")
 
     @property
     def has_scores(self) -> bool:
-        """Whether scores are known: a converted HELIP file has none."""
+        """Whether scores are known; a converted HELIP file has none."""
         return self.manifest.get("kind") != "converted"
 
     @property
     def rejected(self) -> dict[int, str]:
-        """Rows that mining could not use, with the reason."""
+        """Reasons by row number, of rows that mining could not use."""
         return {int(row): reason for row, reason in self.manifest.get("rejected", {}).items()}
 
     def rows(self) -> Iterator[np.ndarray]:
-        """The real partners of each row, in order."""
+        """Yield the hard pairs of each row, in order, without padding."""
         for row, length in zip(self.indices, self.lengths, strict=True):
             yield row[:length]
 
@@ -98,12 +104,23 @@ class HardPairTable:
 def check_table(
     indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, *, where: str
 ) -> None:
-    """Refuses (exit 4) indices out of range, self pairs, repeats, wrong padding, unsorted or non-finite scores, naming the row."""
+    """Refuse (exit 4) a damaged table, naming the row.
+
+    Faults are indices out of range, self pairs, repeats, wrong padding, and scores that are not
+    finite or do not descend.
+
+    Args:
+        indices: (N, K) integers.
+        lengths: (N,) integers.
+        scores: (N, K) float32.
+        where: The table, for the message.
+    """
     for start in range(0, len(indices), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        for what, bad in _faults(
+        faults = _faults(
             indices[rows], np.asarray(lengths[rows]), scores[rows], start, len(indices)
-        ).items():
+        )
+        for what, bad in faults.items():
             if bad.any():
                 row = start + int(np.flatnonzero(bad.any(axis=1))[0])
                 raise mismatch(
@@ -116,28 +133,28 @@ def check_table(
 def _faults(
     indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, start: int, count: int
 ) -> dict[str, np.ndarray]:
-    """Where what is wrong, for rows from ``start`` on of a table of ``count`` rows: (rows, places) or (rows, 1), bool."""
+    """Return where rows are wrong, by fault: (rows, K), (rows, K - 1) or (rows, 1) bool.
+
+    ``start`` is the number of the first row, ``count`` that of all rows of the table.
+    """
     width = indices.shape[1]
     real = np.arange(width) < lengths[:, None]
-    ordered = np.sort(
-        np.where(real, indices, -1 - np.arange(width)), axis=1
-    )  # distinct fillers, so that only real repeats are equal
-    nothing = np.zeros((len(indices), 1), bool)
+    # Padding becomes distinct numbers, so that only repeated hard pairs are equal.
+    ordered = np.sort(np.where(real, indices, -1 - np.arange(width)), axis=1)
     return {
         "a length is out of range": ((lengths < 0) | (lengths > width))[:, None],
         f"an index is not a row number of this table (0 to {count - 1})": real
         & ((indices < 0) | (indices >= count)),
         "a row lists itself": real & (indices == np.arange(start, start + len(indices))[:, None]),
-        "a row lists a partner twice": (ordered[:, 1:] == ordered[:, :-1])
-        if width > 1
-        else nothing,
+        "a row lists a hard pair twice": ordered[:, 1:] == ordered[:, :-1],
         "padding is not -1": ~real & (indices != -1),
         "a score is not finite": ~np.isfinite(scores),
-        "scores do not descend": (scores[:, 1:] > scores[:, :-1]) if width > 1 else nothing,
+        "scores do not descend": scores[:, 1:] > scores[:, :-1],
     }
 
 
 def table_folder(out: str | os.PathLike[str], dataset: str) -> Path:
+    """Return the folder of the table of a data set."""
     return Path(out) / f"{dataset}{SUFFIX}"
 
 
@@ -147,12 +164,17 @@ def write_table(
     scores: np.ndarray,
     manifest: dict[str, Any],
 ) -> HardPairTable:
-    """Writes a table; ``indices`` (N, K) padded with -1, ``scores`` (N, K)."""
+    """Write a table.
+
+    Args:
+        folder: The table's folder.
+        indices: (N, K) integers, padded with -1.
+        scores: (N, K) floating, padded with 0.
+        manifest: JSON values.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "manifest.json").unlink(
-        missing_ok=True
-    )  # from here the old table is void, until the new manifest stands
+    (folder / "manifest.json").unlink(missing_ok=True)  # no table until the new one is written
     indices = np.ascontiguousarray(indices, dtype=np.int32)
     arrays = (
         indices,
@@ -167,17 +189,23 @@ def write_table(
 
 
 def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable) -> None:
-    """Writes HELIP's two files: ``<dataset>_hard_sample.csv`` (no header: row, then its partners) and ``_hard_sample_dict.json``."""
+    """Write HELIP's two files.
+
+    They are ``<dataset>_hard_sample.csv`` and ``<dataset>_hard_sample_dict.json``. A line of the CSV, which has no header, is a row and its hard pairs.
+
+    Args:
+        out: The output folder.
+        dataset: Name of the data set.
+        table: What to write.
+    """
     out = Path(out)
     with atomic_open(out / f"{dataset}_hard_sample.csv") as file:
-        for row, partners in enumerate(table.rows()):
-            file.write((",".join(map(str, (row, *partners.tolist()))) + "\n").encode())
+        for row, pairs in enumerate(table.rows()):
+            file.write((",".join(map(str, (row, *pairs.tolist()))) + "\n").encode())
     with atomic_open(out / f"{dataset}_hard_sample_dict.json") as file:
         file.write(b"{")
-        for row, partners in enumerate(table.rows()):
-            file.write(
-                f"{',' if row else ''}\n{json.dumps(str(row))}: {json.dumps(partners.tolist())}".encode()
-            )
+        for row, pairs in enumerate(table.rows()):
+            file.write(f'{"," if row else ""}\n"{row}": {json.dumps(pairs.tolist())}'.encode())
         file.write(b"\n}\n")
 
 
@@ -188,20 +216,25 @@ def open_hard_pairs(
     verify: bool = False,
     renumber: dict[int, int] | None = None,
 ) -> HardPairTable:
-    """Opens what ``--hard-dict-dir`` names: a table folder, the CSV or JSON beside one, or a foreign HELIP file.
+    """Open the hard pairs of a data set.
 
     A foreign file is converted once, into ``<name>_hard_pairs_converted/`` beside it.
 
     Args:
-        renumber: row of this data by number in a foreign file (``hardpairs.data.url_index``); what it does not name is left out.
+        path: A table's folder, the CSV or JSON beside one, or a foreign HELIP file.
+        num_samples: N, rows of the data set.
+        verify: As in ``HardPairTable.open``.
+        renumber: Row of this data by row number in a foreign file (``hardpairs.data.url_index``);
+            numbers that it lacks are left out.
 
     Raises:
-        UserError: exit 2 when nothing is there, exit 3 or 4 when it is not a table of ``num_samples`` rows.
+        UserError: exit 2 when the path does not exist, exit 3 or 4 when it is not a table of
+            ``num_samples`` rows.
     """
     path = Path(path)
     if not path.exists():
         raise usage(
-            "no hard pairs there",
+            "no hard pairs: the path does not exist",
             where=str(path),
             fix="python -m mining.hard_pair_mining --dataset NAME --save_path OUT",
         )
@@ -240,8 +273,8 @@ def _convert_helip(path: Path, num_samples: int, renumber: dict[int, int] | None
         raise bad_input(f"not a hard pair file: {error}", where=str(path)) from None
     if renumber is not None:
         rows = {
-            renumber[row]: [renumber[p] for p in partners if p in renumber]
-            for row, partners in rows.items()
+            renumber[row]: [renumber[pair] for pair in pairs if pair in renumber]
+            for row, pairs in rows.items()
             if row in renumber
         }
     if not any(rows.values()):
@@ -257,24 +290,19 @@ def _convert_helip(path: Path, num_samples: int, renumber: dict[int, int] | None
             where=str(path),
             fix="give the data it was mined from",
         )
-    width = max((len(partners) for partners in rows.values()), default=0)
+    width = max((len(pairs) for pairs in rows.values()), default=0)
     indices = np.full((num_samples, max(width, 1)), -1, np.int64)
     try:
-        for row, partners in rows.items():
-            indices[row, : len(partners)] = partners
+        for row, pairs in rows.items():
+            indices[row, : len(pairs)] = pairs
     except OverflowError:
         raise mismatch(
-            f"a partner of row {row} is no row number", where=str(path), fix="mine again"
+            f"a hard pair of row {row} is not a row number", where=str(path), fix="mine again"
         ) from None
-    check_table(
-        indices, (indices >= 0).sum(axis=1), (indices >= 0).astype(np.float32), where=str(path)
-    )
-    write_table(
-        folder,
-        indices,
-        (indices >= 0).astype(np.float32),
-        {"kind": "converted", "source": path.name, "source_stamp": stamp},
-    )
+    scores = (indices >= 0).astype(np.float32)
+    check_table(indices, (indices >= 0).sum(axis=1), scores, where=str(path))
+    manifest = {"kind": "converted", "source": path.name, "source_stamp": stamp}
+    write_table(folder, indices, scores, manifest)
     return folder
 
 
@@ -283,31 +311,31 @@ def _read_helip_csv(path: Path) -> Iterator[tuple[int, list[int]]]:
     with open(path, encoding="utf-8", newline="") as file:
         for line, fields in enumerate(csv.reader(file), start=1):
             try:
-                row, *partners = [_row_number(field) for field in fields if field != ""]
+                row, *pairs = [_row_number(field) for field in fields if field != ""]
             except ValueError:
                 raise bad_input(
-                    "not a hard pair file: a line must be a row number and its partners'",
+                    "not a hard pair file: a line must be a row number and its hard pairs",
                     where=f"{path}, line {line}",
                 ) from None
             if row in seen:
-                raise mismatch(f"row {row} stands twice", where=f"{path}, line {line}")
+                raise mismatch(f"row {row} occurs twice", where=f"{path}, line {line}")
             seen.add(row)
-            yield row, [partner for partner in partners if partner != -1]
+            yield row, [pair for pair in pairs if pair != -1]
 
 
 def _row_number(text: str) -> int:
-    """The whole number that a text is; pandas writes 1.0 for 1."""
+    """Return the whole number of a text; pandas writes 1.0 for 1."""
     if "." not in text:
         return int(text)
     if not float(text).is_integer():
-        raise ValueError(f"{text} is no row number")
+        raise ValueError(f"{text} is not a row number")
     return int(float(text))
 
 
 def _read_helip_json(path: Path) -> Iterator[tuple[int, list[int]]]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        for row, partners in table.items():
-            yield int(row), [_row_number(str(partner)) for partner in partners]
+        for row, pairs in table.items():
+            yield int(row), [_row_number(str(pair)) for pair in pairs]
     except (ValueError, AttributeError, TypeError) as error:
         raise bad_input(f"not a hard pair file: {error}", where=str(path)) from None

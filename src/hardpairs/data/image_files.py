@@ -32,7 +32,7 @@ class ImageFiles:
 
     @classmethod
     def of_names(cls, names: list[str]) -> ImageFiles:
-        """Return the files of rows by name; ``.../00000.tar/000000012.jpg`` is a member of a tar."""
+        """Return the files of some names; ``.../00000.tar/000000012.jpg`` is a member of a tar."""
         tars: dict[str, dict[str, tuple[int, int]]] = {}
         paths: dict[str, int] = {}
         path_of_row = np.empty(len(names), np.int32)

@@ -1,4 +1,4 @@
-"""Folders of images, in class folders or not, with captions in text files beside them or without."""
+"""Folders of images, in class folders or not, with or without captions in text files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def image_paths(folder: Path) -> Iterator[Path]:
 
 
 def captions_beside(image: Path) -> list[str]:
-    """Return the lines of the text file beside an image (``a.jpg``, ``a.txt``), without empty ones."""
+    """Return the lines of the text file beside an image (``a.txt``), without empty ones."""
     try:
         text = image.with_suffix(".txt").read_text(encoding="utf-8-sig")[:MAX_CAPTION_BYTES]
     except (OSError, UnicodeDecodeError):

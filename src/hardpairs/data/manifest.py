@@ -1,4 +1,7 @@
-"""What a stage says of its output: options, what it read, and a hash of every file; and the fingerprint of a dataset."""
+"""Manifests: what a stage says of its output, and the fingerprint of a data set.
+
+A manifest holds the options, what was read, and a hash of every file.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +21,16 @@ NAME = "manifest.json"
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Return the hex sha256 of a file."""
+    digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
     with open(path, "rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else _sha256_blocks(file)
-        )
-
-
-def _sha256_blocks(file) -> str:  # Python 3.10 has no hashlib.file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
 def dataset_fingerprint(rows: Iterable[tuple[str, str, str]]) -> str:
-    """Hex sha256 of the ordered (shard, key, caption) list: the identity of a dataset, whatever file holds it.
+    """Return the identity of a data set: hex sha256 of its ordered (shard, key, caption) list.
 
     Each field is preceded by its length, so that no two lists run together to the same bytes.
     """
@@ -49,24 +44,28 @@ def dataset_fingerprint(rows: Iterable[tuple[str, str, str]]) -> str:
 
 
 def stable_id(text: str) -> int:
-    """A 63-bit id of a text, the same on every machine and rank (blake2b); texts are equal when their ids are."""
+    """Return a 63-bit id of a text (blake2b), the same on every machine and rank."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def stable_ids(texts: Iterable[str]) -> np.ndarray:
-    """``stable_id`` of each text: shape (N,), int64."""
+    """Return the ``stable_id`` of each text, (N,) int64."""
     return np.fromiter((stable_id(text) for text in texts), dtype=np.int64)
 
 
 def write_manifest(
     folder: str | os.PathLike[str], content: dict[str, Any], files: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Writes ``folder/manifest.json`` last of all, with size and sha256 of ``files`` and of its own content.
+    """Write ``folder/manifest.json``, with sizes and hashes; the last file that a stage writes.
 
     Args:
-        folder: the output folder; ``files`` are names in it.
+        folder: The output folder.
         content: JSON values; no times, so that equal work gives equal bytes.
+        files: Names of files in the folder.
+
+    Returns:
+        What was written.
     """
     folder = Path(folder)
     manifest = dict(content)
@@ -80,10 +79,15 @@ def write_manifest(
 
 
 def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> dict[str, Any]:
-    """Reads and checks a manifest: its own hash and the sizes of its files; with ``verify`` their hashes too.
+    """Return a manifest after checking its own hash and the sizes of its files.
+
+    Args:
+        folder: The output folder of a stage.
+        verify: Check the hashes of the files, too.
 
     Raises:
-        UserError: exit 3 when it is absent or not JSON, exit 4 when it or a file it names is not what was written.
+        UserError: exit 3 when it does not exist, exit 4 when it or a file that it names is not what
+            was written.
     """
     folder = Path(folder)
     path = folder / NAME
@@ -102,9 +106,8 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
         raise mismatch(
             f"damaged {NAME}: {error}", where=str(path), fix="run the stage that writes it again"
         ) from None
-    if claimed != _own_hash(manifest) or text != json_text(
-        {**manifest, "sha256": claimed}
-    ):  # white space and spelling of numbers, too
+    whole = {**manifest, "sha256": claimed}
+    if claimed != _own_hash(manifest) or text != json_text(whole):  # white space counts, too
         raise mismatch(
             f"{NAME} was changed after it was written",
             where=str(path),
@@ -112,7 +115,7 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
         )
     for name, facts in manifest.get("files", {}).items():
         _check_file(folder / name, facts, verify)
-    return {**manifest, "sha256": claimed}
+    return whole
 
 
 def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
@@ -141,7 +144,14 @@ def _own_hash(manifest: dict[str, Any]) -> str:
 
 
 def check_same_dataset(ours: str, theirs: str | None, *, ours_name: str, theirs_name: str) -> None:
-    """Refuses (exit 4) to join two things made from different data, naming both fingerprints; ``None`` is unknown and passes."""
+    """Refuse (exit 4) to join two things that were made from different data.
+
+    Args:
+        ours: A fingerprint.
+        theirs: Another fingerprint; ``None`` is unknown and accepted.
+        ours_name: What has the first fingerprint, for the message.
+        theirs_name: What has the second.
+    """
     if theirs is not None and ours != theirs:
         raise mismatch(
             f"{theirs_name} was made from other data than {ours_name}",

@@ -1,4 +1,8 @@
-"""Rows that a person has taken out: what ``tools.inspect_pairs``' page saves, or a text file with a row number on each line."""
+"""Rows that a person has rejected.
+
+Their file is what the page of ``tools.inspect_pairs`` saves, or a text file with a row number on
+each line.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.data.manifest import check_same_dataset
 
 KIND = "rejected_rows"
@@ -16,14 +20,17 @@ REASON = "rejected_by_review"
 def read_rejects(
     path: str | os.PathLike[str], *, num_samples: int, fingerprint: str | None
 ) -> dict[int, str]:
-    """{row: reason} of a file of rejected rows.
+    """Return the rows in a file of rejected rows, with their reason.
 
     Args:
-        num_samples: N; rows must lie below it.
-        fingerprint: of the data; the page's file names the data it was made on. ``None`` is unknown and passes.
+        path: The file.
+        num_samples: N; row numbers must be below it.
+        fingerprint: Fingerprint of the data, which must be that in the page's file. ``None`` is
+            unknown and accepted.
 
     Raises:
-        UserError: exit 2 when there is no such file, exit 3 when it is none of ours, exit 4 when it was made on other data.
+        UserError: exit 2 when the file does not exist, exit 3 when it is not a file of rejected
+            rows, exit 4 when it was made on other data.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -31,7 +38,7 @@ def read_rejects(
         raise usage(
             f"cannot read the rejected rows: {error.strerror}",
             where=str(path),
-            fix="check the path of --reject",
+            fix="check the path of `reject`",
         ) from None
     except UnicodeDecodeError:
         raise _not_ours(path) from None
@@ -71,7 +78,7 @@ def _parse(text: str, path: str | os.PathLike[str]) -> tuple[set[int], str | Non
     return set(rows), fingerprint
 
 
-def _not_ours(path: str | os.PathLike[str]):
+def _not_ours(path: str | os.PathLike[str]) -> UserError:
     return bad_input(
         "not a file of rejected rows",
         where=str(path),

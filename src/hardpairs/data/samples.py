@@ -287,7 +287,7 @@ def _from_image_folder(folder: Path, unlabelled: frozenset[str], *, classed: boo
 
 
 def _from_captions_json(path: FilePath, image_root: str | os.PathLike[str] | None) -> Samples:
-    """Open MiniCLIP's list of {"file_name", "caption"}: a row per caption, images shared by name."""
+    """Open MiniCLIP's list of {"file_name", "caption"}, a row per caption."""
     names, captions = _read_captions_json(path)
     root = file_path(image_root) if image_root else path.parent / "images"
     if image_root and not root.is_dir():

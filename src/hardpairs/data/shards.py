@@ -1,8 +1,9 @@
-"""Random access into webdataset tars: an index of byte offsets per shard, and nothing is extracted.
+"""Random access to the samples of webdataset tars, without extracting them.
 
-The index is a sidecar (``00000.tar`` -> ``00000.index.npz``; of a tar behind a URL in the user's cache folder), built once by one pass
-over the headers and captions; size and time of the tar are checked when it is opened. A folder that cannot be written to gets no
-sidecar, and the index is built at each start.
+Each tar has an index of byte offsets in a file beside it (``00000.index.npz``), or for a tar behind
+a URL in the user's cache folder. It is built once, by one pass over the headers and captions; size
+and time of the tar are checked when it is opened. In a folder that cannot be written to, the index
+is built at each start.
 """
 
 from __future__ import annotations
@@ -31,13 +32,22 @@ IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "
 TEXT_EXTENSION, LABEL_EXTENSION = "txt", "cls"
 INDEX_VERSION = 4
 MAX_CAPTION_BYTES = 65_536
+MAX_JSON_BYTES = 1 << 20
+
+Members = dict[str, tuple[int, int]]
+"""(first byte, size) in a tar by extension."""
 
 
 def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[FilePath]:
-    """Shards named by a brace text, a glob, a folder, ``::``-joined parts of these, or a list of them; paths, or URLs that fsspec knows.
+    """Return the shards that a text names.
+
+    Args:
+        spec: A brace text, a glob, a folder, several of these joined by ``::``, or a list of them;
+            local, or URLs that fsspec knows.
 
     Raises:
-        UserError: exit 2 when nothing matches or a part is no file (``pipe:``), exit 3 naming all missing files.
+        UserError: exit 2 when nothing matches or a part is not a file (``pipe:``), exit 3 for
+            missing files, naming them.
     """
     parts = spec if isinstance(spec, list) else str(spec).split("::")
     paths = [path for part in parts for path in _expand_part(str(part))]
@@ -52,7 +62,8 @@ def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[FilePath]:
         raise usage(
             "no shard matches",
             where=str(spec),
-            fix="give a folder of .tar files, a glob, or a brace range such as 'data/{00000..00331}.tar'",
+            fix="give a folder of .tar files, a glob, or a brace range "
+            "such as 'data/{00000..00331}.tar'",
         )
     twice = sorted(name for name, count in Counter(map(str, paths)).items() if count > 1)
     if twice:
@@ -73,7 +84,6 @@ def _expand_part(part: str) -> list[FilePath]:
         return sorted(whole.glob("*.tar"))
     if not part.endswith(".tar") and not set(part) & set("{*?[") and not whole.is_file():
         raise usage("no such file or folder", where=part, fix="check the path")
-    found: list[FilePath] = []
     try:
         names = list(braceexpand(part))
     except ValueError:
@@ -82,9 +92,8 @@ def _expand_part(part: str) -> list[FilePath]:
             where=part,
             fix="quote a range whole, such as 'data/{00000..00331}.tar'",
         ) from None
-    for name in names:
-        found += _glob(name) if glob.has_magic(name) else [file_path(name)]
-    return found
+    globbed = (_glob(name) if glob.has_magic(name) else [file_path(name)] for name in names)
+    return [path for paths in globbed for path in paths]
 
 
 def _glob(name: str) -> list[FilePath]:
@@ -96,13 +105,18 @@ def _glob(name: str) -> list[FilePath]:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """Where the samples of one tar lie: one entry per key, in the order of their first members.
+    """The samples of one tar, in the order of their first members. A missing text is empty.
 
     Attributes:
-        keys, captions, groups, urls, hashes: texts by sample; a missing one is empty. A group is the json's value of ``group_key``, or webdataset's ``.cls``; a hash is
-            img2dataset's sha256 of the image as downloaded.
-        image_offset, image_size: int64 byte positions in the tar; size -1 where the sample has no image.
-        has_caption: bool, whether a ``.txt`` member exists.
+        keys: (n,) texts.
+        captions: (n,) texts.
+        groups: (n,) texts, the json's value of ``group_key``, or webdataset's ``.cls``.
+        urls: (n,) texts.
+        hashes: (n,) texts, img2dataset's sha256 of the image as downloaded.
+        image_offset: (n,) int64, first byte of the image in the tar.
+        image_size: (n,) int64, bytes of the image; -1 for a sample without one.
+        has_caption: (n,) bool, whether a ``.txt`` member exists.
+        group_key: Key of the group in a sample's json.
     """
 
     keys: PackedStrings
@@ -117,19 +131,17 @@ class ShardIndex:
 
     @classmethod
     def open(cls, path: FilePath, group_key: str = "group") -> ShardIndex:
-        """Reads the sidecar, or builds and (where possible) writes it.
+        """Read the index of a tar, or build it and write it where that is possible.
 
         Raises:
-            UserError: exit 3 when the tar is cut or is none.
+            UserError: exit 3 when the tar is cut short or not a tar.
         """
         stamp = np.array([INDEX_VERSION, *state_of(path)], dtype=np.int64)
         sidecar = beside(path, ".index.npz")
         index = cls._read_sidecar(sidecar, stamp)
         if index is None or index.group_key != group_key:
             index = build_index(path, group_key)
-            with contextlib.suppress(
-                OSError
-            ):  # a read-only folder: the index is built at each start
+            with contextlib.suppress(OSError):  # a folder that cannot be written to
                 index._write_sidecar(sidecar, stamp)
         return index
 
@@ -148,15 +160,11 @@ class ShardIndex:
 
     def _write_sidecar(self, sidecar: Path, stamp: np.ndarray) -> None:
         arrays = {"stamp": stamp}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if isinstance(value, PackedStrings):
-                arrays[f"{field.name}_data"], arrays[f"{field.name}_offsets"] = (
-                    value.data,
-                    value.offsets,
-                )
+                arrays |= {f"{name}_data": value.data, f"{name}_offsets": value.offsets}
             else:
-                arrays[field.name] = np.asarray(value)
+                arrays[name] = np.asarray(value)
         with atomic_open(sidecar) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -168,8 +176,8 @@ def _read_field(arrays: Any, name: str) -> Any:
 
 
 def build_index(path: FilePath, group_key: str = "group") -> ShardIndex:
-    """One pass over a tar's headers (long names and pax included) and its small text members."""
-    samples: dict[str, dict[str, tuple[int, int]]] = {}
+    """Build the index of a tar by one pass over its headers and its small text members."""
+    samples: dict[str, Members] = {}
     end = 0
     try:
         with path.open("rb") as file:
@@ -178,9 +186,8 @@ def build_index(path: FilePath, group_key: str = "group") -> ShardIndex:
                     end = member.offset_data + member.size
                     if member.isreg() and not member.issparse():
                         key, _, extension = _split_name(member.name)
-                        samples.setdefault(key, {}).setdefault(
-                            extension, (member.offset_data, member.size)
-                        )  # the first of a name wins
+                        members = samples.setdefault(key, {})  # the first of a name wins
+                        members.setdefault(extension, (member.offset_data, member.size))
             _check_complete(path, file, end)
             return _index_from_members(file, samples, group_key)
     except (tarfile.TarError, OSError) as error:
@@ -190,14 +197,14 @@ def build_index(path: FilePath, group_key: str = "group") -> ShardIndex:
 
 
 def _split_name(name: str) -> tuple[str, str, str]:
-    """webdataset's rule: the key is the path up to the first dot of the file name, the rest is the extension."""
+    """Split a member's name by webdataset's rule: the key ends at the file name's first dot."""
     folder, _, base = name.rpartition("/")
     stem, dot, extension = base.partition(".")
     return (f"{folder}/{stem}" if folder else stem), dot, extension.lower()
 
 
 def _check_complete(path: FilePath, file: IO[bytes], end: int) -> None:
-    """A whole tar closes with zero blocks after its last member; ``tarfile`` itself accepts a cut one in silence."""
+    """Refuse a tar without zero blocks after its last member; ``tarfile`` accepts it silently."""
     size = file.seek(0, os.SEEK_END)
     padded = -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     file.seek(min(padded, size))
@@ -206,14 +213,12 @@ def _check_complete(path: FilePath, file: IO[bytes], end: int) -> None:
         raise bad_input(
             "the shard is cut short",
             where=f"{path}, after byte {min(size, end)}",
-            why="samples would be lost in silence",
+            why="samples would be lost silently",
             fix="download this shard again",
         )
 
 
-def _index_from_members(
-    file: IO[bytes], samples: dict[str, dict[str, tuple[int, int]]], group_key: str
-) -> ShardIndex:
+def _index_from_members(file: IO[bytes], samples: dict[str, Members], group_key: str) -> ShardIndex:
     count = len(samples)
     image_offset, image_size = np.zeros(count, np.int64), np.full(count, -1, np.int64)
     has_caption = np.zeros(count, bool)
@@ -227,48 +232,36 @@ def _index_from_members(
         has_caption[i] = caption is not None
         captions.append(caption or "")
         meta = _read_json(file, members.get("json"))
-        groups.append(
-            _text(meta.get(group_key)) or _read_text(file, members.get(LABEL_EXTENSION)) or ""
-        )
+        label = _read_text(file, members.get(LABEL_EXTENSION))
+        groups.append(_text(meta.get(group_key)) or label or "")
         urls.append(_text(meta.get("url")))
         hashes.append(_text(meta.get("sha256")))
-    keys, *texts = (
-        PackedStrings.pack(column) for column in (samples, captions, groups, urls, hashes)
-    )
-    return ShardIndex(
-        keys,
-        texts[0],
-        texts[1],
-        texts[2],
-        texts[3],
-        image_offset,
-        image_size,
-        has_caption,
-        group_key,
-    )
+    texts = [PackedStrings.pack(texts) for texts in (samples, captions, groups, urls, hashes)]
+    rest = (image_offset, image_size, has_caption, group_key)
+    return ShardIndex(texts[0], texts[1], texts[2], texts[3], texts[4], *rest)
 
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _read_text(file, place: tuple[int, int] | None) -> str | None:
-    """A caption member's text; ``None`` (no usable caption) when absent, over 64 KiB or not UTF-8."""
-    if place is None or place[1] > MAX_CAPTION_BYTES:
+def _read_text(file: IO[bytes], member: tuple[int, int] | None) -> str | None:
+    """Return the text of a member; ``None`` where it is absent, over 64 KiB, or not UTF-8."""
+    if member is None or member[1] > MAX_CAPTION_BYTES:
         return None
-    file.seek(place[0])
+    file.seek(member[0])
     try:
-        return file.read(place[1]).decode("utf-8").strip()
+        return file.read(member[1]).decode("utf-8").strip()
     except UnicodeDecodeError:
         return None
 
 
-def _read_json(file, place: tuple[int, int] | None) -> dict:
-    if place is None or place[1] > 1 << 20:
+def _read_json(file: IO[bytes], member: tuple[int, int] | None) -> dict[str, Any]:
+    if member is None or member[1] > MAX_JSON_BYTES:
         return {}
-    file.seek(place[0])
+    file.seek(member[0])
     try:
-        value = json.loads(file.read(place[1]))
+        value = json.loads(file.read(member[1]))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

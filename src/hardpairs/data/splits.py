@@ -1,4 +1,4 @@
-"""A dataset cut by image into train, val and test, by MiniCLIP's rule, and the folder that keeps the cut.
+"""Data sets split by image into train, val and test, by MiniCLIP's rule, and the split's folder.
 
 FOLDER/train.csv val.csv test.csv     tables that every command reads
 FOLDER/split.json                     the images of each part by name
@@ -24,13 +24,13 @@ from hardpairs.core.errors import bad_input, mismatch
 from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
 from hardpairs.data.samples import Samples
-from hardpairs.data.tables import read_table
+from hardpairs.data.tables import is_table, read_table
 
 PARTS = ("train", "val", "test")
 SEED = 42
 TRAIN_SHARE, VAL_SHARE = 0.7, 0.15
 LOOK, COSINE = "look", "cosine_above"
-"""How a manifest says that near duplicates were found: by thumbnails, by embeddings."""
+"""How a manifest names the ways to find near duplicates: by thumbnails, by embeddings."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Split:
     """A stored split.
 
     Attributes:
-        folder: where it lies.
+        folder: Its folder.
         manifest: ``source``, ``image_root``, ``dataset_fingerprint``, ``seed``, counts.
-        is_new: whether it was made just now.
+        is_new: Whether it was made just now.
     """
 
     folder: Path
@@ -48,26 +48,29 @@ class Split:
     is_new: bool
 
     def table(self, part: str) -> Path:
+        """Return the table of a part."""
         return self.folder / f"{part}.csv"
 
 
 def part_of_images(count: int, *, seed: int = SEED, groups: np.ndarray | None = None) -> np.ndarray:
-    """Part of each image: 0 train, 1 val, 2 test.
+    """Return the part of each image: 0 train, 1 val, 2 test.
 
-    MiniCLIP's rule: the images in the order in which they are first seen are shuffled by Python's ``random`` with the seed; the first
-    int(0.7 n) are for training, the next int(0.15 n) for validation, the rest for the test.
+    By MiniCLIP's rule Python's ``random`` shuffles the images, in order of first appearance, with
+    the seed. The first int(0.7 n) are for training, the next int(0.15 n) for validation, the rest
+    for the test.
 
     Args:
-        count: number of images.
-        groups: (count,) numbers; images of one number are kept together, where the first of them falls in the shuffled order. So
-            only they can leave the part that the rule gives them.
+        count: Number of images.
+        seed: Seed of the shuffle.
+        groups: (count,) numbers. Images that share one stay together, in the part of the first of
+            them in the shuffled order.
 
     Returns:
         (count,) uint8.
 
     Example:
-        Of 10 images, seed 42 shuffles [0 .. 9] to [7, 3, 2, 8, 5, 6, 9, 4, 0, 1]: 7 for training, image 4 for validation, 0 and 1 for
-        the test.
+        Of 10 images, seed 42 shuffles [0 .. 9] to [7, 3, 2, 8, 5, 6, 9, 4, 0, 1]. Seven are for
+        training, image 4 is for validation, images 0 and 1 are for the test.
     """
     order = list(range(count))
     random.Random(seed).shuffle(order)
@@ -83,7 +86,13 @@ def part_of_images(count: int, *, seed: int = SEED, groups: np.ndarray | None = 
 
 
 def image_numbers(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """((N,) number of each row's image by first appearance, (U,) first row of each image)."""
+    """Return the image number of each row, and the first row of each image.
+
+    Images are numbered by first appearance.
+
+    Returns:
+        (N,) int64 and (U,) int64.
+    """
     _, first, inverse = np.unique(samples.images, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
@@ -103,18 +112,24 @@ def split_into(
     duplicates: dict[str, Any] | None = None,
     find_groups: Callable[[], np.ndarray] | None = None,
 ) -> Split:
-    """Splits a dataset into a folder, or opens the split that is there.
+    """Split a data set into a folder, or open the split that the folder holds.
 
     Args:
-        samples: of a table, a captions.json, a folder of pictures, or shards.
-        image_root, image_key, caption_key, separator: as they were opened with.
-        duplicates: how near duplicates are found, for the manifest.
-        find_groups: gives the (U,) ``groups`` of ``part_of_images``, and is asked only where a split is made; the tables then say in a column
-            ``group`` that such images are no negatives of each other.
+        folder: The folder of the split.
+        samples: A table, a captions.json, a folder of images, or shards.
+        image_root: As ``samples`` was opened with.
+        image_key: As ``samples`` was opened with.
+        caption_key: As ``samples`` was opened with.
+        separator: As ``samples`` was opened with.
+        seed: As in ``part_of_images``.
+        duplicates: How near duplicates are found, for the manifest.
+        find_groups: Returns the (U,) ``groups`` of ``part_of_images``; called only where a split is
+            made. A column ``group`` of the tables then says that such images are not negatives of
+            each other.
 
     Raises:
-        UserError: exit 3 when a part would be empty, exit 4 when the folder holds a split of other data, one made
-            otherwise, or a damaged one.
+        UserError: exit 3 when a part would be empty, exit 4 when the folder holds a split of other
+            data or options, or a damaged one.
     """
     folder = Path(folder)
     recipe = {
@@ -127,18 +142,17 @@ def split_into(
         "seed": seed,
         "near_duplicates": duplicates or {},
     }
-    there = _same_split(folder, recipe) if (folder / NAME).is_file() else None
-    if there is not None and all(there.get(key) == recipe[key] for key in ("source", "image_root")):
-        return Split(
-            folder, there, is_new=False
-        )  # else the pictures were moved, and the tables get their new paths
+    stored = _same_split(folder, recipe) if (folder / NAME).is_file() else None
+    if stored and all(stored.get(key) == recipe[key] for key in ("source", "image_root")):
+        return Split(folder, stored, is_new=False)
+    # Otherwise the split is new, or the images were moved and the tables get their new paths.
     numbers, first = image_numbers(samples)
     groups = None if find_groups is None else find_groups()
     parts = part_of_images(len(first), seed=seed, groups=groups)
     counts = {part: int((parts == i).sum()) for i, part in enumerate(PARTS)}
     if not all(counts.values()):
         raise bad_input(
-            f"{len(first)} images make no three parts: {counts}",
+            f"{len(first)} images are too few for three parts: {counts}",
             where=samples.source,
             fix="at least 7 images that do not look alike",
         )
@@ -149,7 +163,7 @@ def split_into(
         _write_table(folder / f"{part}.csv", columns, np.flatnonzero(parts[numbers] == i))
     names = (
         list(columns[image_key])
-        if _is_table(samples)
+        if is_table(samples.source)
         else [_name(samples, row) for row in range(len(samples))]
     )
     write_json(
@@ -158,10 +172,8 @@ def split_into(
     )
     captions = {part: int((parts[numbers] == i).sum()) for i, part in enumerate(PARTS)}
     files = ("split.json", *(f"{part}.csv" for part in PARTS))
-    numbers_told = {"images": counts, "captions": captions, "kept_together": _kept_together(groups)}
-    return Split(
-        folder, write_manifest(folder, {**recipe, **numbers_told}, files), is_new=there is None
-    )
+    sizes = {"images": counts, "captions": captions, "kept_together": _kept_together(groups)}
+    return Split(folder, write_manifest(folder, {**recipe, **sizes}, files), is_new=stored is None)
 
 
 def _kept_together(groups: np.ndarray | None) -> dict[str, int]:
@@ -170,7 +182,7 @@ def _kept_together(groups: np.ndarray | None) -> dict[str, int]:
 
 
 def open_split(folder: str | os.PathLike[str]) -> Split:
-    """The split that a folder holds.
+    """Return the split that a folder holds.
 
     Raises:
         UserError: exit 3 when it holds none, exit 4 for a damaged one.
@@ -186,30 +198,26 @@ def open_split(folder: str | os.PathLike[str]) -> Split:
 
 
 def _same_split(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    there = open_split(folder).manifest
-    if there["dataset_fingerprint"] != recipe["dataset_fingerprint"]:
+    stored = open_split(folder).manifest
+    if stored["dataset_fingerprint"] != recipe["dataset_fingerprint"]:
         raise mismatch(
             "the data was changed since it was split",
             where=f"{recipe['source']}; the split: {folder}",
-            why="a new split moves images from one part to another: what a model was trained on would be in its test",
+            why="a new split would move images that a model was trained on into its test",
             fix="give the data as it was, or another folder for a new split",
         )
-    differing = [key for key in ("seed", "near_duplicates") if there.get(key) != recipe[key]]
+    differing = [key for key in ("seed", "near_duplicates") if stored.get(key) != recipe[key]]
     if differing:
         raise mismatch(
             f"the folder holds a split with another {' and '.join(differing)}",
             where=str(folder),
             fix="choose another folder",
         )
-    return there
-
-
-def _is_table(samples: Samples) -> bool:
-    return samples.source.lower().endswith((".csv", ".tsv", ".txt"))
+    return stored
 
 
 def _name(samples: Samples, row: int) -> str:
-    """What the source calls a row's image: the key of a file with several captions ends in the caption's number."""
+    """Return what the source calls a row's image, without the number of the caption."""
     key = samples.keys[row]
     return key if samples.shards[row] else re.sub(r"#\d+$", "", key)
 
@@ -221,8 +229,8 @@ def _columns(
     separator: str | None,
     groups: np.ndarray | None,
 ) -> dict[str, list[str]]:
-    """The rows of all parts as columns; a table's own are kept, as text."""
-    if _is_table(samples):
+    """Return the rows of all parts as columns of text; a table keeps its own columns."""
+    if is_table(samples.source):
         columns = read_table(samples.source, separator, required=(image_key, caption_key))
     else:
         columns = {

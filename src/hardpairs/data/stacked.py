@@ -1,4 +1,4 @@
-"""Parts of an array that stay in their files: embeddings in several ``.npy`` are read by rows, never joined in memory."""
+"""Embeddings in several files, read by rows and never joined in memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 class Stacked:
-    """Arrays of one width, one after the other, read like one array by slices and by arrays of row numbers.
+    """Arrays of one width that read like one array, by slices and by arrays of row numbers.
 
     Args:
-        parts: each (n, D); where their dtypes differ, rows come in the one that holds all.
+        parts: Arrays (n, D); where their dtypes differ, rows have the dtype that holds all.
 
     Example:
         >>> Stacked([np.zeros((2, 3)), np.ones((2, 3))])[np.array([1, 2])]
@@ -33,8 +33,8 @@ class Stacked:
         out = np.empty((len(numbers), self.shape[1]), self.dtype)
         owner = np.searchsorted(self.starts, numbers, side="right") - 1
         for part in np.unique(owner):
-            places = owner == part
-            out[places] = self.parts[part][numbers[places] - self.starts[part]]
+            own = owner == part
+            out[own] = self.parts[part][numbers[own] - self.starts[part]]
         return out
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""Many strings in two arrays: a few bytes of overhead each, shared by forked workers without copying."""
+"""Many strings in two arrays.
+
+Each string costs a few bytes more than its text, and forked workers share all of them without
+copying.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ class PackedStrings:
     """An immutable sequence of texts as one byte array and its offsets.
 
     Args:
-        data: uint8, the UTF-8 bytes of all texts in a row.
-        offsets: int64, shape (N + 1,); text i is ``data[offsets[i]:offsets[i + 1]]``.
+        data: uint8, the UTF-8 bytes of all texts, one after the other.
+        offsets: (N + 1,) int64; text i is ``data[offsets[i]:offsets[i + 1]]``.
     """
 
     def __init__(self, data: np.ndarray, offsets: np.ndarray) -> None:
@@ -20,6 +24,7 @@ class PackedStrings:
 
     @classmethod
     def pack(cls, texts: Iterable[str]) -> PackedStrings:
+        """Pack texts."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(text) for text in encoded], out=offsets[1:])
@@ -27,6 +32,7 @@ class PackedStrings:
 
     @classmethod
     def concatenate(cls, parts: list[PackedStrings]) -> PackedStrings:
+        """Join sequences into one."""
         starts = np.cumsum([0] + [len(part.data) for part in parts])
         offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
         return cls(

@@ -1,4 +1,7 @@
-"""HELIP's ``url_index/<dataset>_url_index.json``: which number a URL has, so that row numbers of one download can be found in another."""
+"""HELIP's ``url_index/<dataset>_url_index.json``: the row number of each URL.
+
+With it, row numbers of one download can be found in another.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,18 @@ from hardpairs.core.errors import bad_input, mismatch, usage
 def write_url_index(
     out: str | os.PathLike[str], dataset: str, urls: Iterable[tuple[str, int]]
 ) -> Path:
-    """Writes URLs and their row numbers as one JSON object; of a URL that stands twice the first row counts, as a reader would otherwise
-    take the last."""
+    """Write URLs and their row numbers as one JSON object.
+
+    Of a URL that occurs twice the first row is written; a reader would otherwise take the last.
+
+    Args:
+        out: The folder that ``url_index/`` is in.
+        dataset: Name of the data set.
+        urls: URLs with their row numbers; an empty URL is left out.
+
+    Returns:
+        The file.
+    """
     path = Path(out) / "url_index" / f"{dataset}_url_index.json"
     seen: set[str] = set()
     with atomic_open(path) as file:
@@ -29,13 +42,15 @@ def write_url_index(
 
 
 def rows_by_old_number(url_index: str | os.PathLike[str], urls: Iterable[str]) -> dict[int, int]:
-    """Row of this dataset by number of the one that the index was written for.
+    """Return the row of this data set by row number of the one that an index was written for.
 
     Args:
-        urls: this dataset's, by row. A URL that only one of the two has is left out.
+        url_index: The file of the index.
+        urls: The URLs of this data set by row. A URL that only one of the two has is left out.
 
     Raises:
-        UserError: exit 2 when the file is not there, exit 3 when it is no such index, exit 4 when the two have no URL in common.
+        UserError: exit 2 when the file does not exist, exit 3 when it is not an index, exit 4 when
+            the two data sets have no URL in common.
     """
     path = Path(url_index)
     if not path.is_file():

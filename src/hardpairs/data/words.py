@@ -20,13 +20,14 @@ _CLIPPINGS_WORD = re.compile(r"\S+", re.ASCII)
 
 
 def split_words(text: str, rule: Rule = "letters") -> list[str]:
-    """Return the words of a text in lower case.
+    r"""Return the words of a text in lower case.
 
     Args:
         text: Any text; letters of all alphabets are letters.
         rule: What a word is.
             ``letters``: a run of letters and digits.
-            ``signs``: the same, and each other sign is a word, so that "keycap #" is not "keycap *".
+            ``signs``: the same, and each other sign is a word, so that "keycap #" and "keycap *"
+            differ.
             ``miniclip``: a run of anything but spaces and ``MINICLIP_SIGNS``, so that "t-shirt" is
             one word.
             ``clippings``: what CLIPPINGS' ``jaccard_sim.py`` compares. Words cut at the end of a
@@ -40,7 +41,7 @@ def split_words(text: str, rule: Rule = "letters") -> list[str]:
         ['keycap', ':', '#']
         >>> split_words("The cat's T-shirt (red)!", "miniclip")
         ['the', 'cat', 's', 't-shirt', 'red']
-        >>> split_words("The Presi-\\ndent, today: YES.", "clippings")
+        >>> split_words("The Presi-\ndent, today: YES.", "clippings")
         ['the', 'president', 'today', 'yes']
     """
     if rule == "clippings":
