@@ -1,4 +1,7 @@
-"""What metric losses see of a row: its image, its text, both pooled, or an MLP over both; with ArcFace's class weights beside it."""
+"""The head of metric learning: one embedding of a row from its image and text features.
+
+ArcFace's class weights are kept beside it.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,26 @@ KINDS = ("image", "text", "pooled", "mlp")
 class EmbeddingHead(nn.Module):
     """One unit vector of a row, from its image and text features.
 
-    pooled: normalise(w * image + (1 - w) * text) (CLIPPINGS, arXiv 2304.03464). mlp: CLIPPINGS' MLP over both side by side: [2D -> D,
-    ReLU, dropout] and so on, then -> 2D.
+    ``pooled`` is normalize(w * image + (1 - w) * text) (CLIPPINGS, arXiv 2304.03464). ``mlp`` is
+    CLIPPINGS' MLP over both side by side: [2D -> D, ReLU, dropout] and so on, then -> 2D.
 
     Args:
-        kind: one of ``KINDS``. width: D of the features.
-        image_weight: w; ``learned``: it is a parameter, kept in (0, 1) by a sigmoid.
-        layers: linear layers of the MLP. dropout: between them, and before the projection.
-        projection: numbers that a last linear layer makes of it; 0: there is none.
-        classes: C of ArcFace's class weights (C, embedding width); 0: none. Whose they are is in ``class_ids``, group ids.
+        kind: One of ``KINDS``.
+        width: D of the features.
+        image_weight: w.
+        learned: Make w a parameter, kept in (0, 1) by a sigmoid.
+        layers: Number of linear layers of the MLP.
+        dropout: Share of units left out between them, and before the projection.
+        projection: Width of a last linear layer; 0: none.
+        classes: C of ArcFace's class weights (C, embedding width); 0: none. The group ids of the
+            classes are in ``class_ids``.
 
     Attributes:
-        width: numbers of what comes out. options: the arguments, for a checkpoint.
+        width: Width of the embedding.
+        options: The arguments, for a checkpoint.
     """
+
+    image_weight: torch.Tensor
 
     def __init__(
         self,
@@ -46,7 +56,7 @@ class EmbeddingHead(nn.Module):
         classes: int = 0,
     ) -> None:
         super().__init__()
-        self.options = {
+        self.options: dict[str, Any] = {
             "kind": kind,
             "width": width,
             "learned": learned,
@@ -74,21 +84,29 @@ class EmbeddingHead(nn.Module):
             self.register_buffer("class_ids", torch.zeros(classes, dtype=torch.int64))
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """(B, D) unit features of each side -> (B, ``width``) unit rows; of half precision, in single: the head's weights stay float32 in models that
-        are converted whole (``--precision bf16``)."""
-        rows = self._joined(
-            *(
-                side.float() if side.dtype in (torch.float16, torch.bfloat16) else side
-                for side in (image, text)
-            )
-        )
+        """Return the embeddings of a batch.
+
+        Features of half precision are converted to float32: the head's weights stay float32 in
+        models that are converted whole (``--precision bf16``).
+
+        Args:
+            image: (B, D) unit features.
+            text: (B, D) unit features.
+
+        Returns:
+            (B, ``width``) unit rows.
+        """
+        half = (torch.float16, torch.bfloat16)
+        image, text = (x.float() if x.dtype in half else x for x in (image, text))
+        rows = self._joined(image, text)
         return F.normalize(self.projection(rows) if hasattr(self, "projection") else rows, dim=-1)
 
     def _joined(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         if self.kind in ("image", "text"):
             return image if self.kind == "image" else text
         if self.kind == "mlp":
-            return self.mlp(torch.cat((image, text), dim=-1))
+            joined: torch.Tensor = self.mlp(torch.cat((image, text), dim=-1))
+            return joined
         weight = self.weight_logit.sigmoid() if hasattr(self, "weight_logit") else self.image_weight
         return F.normalize(weight * image + (1 - weight) * text, dim=-1)
 
@@ -103,32 +121,28 @@ def _mlp(width: int, hidden: int, layers: int, dropout: float) -> nn.Sequential:
 
 
 def attach(model: nn.Module, head: EmbeddingHead) -> nn.Module:
-    """Makes the head a part of the model, so that it is optimised, saved and loaded with it: the model's output gets ``embedding``, and with
-    class weights ``class_weights``. A model that returns tuples (outside of training) is left alone."""
+    """Make the head a part of the model, so that it is optimized, saved and loaded with it.
+
+    The model's output gets ``embedding``, and with class weights ``class_weights``. Tuples, which a
+    model returns outside of training, stay as they are.
+    """
     model.add_module(HEAD, head)
 
-    def add_embedding(
-        _: nn.Module, __: tuple, outputs: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        if (
-            not isinstance(outputs, dict)
-            or outputs.get("image_features") is None
-            or outputs.get("text_features") is None
-        ):
+    def add_embedding(_: nn.Module, __: Any, outputs: Any) -> Any:
+        if not isinstance(outputs, dict):
+            return outputs
+        image, text = outputs.get("image_features"), outputs.get("text_features")
+        if image is None or text is None:
             return outputs
         more = {"class_weights": head.class_weights} if hasattr(head, "class_weights") else {}
-        return {
-            **outputs,
-            "embedding": head(outputs["image_features"], outputs["text_features"]),
-            **more,
-        }
+        return {**outputs, "embedding": head(image, text), **more}
 
     model.register_forward_hook(add_embedding)
     return model
 
 
 def head_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The head's entries of a model's state, without the head's name."""
+    """Return the head's entries of a model's state, without the head's name."""
     return {
         name.removeprefix(f"{HEAD}."): value
         for name, value in state.items()
@@ -137,10 +151,11 @@ def head_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def load_head(checkpoint: str | os.PathLike[str]) -> EmbeddingHead | None:
-    """The head that a checkpoint of ours carries, in eval mode; ``None`` where it has none.
+    """Return the head in a checkpoint of ours, in eval mode; ``None`` where it has none.
 
     Raises:
-        UserError: exit 4 for a checkpoint that has a head's weights and does not say what kind of head it is, or that is damaged.
+        UserError: exit 4 for a damaged checkpoint, or one that has a head's weights and does not
+            say what kind of head it is.
     """
     content = load_checkpoint(checkpoint)
     state = head_state(weights_in(content))
@@ -162,17 +177,27 @@ def load_head(checkpoint: str | os.PathLike[str]) -> EmbeddingHead | None:
 def embed_with(
     head: EmbeddingHead, image: np.ndarray, text: np.ndarray, rows_at_once: int = 4096
 ) -> np.ndarray:
-    """What a head makes of (N, D) unit image and text rows: (N, ``head.width``) float32 unit rows."""
-    parts = []
+    """Return the embeddings of a head.
+
+    Args:
+        head: The head.
+        image: (N, D) unit rows.
+        text: (N, D) unit rows.
+        rows_at_once: Rows per block.
+
+    Returns:
+        (N, ``head.width``) float32 unit rows.
+    """
+    blocks = []
     for start in range(0, len(image), rows_at_once):
         sides = (
             torch.from_numpy(np.array(side[start : start + rows_at_once], np.float32))
             for side in (image, text)
         )
-        parts.append(head(*sides).numpy())
-    return np.concatenate(parts)
+        blocks.append(head(*sides).numpy())
+    return np.concatenate(blocks)
 
 
 def changes_space(head: EmbeddingHead) -> bool:
-    """Whether a head has layers of its own, so that distances without it are not those that were trained."""
-    return head.kind == "mlp" or head.options["projection"] > 0
+    """Return whether a head has layers, so that distances without it are not those trained."""
+    return head.kind == "mlp" or bool(head.options["projection"])

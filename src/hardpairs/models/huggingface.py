@@ -1,4 +1,4 @@
-"""Hugging Face's CLIP models (and CLIPPINGS' checkpoints, which have their names) under OpenCLIP's names."""
+"""Hugging Face's CLIP models, and CLIPPINGS' checkpoints of them, under OpenCLIP's names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,16 +34,17 @@ _NAMES = {
     "self_attn.out_proj": "attn.out_proj",
 }
 _TRANSPOSED = ("text_projection", "visual.proj")
+_TORN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
 _PART_OF_ATTENTION = re.compile(r"(.*)self_attn\.([qkv])_proj\.(weight|bias)")
 
 
 def is_folder(path: str) -> bool:
-    """Whether a path is a folder as ``CLIPModel.save_pretrained`` writes it."""
+    """Return whether a path is a folder as ``CLIPModel.save_pretrained`` writes it."""
     config = Path(path) / "config.json"
     return config.is_file() and _config(config).get("model_type") == "clip"
 
 
-def _config(path: Path) -> dict:
+def _config(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -51,23 +53,24 @@ def _config(path: Path) -> dict:
 
 
 def weights_file(path: str) -> str:
-    """The file of weights in a folder; a path that is no folder is itself one."""
-    found = [
-        Path(path) / name
-        for name in ("model.safetensors", "pytorch_model.bin")
-        if (Path(path) / name).is_file()
-    ]
-    if Path(path).is_dir() and not found:
+    """Return the file of weights in a folder; a path that is not a folder is such a file itself.
+
+    Raises:
+        UserError: exit 3 for a folder without weights.
+    """
+    names = ("model.safetensors", "pytorch_model.bin")
+    files = [Path(path) / name for name in names if (Path(path) / name).is_file()]
+    if Path(path).is_dir() and not files:
         raise bad_input(
             "the folder has a config.json and no weights",
             where=path,
             fix="model.safetensors or pytorch_model.bin, in one file",
         )
-    return str(found[0]) if found else path
+    return str(files[0]) if files else path
 
 
 def read_folder(path: str) -> dict[str, torch.Tensor]:
-    """The weights of a folder, with Hugging Face's names. Runs no code of it.
+    """Return the weights of a folder, with Hugging Face's names; no code of it is run.
 
     Raises:
         UserError: exit 3 for a folder without weights, exit 4 for damaged ones.
@@ -77,34 +80,28 @@ def read_folder(path: str) -> dict[str, torch.Tensor]:
 
     file = weights_file(path)
     try:
-        return (
-            load_file(file)
-            if file.endswith(".safetensors")
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-    ) as error:
+        if file.endswith(".safetensors"):
+            return load_file(file)
+        state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return state
+    except (SafetensorError, *_TORN) as error:
         raise mismatch(
             f"not whole, safe weights: {str(error).splitlines()[0][:200]}", where=file
         ) from None
 
 
 def activation(path: str) -> str:
-    """The activation that a folder's towers use: ``quick_gelu`` (OpenAI's) or another."""
+    """Return the activation of a folder's towers: ``quick_gelu`` (OpenAI's) or another."""
     config = _config(Path(path) / "config.json")
-    return (config.get("vision_config") or {}).get("hidden_act", "quick_gelu")
+    return str((config.get("vision_config") or {}).get("hidden_act", "quick_gelu"))
 
 
 def to_openclip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of Hugging Face's ``CLIPModel`` under the names of OpenCLIP's ``CLIP``; query, key and value in one matrix, projections
-    transposed."""
-    found: dict[str, torch.Tensor] = {}
+    """Return weights of Hugging Face's ``CLIPModel`` under the names of OpenCLIP's ``CLIP``.
+
+    Query, key and value become one matrix, and projections are transposed.
+    """
+    renamed: dict[str, torch.Tensor] = {}
     attention: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in state.items():
         if name.endswith("position_ids"):
@@ -114,10 +111,11 @@ def to_openclip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             attention.setdefault(f"{_renamed(part[1])}attn.in_proj_{part[3]}", {})[part[2]] = value
             continue
         new = _renamed(name)
-        found[new] = value.T.contiguous() if new in _TRANSPOSED else value
-    return found | {
+        renamed[new] = value.T.contiguous() if new in _TRANSPOSED else value
+    joined = {
         name: torch.cat([parts[letter] for letter in "qkv"]) for name, parts in attention.items()
     }
+    return renamed | joined
 
 
 def _renamed(name: str) -> str:
