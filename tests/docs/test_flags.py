@@ -9,6 +9,8 @@ from functools import cache
 
 import pytest
 
+from hardpairs.cli import COMMANDS
+from hardpairs.compat import spellings
 from tests.docs.blocks import blocks_of, commands_of
 from tests.helpers import ROOT
 
@@ -17,6 +19,7 @@ COMMAND = re.compile(
     r"(?:python -m |-m (?:-- )?|^|bash )(?P<name>(?:tools|mining|training|benchmarks)\.[\w.]+"
     r"|scripts/\w+\.sh|hardpairs(?: photos)? [\w-]+)(?P<rest>.*)"
 )
+ACTIONS = {"photos": ("index", "query", "serve")}
 TRAINER = {"scripts/train_node.sh", "scripts/train_multinode.sh"}
 
 
@@ -32,20 +35,33 @@ def documented() -> list[tuple[str, str, str]]:
     return found
 
 
+def command_of(name: str) -> str:
+    """Return the ``hardpairs`` sub-command behind a documented name."""
+    if name.startswith("hardpairs "):
+        words = name.split()[1:]
+        return " ".join(words) if " ".join(words) in COMMANDS else words[0]
+    module = "training.main" if name in TRAINER else name
+    folder = ROOT / "src" if module.startswith("training.") else ROOT
+    text = (folder / (module.replace(".", "/") + ".py")).read_text()
+    stem = re.search(r"from hardpairs\.cli\.(\w+) import", text)[1]
+    return next(command for command, entry in COMMANDS.items() if entry.module == stem)
+
+
 @cache
 def known_flags(name: str) -> frozenset[str]:
-    """Return the flags in a command's help, its own and those of other systems."""
-    name = "training.main" if name in TRAINER else name
-    if name.endswith(".sh"):
-        return frozenset(re.findall(r"--[\w-]+", (ROOT / name).read_text()))
-    words = name.split()
-    start = ["-m", "hardpairs.cli", *words[1:]] if words[0] == "hardpairs" else ["-m", name]
-    helps = [[*start, "--help"], [*start, "--help-compat", "all"]]
-    if name == "tools.photo_search":
-        helps += [[*start, action, "--help"] for action in ("index", "query", "serve")]
-    texts = [subprocess.run([sys.executable, *h], capture_output=True, text=True) for h in helps]
+    """Return the flags in a command's help and those of other systems that it translates."""
+    if name.startswith("benchmarks.") or (name.endswith(".sh") and name not in TRAINER):
+        path = name if name.endswith(".sh") else name.replace(".", "/") + ".py"
+        return frozenset(re.findall(r"--[\w-]+", (ROOT / path).read_text()))
+    command = command_of(name)
+    starts = [[command], *([command, action] for action in ACTIONS.get(command, ()))]
+    helps = [
+        [sys.executable, "-m", "hardpairs.cli", *" ".join(s).split(), "--help"] for s in starts
+    ]
+    texts = [subprocess.run(line, capture_output=True, text=True) for line in helps]
     assert texts[0].returncode == 0, texts[0].stderr
-    return frozenset(re.findall(r"(?<![\w-])--?[\w-]+", "".join(done.stdout for done in texts)))
+    own = re.findall(r"(?<![\w-])--?[\w-]+", "".join(done.stdout for done in texts))
+    return frozenset([*own, *spellings(command)])
 
 
 @pytest.mark.parametrize("name", sorted({name for _, name, _ in documented()}))
@@ -53,5 +69,6 @@ def test_documented_flags_exist(name):
     for place, other, rest in documented():
         if other == name:
             given = set(re.findall(r"(?<=\s)--[a-z][\w-]*", rest.split(" -- ")[0]))
-            missing = {flag for flag in given if flag not in known_flags(name)}
+            known = {flag.replace("_", "-") for flag in known_flags(name)}
+            missing = {flag for flag in given if flag.replace("_", "-") not in known}
             assert not missing, f"{place}: {name} has no {missing}"
