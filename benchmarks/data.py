@@ -153,7 +153,7 @@ def plan(rows: int, batch_size: int, maker: str) -> dict[str, float]:
     from hardpairs.batches import (
         HardPairBatchSampler,
         MPerClassBatchSampler,
-        NeighbourhoodBatchSampler,
+        NeighborhoodBatchSampler,
         RandomBatchSampler,
         TopicalBatchSampler,
     )
@@ -172,7 +172,7 @@ def plan(rows: int, batch_size: int, maker: str) -> dict[str, float]:
         "hard-pairs": lambda: HardPairBatchSampler(rows, table, batch_size=batch_size),
         "topical": lambda: TopicalBatchSampler(rows, labels, batch_size=batch_size),
         "m-per-class": lambda: MPerClassBatchSampler(rows, labels, batch_size=batch_size),
-        "neighbourhood": lambda: NeighbourhoodBatchSampler(
+        "neighbourhood": lambda: NeighborhoodBatchSampler(
             rows, lambda: line, size=4, batch_size=batch_size
         ),
     }[maker]

@@ -5,11 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardpairs.batches import HARD_PAIR, RANDOM, TARGET, HardPairBatchSampler
-from hardpairs.batches.hard_pairs import CHOICES
-from hardpairs.batches.partners import UniformDraw
+from hardpairs.batches import BATCHES, HARD_PAIR, RANDOM, TARGET, HardPairBatchSampler
+from hardpairs.batches.draws import WEIGHTS, UniformDraw
 from hardpairs.core.errors import UserError
 from tests.batches.helpers import all_ranks, check_batches, epoch, random_table, table_of
+
+CHOICES = next(o for o in BATCHES["hard-pairs"].options if o.field == "hard_choice").facts[
+    "choices"
+]
 
 
 def window_of(table, row, number, *, topk, skip, schedule):
@@ -223,14 +226,12 @@ def test_empty_rows_are_skipped_on_request_and_excluded_rows_are_nowhere():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"batch_size": 7}, "--batch-size 6 or 8"),
+        ({"batch_size": 7}, "`batch_size` 6 or 8"),
         (
             {"batch_size": 20, "world_size": 4},
             "30 usable rows are fewer than one global batch of 80",
         ),
-        ({"batch_size": 2, "hard_topk": 0}, "at least 1"),
         ({"batch_size": 2, "hard_skip": 3}, "leaves nothing of lists of 3"),
-        ({"batch_size": 2, "hard_skip": -1}, "must not be negative"),
         ({"batch_size": 2, "hard_schedule": 2}, "the lists have 3"),
         (
             {"batch_size": 2, "hard_schedule": 2, "hard_topk": 1, "hard_choice": "cycle"},
@@ -270,3 +271,20 @@ def test_uniform_draws_go_through_a_list_without_repetition():
     assert (
         abs(counts[0] - 600).max() < 110 and abs(counts[2, :3] - 1000).max() < 130
     )  # five standard deviations
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("hard_topk", 0, "at least 1"),
+        ("hard_skip", -1, "at least 0"),
+        ("hard_choice", "x", "one of"),
+    ],
+)
+def test_options_out_of_range(option, value, says):
+    with pytest.raises(ValueError, match=f"`{option}` must be {says}"):
+        HardPairBatchSampler(30, random_table(30, 3), batch_size=2, **{option: value})
+
+
+def test_every_choice_but_a_cycle_has_weights():
+    assert (*WEIGHTS, "cycle") == CHOICES

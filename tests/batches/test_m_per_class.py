@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hardpairs.batches import TARGET, MPerClassBatchSampler
-from hardpairs.batches.m_per_class import class_groups
+from hardpairs.batches.m_per_class import label_groups
 from hardpairs.core.errors import UserError
 from tests.batches.helpers import all_ranks, check_batches, epoch
 
@@ -20,14 +20,14 @@ from tests.batches.helpers import all_ranks, check_batches, epoch
 )
 @settings(deadline=None)
 def test_groups_hold_each_row_of_a_class(sizes, m, seed):
-    classes = np.repeat(np.arange(len(sizes)), sizes)
-    rows = np.random.default_rng(seed).permutation(classes.size)
-    groups = class_groups(rows, classes[rows], m, np.random.default_rng(seed))
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    rows = np.random.default_rng(seed).permutation(labels.size)
+    groups = label_groups(rows, labels[rows], m, np.random.default_rng(seed))
     assert len(groups) == sum(-(-size // m) for size in sizes)
     found = [[row for row in group if row >= 0] for group in groups.tolist()]
-    assert all(len(set(group)) == len(group) and len(set(classes[group])) == 1 for group in found)
-    assert all(len(group) == min(m, sizes[classes[group[0]]]) for group in found)
-    assert Counter(row for group in found for row in group).keys() == set(range(classes.size))
+    assert all(len(set(group)) == len(group) and len(set(labels[group])) == 1 for group in found)
+    assert all(len(group) == min(m, sizes[labels[group[0]]]) for group in found)
+    assert Counter(row for group in found for row in group).keys() == set(range(labels.size))
 
 
 @given(
@@ -35,14 +35,17 @@ def test_groups_hold_each_row_of_a_class(sizes, m, seed):
     m=st.integers(1, 3),
     groups=st.integers(1, 2),
     count=st.sampled_from([64, 97, 127]),
-    classes=st.integers(2, 40),
+    num_labels=st.integers(2, 40),
     seed=st.integers(0, 9),
     number=st.integers(0, 2),
 )
 @settings(max_examples=80, deadline=None)
-def test_laws(world_size, m, groups, count, classes, seed, number):
+def test_laws(world_size, m, groups, count, num_labels, seed, number):
     rng = np.random.default_rng(seed)
-    labels, exclude = rng.integers(0, classes, count), np.sort(rng.choice(count, 5, replace=False))
+    labels, exclude = (
+        rng.integers(0, num_labels, count),
+        np.sort(rng.choice(count, 5, replace=False)),
+    )
     kept = np.setdiff1d(np.arange(count), exclude)
     sizes = Counter(labels[kept].tolist())
     per_batch = groups * world_size
@@ -101,18 +104,22 @@ def test_rows_that_are_alone_stand_together():
 
 
 @pytest.mark.parametrize(
-    ("classes", "options", "says"),
+    ("labels", "options", "says"),
     [
-        (np.arange(20), {"batch_size": 4}, "--csv-group-key"),
-        (np.arange(20) // 2, {"batch_size": 5}, "--batch-size 4 or 6"),
+        (np.arange(20), {"batch_size": 4}, "`group_key`"),
+        (np.arange(20) // 2, {"batch_size": 5}, "`batch_size` 4 or 6"),
         (
             np.arange(20) // 5,
             {"batch_size": 10},
-            "4 classes, a global batch of 10 needs 5.*\n.*\n?.*--batch-size 8",
+            "4 labels, a global batch of 10 needs 5.*\n.*\n?.*`batch_size` 8",
         ),
-        (np.arange(20) // 2, {"batch_size": 4, "m_per_class": 0}, "at least 1"),
     ],
 )
-def test_refusals(classes, options, says):
+def test_refusals(labels, options, says):
     with pytest.raises(UserError, match=says):
-        MPerClassBatchSampler(20, classes, **options)
+        MPerClassBatchSampler(20, labels, **options)
+
+
+def test_an_option_out_of_range():
+    with pytest.raises(ValueError, match="`m_per_class` must be at least 1"):
+        MPerClassBatchSampler(20, np.arange(20) // 2, batch_size=4, m_per_class=0)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from hardpairs.batches import TARGET, RandomBatchSampler, TopicalBatchSampler
 from hardpairs.batches.clusters import cluster
-from hardpairs.core.errors import UserError
 from tests.batches.helpers import all_ranks, check_batches, epoch
 
 
@@ -116,5 +115,5 @@ def test_batches_are_more_alike_than_random_ones():
 
 
 def test_a_share_out_of_range():
-    with pytest.raises(UserError, match="p-topical must lie in"):
+    with pytest.raises(ValueError, match="`p_topical` must be at least 0 and at most 1"):
         TopicalBatchSampler(20, np.zeros(20, int), batch_size=2, p_topical=1.5)

@@ -12,7 +12,7 @@ from hardpairs import losses
 from hardpairs.batches import (
     HardPairBatchSampler,
     MPerClassBatchSampler,
-    NeighbourhoodBatchSampler,
+    NeighborhoodBatchSampler,
     TopicalBatchSampler,
 )
 from hardpairs.core.errors import UserError
@@ -257,7 +257,8 @@ def test_batch_flags(table, hard_pairs):
         *use, "--hard-per-target", "3", "--hard-topk", "2", "--empty-rows", "skip", train_data=table
     )
     sampler = make_sampler(args, open_training_samples(args), rank=0, world_size=1)
-    assert (sampler.hard_per_target, sampler.hard_topk, sampler.empty_rows) == (3, 2, "skip")
+    options = sampler.options
+    assert (options.hard_per_target, options.hard_topk, options.empty_rows) == (3, 2, "skip")
     args = parse("--max-steps", "3", train_data=table)
     assert args.batching == "random" and args.epochs == 1
     assert len(RunBatches(sampler, 3)) == 3
@@ -286,24 +287,25 @@ def sampler_of(*flags, **values):
 )
 def test_hard_pair_flags(table, hard_pairs, flags, attribute, value):
     sampler = sampler_of("--use-hard", "--hard-dict-dir", str(hard_pairs), *flags, train_data=table)
-    assert isinstance(sampler, HardPairBatchSampler) and getattr(sampler, attribute) == value
+    assert isinstance(sampler, HardPairBatchSampler)
+    assert getattr(sampler.options, attribute) == value
 
 
 def test_neighbourhood_flags(table, hard_pairs):
     use = ("--batching", "neighbourhood", "--hard-dict-dir", str(hard_pairs))
     sampler = sampler_of(*use, "--neighbourhood-size", "4", train_data=table)
-    assert isinstance(sampler, NeighbourhoodBatchSampler) and (sampler.size, sampler.shift) == (
+    assert isinstance(sampler, NeighborhoodBatchSampler) and (sampler.size, sampler.shift) == (
         4,
         True,
     )
     assert sampler.table.manifest["sha256"]  # which a checkpoint names
     assert not np.array_equal(
-        sampler.line,
-        sampler_of(*use, "--neighbourhood-size", "4", "--hard-skip", "2", train_data=table).line,
+        sampler.order,
+        sampler_of(*use, "--neighbourhood-size", "4", "--hard-skip", "2", train_data=table).order,
     )
     assert not np.array_equal(
-        sampler.line,
-        sampler_of(*use, "--neighbourhood-size", "4", "--hard-topk", "2", train_data=table).line,
+        sampler.order,
+        sampler_of(*use, "--neighbourhood-size", "4", "--hard-topk", "2", train_data=table).order,
     )
     assert len(list((hard_pairs.parent / "batching").glob("neighbourhoods-*.npy"))) == 3
     if find_spec("pymetis"):
@@ -336,8 +338,8 @@ def test_topical_flags(table, embeddings):
         train_data=table,
     )
     assert isinstance(sampler, TopicalBatchSampler) and (
-        sampler.p_topical,
-        sampler.round_robin,
+        sampler.options.p_topical,
+        sampler.options.round_robin,
     ) == (0.25, True)
     assert (
         len(np.unique(sampler.clusters)) == 5
@@ -363,7 +365,7 @@ def test_m_per_class_flags(tmp_path, table):
     assert (
         isinstance(sampler, MPerClassBatchSampler)
         and sampler.m_per_class == 4
-        and len(np.unique(sampler.classes)) == 10
+        and len(np.unique(sampler.labels)) == 10
     )
     with pytest.raises(UserError, match="no two of the 40 rows share a class"):
         sampler_of("--batching", "m-per-class", train_data=table)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hardpairs.batches import BATCHING
+from hardpairs.batches import BATCHES
 from hardpairs.data.samples import open_samples
 from tests.helpers import ROOT, run, torchrun
 
@@ -253,7 +253,7 @@ def test_each_maker_of_batches_trains(table, hard_pairs, embeddings, tmp_path, p
             "1",
         ),
     }
-    assert own.keys() == BATCHING.keys()
+    assert own.keys() == BATCHES.keys()
     lines = [
         [*flags, "--batching", batching, *more, "--name", batching]
         for batching, more in own.items()

@@ -1,40 +1,79 @@
-"""``hard-pairs``: targets, each followed by partners drawn from its hard pairs (HELIP)."""
+"""``hard-pairs``: targets, each followed by some of its hard pairs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from hardpairs.batches.info import HARD_PAIR, RANDOM, TARGET
-from hardpairs.batches.partners import (
-    WEIGHTS,
+from hardpairs.batches.base import BatchContext, BatchSampler, targets_of_step
+from hardpairs.batches.draws import (
     CycleDraw,
     Draw,
     UniformDraw,
     WeightedDraw,
-    choose_partners,
+    choose_hard_pairs,
     list_weights,
 )
+from hardpairs.batches.info import HARD_PAIR, RANDOM, TARGET
 from hardpairs.batches.rows import RowSet
-from hardpairs.batches.sampler import BatchSampler, targets_of_step
+from hardpairs.batches.sources import RankSource
+from hardpairs.core.components import option, register
 from hardpairs.core.errors import usage
 from hardpairs.data.hard_pairs import HardPairTable
 
-CHOICES = (*WEIGHTS, "cycle")
 
-
+@register("hard-pairs")
 class HardPairBatchSampler(BatchSampler):
-    """Targets, each followed by partners drawn from its hard pairs (HELIP, arXiv 2305.05208, section 3.3).
+    """Targets, each followed by hard pairs drawn from its list.
+
+    Source: HELIP, arXiv 2305.05208, section 3.3; ``hard_skip``: B3, arXiv 2505.11293.
 
     Args:
-        table: hard pairs of the N rows.
-        hard_per_target: p, partners of a target; a batch holds ``batch_size / (1 + p)`` targets.
-        hard_topk: K, how many ranks of a target's list partners are drawn from.
-        hard_skip: first ranks of each list that are left out as likely false negatives (B3, arXiv 2505.11293).
-        hard_choice: ``uniform`` (HELIP), ``rank`` or ``score`` (the chance is proportional to 1 / rank or to the score), or ``cycle``
-            (each list in an order of its own, without repetition over epochs).
-        hard_schedule: epochs over which the K ranks move from the end of each list to its start; 0 is the start from the first epoch on.
-        empty_rows: what a target without hard pairs gets: a ``random`` partner, or it is left out (``skip``, the paper's noise rule).
+        num_samples: N, rows of the data set.
+        table: Hard pairs of the N rows.
+        batch_size: Rows per rank and micro-batch; ``batch_size / (1 + hard_per_target)`` of them
+            are targets.
+        hard_per_target: Hard pairs of each target in a batch.
+        hard_topk: Ranks of a target's list that its hard pairs are drawn from.
+        hard_skip: First ranks of each list that are left out as likely false negatives.
+        hard_choice: ``uniform``; ``rank`` or ``score`` (the chance is proportional to 1 / rank or
+            to the score); ``cycle`` (each list in an order of its own, without repetition over
+            epochs).
+        hard_schedule: Epochs over which the ranks move from the end of each list to its start; 0:
+            the start from the first epoch on.
+        empty_rows: What becomes of a target without hard pairs: ``random`` gives it a random row,
+            ``skip`` leaves it out (the paper's noise rule).
+        exclude: Rows that are in no batch.
+        **sizes: ``seed``, ``rank``, ``world_size``, ``accumulate``, as in ``BatchSampler``.
+
+    Raises:
+        UserError: exit 2 when the sizes do not fit together.
+        ValueError: For an option out of its range.
     """
+
+    @dataclass(frozen=True)
+    class Config(RankSource):
+        """Options of hard-pair batches."""
+
+        hard_per_target: int = option(1, "hard pairs of each target in a batch", minimum=1)
+        hard_choice: str = option(
+            "uniform",
+            "how hard pairs are drawn: all alike, by 1 / rank, by score, or in turn without "
+            "repetition over epochs",
+            choices=("uniform", "rank", "score", "cycle"),
+        )
+        hard_schedule: int = option(
+            0,
+            "epochs over which the ranks move from the end of each list to its start",
+            minimum=0,
+        )
+        empty_rows: str = option(
+            "random",
+            "targets without hard pairs: followed by a random row, or left out",
+            choices=("random", "skip"),
+        )
 
     table: HardPairTable
 
@@ -51,92 +90,95 @@ class HardPairBatchSampler(BatchSampler):
         hard_schedule: int = 0,
         empty_rows: str = "random",
         exclude: np.ndarray | None = None,
-        **base,
+        **sizes: Any,
     ) -> None:
         if len(table.lengths) != num_samples:
             raise ValueError(f"the table has {len(table.lengths)} rows, the data {num_samples}")
-        self.table, self.hard_per_target, self.empty_rows = table, hard_per_target, empty_rows
-        self.hard_topk, self.hard_skip = hard_topk, hard_skip
-        self.hard_choice, self.hard_schedule = hard_choice, hard_schedule
-        self._check(batch_size)
+        self.table = table
+        self.options = self.Config(
+            hard_per_target=hard_per_target,
+            hard_topk=hard_topk,
+            hard_skip=hard_skip,
+            hard_choice=hard_choice,
+            hard_schedule=hard_schedule,
+            empty_rows=empty_rows,
+        )
+        _check_depth(self.options, table.indices.shape[1])
         self.targets = RowSet(num_samples, exclude)
         if empty_rows == "skip":
-            self.targets = RowSet(
-                num_samples,
-                np.union1d(self.targets.excluded, np.flatnonzero(table.lengths <= hard_skip)),
-            )
-        super().__init__(num_samples, batch_size=batch_size, exclude=exclude, **base)
+            empty = np.flatnonzero(table.lengths <= hard_skip)
+            self.targets = RowSet(num_samples, np.union1d(self.targets.excluded, empty))
+        super().__init__(num_samples, batch_size=batch_size, exclude=exclude, **sizes)
 
-    def _check(self, batch_size: int) -> None:
-        if self.hard_per_target < 1 or self.hard_topk < 1:
+    @classmethod
+    def from_config(cls, config: Config, context: BatchContext) -> HardPairBatchSampler:
+        """Open the hard pairs and build the batch maker."""
+        table = config.open(context)
+        if config.hard_choice == "score" and not table.has_scores:
             raise usage(
-                f"--hard-per-target and --hard-topk must be at least 1, not {self.hard_per_target} and {self.hard_topk}"
+                "`hard_choice` score needs scores, which HELIP's files do not have",
+                where=str(config.hard_pairs),
+                fix="`hard_choice` rank",
             )
-        if self.hard_skip < 0 or self.hard_schedule < 0:
-            raise usage(
-                f"--hard-skip and --hard-schedule must not be negative, not {self.hard_skip} and {self.hard_schedule}"
-            )
-        if batch_size % self.group_size:
-            lower = batch_size // self.group_size * self.group_size
-            raise usage(
-                f"--batch-size {batch_size} does not hold whole groups of a target and {self.hard_per_target} partners",
-                fix=f"--batch-size {lower or self.group_size} or {lower + self.group_size}",
-            )
-        deepest = self.table.indices.shape[1]
-        if self.hard_skip and self.hard_skip >= deepest:
-            raise usage(
-                f"--hard-skip {self.hard_skip} leaves nothing of lists of {deepest}",
-                fix="a smaller one, or mine with a larger --topk",
-            )
-        if self.hard_schedule and self.hard_choice == "cycle":
-            raise usage(
-                "--hard-choice cycle goes through one set of ranks, which --hard-schedule would change",
-                fix="one of the two",
-            )
-        if self.hard_schedule and self.hard_skip + self.hard_topk >= deepest:
-            raise usage(
-                f"--hard-schedule starts with the ranks below the first {self.hard_skip + self.hard_topk}, and the lists have {deepest}",
-                fix=f"--hard-topk below {deepest - self.hard_skip}, or mine with a larger --topk",
-            )
+        options = {**vars(config)}
+        del options["hard_pairs"], options["url_index"]
+        sizes = context.sizes(exclude=table.rejected)
+        return cls(len(context.samples), table, **options, **sizes)
 
     @property
     def group_size(self) -> int:
-        return 1 + self.hard_per_target
+        """A target and its hard pairs."""
+        return 1 + self.options.hard_per_target
+
+    @property
+    def group_text(self) -> str:
+        """What a group is, for messages."""
+        return f"a target and {self.options.hard_per_target} hard pairs"
 
     @property
     def num_targets(self) -> int:
+        """All usable rows, with ``empty_rows="skip"`` those that have hard pairs."""
         return len(self.targets)
 
     @property
     def targets_per_batch(self) -> int:
+        """One of each group."""
         return self.global_batch_size // self.group_size
 
     def window(self, targets: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """(first, count) of the ranks that each target's partners are drawn from: two (T,) int64, ranks from 0."""
-        left = np.maximum(np.asarray(self.table.lengths[targets], np.int64) - self.hard_skip, 0)
-        still = max(1 - epoch / self.hard_schedule, 0.0) if self.hard_schedule else 0.0
-        first = np.rint(np.maximum(left - self.hard_topk, 0) * still).astype(np.int64)
-        return self.hard_skip + first, np.minimum(left, self.hard_topk)
+        """Return the ranks that the hard pairs of each target are drawn from.
+
+        Args:
+            targets: (T,) row numbers.
+            epoch: From 0.
+
+        Returns:
+            First rank (from 0) and number of ranks, (T,) int64 each.
+        """
+        skip, schedule = self.options.hard_skip, self.options.hard_schedule
+        left = np.maximum(np.asarray(self.table.lengths[targets], np.int64) - skip, 0)
+        still = max(1 - epoch / schedule, 0.0) if schedule else 0.0
+        topk = self.options.hard_topk
+        first = np.rint(np.maximum(left - topk, 0) * still).astype(np.int64)
+        return skip + first, np.minimum(left, topk)
 
     def global_batch(
         self, step: int, epoch: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the next targets of the epoch's shuffle, each followed by its hard pairs."""
         targets = targets_of_step(self.targets, step, self.targets_per_batch, self.seed, epoch)
         first, count = self.window(targets, epoch)
-        partners = choose_partners(
+        hard_pairs = choose_hard_pairs(
             targets,
             self._draw(targets, first, count, epoch, rng),
-            lambda positions, places: self.table.indices[
-                targets[positions], first[positions] + places
-            ],
+            lambda some, ranks: self.table.indices[targets[some], first[some] + ranks],
             self.rows.has,
-            self.hard_per_target,
+            self.options.hard_per_target,
         )
-        gaps = partners < 0
-        partners[gaps] = self.rows.draw_outside(
-            np.concatenate([targets, partners[~gaps]]), int(gaps.sum()), rng
-        )
-        rows = np.concatenate([targets[:, None], partners], axis=1)
+        gaps = hard_pairs < 0
+        used = np.concatenate([targets, hard_pairs[~gaps]])
+        hard_pairs[gaps] = self.rows.draw_outside(used, int(gaps.sum()), rng)
+        rows = np.concatenate([targets[:, None], hard_pairs], axis=1)
         roles = np.concatenate(
             [np.full((len(targets), 1), TARGET), np.where(gaps, RANDOM, HARD_PAIR)], axis=1
         )
@@ -150,22 +192,40 @@ class HardPairBatchSampler(BatchSampler):
         epoch: int,
         rng: np.random.Generator,
     ) -> Draw:
-        depth = min(self.hard_topk, self.table.indices.shape[1])
-        if self.hard_choice == "cycle":
-            return CycleDraw(targets, count, depth, epoch * self.hard_per_target, self.seed)
-        if self.hard_choice == "uniform":
+        options, width = self.options, self.table.indices.shape[1]
+        depth = min(options.hard_topk, width)
+        if options.hard_choice == "cycle":
+            return CycleDraw(targets, count, depth, epoch * options.hard_per_target, self.seed)
+        if options.hard_choice == "uniform":
             return UniformDraw(count, rng)
-        places = np.arange(depth)
-        ranks = first[:, None] + places
-        deepest = self.table.indices.shape[1] - 1
-        return WeightedDraw(
-            list_weights(
-                self.hard_choice,
-                places < count[:, None],
-                ranks,
-                lambda: np.asarray(
-                    self.table.scores[targets[:, None], np.minimum(ranks, deepest)], np.float64
-                ),
-            ),
-            rng,
+        offsets = np.arange(depth)
+        ranks = first[:, None] + offsets
+
+        def scores() -> np.ndarray:
+            found = self.table.scores[targets[:, None], np.minimum(ranks, width - 1)]
+            return np.asarray(found, np.float64)
+
+        exists = offsets < count[:, None]
+        return WeightedDraw(list_weights(options.hard_choice, exists, ranks, scores), rng)
+
+
+def _check_depth(options: HardPairBatchSampler.Config, width: int) -> None:
+    """Raise UserError (exit 2) when lists of ``width`` ranks are too short for the options."""
+    first = options.hard_skip + options.hard_topk
+    if options.hard_skip and options.hard_skip >= width:
+        raise usage(
+            f"`hard_skip` {options.hard_skip} leaves nothing of lists of {width}",
+            fix="a smaller one, or mine longer lists",
+        )
+    if options.hard_schedule and options.hard_choice == "cycle":
+        raise usage(
+            "`hard_choice` cycle needs the same ranks in all epochs, and `hard_schedule` changes "
+            "them",
+            fix="give one of the two",
+        )
+    if options.hard_schedule and first >= width:
+        raise usage(
+            f"`hard_schedule` starts with the ranks below the first {first}, and the lists have "
+            f"{width}",
+            fix=f"`hard_topk` below {width - options.hard_skip}, or mine longer lists",
         )

@@ -1,118 +1,155 @@
-"""``m-per-class``: m rows of each of B / m classes (CLIPPINGS)."""
+"""``m-per-class``: m rows of each of B / m labels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
+from hardpairs.batches.base import BatchContext
 from hardpairs.batches.ordered import OrderedBatchSampler, compact, dealt, sorted_by
+from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import usage
 
 
+@register("m-per-class")
 class MPerClassBatchSampler(OrderedBatchSampler):
-    """m rows of each of B / m classes, every row once per epoch.
+    """Several rows of each label that is in a batch; every row once per epoch.
 
-    As CLIPPINGS' NoReplacementMPerClassSampler, but on any number of ranks, and without classes that an epoch leaves out. The last rows of
-    a class whose size is no multiple of m are joined by others of the class, seen twice in that epoch. Rows that are alone in their class, as
-    unlabelled ones are, stand m together, each negative to all; classes with two or more rows and fewer than m are filled up with random rows,
-    counted. No class stands twice in a batch, but for one with more groups of m than an epoch has batches, and for groups that fill the last
-    places of an epoch.
+    As CLIPPINGS' NoReplacementMPerClassSampler, but for any number of ranks, and without labels
+    that an epoch leaves out. The last rows of a label whose size is no multiple of m are joined by
+    others of the label, which the epoch then holds twice. Rows that are alone in their label, as
+    unlabeled ones are, stand m together, each a negative of all others. Labels with two or more
+    rows and fewer than m are filled up with random rows. No label is in a batch twice, except one
+    with more groups of m than an epoch has batches, and in groups that fill the end of an epoch.
 
     Args:
-        classes: (N,) int64, equal for rows of one class.
+        num_samples: N, rows of the data set.
+        labels: (N,) int64, equal for rows of one label.
+        batch_size: Rows per rank and micro-batch.
         m_per_class: m.
+        exclude: Rows that are in no batch.
+        **sizes: ``seed``, ``rank``, ``world_size``, ``accumulate``, as in ``BatchSampler``.
+
+    Raises:
+        UserError: exit 2 when the data has too few labels for the sizes.
+        ValueError: For an option out of its range.
     """
+
+    @dataclass(frozen=True)
+    class Config(Options):
+        """Options of batches with m rows of a label."""
+
+        m_per_class: int = option(2, "images of each label in a batch", minimum=1)
 
     def __init__(
         self,
         num_samples: int,
-        classes: np.ndarray,
+        labels: np.ndarray,
         *,
         batch_size: int,
         m_per_class: int = 2,
-        exclude=None,
-        **base,
+        exclude: np.ndarray | None = None,
+        **sizes: Any,
     ) -> None:
-        if len(classes) != num_samples:
-            raise ValueError(f"classes of {len(classes)} rows for {num_samples}")
-        if m_per_class < 1:
-            raise usage(f"--m-per-class must be at least 1, not {m_per_class}")
-        if batch_size % m_per_class:
-            lower = batch_size // m_per_class * m_per_class
-            raise usage(
-                f"--batch-size {batch_size} does not hold whole groups of {m_per_class} images of a class",
-                fix=f"--batch-size {lower or m_per_class} or {lower + m_per_class}",
-            )
-        self.classes, self.m_per_class = compact(classes), m_per_class
+        if len(labels) != num_samples:
+            raise ValueError(f"labels of {len(labels)} rows for {num_samples}")
+        self.m_per_class = self.Config(m_per_class=m_per_class).m_per_class
+        self.labels = compact(labels)
         kept = np.ones(num_samples, bool)
         kept[[] if exclude is None else exclude] = False
-        alone = kept & (np.bincount(self.classes[kept], minlength=num_samples)[self.classes] == 1)
+        counts = np.bincount(self.labels[kept], minlength=num_samples)
+        alone = kept & (counts[self.labels] == 1)
         self._alone = int(alone.sum())
-        self.classes[alone] = self.classes.max() + 1
-        sizes = np.bincount(self.classes[kept])
-        self._sizes = sizes[sizes > 0]
-        self._groups = int((-(-self._sizes // m_per_class)).sum())
-        super().__init__(num_samples, batch_size=batch_size, exclude=exclude, **base)
-        self._check_classes()
+        self.labels[alone] = self.labels.max() + 1
+        counts = np.bincount(self.labels[kept])
+        self._counts = counts[counts > 0]
+        self._groups = int((-(-self._counts // m_per_class)).sum())
+        super().__init__(num_samples, batch_size=batch_size, exclude=exclude, **sizes)
+        self._check_labels()
 
-    def _check_classes(self) -> None:
+    @classmethod
+    def from_config(cls, config: Config, context: BatchContext) -> MPerClassBatchSampler:
+        """Build the batch maker for the data's groups."""
+        samples = context.samples
+        return cls(len(samples), samples.groups, **vars(config), **context.sizes())
+
+    def _check_labels(self) -> None:
         if self.m_per_class > 1 and self._alone == len(self.rows):
             raise usage(
-                f"no two of the {len(self.rows)} rows share a class",
-                fix="--csv-group-key names the column whose equal values are a class",
+                f"no two of the {len(self.rows)} rows share a label",
+                fix="`group_key` names the column of labels",
             )
         needed = self.global_batch_size // self.m_per_class
-        there = (
-            len(self._sizes) - (self._alone > 0) + -(-self._alone // self.m_per_class)
-        )  # rows that are alone may stand together anywhere
-        if there < needed:
-            smaller = self.batch_size * there // needed // self.m_per_class * self.m_per_class
+        # Rows that are alone can be in any batch.
+        alone = -(-self._alone // self.m_per_class) - (self._alone > 0)
+        available = len(self._counts) + alone
+        if available < needed:
+            smaller = self.batch_size * available // needed // self.m_per_class * self.m_per_class
             raise usage(
-                f"the data has {there} classes, a global batch of {self.global_batch_size} needs {needed} with --m-per-class {self.m_per_class}",
-                fix=f"--batch-size {max(smaller, self.m_per_class)} or smaller, or a larger --m-per-class",
+                f"the data has {available} labels, a global batch of {self.global_batch_size} "
+                f"needs {needed} with `m_per_class` {self.m_per_class}",
+                fix=f"`batch_size` {max(smaller, self.m_per_class)} or smaller, or a larger "
+                "`m_per_class`",
             )
 
     @property
     def group_size(self) -> int:
+        """Return m."""
         return self.m_per_class
 
     @property
+    def group_text(self) -> str:
+        """Return what a group is, for messages."""
+        return f"{self.m_per_class} images of a label"
+
+    @property
     def steps(self) -> int:
+        """Return the number of global batches per epoch."""
         return -(-self._groups // (self.global_batch_size // self.m_per_class))
 
     def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
-        rows = self.rows.at(np.arange(len(self.rows), dtype=np.int32)).astype(np.int32)
-        groups = class_groups(rows, self.classes[rows], self.m_per_class, rng)
+        """Return groups of m rows of a label, dealt over the batches."""
+        rows = self.rows.all()
+        groups = label_groups(rows, self.labels[rows], self.m_per_class, rng)
         per_batch = self.global_batch_size // self.m_per_class
-        # Dealt over the batches, groups of one class lie in different ones; the shift keeps a repeated group out of its own batch.
+        # Dealing puts groups of one label into different batches. The shift keeps a group that is
+        # repeated at the end out of the batch that holds it already.
         again = np.arange(self.steps * per_batch - len(groups)) + (len(groups) % self.steps == 0)
         groups = np.concatenate([groups, groups[again % len(groups)]])
         return rng.permutation(dealt(groups, self.steps, per_batch)).ravel()
 
 
-def class_groups(
-    rows: np.ndarray, classes: np.ndarray, m: int, rng: np.random.Generator
+def label_groups(
+    rows: np.ndarray, labels: np.ndarray, m: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Groups of m rows of one class, classes (small whole numbers from 0) and their rows in random order.
+    """Return groups of m rows of one label, labels and their rows in random order.
+
+    Args:
+        rows: (n,) row numbers.
+        labels: (n,) small whole numbers from 0, the rows' labels.
+        m: Rows of a group.
+        rng: The epoch's generator.
 
     Returns:
-        (groups, m): each row of a class once, the last group of a class filled up from its start; -1 where the class has fewer than m.
+        (groups, m): each row once; the last group of a label is filled up from the label's start,
+        and holds -1 where the label has fewer than m rows.
     """
-    order = sorted_by(classes, rng)
-    rows, classes = rows[order], classes[order]
-    first = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1]]).astype(
-        np.int32
-    )  # 4 bytes a row here and below: epochs are large
+    order = sorted_by(labels, rng)
+    rows, labels = rows[order], labels[order]
+    # int32 here and below: epochs are large.
+    first = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]]).astype(np.int32)
     sizes = np.diff(np.r_[first, np.int32(len(rows))])
     groups = -(-sizes // m)
-    of_class = np.repeat(np.arange(len(first), dtype=np.int32), groups)
-    number = np.arange(len(of_class), dtype=np.int32) - np.repeat(
-        groups.cumsum(dtype=np.int32) - groups, groups
-    )  # of the group in its class
-    place = number[:, None] * np.int32(m) + np.arange(m, dtype=np.int32)  # (groups, m)
-    size = sizes[of_class, None]
-    empty = (place >= size) & (size < m)
-    place %= size
-    place += first[of_class, None]
-    found = rows[place]
-    found[empty] = -1
-    return found
+    of_label = np.repeat(np.arange(len(first), dtype=np.int32), groups)
+    before = np.repeat(groups.cumsum(dtype=np.int32) - groups, groups)
+    number = np.arange(len(of_label), dtype=np.int32) - before  # of the group within its label
+    position = number[:, None] * np.int32(m) + np.arange(m, dtype=np.int32)  # (groups, m)
+    size = sizes[of_label, None]
+    empty = (position >= size) & (size < m)
+    position %= size
+    position += first[of_label, None]
+    grouped = rows[position]
+    grouped[empty] = -1
+    return grouped

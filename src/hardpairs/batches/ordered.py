@@ -1,38 +1,51 @@
-"""Makers that put a whole epoch in order at once, and cut it into batches."""
+"""Base of batch makers that put a whole epoch in order at once, and cut it into batches."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
+from hardpairs.batches.base import BatchSampler
 from hardpairs.batches.info import RANDOM, TARGET
-from hardpairs.batches.sampler import BatchSampler
 
 
 class OrderedBatchSampler(BatchSampler):
-    """Batches cut from an order of the epoch: made at its first batch, kept until another epoch is asked for (4 bytes per row).
+    """Batches cut from an order of the epoch.
 
-    Places that the order leaves empty, and rows that would stand twice in a batch, get random rows from outside the batch, counted.
+    The order is made at the epoch's first batch, and kept until another epoch is asked for (4 bytes
+    per row). Positions that the order leaves empty, and rows that would be twice in a batch, get
+    random rows from outside the batch.
+
+    Args:
+        num_samples: N, rows of the data set.
+        **sizes: As in ``BatchSampler``.
     """
 
-    def __init__(self, num_samples: int, **base) -> None:
-        super().__init__(num_samples, **base)
+    def __init__(self, num_samples: int, **sizes: Any) -> None:
+        super().__init__(num_samples, **sizes)
         self._order = lru_cache(maxsize=1)(self._make_order)
 
     @abstractmethod
     def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
-        """The epoch's rows, batch after batch; -1 for empty places: (steps * global_batch_size,) whole numbers."""
+        """Return the epoch's rows, batch after batch; -1 for an empty position.
+
+        Args:
+            rng: The epoch's own generator.
+
+        Returns:
+            (steps * global_batch_size,) whole numbers.
+        """
 
     def global_batch(
         self, step: int, epoch: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the batch's part of the epoch's order."""
         size = self.global_batch_size
         rows = self._order(epoch)[step * size : (step + 1) * size].astype(np.int64)
-        empty = np.ones(size, bool)
-        empty[np.unique(rows, return_index=True)[1]] = False  # the first place of each row
-        empty |= rows < 0
+        empty = repeated(rows) | (rows < 0)
         rows[empty] = self.rows.draw_outside(rows[~empty], int(empty.sum()), rng)
         return rows, np.where(empty, RANDOM, TARGET).astype(np.uint8)
 
@@ -41,16 +54,35 @@ class OrderedBatchSampler(BatchSampler):
         return self.epoch_order(rng).astype(np.int32, copy=False)
 
 
+def repeated(rows: np.ndarray) -> np.ndarray:
+    """Return where a row stands that stood before: bool.
+
+    Example:
+        >>> repeated(np.array([3, 1, 3]))
+        array([False, False,  True])
+    """
+    again = np.ones(len(rows), bool)
+    again[np.unique(rows, return_index=True)[1]] = False
+    return again
+
+
 def padded(rows: np.ndarray, size: int) -> np.ndarray:
-    """``rows`` with empty places (-1) behind, up to a multiple of ``size``."""
+    """Return ``rows`` with empty positions (-1) behind, up to a multiple of ``size``."""
     return np.concatenate([rows, np.full(-len(rows) % size, -1, rows.dtype)])
 
 
 def dealt(items: np.ndarray, piles: int, size: int) -> np.ndarray:
-    """Deals items, or rows of items, like cards: item i to pile i mod ``piles``; neighbours come to different piles.
+    """Deal items, or rows of items, like cards: item i to pile i mod ``piles``.
+
+    Neighbors come to different piles.
+
+    Args:
+        items: (n, ...), n at most ``piles * size``.
+        piles: Number of piles.
+        size: Items of a pile.
 
     Returns:
-        (piles, size, ...) with -1 in the empty places.
+        (piles, size, ...) with -1 in the empty positions.
     """
     grid = np.full((size * piles, *items.shape[1:]), -1, items.dtype)
     grid[: len(items)] = items
@@ -58,10 +90,13 @@ def dealt(items: np.ndarray, piles: int, size: int) -> np.ndarray:
 
 
 def sorted_by(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Places 0..n-1 with equal labels together: labels in random order, places of one label in random order.
+    """Return positions 0..n-1 with equal labels together.
+
+    Labels, and positions of one label, are in random order.
 
     Args:
-        labels: (n,) small whole numbers from 0 (``compact``).
+        labels: (n,) small whole numbers from 0, as of ``compact``.
+        rng: The epoch's generator.
 
     Returns:
         (n,) int32.
@@ -72,5 +107,5 @@ def sorted_by(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def compact(labels: np.ndarray) -> np.ndarray:
-    """Labels as numbers 0, 1, ... in ascending order: (n,) int32."""
+    """Return labels as numbers 0, 1, ... in ascending order: (n,) int32."""
     return np.unique(labels, return_inverse=True)[1].astype(np.int32)

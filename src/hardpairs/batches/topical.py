@@ -1,26 +1,66 @@
-"""``topical``: batches from one cluster of the stored embeddings, the rest random (CLIPSE)."""
+"""``topical``: batches from one cluster of the stored embeddings, and random ones."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from hardpairs.batches.base import BatchContext
+from hardpairs.batches.clusters import cluster
 from hardpairs.batches.ordered import OrderedBatchSampler, dealt, sorted_by
+from hardpairs.batches.sources import identity, open_stored_embeddings
+from hardpairs.batches.stored import made_once
+from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import usage
 
 
+@register("topical")
 class TopicalBatchSampler(OrderedBatchSampler):
-    """A share of the batches comes from one cluster each; every row once per epoch.
+    """A share of the batches from one cluster each, the rest random; every row once per epoch.
 
-    CLIPSE draws a cluster for each batch and pays no heed to what was used before, so that an epoch misses rows. Here the clusters'
-    shuffled rows are cut into pieces of a batch; the fullest pieces are the topical batches, filled up with random rows where a
-    cluster is smaller than a batch, and what is left makes the random ones.
+    CLIPSE draws a cluster for each batch without regard to the rows used before, so that an epoch
+    misses rows. Here the shuffled rows of each cluster are cut into pieces of a batch. The fullest
+    pieces are the topical batches, filled up with random rows where a cluster is smaller than a
+    batch. The rest makes the random batches.
 
     Args:
-        clusters: (N,) whole numbers, the cluster of each row; -1 for rows that belong to none.
-        p_topical: share of the batches that are topical; exactly, not by chance.
-        round_robin: the opposite: each batch has its part of every cluster (``p_topical`` is then not used). CLIPSE takes one row
-            of each cluster in turn, which leaves the large clusters for the end; here the shares are even from the first batch on.
+        num_samples: N, rows of the data set.
+        clusters: (N,) whole numbers, the cluster of each row; -1 for rows without one.
+        p_topical: Share of the batches that are topical; exact, not by chance.
+        round_robin: The opposite: each batch has its part of every cluster, and ``p_topical`` is
+            not used. CLIPSE takes one row of each cluster in turn, which leaves the large clusters
+            for the end; here the shares are even from the first batch on.
+        **sizes: As in ``BatchSampler``.
+
+    Raises:
+        UserError: exit 2 when the sizes do not fit together.
+        ValueError: For an option out of its range.
     """
+
+    @dataclass(frozen=True)
+    class Config(Options):
+        """Options of topical batches."""
+
+        embeddings: str | None = option(
+            None,
+            "folder of stored embeddings that the batches follow from",
+            flag="--batching-embeddings",
+        )
+        clusters: int = option(
+            80, "clusters of the text embeddings", flag="--topical-clusters", minimum=1
+        )
+        p_topical: float = option(
+            0.5, "share of the batches that come from one cluster each", minimum=0, maximum=1
+        )
+        round_robin: bool = option(
+            False,
+            "each batch has its part of every cluster, the opposite of topical",
+            flag="--topical-round-robin",
+        )
 
     def __init__(
         self,
@@ -29,40 +69,74 @@ class TopicalBatchSampler(OrderedBatchSampler):
         *,
         p_topical: float = 0.5,
         round_robin: bool = False,
-        **base,
+        **sizes: Any,
     ) -> None:
         if len(clusters) != num_samples:
             raise ValueError(f"clusters of {len(clusters)} rows for {num_samples}")
-        if not 0 <= p_topical <= 1:
-            raise usage(f"--p-topical must lie in [0, 1], not {p_topical}")
-        self.clusters, self.p_topical, self.round_robin = clusters, p_topical, round_robin
-        super().__init__(num_samples, **base)
+        self.options = self.Config(p_topical=p_topical, round_robin=round_robin)
+        self.clusters = clusters
+        super().__init__(num_samples, **sizes)
+
+    @classmethod
+    def from_config(cls, config: Config, context: BatchContext) -> TopicalBatchSampler:
+        """Cluster the stored text embeddings, once for all runs, and build the batch maker."""
+        samples, folder, count = context.samples, config.embeddings, config.clusters
+        if folder is None:
+            raise usage("`embeddings` is needed and not given", fix="embed the data first")
+        embeddings = open_stored_embeddings(folder, samples, context.verify)
+        if count > len(embeddings.rows):
+            raise usage(
+                f"`clusters` {count} is more than the number of embeddings, {len(embeddings.rows)}"
+            )
+        recipe = {
+            "text": identity(embeddings, folder),
+            "clusters": count,
+            "seed": context.seed,
+            "version": 1,
+        }
+        make = functools.partial(cluster, embeddings.text, count, context.seed)
+        clusters = np.full(len(samples), -1, np.int32)
+        clusters[embeddings.rows] = made_once(Path(folder), "clusters", recipe, make)
+        return cls(
+            len(samples),
+            clusters,
+            p_topical=config.p_topical,
+            round_robin=config.round_robin,
+            **context.sizes(),
+        )
 
     def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
-        rows = self.rows.at(np.arange(len(self.rows), dtype=np.int32)).astype(np.int32)
+        """Return topical and random batches in random order."""
+        rows, size = self.rows.all(), self.global_batch_size
         clusters = np.asarray(self.clusters)[rows]
-        if self.round_robin:
-            return rng.permutation(
-                dealt(rows[sorted_by(clusters + 1, rng)], self.steps, self.global_batch_size)
-            ).ravel()
-        return topical_order(rows, clusters, self.global_batch_size, self.p_topical, rng)
+        if self.options.round_robin:
+            order = rows[sorted_by(clusters + 1, rng)]
+            return rng.permutation(dealt(order, self.steps, size)).ravel()
+        return topical_order(rows, clusters, size, self.options.p_topical, rng)
 
 
 def topical_order(
     rows: np.ndarray, clusters: np.ndarray, size: int, share: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Rows of an epoch, of which the batches of ``size`` are topical in the given share, in random order.
+    """Return the rows of an epoch whose batches are topical in the given share.
+
+    Args:
+        rows: (n,) row numbers.
+        clusters: (n,) the rows' clusters; -1: none.
+        size: Rows of a batch.
+        share: Share of the batches that are topical.
+        rng: The epoch's generator.
 
     Returns:
-        (ceil(n / size) * size,), -1 in the places that no row is left for.
+        (ceil(n / size) * size,); -1 in positions that no row is left for.
     """
     order = sorted_by(clusters + 1, rng)
     rows, clusters = rows[order], clusters[order]
     first = np.flatnonzero(np.r_[True, clusters[1:] != clusters[:-1]])
-    place = np.arange(len(rows), dtype=np.int32) - np.repeat(
-        first.astype(np.int32), np.diff(np.r_[first, len(rows)])
-    )  # in its cluster
-    starts = np.flatnonzero(place % size == 0)
+    sizes = np.diff(np.r_[first, len(rows)])
+    # Position of each row in its cluster.
+    position = np.arange(len(rows), dtype=np.int32) - np.repeat(first.astype(np.int32), sizes)
+    starts = np.flatnonzero(position % size == 0)
     lengths = np.diff(np.r_[starts, len(rows)])
     steps = -(-len(rows) // size)
     preference = np.where(clusters[starts] >= 0, lengths, 0)

@@ -86,9 +86,9 @@ class Options:
             if value is None or not facts:
                 continue
             if facts["choices"] and value not in facts["choices"]:
-                raise ValueError(f"{field.name} must be one of {facts['choices']}, not {value!r}")
+                raise ValueError(f"`{field.name}` must be one of {facts['choices']}, not {value!r}")
             if isinstance(value, int | float) and not _within(value, facts):
-                raise ValueError(f"{field.name} must be {range_text(facts)}, not {value}")
+                raise ValueError(f"`{field.name}` must be {range_text(facts)}, not {value}")
 
 
 def _within(value: float, facts: Mapping[str, Any]) -> bool:

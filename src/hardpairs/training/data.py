@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from hardpairs.batches import BATCHING, BatchInfo, BatchSampler
+from hardpairs.batches.base import BatchSampler
+from hardpairs.batches.info import BatchInfo
 from hardpairs.core.errors import UserError, bad_input, flags, mismatch, usage
 from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.hard_pairs import HardPairTable
@@ -24,6 +25,7 @@ from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.rejects import read_rejects
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.data.unreadable import UnreadableImages
+from hardpairs.training.batching import BatchingConfig
 
 
 class Batch(NamedTuple):
@@ -190,15 +192,9 @@ def make_sampler(
     Raises:
         UserError: exit 2 for sizes that do not fit, exit 4 for a table of other data.
     """
-    base = {
-        "batch_size": args.batch_size,
-        "seed": args.seed,
-        "rank": rank,
-        "world_size": world_size,
-        "accumulate": args.accum_freq,
-        "exclude": np.array(sorted(samples.rejected), np.int64),
-    }
-    return BATCHING[args.batching](args, samples, base, verify)
+    batching = BatchingConfig.from_values(vars(args))
+    with flags(**batching.flags):
+        return batching.sampler(samples, rank=rank, world_size=world_size, verify=verify)
 
 
 def remined_table(args: argparse.Namespace, epoch: int) -> Path | None:

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from hardpairs.batches import BATCHING, CHOICES, NEIGHBOURHOODS, open_stored_embeddings
+from hardpairs.batches import BATCHES, open_stored_embeddings
 from hardpairs.core.errors import usage
 from hardpairs.losses import LOSSES
 from hardpairs.losses.clipse import VARIANTS
@@ -124,7 +124,7 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
     _add(
         batches,
         "--batching",
-        choices=BATCHING,
+        choices=BATCHES,
         help="who makes the batches; default: OpenCLIP, or random when another flag of ours needs it",
     )
     _add(
@@ -151,7 +151,7 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
     _add(
         batches,
         "--hard-choice",
-        choices=CHOICES,
+        choices=("uniform", "rank", "score", "cycle"),
         default="uniform",
         help="partners drawn evenly, by 1 / rank, by score, or in turn without repetition over epochs",
     )
@@ -211,7 +211,7 @@ def _add_batches(batches: argparse._ArgumentGroup) -> None:
     _add(
         batches,
         "--neighbourhood",
-        choices=NEIGHBOURHOODS,
+        choices=("rcm", "communities"),
         default="rcm",
         help="neighbourhood: GCBS's order of the rows, or B3's parts",
     )

@@ -1,16 +1,16 @@
-"""Laws of batches of neighbourhoods, and what the orders behind them are worth."""
+"""Laws of batches of neighborhoods, and what the orders behind them are worth."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardpairs.batches import TARGET, NeighbourhoodBatchSampler, RandomBatchSampler
-from hardpairs.batches.neighbourhood import (
+from hardpairs.batches import TARGET, NeighborhoodBatchSampler, RandomBatchSampler
+from hardpairs.batches.neighborhood import (
     bandwidth_order,
     community_order,
     hard_pair_graph,
-    levelled,
+    leveled,
     refilled,
 )
 from hardpairs.core.errors import UserError
@@ -29,12 +29,12 @@ from tests.batches.helpers import all_ranks, check_batches, epoch, random_table,
 @settings(max_examples=60, deadline=None)
 def test_laws(world_size, pieces, size, count, seed, number, shift):
     exclude = np.sort(np.random.default_rng(seed).choice(count, 5, replace=False))
-    line = bandwidth_order(hard_pair_graph(random_table(count, 4, seed), 0, 4))
+    order = bandwidth_order(hard_pair_graph(random_table(count, 4, seed), 0, 4))
     options = {"size": size, "shift": shift, "seed": seed, "exclude": exclude}
     ranks = all_ranks(
-        NeighbourhoodBatchSampler,
+        NeighborhoodBatchSampler,
         count,
-        lambda: line,
+        lambda: order,
         world_size=world_size,
         batch_size=pieces * size,
         **options,
@@ -45,27 +45,29 @@ def test_laws(world_size, pieces, size, count, seed, number, shift):
     assert np.sort(targets).tolist() == np.setdiff1d(np.arange(count), exclude).tolist()
     one = epoch(
         [
-            NeighbourhoodBatchSampler(
-                count, lambda: line, batch_size=pieces * size * world_size, **options
+            NeighborhoodBatchSampler(
+                count, lambda: order, batch_size=pieces * size * world_size, **options
             )
         ],
         number,
     )
     assert all((a[0] == b[0]).all() for a, b in zip(batches, one, strict=True))
     if not shift:
-        line = refilled(line, ~np.isin(line, exclude), size)
-    places = np.argsort(np.setdiff1d(line, exclude, assume_unique=True))  # of kept rows, by row
-    place = dict(
-        zip(np.setdiff1d(np.arange(count), exclude).tolist(), places.tolist(), strict=True)
+        order = refilled(order, ~np.isin(order, exclude), size)
+    positions = np.argsort(np.setdiff1d(order, exclude, assume_unique=True))  # of kept rows, by row
+    position = dict(
+        zip(np.setdiff1d(np.arange(count), exclude).tolist(), positions.tolist(), strict=True)
     )
     for group in np.concatenate([rows for rows, _, _ in batches[:-1]]).reshape(-1, size):
-        steps = np.diff([place[row] for row in group.tolist()])
-        assert np.isin(steps, [1, 1 - len(places)]).all()  # consecutive in the line, round its end
+        steps = np.diff([position[row] for row in group.tolist()])
+        assert np.isin(
+            steps, [1, 1 - len(positions)]
+        ).all()  # consecutive in the order, round its end
     other = epoch(ranks, number + 1)
     assert len(batches) == 1 or [b[0].tolist() for b in batches] != [b[0].tolist() for b in other]
     if (
         pieces * world_size > 1 and len(batches) > 2
-    ):  # a batch that is one neighbourhood may come again as it was
+    ):  # a batch that is one neighborhood may come again as it was
         assert {frozenset(b[0].tolist()) for b in batches} != {
             frozenset(b[0].tolist()) for b in other
         }
@@ -107,8 +109,8 @@ def together(sampler, table) -> float:
 
 def test_hidden_cliques_come_into_one_batch():
     table, of_row = cliques(480, 8)
-    line = bandwidth_order(hard_pair_graph(table, 0, 7))
-    sampler = NeighbourhoodBatchSampler(480, lambda: line, size=8, shift=False, batch_size=24)
+    order = bandwidth_order(hard_pair_graph(table, 0, 7))
+    sampler = NeighborhoodBatchSampler(480, lambda: order, size=8, shift=False, batch_size=24)
     assert all(len(set(of_row[rows])) == 3 for rows, _, _ in epoch([sampler]))
     assert (
         together(sampler, table) == 7
@@ -121,13 +123,13 @@ def test_hidden_cliques_come_into_one_batch():
 def test_communities_stay_together_where_rows_are_missing(gone):
     """One row that could not be downloaded does not cut all communities after it in two."""
     _, of_row = cliques(480, 8)
-    line = np.argsort(of_row, kind="stable")
+    order = np.argsort(of_row, kind="stable")
     exclude = np.sort(np.array(gone, np.int64))
-    sampler = NeighbourhoodBatchSampler(
-        480, lambda: line, size=8, shift=False, batch_size=8, exclude=exclude
+    sampler = NeighborhoodBatchSampler(
+        480, lambda: order, size=8, shift=False, batch_size=8, exclude=exclude
     )
     kept = np.setdiff1d(np.arange(480), exclude)
-    assert sorted(sampler.line.tolist()) == kept.tolist()
+    assert sorted(sampler.order.tolist()) == kept.tolist()
     untouched = sorted(set(of_row.tolist()) - set(of_row[exclude].tolist()))
     pieces = [
         of_row[rows].tolist() for rows, roles, _ in epoch([sampler]) if (roles == TARGET).all()
@@ -138,22 +140,22 @@ def test_communities_stay_together_where_rows_are_missing(gone):
 def test_communities():
     pytest.importorskip("pymetis")
     table, _ = cliques(480, 8)
-    line = community_order(hard_pair_graph(table, 0, 7), 8)
-    assert sorted(line.tolist()) == list(range(480))
-    sampler = NeighbourhoodBatchSampler(480, lambda: line, size=8, shift=False, batch_size=24)
+    order = community_order(hard_pair_graph(table, 0, 7), 8)
+    assert sorted(order.tolist()) == list(range(480))
+    sampler = NeighborhoodBatchSampler(480, lambda: order, size=8, shift=False, batch_size=24)
     assert together(sampler, table) > 6
-    assert (community_order(hard_pair_graph(table, 0, 7), 8) == line).all()
+    assert (community_order(hard_pair_graph(table, 0, 7), 8) == order).all()
 
 
 @given(part=st.lists(st.integers(0, 5), min_size=1, max_size=40), size=st.integers(1, 10))
 @settings(deadline=None)
-def test_levelled(part, size):
+def test_leveled(part, size):
     """Every row once; a part's rows together as far as ``size`` allows."""
     parts = -(-len(part) // size)
     part = np.array(part) % parts
-    line = levelled(part, size)
-    assert sorted(line.tolist()) == list(range(len(part)))
-    pieces = [line[start : start + size] for start in range(0, len(line), size)]
+    order = leveled(part, size)
+    assert sorted(order.tolist()) == list(range(len(part)))
+    pieces = [order[start : start + size] for start in range(0, len(order), size)]
     whole = [number for number in range(parts) if (part == number).sum() >= size]
     assert [sum((part[piece] == number).all() for piece in pieces) for number in whole] >= [
         1
@@ -163,6 +165,6 @@ def test_levelled(part, size):
 @pytest.mark.parametrize("size", [1, 5, 48])
 def test_a_size_that_does_not_divide_the_batch(size):
     with pytest.raises(UserError, match="one of 2, 3, 4, 6, 8, 12, 24"):
-        NeighbourhoodBatchSampler(
+        NeighborhoodBatchSampler(
             60, lambda: pytest.fail("asked too early"), size=size, batch_size=24
         )
