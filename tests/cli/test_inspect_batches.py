@@ -81,7 +81,7 @@ def test_the_command(table, hard_pairs, embeddings, tmp_path, capsys):
         "--use-hard",
         "--hard-dict-dir",
         str(hard_pairs),
-        "`batch_size`",
+        "--batch-size",
         "4",
         "--name",
         "run",
@@ -164,7 +164,7 @@ def test_batches_of_similar_rows_are_harder_than_random_ones(
         batching,
         *source,
         *own,
-        "`batch_size`",
+        "--batch-size",
         "5",
     )  # the size of a bunch
     assert main(["--out", str(tmp_path / "x.html"), "--embeddings", str(embeddings), *flags]) == 0
@@ -189,7 +189,7 @@ def test_a_strangers_caption_stays_text(table, tmp_path, capsys):
                 *COMMA,
                 "--batching",
                 "random",
-                "`batch_size`",
+                "--batch-size",
                 "20",
             ]
         )

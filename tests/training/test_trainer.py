@@ -190,7 +190,7 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path)
 
 RUNS_ONE_AFTER_ANOTHER = """
 import json, os, sys
-from formats.errors import run_command
+from hardpairs.core.errors import run_command
 from training.main import main
 
 def runs():
