@@ -354,7 +354,9 @@ def test_topical_flags(table, embeddings):
     assert np.array_equal(
         sampler.clusters, sampler_of(*use, "--topical-clusters", "5", train_data=table).clusters
     )
-    with pytest.raises(UserError, match="--topical-clusters 80 is more than the number of embeddings, 40"):
+    with pytest.raises(
+        UserError, match="--topical-clusters 80 is more than the number of embeddings, 40"
+    ):
         sampler_of(*use, train_data=table)
 
 
