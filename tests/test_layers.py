@@ -27,7 +27,6 @@ FORBIDDEN = r"pickle\.load|yaml\.load\(|(?<![.\w])eval\(|shell=True|extractall|t
 
 
 KNOWN = {
-    "photos/serve.py": {"cli"},
     "photos/demonstration.py": {"cli"},
     "linking/reference.py": {"cli"},
 }

@@ -1,19 +1,16 @@
-"""Several runs: mean and deviation over seeds, in the table, the files and the figure."""
+"""The comparison of several runs: the table and the files."""
 
 import csv
 import json
 import statistics
 
-import numpy as np
 import pytest
 
 from hardpairs.cli.compare_runs import main
 from hardpairs.core.errors import UserError
 from hardpairs.evaluating.runs import read_methods
+from hardpairs.evaluating.spread import shared_record
 from hardpairs.pages.numbers import value_text
-from hardpairs.reporting.plots import style
-from hardpairs.reporting.plots.comparison import SHOWN, metrics_comparison
-from hardpairs.reporting.spread import Spread, measured, reference, spread, spread_of, spread_text
 from tests.photos.runs import write_photos, write_run
 
 
@@ -31,26 +28,7 @@ def runs(photos):
 
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
-    monkeypatch.setattr(style, "DPI", 40)
-
-
-def test_spread_by_hand():
-    found = spread_of([0.4, 0.5, 0.6])
-    assert (
-        found.mean == pytest.approx(0.5)
-        and found.sd == pytest.approx(0.1)
-        and found.values == (0.4, 0.5, 0.6)
-    )
-    assert spread_of([0.5]).sd is None
-    assert (
-        spread_text(found, "share") == "50.0 ± 10.0"
-        and spread_text(found, "score") == ".500 ± .100"
-    )
-    assert (
-        spread_text(Spread(39.0625, 3.125, ()), "percent") == "39.1 ± 3.1"
-        and spread_text(Spread(7.0, 0.5, ()), "rank") == "7 ± 0.5"
-    )
-    assert spread_text(spread_of([0.5]), "share") == "50.0"
+    monkeypatch.setattr("hardpairs.pages.charts.DPI", 40)
 
 
 def test_files_hold_means_and_deviations(runs, tmp_path, capsys):
@@ -90,31 +68,11 @@ def test_files_hold_means_and_deviations(runs, tmp_path, capsys):
     theirs = next(line for line in told.out.splitlines() if line.startswith("| MiniCLIP R@1 "))
     assert [cell.strip() for cell in theirs.split("|")[-3:-1]] == [
         "16.7",
-        value_text(reference(read_methods(runs), "ceiling")["text_to_image_R@1"], "share"),
+        value_text(shared_record(read_methods(runs), "ceiling")["text_to_image_R@1"], "share"),
     ]
     assert (tmp_path / "out/metrics_comparison.png").read_bytes() == (
         tmp_path / "out/model_comparison.png"
     ).read_bytes()
-
-
-def test_figure_is_the_table(runs):
-    methods = read_methods(runs)
-    figure = metrics_comparison(methods)
-    assert [axes.get_title() for axes in figure.axes] == ["text → image", "image → text"]
-    widths = [bar.get_width() for bar in figure.axes[0].patches]
-    expected = [
-        100 * spread(method)[f"text_to_image_{name}"].mean for name in SHOWN for method in methods
-    ]
-    assert widths == pytest.approx(expected)
-    shown = [text.get_text() for text in figure.axes[0].texts]
-    assert spread_text(spread(methods[0])["text_to_image_R@1"], "share") in shown
-    ceiling = 100 * reference(methods, "ceiling")["text_to_image_R@1"]
-    lines = [
-        segment[0][0]
-        for collection in figure.axes[0].collections
-        for segment in collection.get_segments()
-    ]
-    assert np.isclose(lines, ceiling).any() and np.isclose(lines, 100 / 6).any()
 
 
 def test_runs_without_baselines_or_with_many_methods(photos, tmp_path, capsys):
@@ -126,15 +84,6 @@ def test_runs_without_baselines_or_with_many_methods(photos, tmp_path, capsys):
     )
     assert main([str(folders[0])]) == 0  # one run, no files
     assert "method 0 (n = 1)" in capsys.readouterr().out
-
-
-def test_only_what_all_runs_of_a_method_have(photos):
-    folders = [
-        write_run(photos, "a", "lstm", seed=0),
-        write_run(photos, "b", "lstm", seed=1, full=False),
-    ]
-    method = read_methods(folders)[0]
-    assert "miniclip.R@1" in measured(method.runs[0]) and "miniclip.R@1" not in spread(method)
 
 
 def test_a_seed_given_twice_is_told(photos, capsys):

@@ -1,5 +1,6 @@
-"""tools.evaluate on folders of classes; retrieval is tested where it is used (tests/test_quickstart.py, tests/evaluation)."""
+"""The evaluate command: what it writes, class folders, and what it refuses."""
 
+import csv
 import json
 
 import numpy as np
@@ -11,10 +12,108 @@ from hardpairs.cli.evaluate import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
-from hardpairs.embedding.stream import Embedded
-from hardpairs.evaluating.retrieval import evaluate
+from hardpairs.evaluating.plot_embeddings import read_plot_embeddings
 from hardpairs.models.load import load_encoder
 from tests.helpers import picture
+from tests.photos.runs import write_photos
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return write_photos(tmp_path)
+
+
+def retrieval_flags(data, checkpoint, *more):
+    common = [
+        "--model",
+        "hardpairs-test",
+        "--pretrained",
+        str(checkpoint),
+        "--data",
+        str(data),
+        "--out",
+        str(data.parent / "run"),
+    ]
+    return [*common, "--workers", "0", "--device", "cpu", "--method", "lstm", *more]
+
+
+def test_command_writes_all_of_it(photos, checkpoint, capsys):
+    results = photos.parent / "results"
+    command = retrieval_flags(
+        photos, checkpoint, "--baselines", "--protocol", "both", "--results_dir", str(results)
+    )
+    assert main(command) == 0
+    told = capsys.readouterr()
+    stdout, record = (
+        json.loads(told.out),
+        json.loads((photos.parent / "run/evaluation.json").read_text()),
+    )
+    assert {
+        "baselines",
+        "ceiling",
+        "miniclip",
+        "texts_without_another",
+    } <= stdout.keys() and record["miniclip"] == stdout["miniclip"]
+    assert (
+        "BM25 on other captions" in told.err
+        and "MiniCLIP's protocol" in told.err
+        and "ceiling (captions repeat)" in told.err
+    )
+    assert "DEBUG" not in told.err
+    with open(photos.parent / "run/evaluation.csv") as file:
+        flat = {row["metric"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert (
+        flat["baselines.random.text_to_image_R@1"] == pytest.approx(1 / 6)
+        and flat["miniclip.R@1"] == record["miniclip"]["R@1"]
+    )
+    assert (
+        flat["baselines.bm25.expected.text_to_image_MRR"]
+        == record["baselines"]["bm25"]["expected"]["text_to_image_MRR"]
+    )
+    assert "bag of words" in (photos.parent / "run/evaluation.md").read_text()
+    seeds = json.loads((results / "metrics_lstm.json").read_text())
+    assert seeds["model_type"] == "lstm" and set(seeds["test_metrics"]) == {
+        "R@1",
+        "R@5",
+        "R@10",
+        "MRR",
+        "MedR",
+    }
+    assert seeds["baselines"]["random"]["R@1"] == pytest.approx(100 / 6) and set(
+        seeds["baselines"]["bow"]
+    ) == {"R@1", "R@5", "R@10", "MRR"}
+    assert seeds["training"] == {} and seeds["config"]["model"] == "hardpairs-test"
+    assert read_plot_embeddings(photos.parent / "run")["image"].shape[0] == 6
+
+
+def test_command_without_asking_is_as_it_was(photos, checkpoint, capsys):
+    assert main(retrieval_flags(photos, checkpoint)) == 0
+    told = capsys.readouterr()
+    assert (
+        not {"baselines", "ceiling", "miniclip"} & json.loads(told.out).keys()
+        and "|" not in told.err
+    )
+    assert main(retrieval_flags(photos, checkpoint, "--protocol", "miniclip")) == 0
+    told = capsys.readouterr()
+    assert "MiniCLIP's protocol" in told.err and "image → text" not in told.err
+    assert "image_to_text_R@1" in json.loads(told.out)  # the report needs ours
+
+
+def test_baselines_without_data_are_refused(tmp_path, checkpoint):
+    for more in (["--baselines"], ["--protocol", "both"], ["--results-dir", "x"]):
+        with pytest.raises(UserError, match="about retrieval") as error:
+            main(
+                [
+                    "--model",
+                    "hardpairs-test",
+                    "--zero-shot",
+                    str(tmp_path),
+                    "--out",
+                    str(tmp_path),
+                    *more,
+                ]
+            )
+        assert error.value.code == 2
 
 
 @pytest.fixture
@@ -44,28 +143,6 @@ def flags(folder, checkpoint, *more):
         "cpu",
         *more,
     ]
-
-
-def test_a_caption_is_one_item_of_its_groups_gallery_however_many_images_have_it(tmp_path):
-    """Two pictures of each of four things, one caption each thing: four texts, and a wrong one counts once."""
-    lines = [f"{tmp_path}/{i}.jpg,thing {i // 2},{i // 2}" for i in range(8)]
-    (tmp_path / "pairs.csv").write_text("\n".join(["filepath,title,group", *lines]) + "\n")
-    samples = open_samples(tmp_path / "pairs.csv")
-    assert samples.positives.shape == (8, 3)  # images are told apart from groups here
-    text = np.repeat(np.eye(4, dtype=np.float32), 2, axis=0)
-    image = text[[2, 3, 0, 1, 4, 5, 6, 7]]  # things 0 and 1 are taken for each other
-    metrics, arrays = evaluate(samples, Embedded(image, text, np.arange(8), {}), None)
-    assert metrics["texts"] == 4 and len(arrays["text_rows"]) == 4
-    assert sorted(arrays["image_to_text_ranks"].tolist()) == [
-        1,
-        1,
-        1,
-        1,
-        4,
-        4,
-        4,
-        4,
-    ]  # among four texts: the wrong one, and ties against the model
 
 
 def test_a_table_without_any_hard_pair_measures_nothing(tmp_path, checkpoint, capsys):

@@ -1,4 +1,4 @@
-"""The page of the batches: the command, its numbers against naive ones, and what a stranger's caption may not do."""
+"""The command ``inspect batches``, and what a stranger's caption may not do on its page."""
 
 import re
 from types import SimpleNamespace
@@ -6,70 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hardpairs.batches import HardPairBatchSampler, RandomBatchSampler
+from hardpairs.batches import HardPairBatchSampler
 from hardpairs.cli.inspect_batches import main
 from hardpairs.core.errors import UserError
-from hardpairs.reporting.batch_page import seen_lines
-from hardpairs.reporting.batch_statistics import Seen, alike, global_batches, seen, similarities
-from tests.batches.helpers import random_table
 
 COMMA = ("--csv-separator", ",")
-
-
-def test_counts_of_an_epoch_against_a_loop():
-    sampler = HardPairBatchSampler(
-        41, random_table(41, 5), batch_size=6, accumulate=2, exclude=np.array([3])
-    )
-    found = seen(sampler, 1)
-    counts, targets = [0] * 41, [0] * 41
-    for number in range(len(sampler)):
-        plan = sampler.plan(number, 1)
-        for row, role in zip(plan.rows, plan.roles, strict=True):
-            counts[row] += 1
-            targets[row] += role == 0
-    assert found.all == {
-        times: counts.count(times) - (times == 0)
-        for times in sorted(set(counts))
-        if counts.count(times) - (times == 0)
-    }
-    assert (
-        found.targets == {1: 38, 2: 2} == {times: targets.count(times) for times in (1, 2)}
-        and found.left_out == 1
-    )
-    assert sum(found.roles.values()) == 12 * sampler.steps and found.roles["targets"] == 42
-
-
-def test_similarity_and_collisions_by_hand():
-    rows = np.array([0, 2, 3])
-    image = np.array([[1, 0], [0, 2], [0, 1]], np.float32)
-    text = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    embeddings = SimpleNamespace(image=image, text=text, rows=rows)
-    # cosines: (0,2) (0 + 1)/2; (0,3) 0; (2,3) (1 + 0)/2; row 1 has no embedding
-    assert similarities(embeddings, np.array([3, 1, 0, 2])) == pytest.approx((1 / 3, 0.5))
-    assert np.isnan(similarities(embeddings, np.array([1, 0]))).all()
-    sampler = RandomBatchSampler(4, batch_size=4)
-    positives = np.array([[0, 5], [0, 6], [1, 5], [2, 7]])
-    found = alike(sampler, 0, positives, embeddings)
-    assert (found.mean, found.top) == pytest.approx((1 / 3, 0.5)) and (
-        found.collisions,
-        found.batches_with,
-    ) == (2, 1)
-    assert alike(sampler, 0, positives, None).mean is None
-
-
-def test_rare_counts_are_joined():
-    counted = Seen({1: 6}, {1: 2, 7: 1, 8: 1, 15: 1, 128: 1}, {"targets": 6}, 0)
-    assert seen_lines(counted) == [
-        ("1", "6", "2"),
-        ("7", "0", "1"),
-        ("8 to 15", "0", "2"),
-        ("128 to 255", "0", "1"),
-    ]
-
-
-def test_accumulated_micro_batches_are_one_global_batch():
-    sampler = RandomBatchSampler(20, batch_size=2, accumulate=3)
-    assert [len(batch.rows) for batch in global_batches(sampler, 0)] == [6] * sampler.steps
 
 
 def test_the_command(table, hard_pairs, embeddings, tmp_path, capsys):
@@ -105,7 +46,7 @@ def test_the_command(table, hard_pairs, embeddings, tmp_path, capsys):
     printed, page = capsys.readouterr().out, out.read_text()
     assert (
         "40 rows make 10 global batches of 8 in an epoch, on 2 processes." in printed
-        and "40 targets and 40 mined partners" in printed
+        and "40 targets and 40 hard pairs" in printed
     )
     assert re.search(r"^1 +40 ", printed, re.MULTILINE)  # each row is a target once
     for line in (

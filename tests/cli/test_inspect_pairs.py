@@ -1,4 +1,4 @@
-"""The page of hard pairs: numbers against plain loops, a stranger's captions, real clicks in a real browser, and the way of a mark."""
+"""The command ``inspect pairs``: real clicks in a real browser, and the way of a mark."""
 
 import json
 import re
@@ -10,98 +10,10 @@ from hardpairs.cli import mine as hard_pair_mining
 from hardpairs.cli.inspect_pairs import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import HardPairTable, open_hard_pairs, table_folder, write_table
-from hardpairs.data.rejects import REASON, read_rejects
+from hardpairs.data.rejects import REASON
 from hardpairs.data.samples import open_samples
-from hardpairs.mining.pair_statistics import (
-    QUANTILES,
-    caption_likeness,
-    overlap,
-    statistics,
-    suspicions,
-    words,
-)
-from hardpairs.reporting.pair_page import make_page
 from tests.browser import CHROMIUM, Browser
 from tests.helpers import ragged_table
-
-
-def in_memory(indices, scores, **manifest):
-    lengths = (indices >= 0).sum(axis=1).astype(np.int32)
-    return HardPairTable(
-        indices.astype(np.int32), lengths, scores, {"dataset_fingerprint": "x", **manifest}
-    )
-
-
-def test_numbers_against_loops(monkeypatch):
-    monkeypatch.setattr("hardpairs.mining.pair_statistics.ROWS_AT_ONCE", 7)
-    indices, scores = ragged_table(60, 5)
-    found = statistics(in_memory(indices, scores))
-    lists = [[j for j in row if j >= 0] for row in indices.tolist()]
-    flat = [j for row in lists for j in row]
-    times = [flat.count(row) for row in range(60)]
-    assert (found.rows, found.pairs, found.most_listed) == (60, len(flat), max(times)) and times[
-        found.most_listed_row
-    ] == max(times)
-    assert (
-        found.empty == sum(not row for row in lists) / 60
-        and found.never_listed == times.count(0) / 60
-    )
-    assert found.hub_share == max(times) / len(flat)  # a hundredth of 60 rows is one
-    hardest = [scores[row, 0] for row in range(60) if lists[row]]
-    every = [scores[row, place] for row in range(60) for place in range(len(lists[row]))]
-    assert found.hardest == pytest.approx(
-        np.quantile(hardest, QUANTILES)
-    ) and found.all == pytest.approx(np.quantile(every, QUANTILES))
-
-
-def test_overlap_against_sets(monkeypatch):
-    monkeypatch.setattr("hardpairs.mining.pair_statistics.ROWS_AT_ONCE", 11)
-    tables = [in_memory(*ragged_table(50, 6, seed)) for seed in (0, 1)]
-    ours, theirs = (
-        {(row, j) for row in range(50) for j in table.indices[row].tolist() if j >= 0}
-        for table in tables
-    )
-    assert overlap(*tables) == len(ours & theirs) / len(ours) and overlap(tables[0], tables[0]) == 1
-
-
-def test_captions_that_say_the_same():
-    assert words("The red-brick Houses, at night.") == {"red", "brick", "house", "at", "night"}
-    assert caption_likeness("A dog.", "dogs") == 1 and caption_likeness("a red cat", "a cat") == 0.5
-    assert caption_likeness("!!", "??") == 0
-
-
-def test_the_suspicious_come_first(table):
-    captions = {3: "two small dogs", 7: "Two small dogs!", 11: "a small dog", 20: "nothing else"}
-    text = table.read_text()
-    for row, caption in captions.items():
-        text = text.replace(f"picture number {row}\n", f"{caption}\n")
-    table.write_text(text)
-    indices, scores = np.full((40, 2), -1), np.zeros((40, 2), np.float32)
-    for row, partners, values in (
-        (3, (20, 7), (0.6, 0.2)),
-        (11, (3, 20), (0.3, 0.1)),
-        (20, (3, 11), (0.95, 0.9)),
-        (30, (3, 7), (0.4, 0.1)),
-    ):
-        indices[row], scores[row] = partners, values
-    samples = open_samples(table)
-    found = suspicions(in_memory(indices, scores), samples)
-    assert [(s.row, s.place) for s in found] == [(3, 1), (20, 0), (11, 0), (30, 0)]
-    assert [s.likeness for s in found] == pytest.approx([1, 0.95, 2 / 3, 0.4])
-    assert (
-        found[0].reason == "the captions have the same words"
-        and found[1].reason == "the score is high"
-    )
-    page = make_page({"HPM": in_memory(indices, scores)}, samples, command="x")
-    assert [anchor.picture.row for anchor in page.suspicious] == [
-        3,
-        20,
-        11,
-    ]  # the last is not like its partners
-    assert [pair.suspicious for pair in page.suspicious[0].partners] == [
-        "",
-        "the captions have the same words",
-    ]
 
 
 @pytest.fixture
@@ -263,31 +175,3 @@ def test_marking_rows_in_a_browser(mined, table, embeddings, tmp_path):
         and not np.isin(left.indices, chosen).any()
         and (np.delete(left.lengths, chosen) > 0).all()
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "code", "says"),
-    [
-        ('{"kind": "rejected_rows", "dataset_fingerprint": "00", "rows": [1]}', 4, "other data"),
-        ('{"kind": "rejected_rows", "rows": [40]}', 4, "row 40"),
-        ("-1\n", 4, "row -1"),
-        ('{"kind": "hard_pairs", "rows": [1]}', 3, "not a file of rejected rows"),
-        ('{"kind": "rejected_rows", "rows": [true]}', 3, "not a file of rejected rows"),
-        ('{"kind": "rejected_rows", "rows": "all"}', 3, "not a file of rejected rows"),
-        ("{", 3, "not a file of rejected rows"),
-        ("one\n", 3, "not a file of rejected rows"),
-    ],
-)
-def test_other_files_are_refused(tmp_path, text, code, says):
-    (tmp_path / "x").write_text(text)
-    with pytest.raises(UserError, match=says) as error:
-        read_rejects(tmp_path / "x", num_samples=40, fingerprint="ff")
-    assert error.value.code == code
-
-
-def test_a_plain_list_of_rows(tmp_path):
-    (tmp_path / "x").write_text("3\n# looked at twice\n17  # a logo\n\n3\n")
-    assert read_rejects(tmp_path / "x", num_samples=40, fingerprint=None) == {3: REASON, 17: REASON}
-    with pytest.raises(UserError, match="cannot read") as error:
-        read_rejects(tmp_path / "none", num_samples=40, fingerprint=None)
-    assert error.value.code == 2

@@ -10,9 +10,9 @@ import numpy as np
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.evaluating.baselines import baselines, miniclip
-from hardpairs.evaluating.drawn import drawn, write_drawn
+from hardpairs.evaluating.plot_embeddings import choose_embeddings, write_plot_embeddings
 from hardpairs.evaluating.results import write_results
-from hardpairs.evaluating.retrieval import evaluate
+from hardpairs.evaluating.retrieval import evaluate_retrieval
 from tests.helpers import picture
 
 CAPTIONS = [
@@ -60,7 +60,7 @@ def write_run(
     """A run's folder; ``full`` with baselines and MiniCLIP's protocol."""
     samples, folder = open_samples(data), data.parent / name
     rows = embedded(samples, noise=noise, seed=seed) if rows is None else rows
-    metrics, arrays = evaluate(samples, rows, None)
+    metrics, arrays = evaluate_retrieval(samples, rows, None)
     if full:
         metrics |= {**baselines(samples, rows.rows), "miniclip": miniclip(samples, rows)}
     facts = {
@@ -71,7 +71,7 @@ def write_run(
         "ties": "pessimistic",
     }
     write_results(folder, {**facts, **metrics}, arrays)
-    write_drawn(folder, drawn(samples, rows))
+    write_plot_embeddings(folder, choose_embeddings(samples, rows))
     return folder
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hardpairs.cli.inspect_pairs import open_tables
 from hardpairs.cli.photos import parse_args
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
+from hardpairs.data.open_tables import open_tables
 from hardpairs.data.rejects import REASON, read_rejects
 from hardpairs.data.samples import open_samples
 from hardpairs.photos.page import _shown_pair

@@ -1,11 +1,15 @@
-"""Evaluates a model: retrieval on held-out pairs, zero-shot classes, a linear probe.
+"""Evaluate a model: retrieval on held-out pairs, zero-shot classes, a linear probe.
 
-    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --out runs/x [--hard-pairs OUT/test_hard_sample.csv]
-    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --baselines --protocol both --out runs/x
-    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --zero-shot imagenet/val --linear-probe flowers --out runs/x
+    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --out runs/x \\
+        [--hard-pairs OUT/test_hard_sample.csv]
+    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --baselines \\
+        --protocol both --out runs/x
+    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --zero-shot imagenet/val \\
+        --linear-probe flowers --out runs/x
 
-Writes into OUT: evaluation.json, evaluation.csv, evaluation.md, queries.npz (what each query found, for reports and paired tests) and drawn.npz
-(a few embeddings, for plots), and one line into run_registry.csv beside OUT. Shares are fractions; in MiniCLIP's protocol, percent.
+Writes into OUT: evaluation.json, evaluation.csv, evaluation.md, queries.npz (the answers to each
+query, for reports and paired tests) and drawn.npz (a few embeddings, for plots), and one line into
+run_registry.csv beside OUT. Shares are fractions; in MiniCLIP's protocol, percent.
 """
 
 from __future__ import annotations
@@ -14,34 +18,25 @@ import argparse
 import json
 import sys
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, usage, whole_number
-from hardpairs.data.hard_pairs import HardPairTable, open_hard_pairs
-from hardpairs.data.manifest import check_same_dataset
-from hardpairs.data.samples import Samples
-from hardpairs.embedding.embed import embed
-from hardpairs.evaluating.baselines import baselines, miniclip
-from hardpairs.evaluating.classes import Options, probe, read_prompts, zero_shot
-from hardpairs.evaluating.drawn import drawn, write_drawn
-from hardpairs.evaluating.results import register, write_miniclip, write_results
-from hardpairs.evaluating.retrieval import evaluate
-from hardpairs.evaluating.tables import tables
-from hardpairs.metrics.retrieval import TIES
-from hardpairs.models.encoders import from_encoder
-from hardpairs.models.load import Encoder, load_encoder
-from hardpairs.pages.numbers import reasons_text
+
+if TYPE_CHECKING:
+    from hardpairs.data.hard_pairs import HardPairTable
+    from hardpairs.data.samples import Samples
+    from hardpairs.evaluating.classes import Options
+    from hardpairs.models.load import Encoder
 
 PROTOCOLS = ("ours", "miniclip", "both")
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="hardpairs evaluate",
+        prog="python -m tools.evaluate",
         description="Evaluate a model's retrieval on held-out pairs.",
     )
     parser.add_argument("--model", required=True)
@@ -50,7 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--zero-shot",
         metavar="FOLDER",
-        help="pictures in class folders, classified by the classes' names",
+        help="images in class folders, classified by the classes' names",
     )
     parser.add_argument(
         "--prompts",
@@ -75,7 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epoch", default="", help="epoch of the checkpoint, for the registry")
     parser.add_argument(
         "--ties",
-        choices=TIES,
+        choices=("pessimistic", "expected"),
         default="pessimistic",
         help="equal scores: against the model, or their expectation",
     )
@@ -92,7 +87,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--results-dir",
-        "--results_dir",
         type=Path,
         metavar="FOLDER",
         help="also MiniCLIP's metrics_METHOD.json there",
@@ -100,7 +94,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_data_flags(parser)
     parser.add_argument("--batch-size", type=whole_number(1), default=256)
     parser.add_argument("--workers", type=whole_number(0), default=2)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     args = parse_arguments(parser, "evaluate", argv)
     if not (args.data or args.zero_shot or args.linear_probe):
         raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
@@ -110,60 +104,66 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+    """Run the command and return its exit code."""
+    args = _parse(argv)
+    import torch
+
+    from hardpairs.evaluating.classes import read_prompts
+    from hardpairs.models.load import load_encoder
+
     samples = open_named(args.data, args) if args.data else None
-    table = (
-        open_hard_pairs(args.hard_pairs, num_samples=len(samples), verify=True)
-        if args.hard_pairs and samples
-        else None
-    )
-    if samples is not None and table is not None:
-        check_same_dataset(
-            samples.fingerprint, table.fingerprint, ours_name=args.data, theirs_name=args.hard_pairs
-        )
+    table = _open_table(args, samples)
     prompts = read_prompts(args.prompts) if args.zero_shot else []
-    encoder = load_encoder(args.model, args.pretrained, device=args.device)
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = load_encoder(args.model, args.pretrained, device=device)
     options: Options = {
         "batch_size": args.batch_size,
         "workers": args.workers,
-        "device": args.device,
+        "device": device,
     }
     if samples is not None:
-        _retrieval(args, samples, table, encoder, options)
-    classified = {}
-    if args.zero_shot:
-        classified["zero_shot"] = {
-            "folder": args.zero_shot,
-            **zero_shot(args.zero_shot, encoder, prompts, options),
-        }
-    if args.linear_probe:
-        classified["linear_probe"] = {
-            "folder": args.linear_probe,
-            **probe(args.linear_probe, encoder, options),
-        }
-    if classified:
-        write_json(
-            args.out / "classes.json",
-            {**encoder.description, "pretrained": args.pretrained or "", **classified},
-        )
-        print(json.dumps(classified))
-        print(f"classes: {args.out / 'classes.json'}", file=sys.stderr)
+        _evaluate_retrieval(args, samples, table, encoder, options)
+    if args.zero_shot or args.linear_probe:
+        _evaluate_classes(args, encoder, prompts, options)
     return Exit.OK
 
 
-def _retrieval(
+def _open_table(args: argparse.Namespace, samples: Samples | None) -> HardPairTable | None:
+    from hardpairs.data.hard_pairs import open_hard_pairs
+    from hardpairs.data.manifest import check_same_dataset
+
+    if samples is None or not args.hard_pairs:
+        return None
+    table = open_hard_pairs(args.hard_pairs, num_samples=len(samples), verify=True)
+    check_same_dataset(
+        samples.fingerprint, table.fingerprint, ours_name=args.data, theirs_name=args.hard_pairs
+    )
+    return table
+
+
+def _evaluate_retrieval(
     args: argparse.Namespace,
     samples: Samples,
     table: HardPairTable | None,
     encoder: Encoder,
     options: Options,
 ) -> None:
-    embedded = embed(samples, from_encoder(encoder, args.device), **options)  # type: ignore[arg-type]
-    metrics, arrays = evaluate(samples, embedded, table, ties=args.ties)
-    if args.baselines:
-        metrics |= baselines(samples, embedded.rows, ties=args.ties)
-    if args.protocol != "ours" or args.results_dir:
-        metrics["miniclip"] = miniclip(samples, embedded)
+    from hardpairs.embedding.embed import embed
+    from hardpairs.evaluating.evaluation import evaluate_embeddings, write_evaluation
+    from hardpairs.evaluating.results import write_miniclip
+    from hardpairs.evaluating.tables import tables
+    from hardpairs.models.encoders import from_encoder
+    from hardpairs.pages.numbers import reasons_text
+
+    embedded = embed(samples, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
+    evaluation = evaluate_embeddings(
+        samples,
+        embedded,
+        table,
+        ties=args.ties,
+        with_baselines=args.baselines,
+        with_miniclip=args.protocol != "ours" or args.results_dir is not None,
+    )
     record = {
         "method": args.method,
         "seed": args.seed,
@@ -175,27 +175,42 @@ def _retrieval(
         "hard_pairs": args.hard_pairs or "",
         "ties": args.ties,
         "rejected": len(embedded.rejected),
-        **metrics,
     }
-    write_drawn(args.out, drawn(samples, embedded))
-    write_results(args.out, record, arrays, protocol=args.protocol)
-    register(args.out.parent / "run_registry.csv", record)
+    record = write_evaluation(args.out, evaluation, record, protocol=args.protocol)
+    notes = []
     if embedded.rejected:
-        print(
-            f"{len(embedded.rejected)} of {len(samples)} rows are left out: {reasons_text(embedded.rejected)}",
-            file=sys.stderr,
+        notes.append(
+            f"{len(embedded.rejected)} of {len(samples)} rows are left out: "
+            f"{reasons_text(embedded.rejected)}"
         )
-    if table is not None and "beats_counted" not in arrays:
-        print(
-            f"no row that is evaluated has a hard pair in {args.hard_pairs}: nothing is measured against them",
-            file=sys.stderr,
+    if table is not None and not evaluation.compared_with_hard_pairs:
+        notes.append(
+            f"no row that is evaluated has a hard pair in {args.hard_pairs}: "
+            "nothing is measured against them"
         )
-    print(json.dumps(metrics))
+    print(json.dumps(evaluation.metrics))
     if args.baselines or args.protocol != "ours":
-        print(tables(record, args.protocol), file=sys.stderr)
+        notes.append(tables(record, args.protocol))
     if args.results_dir:
-        print(
-            f"MiniCLIP's metrics: {write_miniclip(args.results_dir, record, args.out)}",
-            file=sys.stderr,
-        )
-    print(f"evaluation: {args.out / 'evaluation.json'}", file=sys.stderr)
+        path = write_miniclip(args.results_dir, record, args.out)
+        notes.append(f"MiniCLIP's metrics: {path}")
+    notes.append(f"evaluation: {args.out / 'evaluation.json'}")
+    print("\n".join(notes), file=sys.stderr)
+
+
+def _evaluate_classes(
+    args: argparse.Namespace, encoder: Encoder, prompts: list[str], options: Options
+) -> None:
+    from hardpairs.evaluating.classes import probe, zero_shot
+
+    measured = {}
+    if args.zero_shot:
+        numbers = zero_shot(args.zero_shot, encoder, prompts, options)
+        measured["zero_shot"] = {"folder": args.zero_shot, **numbers}
+    if args.linear_probe:
+        numbers = probe(args.linear_probe, encoder, options)
+        measured["linear_probe"] = {"folder": args.linear_probe, **numbers}
+    path = args.out / "classes.json"
+    write_json(path, {**encoder.description, "pretrained": args.pretrained or "", **measured})
+    print(json.dumps(measured))
+    print(f"classes: {path}", file=sys.stderr)

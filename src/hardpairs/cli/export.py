@@ -35,10 +35,10 @@ import pyarrow.parquet as pq
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
-from hardpairs.cli.inspect_pairs import open_tables
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import Exit, bad_input, usage, whole_number
 from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.data.open_tables import open_tables
 from hardpairs.data.samples import Samples
 
 FORMATS = ("parquet", "st-triplet", "st-ntuple", "fe-jsonl")

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -301,4 +302,15 @@ def serve(args: argparse.Namespace) -> int:
         raise usage(
             f"the page needs {error.name}, which is not installed", fix=f"pip install {error.name}"
         ) from None
-    return run(args)
+    return run(args, lambda: _batch_page(args.batches))
+
+
+def _batch_page(flags: list[str] | None) -> str:
+    """Return the page of the batches that these flags of a training command make."""
+    if flags is None:
+        return ""
+    from hardpairs.cli.training_flags import parse_training_flags
+    from hardpairs.reporting.batch_page import make_page, render
+
+    command = shlex.join(["python", "-m", "training.main", *flags])
+    return render(make_page(parse_training_flags(flags), command=command))

@@ -1,40 +1,28 @@
-"""Draws the figures of an evaluated run from its stored results, under MiniCLIP's names.
+"""Draw the figures of an evaluated run from its stored results, under MiniCLIP's names.
 
     python -m tools.plot_run runs/lstm --out results
     python -m tools.plot_run logs/hard --data test.csv --name hard --out results
 
-Writes training_curves_NAME.png (where the run was trained in that folder), retrieval_results_NAME.png, similarity_heatmap_NAME.png and
-embedding_space_NAME.png, and prints their paths. No model is loaded and no screen is needed. What cannot be drawn is named, with the reason.
-Several runs beside each other: ``python -m tools.compare_runs``.
+Writes training_curves_NAME.png (where the run was trained in that folder),
+retrieval_results_NAME.png, similarity_heatmap_NAME.png and embedding_space_NAME.png, and prints
+their paths. No model is loaded and no screen is needed. What cannot be drawn is named, with the
+reason. Several runs beside each other: ``python -m tools.compare_runs``.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, bad_input
-from hardpairs.data.manifest import check_same_dataset
-from hardpairs.data.samples import Samples
-from hardpairs.evaluating.drawn import read_drawn
-from hardpairs.evaluating.results import file_label
-from hardpairs.evaluating.runs import Run, read_run
-from hardpairs.reporting.plots.curves import training_curves
-from hardpairs.reporting.plots.heatmap import similarity_heatmap
-from hardpairs.reporting.plots.retrieved import retrieval_results
-from hardpairs.reporting.plots.space import FEWEST, embedding_space
-from hardpairs.reporting.plots.style import save, styled
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="hardpairs plot", description="Draw the figures of an evaluated run."
+        prog="python -m tools.plot_run", description="Draw the figures of an evaluated run."
     )
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
@@ -52,54 +40,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parse_arguments(parser, "plot", argv)
 
 
-def evaluated_on(run: Run, args: argparse.Namespace) -> Samples:
-    """The data of a run.
-
-    Raises:
-        UserError: exit 2 or 3 when it is not there or not readable, exit 4 when it is other data.
-    """
-    source = args.data or str(run.record.get("data"))
-    samples = open_named(source, args)
-    check_same_dataset(
-        samples.fingerprint,
-        run.record.get("dataset_fingerprint"),
-        ours_name=source,
-        theirs_name=str(run.folder / "evaluation.json"),
-    )
-    return samples
-
-
-def figures(run: Run, samples: Samples, label: str) -> dict[str, Callable[[], Figure | None]]:
-    """How each figure is drawn, by the first part of its file's name; ``None`` where there is nothing to draw."""
-    drawn = read_drawn(run.folder)
-    return {
-        "training_curves": lambda: training_curves(run.log, run.validation, label),
-        "retrieval_results": lambda: retrieval_results(samples, run.queries, label),
-        "similarity_heatmap": lambda: similarity_heatmap(samples, drawn, label),
-        "embedding_space": lambda: embedding_space(samples, drawn, label),
-    }
-
-
-NOTHING = {
-    "training_curves": "no step log and no validation results in the run's folder",
-    "embedding_space": f"fewer than {FEWEST} points, or all in one place",
-}
-
-
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+    """Run the command and return its exit code."""
+    args = _parse(argv)
+    from hardpairs.evaluating.runs import check_evaluated, read_run
+    from hardpairs.reporting.plots import draw_figures
+
     run = read_run(args.run)
-    label = args.name or run.method
-    samples = evaluated_on(run, args)
+    samples = open_named(args.data or str(run.record.get("data")), args)
+    check_evaluated(run, samples)
     written = 0
-    with styled():
-        for name, make in figures(run, samples, label).items():
-            figure = make()
-            if figure is None:
-                print(f"left out: {name} ({NOTHING[name]})", file=sys.stderr)
-            else:
-                print(save(figure, args.out / f"{name}_{file_label(label)}.png"))
-                written += 1
+    for name, path, reason in draw_figures(run, samples, args.name or run.method, args.out):
+        if path is None:
+            print(f"left out: {name} ({reason})", file=sys.stderr)
+        else:
+            print(path)
+            written += 1
     if not written:
         raise bad_input("nothing to draw", where=str(args.run))
     return Exit.OK

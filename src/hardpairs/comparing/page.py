@@ -10,9 +10,9 @@ from hardpairs.comparing.measure import Measured
 from hardpairs.comparing.runs import START, Budget
 from hardpairs.comparing.table import COLUMNS, LEADING, Row, cell, disagreements
 from hardpairs.data.samples import Samples
+from hardpairs.pages.album import Album, ShownImage
 from hardpairs.pages.charts import Chart, line_chart
 from hardpairs.pages.numbers import p_phrase
-from hardpairs.pages.pictures import Album, Picture
 
 QUERIES = 12
 
@@ -22,7 +22,7 @@ class Answer:
     """What one loss gives a query: (picture, whether it is right), nearest first; ``value``: the query's average precision."""
 
     loss: str
-    pictures: list[tuple[Picture, bool]]
+    pictures: list[tuple[ShownImage, bool]]
     value: str
 
 
@@ -35,7 +35,7 @@ class LossesPage:
     columns: tuple[str, ...]
     rows: list[tuple[str, list[str], str]]
     charts: list[Chart]
-    queries: list[tuple[Picture, list[Answer]]]
+    queries: list[tuple[ShownImage, list[Answer]]]
     command: str
 
 
@@ -102,7 +102,7 @@ def _chart(
 
 def _queries(
     measured: dict[str, list[Measured]], query: Samples, gallery: Samples
-) -> list[tuple[Picture, list[Answer]]]:
+) -> list[tuple[ShownImage, list[Answer]]]:
     """The queries with the largest differences, as the first seed of each loss answers them; the start model last."""
     asked, offered = Album(query), Album(gallery)
     order = sorted(measured, key=lambda loss: loss == START)
@@ -112,9 +112,9 @@ def _queries(
         for loss in order:
             first = measured[loss][0]
             pictures = [
-                (offered.picture(row), bool(right))
+                (offered.image(row), bool(right))
                 for row, right in zip(first.found[place], first.right[place], strict=True)
             ]
             answers.append(Answer(loss, pictures, f"{100 * first.queries[LEADING][place]:.0f}"))
-        shown.append((asked.picture(measured[order[0]][0].rows[place]), answers))
+        shown.append((asked.image(measured[order[0]][0].rows[place]), answers))
     return shown

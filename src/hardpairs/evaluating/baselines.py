@@ -1,4 +1,4 @@
-"""What a model's retrieval is to be read beside: chance, words alone, the ceiling of repeated captions; and MiniCLIP's own protocol."""
+"""Measure what a model's retrieval stands beside: chance, captions alone, repeated captions."""
 
 from __future__ import annotations
 
@@ -24,66 +24,69 @@ from hardpairs.metrics.retrieval import BOUNDS, first_of_each, summarize
 
 
 def baselines(samples: Samples, rows: np.ndarray, *, ties: str = "pessimistic") -> dict[str, Any]:
-    """Baselines and ceiling over the queries and the gallery that ``evaluate`` gives a model.
+    """Measure baselines and ceiling on the queries and galleries of ``evaluate_retrieval``.
 
     Args:
-        rows: (M,) dataset rows that were embedded.
-        ties: how the ceiling counts equal captions as answers to an image.
+        samples: The held-out pairs.
+        rows: (M,) rows that were embedded.
+        ties: How the ceiling counts equal captions as answers to an image.
 
     Returns:
-        ``baselines``: ``random``; and where some image has two captions, ``bm25`` and ``bag_of_words`` by ``BOUNDS``, text to image.
-        ``ceiling``. ``texts_without_another``: captions whose images have no other, so that words cannot find them.
+        ``baselines``: ``random``; where some image has two captions also ``bm25`` and
+        ``bag_of_words``, text to image, by ``BOUNDS``. ``ceiling``. ``texts_without_another``:
+        number of captions whose images have no other, so that words cannot find them.
     """
     groups = samples.groups[rows]
-    images, texts = (
-        first_of_each(groups, samples.images[rows]),
-        first_of_each(groups, samples.texts[rows]),
-    )
+    images = first_of_each(groups, samples.images[rows])
+    texts = first_of_each(groups, samples.texts[rows])
     shared = sharing(stable_ids(folded(samples.caption(row)) for row in rows[texts]), groups[texts])
     ceiling = {
         **image_to_text_ceiling(shared, groups[texts], groups[images], ties=ties),
         **text_to_image_ceiling(shared),
     }
-    found: dict[str, Any] = {"random": _chance(groups[images], groups[texts])}
+    measured: dict[str, Any] = {"random": _chance(groups[images], groups[texts])}
     alone = _without_another(samples, rows[texts], groups[texts])
     if alone < len(texts):
-        found |= {method: _by_words(samples, rows, images, texts, method) for method in SCORERS}
-    return {"baselines": found, "ceiling": ceiling, "texts_without_another": alone}
+        measured |= {method: _by_words(samples, rows, images, texts, method) for method in SCORERS}
+    return {"baselines": measured, "ceiling": ceiling, "texts_without_another": alone}
 
 
 def _chance(image_groups: np.ndarray, text_groups: np.ndarray) -> dict[str, float]:
+    texts_of_image = _group_sizes(text_groups, image_groups)
+    images_of_text = _group_sizes(image_groups, text_groups)
     return {
-        **chance_metrics(len(text_groups), _of_group(text_groups, image_groups), "image_to_text"),
-        **chance_metrics(len(image_groups), _of_group(image_groups, text_groups), "text_to_image"),
+        **chance_metrics(len(text_groups), texts_of_image, "image_to_text"),
+        **chance_metrics(len(image_groups), images_of_text, "text_to_image"),
     }
 
 
-def _of_group(gallery: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """How many of the gallery are of each query's group; each group has some."""
+def _group_sizes(gallery: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Return how many items of the gallery each query's group has; every group has some."""
     groups, counts = np.unique(gallery, return_counts=True)
     return counts[np.searchsorted(groups, queries)]
 
 
 def _without_another(samples: Samples, rows: np.ndarray, groups: np.ndarray) -> int:
-    """How many captions are the only one of their group, by their words."""
+    """Return the number of captions that are the only one of their group, by their words."""
     phrases = stable_ids(" ".join(split_words(samples.caption(row), "miniclip")) for row in rows)
-    return int((_of_group(groups[first_of_each(groups, phrases)], groups) == 1).sum())
+    return int((_group_sizes(groups[first_of_each(groups, phrases)], groups) == 1).sum())
 
 
 def _by_words(
     samples: Samples, rows: np.ndarray, images: np.ndarray, texts: np.ndarray, method: str
 ) -> dict[str, dict[str, float]]:
-    groups, names = samples.groups[rows], samples.images[rows]
-    documents = first_of_each(groups, names, samples.texts[rows])
-    image_of = {
-        (group, name): place
-        for place, (group, name) in enumerate(zip(groups[images], names[images], strict=True))
+    """Measure text-to-image retrieval by the words of an image's other captions."""
+    groups, image_ids = samples.groups[rows], samples.images[rows]
+    documents = first_of_each(groups, image_ids, samples.texts[rows])
+    position = {
+        item: number
+        for number, item in enumerate(zip(groups[images], image_ids[images], strict=True))
     }
     ranking = rank_by_other_captions(
         [samples.caption(row) for row in rows[texts]],
         groups[texts],
         [samples.caption(row) for row in rows[documents]],
-        np.array([image_of[groups[i], names[i]] for i in documents]),
+        np.array([position[groups[i], image_ids[i]] for i in documents]),
         groups[images],
         method=method,
     )
@@ -93,16 +96,17 @@ def _by_words(
 
 
 def _without_precision(metrics: dict[str, float]) -> dict[str, float]:
-    """mAP counts ties one way alone, which would stand under the wrong name."""
+    """Leave out mAP: it counts ties against the model, whatever its bound's name says."""
     return {name: value for name, value in metrics.items() if "mAP" not in name}
 
 
 def miniclip(samples: Samples, embedded: Embedded) -> dict[str, Any]:
-    """The model, the baselines and the ceiling in MiniCLIP's protocol and names; its bag of words by ``BOUNDS``."""
-    captions, images = (
-        [samples.caption(row) for row in embedded.rows],
-        samples.images[embedded.rows],
-    )
+    """Measure the model, baselines and ceiling by MiniCLIP's protocol, under its names.
+
+    The bag of words is given by ``BOUNDS``.
+    """
+    captions = [samples.caption(row) for row in embedded.rows]
+    images = samples.images[embedded.rows]
     count = len(np.unique(images))
     return {
         **miniclip_metrics(miniclip_ranks(embedded.image, embedded.text, images)),

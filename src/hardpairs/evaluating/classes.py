@@ -1,4 +1,4 @@
-"""Accuracy on folders of classes: zero-shot by the classes' names, and a linear probe."""
+"""Measure accuracy on class folders: zero-shot by the classes' names, and a linear probe."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from hardpairs.models.encoders import from_encoder
 from hardpairs.models.load import Encoder
 
 Options = dict[str, int | str]
-"""``batch_size``, ``workers`` and ``device`` of embedding."""
+"""Options of embedding: ``batch_size``, ``workers`` and ``device``."""
 
 
 def read_prompts(path: str | None) -> list[str]:
-    """Templates with ``{}`` for the class, a line each; without a file OpenCLIP's 80 for ImageNet.
+    """Read prompt templates, one a line, with ``{}`` for the class.
+
+    Args:
+        path: The file; OpenCLIP's 80 templates for ImageNet without one.
 
     Raises:
-        UserError: exit 2 for a file that is not there, exit 3 for a line without ``{}``.
+        UserError: Exit 2 for a file that is not there, exit 3 for a line without ``{}``.
     """
     if path is None:
         return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
@@ -48,7 +51,17 @@ def read_prompts(path: str | None) -> list[str]:
 def zero_shot(
     folder: str, encoder: Encoder, prompts: list[str], options: Options
 ) -> dict[str, float]:
-    """Top-1 and top-5 of pictures in class folders, each class the mean of its prompts' embeddings (OpenCLIP's classifier)."""
+    """Measure zero-shot accuracy; a class is the mean of its prompts' embeddings, as in OpenCLIP.
+
+    Args:
+        folder: A folder with a folder of images for each class.
+        encoder: The model.
+        prompts: Templates with ``{}`` for the class.
+        options: Options of embedding.
+
+    Returns:
+        Top-1 and top-5 accuracy, and the numbers of images, classes and prompts.
+    """
     samples = _classes(folder)
     names = [name.replace("_", " ") for name in class_names(samples)]
     templates = [
@@ -59,12 +72,24 @@ def zero_shot(
             encoder.model, encoder.tokenizer, names, templates, device=str(options["device"])
         )
     rows, labels = _embedded(samples, encoder, options)
-    found = accuracy(rows @ classifier.float().cpu().numpy(), labels)
-    return {**found, "pictures": len(rows), "classes": len(names), "prompts": len(prompts)}
+    measured = accuracy(rows @ classifier.float().cpu().numpy(), labels)
+    return {**measured, "pictures": len(rows), "classes": len(names), "prompts": len(prompts)}
 
 
 def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
-    """``hardpairs.metrics.classify.linear_probe`` on FOLDER/train and FOLDER/test; without FOLDER/val a fifth of train chooses the strength."""
+    """Measure a linear probe, which is trained on ``train`` and tested on ``test``.
+
+    Its strength is chosen on ``val``; without that, on a fifth of ``train``.
+
+    Args:
+        folder: A folder with the parts, each with a folder of images for each class.
+        encoder: The model.
+        options: Options of embedding.
+
+    Returns:
+        What ``hardpairs.metrics.classify.linear_probe`` returns, and the numbers of test images
+        and classes.
+    """
     parts = {name: Path(folder) / name for name in ("train", "val", "test")}
     missing = [str(parts[name]) for name in ("train", "test") if not parts[name].is_dir()]
     if missing:
@@ -82,15 +107,15 @@ def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
         sets |= {"train": (rows[~held], labels[~held]), "val": (rows[held], labels[held])}
     if len(np.unique(sets["train"][1])) < 2 or not len(sets["val"][1]):
         raise bad_input(
-            "a probe needs two classes, and pictures to choose its strength by",
+            "a probe needs two classes, and images to choose its strength by",
             where=str(parts["train"]),
         )
-    found = linear_probe(sets["train"], sets["val"], sets["test"])
-    return {**found, "pictures": len(sets["test"][1]), "classes": len(names)}
+    measured = linear_probe(sets["train"], sets["val"], sets["test"])
+    return {**measured, "pictures": len(sets["test"][1]), "classes": len(names)}
 
 
 def class_names(samples: Samples) -> list[str]:
-    """Names of the class folders, by name."""
+    """Return the names of the class folders, sorted."""
     return sorted({_class_of(samples, row) for row in range(len(samples))})
 
 
@@ -101,17 +126,18 @@ def _class_of(samples: Samples, row: int) -> str:
 def _classes(folder: str) -> Samples:
     if not Path(folder).is_dir():
         raise usage(
-            "no such folder", where=folder, fix="a folder with a folder of pictures for each class"
+            "no such folder", where=folder, fix="a folder with a folder of images for each class"
         )
     samples = open_samples(folder, group_key=FOLDER)
     if not samples.labelled.all() or len(class_names(samples)) < 2:
-        raise bad_input("pictures are not in folders of two classes or more", where=folder)
+        raise bad_input("the images are not in folders of two classes or more", where=folder)
     return samples
 
 
 def _embedded(
     samples: Samples, encoder: Encoder, options: Options, names: list[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    place = {name: number for number, name in enumerate(names or class_names(samples))}
-    found = embed(samples, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
-    return found.image, np.array([place[_class_of(samples, int(row))] for row in found.rows])
+    label_of = {name: number for number, name in enumerate(names or class_names(samples))}
+    embedded = embed(samples, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
+    labels = [label_of[_class_of(samples, int(row))] for row in embedded.rows]
+    return embedded.image, np.array(labels)

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: our files, a line in CLIPSE's registry, MiniCLIP's JSON."""
+"""Write what was measured: our files, a line in CLIPSE's registry, MiniCLIP's JSON."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ REGISTRY_COLUMNS = {
     "mAP10_I2T": "image_to_text_mAP@10",
     "mAP10_T2I": "text_to_image_mAP@10",
 }
-"""Columns of CLIPSE's run_registry.csv and where their values are in evaluation.json."""
+"""Columns of CLIPSE's run_registry.csv, with the keys of their values in evaluation.json."""
 
 
 def register(path: Path, record: dict[str, Any]) -> None:
-    """Adds one line to a run registry; the header is written once and must be ours."""
+    """Add a line to a run registry; a new file gets a header first."""
     is_new = not path.exists()
     with open(path, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -45,7 +45,11 @@ def register(path: Path, record: dict[str, Any]) -> None:
 
 
 def numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of a record, those of inner ones under dotted names.
+    """Yield the numbers of a record by name, those of nested records under dotted names.
+
+    Args:
+        record: Values by name, as in evaluation.json.
+        prefix: Put before each name.
 
     Example:
         >>> list(numbers({"R@1": 0.5, "data": "test.csv", "baselines": {"random": {"R@1": 0.25}}}))
@@ -61,16 +65,22 @@ def numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def write_results(
     out: Path, record: dict[str, Any], arrays: dict[str, np.ndarray], *, protocol: str = "ours"
 ) -> None:
-    """evaluation.json, .csv, .md and queries.npz."""
-    found = {name: value for name, value in numbers(record) if not name.startswith("preprocess.")}
-    write_text(
-        out / "evaluation.csv",
-        "metric,value\n" + "".join(f"{name},{value}\n" for name, value in found.items()),
-    )
-    lines = "".join(f"| {name} | {value:.4g} |\n" for name, value in found.items())
+    """Write evaluation.json, .csv, .md and queries.npz.
+
+    Args:
+        out: The run folder.
+        record: What evaluation.json holds.
+        arrays: What queries.npz holds.
+        protocol: Protocol of the tables: ``ours``, ``miniclip`` or ``both``.
+    """
+    values = [entry for entry in numbers(record) if not entry[0].startswith("preprocess.")]
+    lines = "".join(f"{name},{value}\n" for name, value in values)
+    write_text(out / "evaluation.csv", f"metric,value\n{lines}")
+    lines = "".join(f"| {name} | {value:.4g} |\n" for name, value in values)
     write_text(
         out / "evaluation.md",
-        f"{tables(record, protocol)}\nAll numbers; shares are fractions.\n\n| metric | value |\n|---|---|\n{lines}",
+        f"{tables(record, protocol)}\nAll numbers; shares are fractions.\n\n"
+        f"| metric | value |\n|---|---|\n{lines}",
     )
     with atomic_open(out / "queries.npz") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
@@ -78,7 +88,9 @@ def write_results(
 
 
 def file_label(name: str) -> str:
-    """A name that a file may have: what is no letter, digit, dot or dash becomes ``_``.
+    """Return a name as part of a file name.
+
+    Characters other than letters, digits, dots and dashes become ``_``.
 
     Example:
         >>> file_label("ViT-B/32, tuned")
@@ -88,24 +100,32 @@ def file_label(name: str) -> str:
 
 
 def write_miniclip(folder: Path, record: dict[str, Any], run: Path) -> Path:
-    """``metrics_NAME.json`` as MiniCLIP writes it (R@K in percent), NAME being the method, else the model; returns its path.
+    """Write metrics_NAME.json as MiniCLIP writes it, with R@K in percent.
 
-    ``bow`` is the mean over all orders of equal scores, of which the seed's figure is one, with both bounds beside it; ``ceiling`` is
-    ours. ``training`` says what the logs of the training run in ``run`` do, and is empty where that is none.
+    NAME is the method, else the model. ``bow`` is the mean over all orders of equal scores, of
+    which MiniCLIP's own figure is one; both bounds stand beside it. ``ceiling`` is ours.
+
+    Args:
+        folder: Where the file goes.
+        record: What evaluation.json holds, with MiniCLIP's protocol.
+        run: Folder of the training run; ``training`` is empty where it has no logs.
+
+    Returns:
+        The file's path.
     """
-    found, name = record["miniclip"], record["method"] or record["model"]
-    bow = found["bag_of_words"]
+    metrics, name = record["miniclip"], record["method"] or record["model"]
+    bow = metrics["bag_of_words"]
     path = folder / f"metrics_{file_label(name)}.json"
     write_json(
         path,
         {
             "model_type": name,
-            "test_metrics": {key: found[key] for key in ("R@1", "R@5", "R@10", "MRR", "MedR")},
+            "test_metrics": {key: metrics[key] for key in ("R@1", "R@5", "R@10", "MRR", "MedR")},
             "baselines": {
-                "random": found["random"],
+                "random": metrics["random"],
                 "bow": bow.get("expected", {}),
                 "bow_bounds": {ties: bow[ties] for ties in bow if ties != "expected"},
-                "ceiling": found["ceiling"],
+                "ceiling": metrics["ceiling"],
             },
             "training": _training(run),
             "config": {
@@ -118,13 +138,14 @@ def write_miniclip(folder: Path, record: dict[str, Any], run: Path) -> Path:
 
 
 def _training(run: Path) -> dict[str, float]:
-    log, validation = (
-        read_log(run / "metrics.csv"),
-        read_validation(run / "checkpoints" / "results.jsonl"),
-    )
-    found = {"final_train_loss": float(log["loss"][-1])} if log else {}
+    log = read_log(run / "metrics.csv")
+    validation = read_validation(run / "checkpoints" / "results.jsonl")
+    training = {"final_train_loss": float(log["loss"][-1])} if log else {}
     scored = [entry for entry in validation if "text_to_image_R@1" in entry]
     if scored:
         best = max(scored, key=lambda entry: entry["text_to_image_R@1"])
-        found |= {"best_epoch": int(best["epoch"]), "best_val_r1": 100 * best["text_to_image_R@1"]}
-    return found
+        training |= {
+            "best_epoch": int(best["epoch"]),
+            "best_val_r1": 100 * best["text_to_image_R@1"],
+        }
+    return training

@@ -1,4 +1,4 @@
-"""Retrieval on held-out pairs, in our protocol: each picture and each caption once, ties against the model."""
+"""Measure retrieval on held-out pairs, and how each pair stands against its hard pairs."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from hardpairs.metrics.retrieval import (
 )
 
 
-def evaluate(
+def evaluate_retrieval(
     samples: Samples, embedded: Embedded, table: HardPairTable | None, *, ties: str = "pessimistic"
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Metrics of a model, and per-query arrays.
+    """Measure retrieval in both directions.
 
-    A caption that stands several times in one group, or an image that has several rows there, is one item of the gallery and one query.
+    Images or captions of one group that are equal are one item of the gallery and one query.
+
+    Args:
+        samples: The held-out pairs.
+        embedded: Embeddings of M of their rows.
+        table: Hard pairs of these samples. Nothing is measured against a table without any.
+        ties: How equal scores count, one of ``hardpairs.metrics.retrieval.TIES``.
 
     Returns:
-        metrics by name; arrays: ``image_rows``, ``text_rows`` (dataset rows of the different images and texts), ranks and top-10 rows of
-        both directions, and ``*_beats`` per row with a table in which any row has a hard pair; a table without has no metrics.
+        Metrics by name, and arrays by query: ``image_rows`` and ``text_rows``, rows of the
+        different images and texts; ``*_ranks`` and ``*_top`` (rows of the first ten answers) of
+        both directions; with a table also ``*_beats`` and ``beats_counted`` by embedded row.
     """
     rows, groups = embedded.rows, samples.groups[embedded.rows]
-    images, texts = (
-        first_of_each(groups, samples.images[rows]),
-        first_of_each(groups, samples.texts[rows]),
-    )
+    images = first_of_each(groups, samples.images[rows])
+    texts = first_of_each(groups, samples.texts[rows])
     to_text = rank_positives(
         embedded.image[images], embedded.text[texts], groups[images], groups[texts]
     )
@@ -41,8 +46,10 @@ def evaluate(
     metrics = {
         **summarize(to_text, "image_to_text", ties=ties),
         **summarize(to_image, "text_to_image", ties=ties),
+        "images": len(images),
+        "texts": len(texts),
+        "groups": len(np.unique(groups)),
     }
-    metrics.update({"images": len(images), "texts": len(texts), "groups": len(np.unique(groups))})
     arrays = {
         "image_rows": rows[images],
         "text_rows": rows[texts],
@@ -52,48 +59,54 @@ def evaluate(
         "text_to_image_top": rows[images][to_image.top],
     }
     if table is not None:
-        first_answers = (
-            (to_text, images, groups[texts][to_text.top[:, 0]]),
-            (to_image, texts, groups[images][to_image.top[:, 0]]),
-        )
-        hard, flags = _against_hard_pairs(samples, embedded, table, first_answers)
-        metrics.update(hard)
-        arrays.update(flags)
+        hard_pairs = _embedded_hard_pairs(embedded, table)
+        if (hard_pairs >= 0).any():
+            beats = _beats(embedded, hard_pairs)
+            arrays |= beats
+            counted = beats["beats_counted"]
+            for direction in ("image_to_text", "text_to_image"):
+                metrics[f"{direction}_beats_hard_pairs"] = float(
+                    beats[f"{direction}_beats"][counted].mean()
+                )
+            for direction, ranking, queries, gallery in (
+                ("image_to_text", to_text, images, texts),
+                ("text_to_image", to_image, texts, images),
+            ):
+                metrics[f"{direction}_wrong_answers_mined"] = _mined_share(
+                    ranking, groups[gallery][ranking.top[:, 0]], groups, hard_pairs[queries]
+                )
     return metrics, arrays
 
 
-def _against_hard_pairs(
-    samples: Samples,
-    embedded: Embedded,
-    table: HardPairTable,
-    first_answers: tuple[tuple[Ranking, np.ndarray, np.ndarray], ...],
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Share of rows whose own pair beats all its mined ones, and share of wrong first answers that were mined ones (by group).
-    Nothing where no row has a hard pair: a share of none is no number.
-
-    ``first_answers``: for image to text, then text to image, the ranking, the positions that asked, and the groups that came first.
-    """
-    position = np.full(len(samples) + 1, -1)  # by dataset row; the last entry serves the padding
+def _embedded_hard_pairs(embedded: Embedded, table: HardPairTable) -> np.ndarray:
+    """Return (M, K) positions of the rows' hard pairs among the embedded rows; -1 for none."""
+    position = np.full(len(table.lengths) + 1, -1)  # the last entry serves the padding
     position[embedded.rows] = np.arange(len(embedded.rows))
-    partners = position[np.asarray(table.indices)[embedded.rows]]
-    counted = (partners >= 0).any(axis=1)
-    if not counted.any():
-        return {}, {}
-    to_text_beats, to_image_beats = beats_hard_pairs(embedded.image, embedded.text, partners)
-    groups = samples.groups[embedded.rows]
-    partner_groups = np.where(partners >= 0, groups[partners], -1)
-    metrics = {
-        "image_to_text_beats_hard_pairs": float(to_text_beats[counted].mean()),
-        "text_to_image_beats_hard_pairs": float(to_image_beats[counted].mean()),
+    return position[np.asarray(table.indices)[embedded.rows]]
+
+
+def _beats(embedded: Embedded, hard_pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which embedded rows score above all their hard pairs, and which have any."""
+    to_text, to_image = beats_hard_pairs(embedded.image, embedded.text, hard_pairs)
+    return {
+        "image_to_text_beats": to_text,
+        "text_to_image_beats": to_image,
+        "beats_counted": (hard_pairs >= 0).any(axis=1),
     }
-    for name, (ranking, asked, answer) in zip(
-        ("image_to_text", "text_to_image"), first_answers, strict=True
-    ):
-        wrong = ranking.ranks > 1
-        mined = (partner_groups[asked] == answer[:, None]).any(axis=1)
-        metrics[f"{name}_wrong_answers_mined"] = float(mined[wrong].mean()) if wrong.any() else 0.0
-    return metrics, {
-        "image_to_text_beats": to_text_beats,
-        "text_to_image_beats": to_image_beats,
-        "beats_counted": counted,
-    }
+
+
+def _mined_share(
+    ranking: Ranking, answer_groups: np.ndarray, groups: np.ndarray, hard_pairs: np.ndarray
+) -> float:
+    """Return the share of wrong first answers whose group is that of a hard pair of the query.
+
+    Args:
+        ranking: Ranking of Q queries.
+        answer_groups: (Q,) groups of the first answers.
+        groups: (M,) groups of the embedded rows.
+        hard_pairs: (Q, K) positions of the queries' hard pairs; -1 for none.
+    """
+    wrong = ranking.ranks > 1
+    mined_groups = np.where(hard_pairs >= 0, groups[hard_pairs], -1)
+    mined = (mined_groups == answer_groups[:, None]).any(axis=1)
+    return float(mined[wrong].mean()) if wrong.any() else 0.0

@@ -1,4 +1,4 @@
-"""Reads what runs left behind: their evaluation, and where they were trained, options and logs."""
+"""Read what runs left behind: their evaluation, and the options and logs of their training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from hardpairs.core.errors import bad_input, mismatch, non_finite, usage
+from hardpairs.data.manifest import check_same_dataset
+from hardpairs.data.samples import Samples, open_samples
 from hardpairs.training.logs import read_log, read_params, read_validation, read_weights
 
 DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → image"}
-"""Prefixes of metric names, and how a reader is told of them."""
+"""Prefixes of metric names, with their label on a page."""
 
 LABELS = {
     "base": "base model",
@@ -24,14 +26,14 @@ LABELS = {
     "hard": "hard-pair batches",
     "hard_sanw": "hard-pair batches + SANW",
 }
-"""Readable names of the quickstart's methods; any other name stands for itself."""
+"""Labels of the quickstart's methods; the label of any other method is its name."""
 
 RESERVED = ("spread", "seconds", "mined", "versions", "tests")
-"""Names that the summary uses for other things, so that no method may have them."""
+"""Keys of the summary file that are not methods: no method may have such a name."""
 
 
 def direction_of(key: str) -> str:
-    """The direction that a metric's name starts with."""
+    """Return the direction that a metric's name starts with."""
     return next(direction for direction in DIRECTIONS if key.startswith(direction))
 
 
@@ -40,15 +42,16 @@ class Run:
     """One evaluated model.
 
     Attributes:
-        folder: where all of it was read from.
-        method, seed: what ``tools.evaluate`` was told; without ``--method`` the folder's name.
-        metrics: numbers by name (``image_to_text_R@1``...); shares are fractions.
-        record: the whole evaluation.json.
-        queries: arrays of queries.npz, by query.
-        params: the training options; empty for a model that was only evaluated.
-        log: columns of the step log, by logged step; empty without one.
-        validation: results of OpenCLIP's own evaluation, one per epoch.
-        weights: by epoch, the share of negatives in equal bins of SANW's weight; empty without SANW.
+        folder: Where all of it was read from.
+        method: The method's name as it was evaluated; the folder's name where it had none.
+        seed: Seed of the training run.
+        metrics: Numbers by name (``image_to_text_R@1``...); shares are fractions.
+        record: The whole evaluation.json.
+        queries: Arrays of queries.npz, by query.
+        params: The training options; empty for a model that was only evaluated.
+        log: Columns of the step log, by logged step; empty without one.
+        validation: Results of OpenCLIP's own evaluation, one per epoch.
+        weights: Shares of negatives in equal bins of SANW's weight, by epoch; empty without SANW.
     """
 
     folder: Path
@@ -65,25 +68,28 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """Runs that differ in their seed alone, as far as their name says."""
+    """Runs that were evaluated under one name: seeds of one method."""
 
     name: str
     runs: tuple[Run, ...]
 
     @property
     def label(self) -> str:
+        """The method's name for readers."""
         return LABELS.get(self.name, self.name)
 
     @property
     def first(self) -> Run:
+        """The run that stands for the method where only one is shown."""
         return self.runs[0]
 
 
 def read_run(folder: Path) -> Run:
-    """Reads one run folder.
+    """Read one run folder.
 
     Raises:
-        UserError: exit 2 when there is no folder, 3 when it holds no evaluation, 6 for metrics that are no numbers.
+        UserError: Exit 2 when there is no folder, 3 when it holds no evaluation, 6 for metrics
+            that are not finite numbers.
     """
     if not folder.is_dir():
         raise usage("no such run folder", where=str(folder), fix="check the path")
@@ -95,7 +101,7 @@ def read_run(folder: Path) -> Run:
     }
     if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
         raise non_finite(
-            f"{', '.join(bad)} is no finite number",
+            f"{', '.join(bad)} is not a finite number",
             where=str(folder / "evaluation.json"),
             fix="evaluate the model again",
         )
@@ -104,7 +110,7 @@ def read_run(folder: Path) -> Run:
         raise usage(
             f"a method cannot be called {method!r}",
             where=str(folder),
-            fix="evaluate it with another --method",
+            fix="evaluate it under another method name",
         )
     return Run(
         folder,
@@ -121,7 +127,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    fix = "python -m tools.evaluate ... --out " + str(path.parent)
+    fix = f"evaluate the model into {path.parent}"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         for name in ("image_to_text_R@1", "text_to_image_R@1", "images", "texts"):
@@ -133,7 +139,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise bad_input(
-            f"not a evaluation.json of tools.evaluate: {error!r}", where=str(path), fix=fix
+            f"not an evaluation.json of ours: {error!r}", where=str(path), fix=fix
         ) from None
     return record
 
@@ -155,18 +161,16 @@ def _read_queries(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_methods(folders: Sequence[Path]) -> list[Method]:
-    """All runs, grouped by method in the order given.
+    """Read runs and group them by method, in the order given.
 
     Raises:
-        UserError: exit 2 for a folder given twice; exit 4 for runs whose numbers cannot be compared.
+        UserError: Exit 2 for a folder given twice; exit 4 for runs whose numbers cannot be
+            compared.
     """
     resolved = [folder.resolve() for folder in folders]
-    if twice := [
-        str(folder)
-        for folder, real in zip(folders, resolved, strict=True)
-        if resolved.count(real) > 1
-    ]:
-        raise usage("a run is given twice", where=twice[0], fix="name each run once")
+    for folder, real in zip(folders, resolved, strict=True):
+        if resolved.count(real) > 1:
+            raise usage("a run is given twice", where=str(folder), fix="name each run once")
     runs = [read_run(folder) for folder in folders]
     for run in runs[1:]:
         _check_comparable(runs[0], run)
@@ -179,7 +183,7 @@ def read_methods(folders: Sequence[Path]) -> list[Method]:
 def _check_comparable(one: Run, other: Run) -> None:
     for name, meaning in (
         ("dataset_fingerprint", "evaluated on other data"),
-        ("ties", "evaluated with another --ties"),
+        ("ties", "evaluated with another treatment of ties"),
     ):
         ours, theirs = one.record.get(name), other.record.get(name)
         if ours != theirs:
@@ -194,6 +198,38 @@ def _check_comparable(one: Run, other: Run) -> None:
             raise mismatch(
                 f"{other.folder} and {one.folder} have different queries",
                 where=f"queries.npz, {name}",
-                why="one of them could not read some pictures that the other could",
+                why="one of them could not read some images that the other could",
                 fix="evaluate both again",
             )
+
+
+def starting_runs(methods: Sequence[Method]) -> list[Run]:
+    """Return the runs from whose checkpoints other runs started."""
+    runs = [run for method in methods for run in method.runs]
+    starts = [f"/{run.params.get('pretrained') or ''}" for run in runs]
+    return [
+        run
+        for run in runs
+        if any(f"/{run.folder.resolve().name}/checkpoints/" in start for start in starts)
+    ]
+
+
+def open_evaluated(run: Run) -> Samples:
+    """Open the data that a run was evaluated on, where it was then.
+
+    Raises:
+        UserError: Exit 2 or 3 when it is not there or cannot be read, exit 4 when it has changed.
+    """
+    samples = open_samples(str(run.record.get("data")))
+    check_evaluated(run, samples)
+    return samples
+
+
+def check_evaluated(run: Run, samples: Samples) -> None:
+    """Refuse (exit 4) other data than a run was evaluated on."""
+    check_same_dataset(
+        samples.fingerprint,
+        run.record.get("dataset_fingerprint"),
+        ours_name=samples.source,
+        theirs_name=str(run.folder / "evaluation.json"),
+    )

@@ -1,8 +1,8 @@
-"""A model's numbers between its baselines and its ceiling, as Markdown that is also read in a terminal."""
+"""Lay out a model's numbers between its baselines and its ceiling, as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hardpairs.evaluating.runs import DIRECTIONS
@@ -11,118 +11,139 @@ from hardpairs.pages.numbers import count_text, value_text
 
 COLUMNS = {"R@1": "share", "R@5": "share", "R@10": "share", "MRR": "score", "median_rank": "rank"}
 HEAD = ("R@1", "R@5", "R@10", "MRR", "median rank")
-NAMES = {
+LABELS = {
     "bm25": "BM25 on other captions",
     "bag_of_words": "bag of words on other captions",
     "random": "random",
 }
-TIES_TOLD = {"pessimistic": "ties against the model", "expected": "ties as their expectation"}
+CEILING, MODEL = "ceiling (captions repeat)", "**this model**"
+TIES_TEXT = {"pessimistic": "ties against the model", "expected": "ties as their expectation"}
+
+Values = Mapping[str, "float | None"]
+"""Metrics by the names of ``COLUMNS``: shares as fractions, ranks from 1."""
 
 
 def tables(record: Mapping[str, Any], protocol: str) -> str:
-    """The tables of an evaluation.json for ``ours``, ``miniclip`` or ``both``; R@K in percent, MRR a fraction, ranks from 1."""
+    """Return the tables of an evaluation.json; R@K in percent, MRR a fraction, ranks from 1.
+
+    Args:
+        record: What evaluation.json holds.
+        protocol: ``ours``, ``miniclip`` or ``both``.
+    """
     parts = []
     if protocol != "miniclip":
         parts += [_ours(record, direction) for direction in DIRECTIONS]
         if record.get("texts_without_another"):
             alone, texts = count_text(record["texts_without_another"]), count_text(record["texts"])
             parts.append(
-                f"{alone} of {texts} captions are the only one of what they show, so that words alone cannot find it.\n"
+                f"{alone} of {texts} captions are the only one of their image, so that no other "
+                "caption can find it.\n"
             )
     if protocol != "ours" and "miniclip" in record:
         parts.append(_miniclip(record["miniclip"]))
     if any(" (" in part for part in parts):
         parts.append(
-            "In brackets: the least and the most that the order of equal scores can make of it; before them the mean.\n"
+            "In brackets: the least and the most that the order of equal scores can make of it; "
+            "before them the mean.\n"
         )
     return "\n".join(parts)
 
 
 def _ours(record: Mapping[str, Any], direction: str) -> str:
-    def cells(values: Mapping[str, Any]) -> list[str]:
-        if set(values) == set(BOUNDS):
-            bounds = {
-                ties: {name: values[ties].get(f"{direction}_{name}") for name in COLUMNS}
-                for ties in BOUNDS
-            }
-            return [
-                _between(*(bounds[ties][name] for ties in BOUNDS), unit)
-                for name, unit in COLUMNS.items()
-            ]
-        found = {name: values.get(f"{direction}_{name}") for name in COLUMNS}
-        return [
-            "" if found[name] is None else value_text(found[name], unit)
-            for name, unit in COLUMNS.items()
-        ]
+    def values(metrics: Mapping[str, Any]) -> Values:
+        return {name: metrics.get(f"{direction}_{name}") for name in COLUMNS}
 
-    images, texts = (
+    queries, gallery = (
         f"{count_text(record['images'])} images",
         f"{count_text(record['texts'])} captions",
     )
-    asking, ranked = (images, texts) if direction == "image_to_text" else (texts, images)
-    title = (
-        f"{DIRECTIONS[direction]}: {asking} ask, {ranked} are ranked, {TIES_TOLD[record['ties']]}"
-    )
-    rows = {"ceiling (captions repeat)": cells(record["ceiling"])} if "ceiling" in record else {}
-    rows["**this model**"] = cells(record)
-    rows |= {
-        NAMES[name]: cells(record.get("baselines", {})[name])
-        for name in NAMES
-        if name in record.get("baselines", {})
-    }
-    return _markdown(title, {name: row for name, row in rows.items() if any(row)})
+    if direction == "text_to_image":
+        queries, gallery = gallery, queries
+    title = f"{DIRECTIONS[direction]}: {queries} ask, {gallery} are ranked, "
+    rows = {}
+    if "ceiling" in record:
+        rows[CEILING] = _cells(values(record["ceiling"]))
+    rows[MODEL] = _cells(values(record))
+    for name, label in LABELS.items():
+        metrics = record.get("baselines", {}).get(name, {})
+        if set(metrics) == set(BOUNDS):
+            rows[label] = _bounded_cells(values(metrics[ties]) for ties in BOUNDS)
+        else:
+            rows[label] = _cells(values(metrics))
+    known = {name: cells for name, cells in rows.items() if any(cells)}
+    return _markdown(title + TIES_TEXT[record["ties"]], known)
 
 
-def _miniclip(found: Mapping[str, Any]) -> str:
-    def number(values: Mapping[str, float], name: str) -> float | None:
-        value = values.get({"median_rank": "MedR"}.get(name, name))
-        return value / 100 if value is not None and COLUMNS[name] == "share" else value
-
-    def cells(values: Mapping[str, float]) -> list[str]:
-        found = {name: number(values, name) for name in COLUMNS}
-        return [
-            "" if value is None else value_text(value, COLUMNS[name])
-            for name, value in found.items()
-        ]
-
-    rows = {"ceiling (captions repeat)": cells(found["ceiling"]), "**this model**": cells(found)}
-    if words := found["bag_of_words"]:
-        rows["bag of words, caption to caption"] = [
-            _between(*(number(words[ties], name) for ties in BOUNDS), unit)
+def _miniclip(record: Mapping[str, Any]) -> str:
+    def values(metrics: Mapping[str, float]) -> Values:
+        return {
+            name: metrics[name] / 100 if unit == "share" and name in metrics else metrics.get(name)
             for name, unit in COLUMNS.items()
-        ]
-    rows["random"] = cells(found["random"])
-    title = f"MiniCLIP's protocol, text → image: {count_text(found['queries'])} captions ask, {count_text(found['images'])} images are ranked"
+        } | {"median_rank": metrics.get("MedR")}
+
+    rows = {CEILING: _cells(values(record["ceiling"])), MODEL: _cells(values(record))}
+    if by_words := record["bag_of_words"]:
+        rows["bag of words, caption to caption"] = _bounded_cells(
+            values(by_words[ties]) for ties in BOUNDS
+        )
+    rows["random"] = _cells(values(record["random"]))
+    title = (
+        f"MiniCLIP's protocol, text → image: {count_text(record['queries'])} captions ask, "
+        f"{count_text(record['images'])} images are ranked"
+    )
     return _markdown(title, rows)
 
 
-def _between(low: float | None, mean: float | None, high: float | None, unit: str) -> str:
-    """``9.3 (7.8 to 40.6)``; the mean alone where the bounds are it."""
+def _cells(values: Values) -> list[str]:
+    return [
+        "" if (value := values[name]) is None else value_text(value, unit)
+        for name, unit in COLUMNS.items()
+    ]
+
+
+def _bounded_cells(bounds: Iterable[Values]) -> list[str]:
+    """Return cells such as ``9.3 (7.8 to 40.6)``; the mean alone where the bounds equal it.
+
+    Args:
+        bounds: Least, mean and most, in the order of ``BOUNDS``.
+    """
+    low, mean, high = bounds
+    return [
+        _bounded_text(low[name], mean[name], high[name], unit) for name, unit in COLUMNS.items()
+    ]
+
+
+def _bounded_text(low: float | None, mean: float | None, high: float | None, unit: str) -> str:
     if low is None or mean is None or high is None:
         return ""
-    texts = [value_text(value, unit) for value in (low, mean, high)]
-    low_text, high_text = (texts[0], texts[2]) if low <= high else (texts[2], texts[0])
-    return texts[1] if len(set(texts)) == 1 else f"{texts[1]} ({low_text} to {high_text})"
+    least, most = sorted((low, high))
+    texts = [value_text(value, unit) for value in (mean, least, most)]
+    return texts[0] if len(set(texts)) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def _markdown(title: str, rows: Mapping[str, list[str]]) -> str:
-    cells = [["", *HEAD], *([name, *row] for name, row in rows.items())]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = [["", *HEAD], *([name, *cells] for name, cells in rows.items())]
+    return "\n".join([title, "", *markdown_table(lines), ""])
+
+
+def markdown_table(rows: list[list[str]], *, numbers_right: bool = True) -> list[str]:
+    """Return the lines of a Markdown table that is also read in a terminal.
+
+    Args:
+        rows: Cells; the first row is the head, the first column holds names.
+        numbers_right: Whether all columns but the first are set flush right.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    names, *others = widths
     lines = [
-        "| "
-        + " | ".join(
-            cell.ljust(width) if not i else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        + " |"
-        for row in cells
+        [row[0].ljust(names)]
+        + [
+            cell.rjust(width) if numbers_right else cell.ljust(width)
+            for cell, width in zip(row[1:], others, strict=True)
+        ]
+        for row in rows
     ]
-    rule = (
-        "|"
-        + "|".join(
-            "-" * (width + 2) if not i else "-" * (width + 1) + ":"
-            for i, width in enumerate(widths)
-        )
-        + "|"
-    )
-    return "\n".join([title, "", lines[0], rule, *lines[1:], ""])
+    last = ":" if numbers_right else "-"
+    rule = ["-" * (names + 2), *("-" * (width + 1) + last for width in others)]
+    head, *body = (f"| {' | '.join(cells)} |" for cells in lines)
+    return [head, f"|{'|'.join(rule)}|", *body]

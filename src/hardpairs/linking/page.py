@@ -10,8 +10,8 @@ from hardpairs.data.samples import Samples
 from hardpairs.linking.choose import Choice, Rows, ari_at
 from hardpairs.metrics.pooling import GRID
 from hardpairs.pages import numbers
+from hardpairs.pages.album import Album, ShownImage
 from hardpairs.pages.charts import Chart, line_chart
-from hardpairs.pages.pictures import Album, Picture
 
 CLUSTERS, MEMBERS, EDGES, THRESHOLDS = 40, 24, 20, 48
 
@@ -21,7 +21,7 @@ class DrawnCluster:
     """A cluster; ``hidden``: members that are not drawn. ``labels``: how many of its rows' labels differ, empty without labels."""
 
     size: int
-    pictures: list[Picture]
+    pictures: list[ShownImage]
     hidden: int
     labels: str
 
@@ -30,8 +30,8 @@ class DrawnCluster:
 class DrawnEdge:
     """A merge that the threshold decides; ``verdict`` where labels say whether it is right."""
 
-    left: Picture
-    right: Picture
+    left: ShownImage
+    right: ShownImage
     distance: str
     made: bool
     verdict: str
@@ -179,7 +179,7 @@ def _cluster(rows: Rows, found: np.ndarray, album: Album, number: int) -> DrawnC
     labels = rows.labels[members]
     known = len(np.unique(labels[labels >= 0]))
     text = "" if not (labels >= 0).any() else "one label" if known == 1 else f"{known} labels"
-    pictures = [album.picture(rows.numbers[member]) for member in members[:MEMBERS]]
+    pictures = [album.image(rows.numbers[member]) for member in members[:MEMBERS]]
     return DrawnCluster(len(members), pictures, max(0, len(members) - MEMBERS), text)
 
 
@@ -192,6 +192,6 @@ def _edges(rows: Rows, choice: Choice, album: Album) -> list[DrawnEdge]:
         a, b = rows.labels[left], rows.labels[right]
         made = bool(tree.heights[edge] <= choice.threshold)
         verdict = "" if a < 0 or b < 0 else "right" if (a == b) == made else "wrong"
-        pictures = [album.picture(rows.numbers[place]) for place in (left, right)]
+        pictures = [album.image(rows.numbers[place]) for place in (left, right)]
         edges.append(DrawnEdge(*pictures, f"{tree.heights[edge]:.3f}", made, verdict))
     return edges

@@ -1,4 +1,4 @@
-"""How numbers are written, in the terminal and on the page."""
+"""Write numbers as text, for the terminal and for pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ MINUS = "−"
 
 
 def value_text(value: float, unit: str) -> str:
-    """A metric's value by its unit: percent, a score from 0 to 1, or a rank.
+    """Return a metric's value as text.
+
+    Args:
+        value: The value.
+        unit: ``share`` (a fraction, written in percent), ``score`` (0 to 1) or ``rank``.
 
     Example:
         >>> value_text(0.4567, "share"), value_text(0.4567, "score"), value_text(12.0, "rank")
@@ -23,7 +27,11 @@ def value_text(value: float, unit: str) -> str:
 
 
 def difference_text(value: float, unit: str) -> str:
-    """A difference with its sign, in points for shares.
+    """Return a difference with its sign.
+
+    Args:
+        value: The difference.
+        unit: As in ``value_text``; differences of shares are written in points.
 
     Example:
         >>> difference_text(-0.021, "share"), difference_text(0.0, "rank")
@@ -36,12 +44,12 @@ def difference_text(value: float, unit: str) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p-value as one reads it aloud: ``.012``, ``< .001``."""
+    """Return a p-value as one reads it aloud: ``.012``, ``< .001``."""
     return "< .001" if p < 0.001 else _drop_zero(f"{p:.3f}" if p < 0.1 else f"{p:.2f}")
 
 
 def p_phrase(p: float) -> str:
-    """``p = .012`` or ``p < .001``."""
+    """Return ``p = .012`` or ``p < .001``."""
     text = p_text(p)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
@@ -51,29 +59,35 @@ def _drop_zero(text: str) -> str:
 
 
 def count_text(value: float) -> str:
-    """A count with separators."""
+    """Return a count with separators."""
     return f"{value:,.0f}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """``1 run``, ``2 runs``."""
+    """Return a count with its noun: ``1 run``, ``2 runs``.
+
+    Args:
+        count: The count.
+        one: The noun for one.
+        many: The noun for several; with an s by default.
+    """
     return f"{count_text(count)} {one if count == 1 else many or one + 's'}"
 
 
 def reasons_text(rejected: Mapping[int, str]) -> str:
-    """How many rows were left out for which reason: ``empty_caption 2, missing_file 1``."""
+    """Return the number of rows for each reason: ``empty_caption 2, missing_file 1``."""
     return ", ".join(
         f"{reason} {count}" for reason, count in sorted(Counter(rejected.values()).items())
     )
 
 
 def enumerate_words(words: list[str]) -> str:
-    """``a``; ``a and b``; ``a, b and c``."""
+    """Join words: ``a``; ``a and b``; ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def seconds_text(seconds: float) -> str:
-    """``48 s``, ``6 min 05 s``, ``2 h 10 min``."""
+    """Return a duration: ``48 s``, ``6 min 05 s``, ``2 h 10 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -82,6 +96,6 @@ def seconds_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def capitalised(text: str) -> str:
-    """With a capital first letter, the rest as it is."""
+def capitalized(text: str) -> str:
+    """Return a text with a capital first letter; the rest stays."""
     return text[:1].upper() + text[1:]

@@ -8,16 +8,19 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from hardpairs.evaluating.runs import DIRECTIONS, direction_of
 from hardpairs.pages import numbers
+from hardpairs.pages.charts import PAGE_COLORS
 
 FOLDER = Path(__file__).parent
-COLOURS = 6
-"""Colours of methods in page.css; more methods start over."""
 
 
 def render_template(name: str, **content: Any) -> str:
-    """A template of this folder with the style of all pages."""
+    """Return a page: a template of this folder with the style of all pages.
+
+    Args:
+        name: File name of the template.
+        content: Values by the names that the template reads.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
@@ -31,9 +34,7 @@ def render_template(name: str, **content: Any) -> str:
         p=numbers.p_phrase,
         count=numbers.count_text,
         seconds=numbers.seconds_text,
-        tone=lambda index: f"c{index % COLOURS}",
-        capitalised=numbers.capitalised,
-        arrow=lambda key: DIRECTIONS[direction_of(key)],
+        tone=lambda number: f"c{number % PAGE_COLORS}",
     )
     style = Markup((FOLDER / "page.css").read_text(encoding="utf-8"))
     text = environment.get_template(name).render(style=style, **content)

@@ -6,8 +6,8 @@ import random
 from html import escape
 from pathlib import PurePath
 
+from hardpairs.pages.album import shown_text
 from hardpairs.pages.numbers import count_text, plural
-from hardpairs.pages.pictures import shown_text
 from hardpairs.photos.index import Index
 from hardpairs.photos.pictures import is_there
 from hardpairs.photos.search import Hit

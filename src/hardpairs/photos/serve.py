@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from hardpairs.core.errors import Exit, usage
@@ -160,7 +161,7 @@ def open_review(args: argparse.Namespace) -> Review | None:
             "--hard-pairs shows pictures, and nothing says where they are",
             fix="--data: what the pairs were mined on",
         )
-    from hardpairs.cli.inspect_pairs import open_tables
+    from hardpairs.data.open_tables import open_tables
     from hardpairs.data.samples import open_samples
 
     samples = open_samples(args.data)
@@ -168,19 +169,6 @@ def open_review(args: argparse.Namespace) -> Review | None:
     return Review(
         table, samples, args.reject or args.hard_pairs.absolute().parent / "rejected.json"
     )
-
-
-def batches_page(flags: list[str] | None) -> str:
-    """The page of ``tools.inspect_batches`` for these flags of a training command."""
-    if flags is None:
-        return ""
-    from hardpairs.cli.inspect_batches import make_page, parse_args
-    from hardpairs.pages.template import render_template
-
-    page = make_page(
-        *parse_args(["--out", "-", *flags]), command="python -m training.main " + " ".join(flags)
-    )
-    return render_template("batches.html.j2", page=page)
 
 
 def bind(host: str, port: int | None) -> socket.socket:
@@ -237,11 +225,16 @@ def check_address(host: str, token: str | None) -> None:
         )
 
 
-def serve(args: argparse.Namespace) -> int:
-    """Serves until Ctrl-C or SIGTERM; the address is printed on stdout when it is ready."""
+def serve(args: argparse.Namespace, make_batch_page: Callable[[], str]) -> int:
+    """Serve until Ctrl-C or SIGTERM; print the address on stdout when the page is ready.
+
+    Args:
+        args: The flags of ``hardpairs photos serve``.
+        make_batch_page: Returns the HTML page of a training command's batches, or nothing.
+    """
     check_address(args.host, args.token)
     listening = bind(args.host, args.port)
-    shelf, batches = open_shelf(args), batches_page(args.batches)
+    shelf, batches = open_shelf(args), make_batch_page()
     outside = args.host not in ("127.0.0.1", "localhost", "::1")
     app = make_app(shelf, batches, hosts=None if outside else LOOPBACK, token=args.token)
     host = f"[{args.host}]" if ":" in args.host else args.host

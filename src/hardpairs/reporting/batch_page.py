@@ -1,140 +1,162 @@
-"""The page of ``tools.inspect_batches``: numbers and pictures of the batches that a command would train on."""
+"""Show the batches that a training command would train on: numbers, and images on a page."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
-from hardpairs.batches import HARD_PAIR, RANDOM, BatchSampler
-from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.pages import numbers
-from hardpairs.pages.pictures import Album, Picture
-from hardpairs.reporting.batch_statistics import Alike, GlobalBatch, Seen, global_batches
+from hardpairs.batches import BatchSampler, open_stored_embeddings
+from hardpairs.pages.album import Album
+from hardpairs.pages.numbers import (
+    count_text,
+    difference_text,
+    enumerate_words,
+    plural,
+    value_text,
+)
+from hardpairs.pages.template import render_template
+from hardpairs.reporting.batch_statistics import (
+    Occurrences,
+    Similarities,
+    occurrences,
+    similarities,
+)
+from hardpairs.reporting.run_batches import (
+    DrawnBatch,
+    batch_makers,
+    draw_batches,
+    open_run_samples,
+    spread_steps,
+)
 
 SHOWN_ROWS = 32
 """Rows of a batch that are drawn."""
 
-
-@dataclass(frozen=True)
-class DrawnBatch:
-    """The first rows of a batch, in groups; each picture with a note: the rank of a mined partner, or ``random``."""
-
-    number: int
-    size: int
-    groups: list[list[tuple[Picture, str]]]
-
-    @property
-    def framed(self) -> bool:
-        return any(len(group) > 1 for group in self.groups)
-
-    @property
-    def shown(self) -> int:
-        return sum(map(len, self.groups))
+Line = tuple[str, str, str]
+"""A line of a table: its name and two values."""
 
 
 @dataclass(frozen=True)
 class BatchPage:
-    """Everything the template reads."""
+    """Everything that the template reads.
+
+    Attributes:
+        comparison: Lines of a name, the value of these batches, and that of random ones.
+        occurrences: Lines of times, rows that occur so often as targets, and in any role.
+    """
 
     title: str
     sentences: list[str]
-    comparison: list[tuple[str, str, str]]
-    seen: list[tuple[str, str, str]]
+    comparison: list[Line]
+    occurrences: list[Line]
     epoch: int
     batches: list[DrawnBatch]
     command: str
 
 
-def drawn(
-    sampler: BatchSampler, epoch: int, album: Album, table: HardPairTable | None, count: int
-) -> list[DrawnBatch]:
-    """Pictures of ``count`` batches, spread over the epoch."""
-    steps = np.unique(np.linspace(0, sampler.steps - 1, min(count, sampler.steps)).astype(np.int64))
-    size = sampler.group_size
-    shown = max(min(SHOWN_ROWS, sampler.global_batch_size) // size, 1) * size
-    found = []
-    for step, batch in zip(steps.tolist(), global_batches(sampler, epoch, steps), strict=True):
-        notes = [_note(batch, place, size, table) for place in range(shown)]
-        pictures = [
-            (album.picture(row), note)
-            for row, note in zip(batch.rows[:shown].tolist(), notes, strict=True)
-        ]
-        found.append(
-            DrawnBatch(
-                step,
-                len(batch.rows),
-                [pictures[start : start + size] for start in range(0, shown, size)],
-            )
-        )
-    return found
+def make_page(
+    options: Mapping[str, Any],
+    *,
+    command: str,
+    embeddings: str | None = None,
+    processes: int = 1,
+    epoch: int = 0,
+    shown: int = 4,
+) -> BatchPage:
+    """Return the page of the batches that a training command would train on.
 
+    Args:
+        options: The training command's options by name, as in params.txt.
+        command: The command that makes the page, for its last line.
+        embeddings: Folder of stored embeddings, for similarities; by default the one that the
+            batches are made from, if any.
+        processes: Processes of the training run; its batch size is that of one.
+        epoch: Pass over the data, from 0.
+        shown: Batches to draw.
 
-def _note(batch: GlobalBatch, place: int, group_size: int, table: HardPairTable | None) -> str:
-    if batch.roles[place] == RANDOM:
-        return "random"
-    if batch.roles[place] != HARD_PAIR or table is None:
-        return ""
-    partners = table.indices[batch.rows[place - place % group_size]]
-    return str(int(np.flatnonzero(partners == batch.rows[place])[0]) + 1)
-
-
-def comparison(ours: Alike, theirs: Alike) -> list[tuple[str, str, str]]:
-    """Lines of (what, these batches, random ones)."""
-    lines = []
-    if (
-        ours.mean is not None
-        and ours.top is not None
-        and theirs.mean is not None
-        and theirs.top is not None
-    ):
-        lines = [
-            ("mean cosine of two rows of a batch", _score(ours.mean), _score(theirs.mean)),
-            ("mean cosine of a row and the one most like it", _score(ours.top), _score(theirs.top)),
-        ]
-    return [
-        *lines,
-        (
-            "pairs of a batch with equal group or caption",
-            f"{ours.collisions:.2f}",
-            f"{theirs.collisions:.2f}",
+    Raises:
+        UserError: As training raises for these options.
+    """
+    samples = open_run_samples(options)
+    maker, random = batch_makers(options, samples, processes=processes)
+    folder = embeddings or options["batching_embeddings"]
+    stored = open_stored_embeddings(folder, samples, verify=True) if folder else None
+    counted = occurrences(maker, epoch)
+    return BatchPage(
+        title=f"Batches: {options['batching']}",
+        sentences=sentences(maker, counted, processes),
+        comparison=comparison_lines(
+            *(similarities(each, epoch, samples.positives, stored) for each in (maker, random))
         ),
-        (
-            "batches with such a pair, percent",
-            *(numbers.value_text(x.batches_with, "share") for x in (ours, theirs)),
+        occurrences=occurrence_lines(counted),
+        epoch=epoch,
+        batches=draw_batches(
+            maker,
+            Album(samples),
+            maker.table,
+            epoch=epoch,
+            steps=spread_steps(maker, shown),
+            most_rows=SHOWN_ROWS,
         ),
-    ]
-
-
-def _score(value: float) -> str:
-    return (
-        numbers.value_text(value, "score")
-        if value >= 0
-        else numbers.difference_text(value, "score")
+        command=command,
     )
 
 
-def seen_lines(seen: Seen) -> list[tuple[str, str, str]]:
-    """Lines of (times, rows seen so often as targets, in any role); from 8 on times are joined: 8 to 15, 16 to 31..."""
+def render(page: BatchPage) -> str:
+    """Return the page as HTML that loads nothing."""
+    return render_template("batches.html.j2", page=page)
+
+
+def comparison_lines(ours: Similarities, random: Similarities) -> list[Line]:
+    """Return the lines that compare these batches with random ones."""
+    pair = (ours, random)
     lines = []
-    for low, high in _ranges(max(*seen.targets, *seen.all)):
-        targets, in_all = (
-            sum(rows for times, rows in counts.items() if low <= times <= high)
-            for counts in (seen.targets, seen.all)
+    if ours.mean is not None:
+        for name, field in (
+            ("mean cosine of two rows of a batch", "mean"),
+            ("mean cosine of a row and the one most like it", "nearest"),
+        ):
+            lines.append((name, *(_score(getattr(each, field)) for each in pair)))
+    lines.append(
+        (
+            "pairs of a batch with equal group or caption",
+            *(f"{each.collisions:.2f}" for each in pair),
         )
-        if targets or in_all:
-            lines.append(
-                (
-                    str(low) if low == high else f"{low} to {high}",
-                    numbers.count_text(targets),
-                    numbers.count_text(in_all),
-                )
-            )
+    )
+    lines.append(
+        (
+            "batches with such a pair, percent",
+            *(value_text(each.with_collision, "share") for each in pair),
+        )
+    )
+    return lines
+
+
+def _score(value: float) -> str:
+    return value_text(value, "score") if value >= 0 else difference_text(value, "score")
+
+
+def occurrence_lines(counted: Occurrences) -> list[Line]:
+    """Return the lines of how many rows occur how often.
+
+    From 8 on, times are joined: 8 to 15, 16 to 31, and so on.
+    """
+    lines = []
+    for low, high in _ranges(max(*counted.as_target, *counted.in_any_role)):
+        as_target, in_any_role = (
+            sum(rows for times, rows in counts.items() if low <= times <= high)
+            for counts in (counted.as_target, counted.in_any_role)
+        )
+        if as_target or in_any_role:
+            times = str(low) if low == high else f"{low} to {high}"
+            lines.append((times, count_text(as_target), count_text(in_any_role)))
     return lines
 
 
 def _ranges(most: int) -> list[tuple[int, int]]:
-    """
+    """Return the ranges of times that are counted together.
+
     Example:
         >>> _ranges(20)[-3:]
         [(7, 7), (8, 15), (16, 31)]
@@ -143,27 +165,28 @@ def _ranges(most: int) -> list[tuple[int, int]]:
     return [(times, times) for times in range(8)] + joined
 
 
-def sentences(sampler: BatchSampler, seen: Seen, processes: int) -> list[str]:
-    """What the command's batches are."""
+def sentences(maker: BatchSampler, counted: Occurrences, processes: int) -> list[str]:
+    """Return sentences that describe the batches of an epoch."""
     left_out = (
-        f"; {numbers.plural(seen.left_out, 'row is', 'rows are')} left out" if seen.left_out else ""
+        f"; {plural(counted.left_out, 'row is', 'rows are')} left out" if counted.left_out else ""
     )
+    roles = [f"{count_text(count)} {name}" for name, count in counted.roles.items() if count]
     return [
-        f"{numbers.count_text(len(sampler.rows))} rows make {numbers.plural(sampler.steps, 'global batch', 'global batches')} of "
-        f"{numbers.count_text(sampler.global_batch_size)} in an epoch, on {numbers.plural(processes, 'process', 'processes')}{left_out}.",
-        "Their places: "
-        + numbers.enumerate_words(
-            [f"{numbers.count_text(count)} {name}" for name, count in seen.roles.items() if count]
-        )
-        + ".",
+        f"{count_text(len(maker.rows))} rows make "
+        f"{plural(maker.steps, 'global batch', 'global batches')} of "
+        f"{count_text(maker.global_batch_size)} in an epoch, on "
+        f"{plural(processes, 'process', 'processes')}{left_out}.",
+        f"They hold {enumerate_words(roles)}.",
     ]
 
 
 def terminal_text(page: BatchPage) -> str:
-    """The page's numbers as plain text."""
+    """Return the page's numbers as plain text."""
     width = max(len(name) for name, _, _ in page.comparison) + 2
     lines = [page.title, *page.sentences, "", f"{'':{width}}{'these':>10}{'random':>10}"]
-    lines += [f"{name:{width}}{ours:>10}{theirs:>10}" for name, ours, theirs in page.comparison]
-    lines += ["", f"{'times seen in an epoch':{width}}{'targets':>10}{'any role':>10}"]
-    lines += [f"{times:{width}}{targets:>10}{in_all:>10}" for times, targets, in_all in page.seen]
+    lines += [f"{name:{width}}{ours:>10}{random:>10}" for name, ours, random in page.comparison]
+    lines += ["", f"{'times in an epoch':{width}}{'targets':>10}{'any role':>10}"]
+    lines += [
+        f"{times:{width}}{first:>10}{second:>10}" for times, first, second in page.occurrences
+    ]
     return "\n".join(lines)

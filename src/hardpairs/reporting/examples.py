@@ -1,4 +1,4 @@
-"""Queries to look at: where the method that the page leads with wins, where it loses, and where nobody is right."""
+"""Choose queries to look at: where the leading method wins, where it loses, where all are wrong."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardpairs.evaluating.compare import Comparison
+from hardpairs.evaluating.methods import Comparison
 from hardpairs.evaluating.runs import DIRECTIONS, Method
-from hardpairs.pages.numbers import capitalised
-from hardpairs.pages.pictures import Album, Picture
+from hardpairs.pages.album import Album, ShownImage
+from hardpairs.pages.numbers import capitalized
 
 PER_KIND = 3
 ANSWERS = 5
@@ -19,25 +19,32 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Answers:
-    """A model's first answers to one query, and the rank of the first right one."""
+    """A model's first answers to a query.
 
-    colour: int
+    Attributes:
+        color: Number of the method.
+        label: Its name for readers.
+        rank: Rank of the first right answer, from 1.
+        images: The first answers, best first, each with whether it is right.
+    """
+
+    color: int
     label: str
     rank: int
-    pictures: list[tuple[Picture, bool]]
+    images: list[tuple[ShownImage, bool]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A query (its row's picture and caption) and what each model answered."""
+    """A query (its row's image and caption) and each model's answers."""
 
-    query: Picture
+    query: ShownImage
     answers: list[Answers]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Queries of one kind: how many there are, and the few that were drawn."""
+    """Queries of one kind: ``count`` of ``total`` queries, of which a few are drawn."""
 
     title: str
     count: int
@@ -46,24 +53,35 @@ class Kind:
 
 
 def example_queries(comparison: Comparison, album: Album) -> dict[str, list[Kind]]:
-    """Examples by direction, of each method's first run; drawn with a fixed seed, not picked."""
-    return {direction: _direction(comparison, album, direction) for direction in DIRECTIONS}
+    """Return examples of each method's first run by direction, drawn with a fixed seed."""
+    return {direction: _examples(comparison, album, direction) for direction in DIRECTIONS}
 
 
-def _direction(comparison: Comparison, album: Album, direction: str) -> list[Kind]:
+def _examples(comparison: Comparison, album: Album, direction: str) -> list[Kind]:
     queries = comparison.methods[0].first.queries
     rows = queries["image_rows" if direction == "image_to_text" else "text_rows"]
     groups = album.samples.groups[rows]
-    kinds = []
-    for title, mask in kinds_of_queries(comparison, direction):
-        drawn = draw(np.flatnonzero(mask), groups, PER_KIND)
-        examples = [_example(comparison.methods, album, direction, rows, query) for query in drawn]
-        kinds.append(Kind(title, int(mask.sum()), len(mask), examples))
-    return [kind for kind in kinds if kind.count]
+    return [
+        Kind(
+            title,
+            int(mask.sum()),
+            len(mask),
+            [
+                _example(comparison.methods, album, direction, int(rows[query]), query)
+                for query in draw(np.flatnonzero(mask), groups, PER_KIND)
+            ],
+        )
+        for title, mask in kinds_of_queries(comparison, direction)
+        if mask.any()
+    ]
 
 
 def kinds_of_queries(comparison: Comparison, direction: str) -> list[tuple[str, np.ndarray]]:
-    """(title, (Q,) bool) of each kind, by the first answer of each method's first run."""
+    """Sort queries into kinds by the first answer of each method's first run.
+
+    Returns:
+        (title, (Q,) bool) of each kind.
+    """
     right = {
         method.name: method.first.queries[f"{direction}_ranks"] == 1
         for method in comparison.methods
@@ -72,22 +90,24 @@ def kinds_of_queries(comparison: Comparison, direction: str) -> list[tuple[str, 
     hero, reference = comparison.hero, comparison.reference
     if hero is None or reference is None:
         return [("First answer right", ~nobody), ("First answer wrong", nobody)]
-    ours, theirs = right[hero.name], right[reference.name]
+    (hero_label, hero_right), (reference_label, reference_right) = (
+        (capitalized(method.label), right[method.name]) for method in (hero, reference)
+    )
     return [
-        (
-            f"{capitalised(hero.label)}: right. {capitalised(reference.label)}: wrong",
-            ours & ~theirs,
-        ),
-        (
-            f"{capitalised(reference.label)}: right. {capitalised(hero.label)}: wrong",
-            theirs & ~ours,
-        ),
+        (f"{hero_label}: right. {reference_label}: wrong", hero_right & ~reference_right),
+        (f"{reference_label}: right. {hero_label}: wrong", reference_right & ~hero_right),
         ("Every model wrong", nobody),
     ]
 
 
 def draw(candidates: np.ndarray, groups: np.ndarray, count: int) -> list[int]:
-    """``count`` of the candidates in a seeded random order, no two of one group."""
+    """Draw candidates in random order with a fixed seed, no two of one group.
+
+    Args:
+        candidates: (C,) indices into ``groups``.
+        groups: (N,) group ids.
+        count: Candidates to draw, at most.
+    """
     chosen: list[int] = []
     for candidate in np.random.default_rng(SEED).permutation(candidates).tolist():
         if len(chosen) < count and groups[candidate] not in groups[chosen]:
@@ -96,18 +116,16 @@ def draw(candidates: np.ndarray, groups: np.ndarray, count: int) -> list[int]:
 
 
 def _example(
-    methods: Sequence[Method], album: Album, direction: str, rows: np.ndarray, query: int
+    methods: Sequence[Method], album: Album, direction: str, row: int, query: int
 ) -> Example:
-    row = int(rows[query])
+    group_of = album.samples.group
     answers = []
-    for colour, method in enumerate(methods):
+    for color, method in enumerate(methods):
         queries = method.first.queries
-        found = queries[f"{direction}_top"][query, :ANSWERS].tolist()
-        pictures = [
-            (album.picture(answer), album.samples.group(answer) == album.samples.group(row))
-            for answer in found
+        images = [
+            (album.image(answer), group_of(answer) == group_of(row))
+            for answer in queries[f"{direction}_top"][query, :ANSWERS].tolist()
         ]
-        answers.append(
-            Answers(colour, method.label, int(queries[f"{direction}_ranks"][query]), pictures)
-        )
-    return Example(album.picture(row), answers)
+        rank = int(queries[f"{direction}_ranks"][query])
+        answers.append(Answers(color, method.label, rank, images))
+    return Example(album.image(row), answers)

@@ -1,13 +1,14 @@
-"""The page of ``tools.inspect_pairs``: a table's numbers, and anchors with their hard pairs, the suspicious ones first."""
+"""Show hard pair tables: numbers, and images of the first, likely false negatives first."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import Samples
@@ -19,241 +20,258 @@ from hardpairs.mining.pair_statistics import (
     statistics,
     suspicions,
 )
-from hardpairs.pages import numbers
+from hardpairs.pages.album import Album, ShownImage
 from hardpairs.pages.charts import histogram
-from hardpairs.pages.pictures import Album, Picture
+from hardpairs.pages.numbers import count_text, plural, value_text
+from hardpairs.pages.template import FOLDER, render_template
 from hardpairs.reporting.examples import draw
 
 SUSPICIOUS = 24
 LIKELY = 0.5
 """Likeness from which a pair is shown as suspicious."""
-RANDOM = 12
-PARTNERS = 5
-"""Partners of an anchor that are drawn."""
 
-SCRIPT = (Path(__file__).parent / "pairs.js").read_text(encoding="utf-8")
-SCRIPT_HASH = "sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-"""The one script that the page's policy lets run."""
+RANDOM = 12
+HARD_PAIRS = 5
+"""Hard pairs of a target that are drawn."""
+
+UNKNOWN = "unknown"
+
+Line = tuple[str, list[str]]
+"""A line of a table: its name, and the value of each hard pair table."""
 
 
 @dataclass(frozen=True)
 class DrawnPair:
-    """A hard pair of an anchor; ``score`` is empty where it is unknown, ``suspicious`` the reason to look at it."""
+    """A hard pair of a target.
 
-    picture: Picture
-    place: int
+    Attributes:
+        image: The hard pair.
+        rank: Its rank in the target's list, from 1.
+        score: Its score as text; empty where it is unknown.
+        suspicious: The reason to look at it; empty without one.
+    """
+
+    image: ShownImage
+    rank: int
     score: str
     suspicious: str
 
 
 @dataclass(frozen=True)
-class DrawnAnchor:
-    picture: Picture
-    partners: list[DrawnPair]
+class DrawnTarget:
+    """A row and some of its hard pairs."""
+
+    image: ShownImage
+    hard_pairs: list[DrawnPair]
 
 
 @dataclass(frozen=True)
 class PairPage:
-    """Everything the template reads."""
+    """Everything that the template reads; images only where there is a data set."""
 
     title: str
     sentences: list[str]
     names: list[str]
-    statistics: list[tuple[str, list[str]]]
-    removed: list[tuple[str, list[str]]]
-    overlaps: list[tuple[str, list[str]]]
+    statistics: list[Line]
+    removed: list[Line]
+    overlaps: list[Line]
     histogram: list[tuple[float, str]]
-    suspicious: list[DrawnAnchor]
-    random: list[DrawnAnchor]
-    hub: Picture | None
+    suspicious: list[DrawnTarget]
+    random: list[DrawnTarget]
+    most_listed: ShownImage | None
     fingerprint: str
     command: str
-    script: str = SCRIPT
-    script_hash: str = SCRIPT_HASH
 
 
 def make_page(
-    tables: dict[str, HardPairTable], samples: Samples | None, *, command: str
+    tables: Mapping[str, HardPairTable], samples: Samples | None, *, command: str
 ) -> PairPage:
-    """Numbers of all tables; pictures of the first, where there is data to take them from."""
-    found = [statistics(table) for table in tables.values()]
-    first = next(iter(tables.values()))
-    suspicious: list[DrawnAnchor] = []
-    random: list[DrawnAnchor] = []
-    hub = None
+    """Return the numbers of all tables, and images of the first.
+
+    Args:
+        tables: Tables by name.
+        samples: The data set that the tables were mined on; without it there are no images.
+        command: The command that makes the page, for its last line.
+    """
+    counted = [statistics(table) for table in tables.values()]
+    name, first = next(iter(tables.items()))
+    listed = np.asarray(first.lengths) > 0
+    suspicious: list[DrawnTarget] = []
+    random: list[DrawnTarget] = []
+    most_listed = None
     if samples is not None:
-        album, suspected = Album(samples), suspicions(first, samples)
+        album = Album(samples)
         suspicious = [
-            _anchor(first, album, suspicion.row, suspicion)
-            for suspicion in _distinct(first, samples, suspected)
+            _draw_target(first, album, suspicion.row, suspicion)
+            for suspicion in _distinct(first, samples, suspicions(first, samples))
         ]
-        rows = np.flatnonzero(np.asarray(first.lengths) > 0)
-        random = [_anchor(first, album, row, None) for row in draw(rows, samples.groups, RANDOM)]
-        hub = album.picture(found[0].most_listed_row) if found[0].pairs else None
+        random = [
+            _draw_target(first, album, row)
+            for row in draw(np.flatnonzero(listed), samples.groups, RANDOM)
+        ]
+        most_listed = album.image(counted[0].most_listed_row) if counted[0].pairs else None
     return PairPage(
-        title="Hard pairs" if len(tables) > 1 else f"Hard pairs: {next(iter(tables))}",
-        sentences=sentences(found[0]),
+        title="Hard pairs" if len(tables) > 1 else f"Hard pairs: {name}",
+        sentences=sentences(counted[0]),
         names=list(tables),
-        statistics=statistics_lines(found),
+        statistics=statistics_lines(counted),
         removed=removed_lines(list(tables.values())),
         overlaps=overlap_lines(tables),
-        histogram=histogram(np.asarray(first.scores[:, 0])[np.asarray(first.lengths) > 0])
-        if found[0].hardest
-        else [],
+        histogram=histogram(np.asarray(first.scores[:, 0])[listed]) if counted[0].hardest else [],
         suspicious=suspicious,
         random=random,
-        hub=hub,
+        most_listed=most_listed,
         fingerprint=first.fingerprint or "",
         command=command,
     )
 
 
+def render(page: PairPage) -> str:
+    """Return the page as HTML that loads nothing and runs our script alone."""
+    script = (FOLDER / "pairs.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render_template(
+        "pairs.html.j2", page=page, script=Markup(script), script_hash=f"sha256-{digest}"
+    )
+
+
 def _distinct(
-    table: HardPairTable, samples: Samples, suspected: list[Suspicion]
+    table: HardPairTable, samples: Samples, suspected: Iterable[Suspicion]
 ) -> list[Suspicion]:
-    """The first ones, each pair of groups once: i's suspicious partner j often has i as its own."""
+    """Return the first suspicions, each pair of groups once.
+
+    The suspicious hard pair of a row often has that row as its own.
+    """
     seen: set[frozenset[int]] = set()
     chosen = []
     for suspicion in suspected:
-        pair = frozenset(
-            (
-                samples.group(suspicion.row),
-                samples.group(int(table.indices[suspicion.row, suspicion.place])),
-            )
-        )
-        if pair not in seen and len(chosen) < SUSPICIOUS and suspicion.likeness >= LIKELY:
+        other = int(table.indices[suspicion.row, suspicion.place])
+        groups = frozenset((samples.group(suspicion.row), samples.group(other)))
+        if groups not in seen and len(chosen) < SUSPICIOUS and suspicion.likeness >= LIKELY:
             chosen.append(suspicion)
-        seen.add(pair)
+        seen.add(groups)
     return chosen
 
 
-def _anchor(
-    table: HardPairTable, album: Album, row: int, suspicion: Suspicion | None
-) -> DrawnAnchor:
-    length, known = int(table.lengths[row]), table.has_scores
-    places = list(range(min(length, PARTNERS)))
-    if suspicion is not None and suspicion.place not in places:
-        places[-1] = suspicion.place
-    partners = [
-        DrawnPair(
-            album.picture(int(table.indices[row, place])),
-            place + 1,
-            numbers.value_text(float(table.scores[row, place]), "score") if known else "",
-            suspicion.reason if suspicion is not None and place == suspicion.place else "",
-        )
-        for place in places
-    ]
-    return DrawnAnchor(album.picture(row), partners)
+def _draw_target(
+    table: HardPairTable, album: Album, row: int, suspicion: Suspicion | None = None
+) -> DrawnTarget:
+    """Draw a row with its first hard pairs and the suspicious one."""
+    positions = list(range(min(int(table.lengths[row]), HARD_PAIRS)))
+    suspicious = suspicion.place if suspicion is not None else None
+    if suspicious is not None and suspicious not in positions:
+        positions[-1] = suspicious
+    return DrawnTarget(
+        album.image(row),
+        [
+            DrawnPair(
+                album.image(int(table.indices[row, position])),
+                position + 1,
+                value_text(float(table.scores[row, position]), "score") if table.has_scores else "",
+                suspicion.reason if suspicion is not None and position == suspicious else "",
+            )
+            for position in positions
+        ],
+    )
 
 
-def sentences(found: Statistics) -> list[str]:
-    """What one should know of the first table."""
+def sentences(counted: Statistics) -> list[str]:
+    """Return what one should know of a table."""
+    rows = counted.rows * (1 - counted.empty)
     lines = [
-        f"{numbers.count_text(found.rows * (1 - found.empty))} of {numbers.count_text(found.rows)} rows have hard pairs, "
-        f"{found.pairs / max(found.rows * (1 - found.empty), 1):.1f} each on average."
+        f"{count_text(rows)} of {count_text(counted.rows)} rows have hard pairs, "
+        f"{counted.pairs / max(rows, 1):.1f} each on average."
     ]
-    if found.hardest:
+    if counted.hardest:
         middle, high = (
-            numbers.value_text(found.hardest[QUANTILES.index(q)], "score") for q in (0.5, 0.95)
+            value_text(counted.hardest[QUANTILES.index(quantile)], "score")
+            for quantile in (0.5, 0.95)
         )
         lines.append(f"Half of the hardest scores are above {middle}, one in twenty above {high}.")
     lines.append(
-        f"The most popular row is in {numbers.plural(found.most_listed, 'list')}; {numbers.value_text(found.never_listed, 'share')} % "
-        "of the rows are in none."
+        f"The most popular row is in {plural(counted.most_listed, 'list')}; "
+        f"{value_text(counted.never_listed, 'share')} % of the rows are in none."
     )
     return lines
 
 
-def statistics_lines(found: list[Statistics]) -> list[tuple[str, list[str]]]:
-    """Lines of (what, value for each table)."""
+def statistics_lines(counted: Sequence[Statistics]) -> list[Line]:
+    """Return the lines of the tables' statistics."""
 
     def share(value: float) -> str:
-        return f"{numbers.value_text(value, 'share')} %"
+        return f"{value_text(value, 'share')} %"
 
     lines = [
-        ("rows", [numbers.count_text(s.rows) for s in found]),
-        ("rows with an empty list", [share(s.empty) for s in found]),
-        ("pairs per row", [f"{s.pairs / max(s.rows, 1):.1f}" for s in found]),
+        ("rows", [count_text(each.rows) for each in counted]),
+        ("rows with an empty list", [share(each.empty) for each in counted]),
+        ("pairs per row", [f"{each.pairs / max(each.rows, 1):.1f}" for each in counted]),
         (
             "lists that the most popular row is in",
-            [numbers.count_text(s.most_listed) for s in found],
+            [count_text(each.most_listed) for each in counted],
         ),
-        ("rows in no list", [share(s.never_listed) for s in found]),
-        ("places that the most listed 1 % of the rows take", [share(s.hub_share) for s in found]),
+        ("rows in no list", [share(each.never_listed) for each in counted]),
+        (
+            "share of all lists that the most listed 1 % of the rows take",
+            [share(each.hub_share) for each in counted],
+        ),
     ]
-    for name, which in (("hardest score of a row", "hardest"), ("score of a pair", "all")):
-        for i, q in enumerate(QUANTILES):
-            values = [getattr(s, which) for s in found]
-            label = "highest" if q == 1 else f"{100 * q:.0f} % are below"
-            lines.append(
-                (
-                    f"{name}: {label}",
-                    [numbers.value_text(v[i], "score") if v else "unknown" for v in values],
-                )
-            )
+    for name, quantiles in (
+        ("hardest score of a row", [each.hardest for each in counted]),
+        ("score of a pair", [each.all for each in counted]),
+    ):
+        for number, quantile in enumerate(QUANTILES):
+            label = "highest" if quantile == 1 else f"{100 * quantile:.0f} % are below"
+            values = [value_text(each[number], "score") if each else UNKNOWN for each in quantiles]
+            lines.append((f"{name}: {label}", values))
     return lines
 
 
-def removed_lines(tables: list[HardPairTable]) -> list[tuple[str, list[str]]]:
-    """Lines of (filter, candidates that it removed in each table), with the sum that holds: candidates = kept + removed."""
+def removed_lines(tables: Sequence[HardPairTable]) -> list[Line]:
+    """Return the lines of how many candidates each filter removed: candidates = kept + removed."""
     counts = [table.manifest.get("counts") for table in tables]
     if not any(counts):
         return []
-    names = list(dict.fromkeys(name for count in counts if count for name in count["removed"]))
-    lines = [
-        (
-            "candidates",
-            [numbers.count_text(count["candidates"]) if count else "unknown" for count in counts],
-        )
-    ]
-    for name in names:
+
+    def line(name: str, key: str) -> Line:
+        return name, [count_text(count[key]) if count else UNKNOWN for count in counts]
+
+    filters = dict.fromkeys(name for count in counts if count for name in count["removed"])
+    lines = [line("candidates", "candidates")]
+    for name in filters:
         removed = [count["removed"].get(name, 0) if count else None for count in counts]
         if any(removed):
-            lines.append(
-                (
-                    f"removed: {name.replace('_', ' ')}",
-                    ["unknown" if n is None else numbers.count_text(n) for n in removed],
-                )
-            )
-    return [
-        *lines,
-        ("kept", [numbers.count_text(count["kept"]) if count else "unknown" for count in counts]),
-    ]
+            values = [UNKNOWN if number is None else count_text(number) for number in removed]
+            lines.append((f"removed: {name.replace('_', ' ')}", values))
+    return [*lines, line("kept", "kept")]
 
 
-def overlap_lines(tables: dict[str, HardPairTable]) -> list[tuple[str, list[str]]]:
-    """Lines of (table, share of its pairs that each other table lists, too)."""
+def overlap_lines(tables: Mapping[str, HardPairTable]) -> list[Line]:
+    """Return the lines of each table's share of pairs that each other table lists, too."""
     if len(tables) < 2:
         return []
     return [
         (
             name,
             [
-                "" if other == name else f"{numbers.value_text(overlap(ours, theirs), 'share')} %"
-                for other, theirs in tables.items()
+                "" if other is table else f"{value_text(overlap(table, other), 'share')} %"
+                for other in tables.values()
             ],
         )
-        for name, ours in tables.items()
+        for name, table in tables.items()
     ]
 
 
 def terminal_text(page: PairPage) -> str:
-    """The page's numbers as plain text."""
-    lines = [page.title, *page.sentences]
-    for lines_of in (page.statistics, page.removed, page.overlaps):
-        if lines_of:
-            width = max(len(name) for name, _ in lines_of) + 2
-            columns = [
-                max(len(page.names[i]), *(len(values[i]) for _, values in lines_of)) + 3
-                for i in range(len(page.names))
-            ]
-            lines += [
-                "",
-                " " * width + "".join(f"{name:>{columns[i]}}" for i, name in enumerate(page.names)),
-            ]
-            lines += [
-                f"{name:{width}}"
-                + "".join(f"{value:>{columns[i]}}" for i, value in enumerate(values))
-                for name, values in lines_of
-            ]
-    return "\n".join(lines)
+    """Return the page's numbers as plain text."""
+    text = [page.title, *page.sentences]
+    for lines in filter(None, (page.statistics, page.removed, page.overlaps)):
+        width = max(len(name) for name, _ in lines) + 2
+        rows = [("", page.names), *lines]
+        columns = [
+            max(len(values[column]) for _, values in rows) + 3 for column in range(len(page.names))
+        ]
+        text.append("")
+        for name, values in rows:
+            cells = (f"{value:>{width}}" for value, width in zip(values, columns, strict=True))
+            text.append(f"{name:{width}}" + "".join(cells))
+    return "\n".join(text)

@@ -1,4 +1,4 @@
-"""Where everything came from: downloads, steps and commands, settings, licences."""
+"""Tell where a report's numbers came from: downloads, steps and commands, settings, licenses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ NOT_SETTINGS = (
     "world_size",
     "batch_size",
 )
-"""Lines of params.txt that say where a run wrote, not how it was trained, or that ``settings`` shows in another form."""
+"""Options that say where a run wrote, not how it was trained, or that ``settings`` shows in another
+form."""
 
 ALWAYS_SHOWN = (
     "model",
@@ -51,6 +52,8 @@ ALWAYS_SHOWN = (
 
 @dataclass(frozen=True)
 class Step:
+    """A step of the work that led to the report."""
+
     name: str
     seconds: float
     command: str
@@ -58,7 +61,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Download:
-    """What became of a URL table: entries asked for, reasons of lost ones with counts, and pairs that nothing can use."""
+    """What became of a URL table.
+
+    Attributes:
+        name: The table's name.
+        entries: Entries that were asked for.
+        lost: (reason, count) of entries that were not downloaded.
+        unusable: (reason, count) of pairs that were downloaded and are rejected.
+    """
 
     name: str
     entries: int
@@ -67,15 +77,15 @@ class Download:
 
 
 def read_steps(path: Path | None) -> list[Step]:
-    """A file of ``step<TAB>seconds<TAB>command`` lines.
+    """Read a file of ``step<TAB>seconds<TAB>command`` lines; no file has no steps.
 
     Raises:
-        UserError: exit 2 when there is no such file, 3 naming a line that is none.
+        UserError: Exit 2 when there is no such file, 3 for a line of another form.
     """
     if path is None:
         return []
     if not path.is_file():
-        raise usage("no such file", where=f"--steps {path}", fix="check the path")
+        raise usage("no such file", where=str(path), fix="check the path")
     steps = []
     for number, line in enumerate(
         path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
@@ -95,14 +105,24 @@ def read_steps(path: Path | None) -> list[Step]:
 def download(
     source: str, samples: Samples, *, image_key: str, separator: str | None
 ) -> Download | None:
-    """What img2dataset's parquet files say of the shards that a table or a shard list names; ``None`` without such files."""
+    """Read what became of a download from img2dataset's parquet files beside the shards.
+
+    Args:
+        source: A table, or the shards.
+        samples: The data set.
+        image_key: The table's column of image paths.
+        separator: The table's separator; ``None`` finds it.
+
+    Returns:
+        ``None`` without such files.
+    """
     entries, lost = 0, Counter[str]()
     for shard in _shards(source, image_key, separator):
         try:
             entries += pq.read_metadata(shard.with_suffix(".parquet")).num_rows
             lost += download_failures(shard)
         except (OSError, KeyError, pa.ArrowException):
-            continue  # no parquet, or not img2dataset's
+            continue  # no parquet file, or not one of img2dataset
     if not entries:
         return None
     unusable = Counter(reason.replace("_", " ") for reason in samples.rejected.values())
@@ -126,7 +146,11 @@ def _shards(source: str, image_key: str, separator: str | None) -> list[FilePath
 
 
 def settings(methods: Sequence[Method]) -> tuple[list[Method], list[tuple[str, list[str]]]]:
-    """Trained methods, and rows of (setting, its value for each): the usual ones and every one in which the first runs differ."""
+    """Return the usual settings, and every one in which the methods' first runs differ.
+
+    Returns:
+        The methods that were trained, and (setting, its value for each of them).
+    """
     trained = [method for method in methods if method.first.params]
     params = [{**_in_effect(method.first.params), **_derived(method)} for method in trained]
     names = ["rows of a global batch", *ALWAYS_SHOWN, "seeds"]
@@ -137,7 +161,7 @@ def settings(methods: Sequence[Method]) -> tuple[list[Method], list[tuple[str, l
 
 
 def _in_effect(params: dict[str, Any]) -> dict[str, Any]:
-    """Options without the defaults of parts that this run did not use."""
+    """Return the options without those of components that this run did not use."""
     idle = [] if str(params.get("loss_fn")).startswith("sanw") else ["sanw_"]
     idle += [] if params.get("batching") == "hard-pairs" else ["hard_", "empty_rows"]
     return {name: value for name, value in params.items() if not name.startswith(tuple(idle))}
@@ -153,7 +177,7 @@ def _derived(method: Method) -> dict[str, Any]:
 
 
 def global_batch(params: dict[str, Any]) -> int:
-    """Rows of a step over all processes and accumulated batches."""
+    """Return the rows of a step, over all processes and accumulated batches."""
     return math.prod(
         int(params.get(name) or 1) for name in ("batch_size", "world_size", "accum_freq")
     )
@@ -165,10 +189,13 @@ def _setting(value: Any) -> str:
     return "–" if value is None or value == "" else str(value)
 
 
-def demo_manifest(*places: str) -> dict[str, Any]:
-    """The manifest of ``tools.demo_data`` in the folder of a data file or shard, or in one of the two above it; empty for other data."""
-    for place in places:
-        for folder in list(Path(place.split("{")[0]).absolute().parents)[:3]:
+def demo_manifest(*paths: str) -> dict[str, Any]:
+    """Return the manifest of demonstration data; empty for other data.
+
+    It is looked for in the folder of each data file or shard, and in the two folders above.
+    """
+    for path in paths:
+        for folder in list(Path(path.split("{")[0]).absolute().parents)[:3]:
             try:
                 manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
                 if isinstance(manifest["licence"], str) and isinstance(

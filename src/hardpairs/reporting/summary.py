@@ -1,4 +1,4 @@
-"""The results as text for the terminal, and as numbers for other programs."""
+"""Lay out the results as text for the terminal, and as numbers for other programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
-from hardpairs.evaluating.compare import METRICS, Comparison, Difference, Metric
+from hardpairs.evaluating.methods import METRICS, Comparison, Difference, Metric
 from hardpairs.evaluating.runs import DIRECTIONS, Method, direction_of
 from hardpairs.pages.numbers import MINUS, difference_text, p_text, value_text
 
@@ -27,53 +27,62 @@ PACKAGES = {
 _SHORT = {"beats_hard_pairs": "beats its pairs"}
 _ARROWS = {"image_to_text": "img>txt", "text_to_image": "txt>img"}
 
+Column = tuple[Metric, str]
+"""A metric and its name with a direction."""
+
 
 def versions() -> dict[str, str]:
-    """Versions of this environment: Python, the packages that matter, and the machine in words."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that matter, and the machine in words."""
+    installed = {"python": platform.python_version()}
     for name, package in PACKAGES.items():
         try:
-            found[name] = importlib.metadata.version(package)
+            installed[name] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        **found,
+        **installed,
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": str(os.cpu_count()),
     }
 
 
 def summary(
-    comparison: Comparison, *, seconds: dict[str, float], mined: dict[str, Any]
+    comparison: Comparison, *, seconds: dict[str, float], pair_statistics: dict[str, Any]
 ) -> dict[str, Any]:
-    """What ``--summary`` writes: means over seeds by method, their spread, and everything else that a script may want."""
+    """Return what the summary file holds: means over seeds by method, and all other numbers.
+
+    Args:
+        comparison: The methods.
+        seconds: Duration of each step.
+        pair_statistics: Statistics of the training table; empty without one.
+    """
     result: dict[str, Any] = {name: dict(values) for name, values in comparison.values.items()}
     if comparison.several_seeds:
         result["spread"] = comparison.spread
     return {
         **result,
         "seconds": seconds,
-        "mined": mined,
+        "mined": pair_statistics,
         "versions": versions(),
         "tests": tests(comparison),
     }
 
 
 def tests(comparison: Comparison) -> dict[str, Any]:
-    """The paired tests: reference, and by method and metric the difference with its p-value and 95 % interval (fractions, not percent)."""
+    """Return the paired tests: each difference with its p-value and 95 % interval, as fractions."""
     if comparison.reference is None:
         return {}
     by_method = {
         method: {
             key: {
-                "difference": d.value,
-                "p": d.p,
-                "low": d.low,
-                "high": d.high,
-                "by_seed": list(d.by_seed),
+                "difference": difference.value,
+                "p": difference.p,
+                "low": difference.low,
+                "high": difference.high,
+                "by_seed": list(difference.by_seed),
             }
-            for key, d in differences.items()
-            if d.p is not None
+            for key, difference in differences.items()
+            if difference.p is not None
         }
         for method, differences in comparison.differences.items()
     }
@@ -81,47 +90,37 @@ def tests(comparison: Comparison) -> dict[str, Any]:
 
 
 def terminal_table(comparison: Comparison) -> str:
-    """Rows of methods, each with its difference to the reference and the p-value of the paired permutation test."""
+    """Return a table with a row for each method, its difference to the reference and p-value."""
     metrics = [metric for metric in METRICS if metric.suffix in TERMINAL_METRICS]
-    columns = [
-        (metric, f"{direction}_{metric.suffix}") for metric in metrics for direction in DIRECTIONS
-    ]
-    columns = [
-        column
-        for column in columns
-        if any(column[1] in values for values in comparison.values.values())
+    columns: list[Column] = [
+        (metric, key)
+        for metric in metrics
+        for direction in DIRECTIONS
+        if comparison.has(key := f"{direction}_{metric.suffix}")
     ]
     rows = [["", *(_ARROWS[direction_of(key)] for _, key in columns)]]
     for method in comparison.methods:
         rows += _method_rows(comparison, method, columns)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     head = _head(metrics, columns, widths)
     return "\n".join([head, *(_line(row, widths) for row in rows)])
 
 
-def _method_rows(
-    comparison: Comparison, method: Method, columns: list[tuple[Metric, str]]
-) -> list[list[str]]:
-    """Values, and where there are some: spread between seeds, differences to the reference, p-values."""
+def _method_rows(comparison: Comparison, method: Method, columns: list[Column]) -> list[list[str]]:
+    """Return values; where known also spread between seeds, differences and p-values."""
 
     def row(name: str, cell: Callable[[Metric, str], str]) -> list[str]:
         return [name, *(cell(metric, key) for metric, key in columns)]
 
-    values, spread = comparison.values[method.name], comparison.spread.get(method.name)
-    rows = [
-        row(
-            method.label,
-            lambda metric, key: value_text(values[key], metric.unit) if key in values else "-",
+    def numbers(name: str, values: dict[str, float], absent: str) -> list[str]:
+        return row(
+            name,
+            lambda metric, key: value_text(values[key], metric.unit) if key in values else absent,
         )
-    ]
-    if spread:
-        name = f"  sd over {len(method.runs)} seeds"
-        rows.append(
-            row(
-                name,
-                lambda metric, key: value_text(spread[key], metric.unit) if key in spread else "",
-            )
-        )
+
+    rows = [numbers(method.label, comparison.values[method.name], "-")]
+    if spread := comparison.spread.get(method.name):
+        rows.append(numbers(f"  sd over {len(method.runs)} seeds", spread, ""))
     differences = comparison.differences.get(method.name)
     if differences and comparison.reference is not None:
         rows.append(
@@ -142,23 +141,23 @@ def _p(difference: Difference | None) -> str:
     return p_text(difference.p).replace(" ", "") if difference and difference.p is not None else ""
 
 
-def _head(metrics: list[Metric], columns: list[tuple[Metric, str]], widths: list[int]) -> str:
-    """The metrics' names, each over its columns."""
+def _head(metrics: list[Metric], columns: list[Column], widths: list[int]) -> str:
+    """Return the metrics' names, each over its columns."""
     head = " " * widths[0]
     for metric in metrics:
-        spanned = [
+        span = sum(
             width + 2
             for (owner, _), width in zip(columns, widths[1:], strict=True)
             if owner is metric
-        ]
-        label = _SHORT.get(metric.suffix, metric.label) + (" %" if metric.unit == "share" else "")
-        head += (
-            label.rjust((sum(spanned) + len(label) + 2) // 2).ljust(sum(spanned)) if spanned else ""
         )
+        label = _SHORT.get(metric.suffix, metric.label) + (" %" if metric.unit == "share" else "")
+        if span:
+            head += label.rjust((span + len(label) + 2) // 2).ljust(span)
     return head.rstrip()
 
 
 def _line(row: list[str], widths: list[int]) -> str:
-    return row[0].ljust(widths[0]) + "".join(
-        "  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
+    name, *cells = row
+    return name.ljust(widths[0]) + "".join(
+        "  " + cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)
     )

@@ -1,0 +1,87 @@
+"""Evaluate a model's retrieval on held-out pairs: metrics, baselines, and what plots need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.data.samples import Samples
+from hardpairs.embedding.stream import Embedded
+from hardpairs.evaluating.baselines import baselines, miniclip
+from hardpairs.evaluating.plot_embeddings import choose_embeddings, write_plot_embeddings
+from hardpairs.evaluating.results import register, write_results
+from hardpairs.evaluating.retrieval import evaluate_retrieval
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model's retrieval was measured to be.
+
+    Attributes:
+        metrics: Numbers by name; shares are fractions, in MiniCLIP's protocol percent.
+        queries: Arrays by query, for reports and paired tests.
+        plot_embeddings: Embeddings of a few images and captions.
+    """
+
+    metrics: dict[str, Any]
+    queries: dict[str, np.ndarray]
+    plot_embeddings: dict[str, np.ndarray]
+
+    @property
+    def compared_with_hard_pairs(self) -> bool:
+        """True when some row that was evaluated has a hard pair."""
+        return "beats_counted" in self.queries
+
+
+def evaluate_embeddings(
+    samples: Samples,
+    embedded: Embedded,
+    table: HardPairTable | None = None,
+    *,
+    ties: str = "pessimistic",
+    with_baselines: bool = False,
+    with_miniclip: bool = False,
+) -> Evaluation:
+    """Evaluate a model by its embeddings of held-out pairs.
+
+    Args:
+        samples: The held-out pairs.
+        embedded: Their embeddings.
+        table: Hard pairs of these samples: whether each pair scores above its hard pairs.
+        ties: How equal scores count: ``pessimistic`` (against the model) or ``expected``.
+        with_baselines: Whether to measure chance, captions alone, and the ceiling of repeated
+            captions.
+        with_miniclip: Whether to test by MiniCLIP's protocol, too.
+    """
+    metrics: dict[str, Any]
+    metrics, queries = evaluate_retrieval(samples, embedded, table, ties=ties)
+    if with_baselines:
+        metrics |= baselines(samples, embedded.rows, ties=ties)
+    if with_miniclip:
+        metrics["miniclip"] = miniclip(samples, embedded)
+    return Evaluation(metrics, queries, choose_embeddings(samples, embedded))
+
+
+def write_evaluation(
+    out: Path, evaluation: Evaluation, record: dict[str, Any], *, protocol: str = "ours"
+) -> dict[str, Any]:
+    """Write a run folder's evaluation files, and a line into run_registry.csv beside the folder.
+
+    Args:
+        out: The run folder.
+        evaluation: What was measured.
+        record: What is known of model, data and settings.
+        protocol: Protocol of the tables: ``ours``, ``miniclip`` or ``both``.
+
+    Returns:
+        What evaluation.json holds: the record and the metrics.
+    """
+    record = {**record, **evaluation.metrics}
+    write_plot_embeddings(out, evaluation.plot_embeddings)
+    write_results(out, record, evaluation.queries, protocol=protocol)
+    register(out.parent / "run_registry.csv", record)
+    return record
