@@ -215,9 +215,9 @@ def test_no_weights_are_an_error_that_says_what_to_do(cache):
         assert all(
             word in text
             for word in (
-                "--image-weights torchvision",
-                "--image-weights FILE",
-                "--image-weights none",
+                "`image_weights` torchvision",
+                "`image_weights` FILE",
+                "`image_weights` none",
                 "-cnn",
             )
         )

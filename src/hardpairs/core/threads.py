@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def in_parallel(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
-    """Return the results of a function over arguments, as ``map`` does, by torch's number of threads.
+    """Return a function's results over arguments, as ``map`` does, by as many threads as torch.
 
     A matrix product inside the function uses one thread.
     """

@@ -191,7 +191,8 @@ def write_table(
 def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable) -> None:
     """Write HELIP's two files.
 
-    They are ``<dataset>_hard_sample.csv`` and ``<dataset>_hard_sample_dict.json``. A line of the CSV, which has no header, is a row and its hard pairs.
+    They are ``<dataset>_hard_sample.csv`` and ``<dataset>_hard_sample_dict.json``. A line of
+    the CSV, which has no header, is a row and its hard pairs.
 
     Args:
         out: The output folder.

@@ -75,7 +75,7 @@ def mapped(weights: str | os.PathLike[str] | None) -> Iterator[None]:
     the block: a mapped tensor changes when its file is overwritten.
     """
     can_be_mapped = weights is not None and zipfile.is_zipfile(weights)
-    with serialization.config.patch({"load.mmap": can_be_mapped}):
+    with serialization.config.patch({"load.mmap": can_be_mapped}):  # type: ignore[attr-defined]
         yield
 
 
@@ -129,7 +129,7 @@ def checkpoint_preprocess(path: str | os.PathLike[str]) -> dict[str, Any]:
 def checkpoint_image_size(
     path: str | os.PathLike[str], model_name: str
 ) -> dict[str, tuple[int, int]]:
-    """Return the image size of a run with ``--force-image-size``, as an option of OpenCLIP's makers.
+    """Return the forced image size of a run, as an option of OpenCLIP's model makers.
 
     The options are empty where the size is the model's own.
     """

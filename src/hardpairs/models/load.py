@@ -64,8 +64,8 @@ def load_encoder(
             default the checkpoint's, else the model's.
 
     Raises:
-        UserError: exit 2 for unknown names, exit 3 when the weights cannot be had, exit 4 for a torn
-            or foreign checkpoint.
+        UserError: exit 2 for unknown names, exit 3 when the weights cannot be had, exit 4 for a
+            torn or foreign checkpoint.
     """
     if model_config(model_name) is None and ":" not in model_name:
         raise unknown_model(model_name)

@@ -1,4 +1,7 @@
-"""Model configurations by name, OpenCLIP's and ours (``hardpairs-*``, ``miniclip-*``), and their tokenizers."""
+"""Model configurations by name, and the tokenizers that they ask for.
+
+The names are OpenCLIP's and ours: ``hardpairs-*`` and ``miniclip-*``.
+"""
 
 from __future__ import annotations
 

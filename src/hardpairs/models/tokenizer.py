@@ -1,4 +1,7 @@
-"""Word tokenizers for small vocabularies, which cost a small model less than OpenCLIP's 49,408 rows."""
+"""Word tokenizers for small vocabularies.
+
+OpenCLIP's table of 49,408 tokens costs a small model more than all the rest.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def build_vocabulary(captions: Iterable[str], max_size: int, rule: Rule = "signs
 
 
 class WordTokenizer:
-    """Captions to token ids, between the ids of a start and an end; called like OpenCLIP's tokenizers.
+    """Captions to token ids, between those of a start and an end; called like OpenCLIP's.
 
     Args:
         vocabulary: Words; word i has the id ``SPECIALS + i``.

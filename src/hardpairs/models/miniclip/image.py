@@ -1,8 +1,9 @@
-"""Image towers: ResNet18 whose early layers stay as ImageNet made them, and a CNN of four layers that needs no weights."""
+"""Image towers: a ResNet18 with frozen early layers, and a CNN that starts from random weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torchvision
@@ -16,12 +17,12 @@ class ImageTower(nn.Module):
 
     Args:
         backbone: (B, 3, H, W) pixels to (B, features).
-        features: width of its output.
-        groups: parts of the backbone from input to output, for ``lock``.
-        image_size: height and width of the pictures in pixels; the pooling lets any size through.
-        hidden: width of the head's inner layer.
-        embed_dim: width of the embeddings.
-        dropout: share of the head's inner units left out in training.
+        features: Width of its output.
+        groups: Parts of the backbone from input to output, for ``lock``.
+        image_size: Height and width of the images in pixels. The pooling accepts any size.
+        hidden: Width of the head's inner layer.
+        embed_dim: Width of the embeddings.
+        dropout: Share of the head's inner units left out in training.
     """
 
     def __init__(
@@ -36,9 +37,9 @@ class ImageTower(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.image_size = (
-            tuple(image_size) if isinstance(image_size, list | tuple) else (image_size, image_size)
-        )
+        if isinstance(image_size, int):
+            image_size = (image_size, image_size)
+        self.image_size = tuple(image_size)
         self.backbone = backbone
         self.head = nn.Sequential(
             nn.Linear(features, hidden),
@@ -47,18 +48,25 @@ class ImageTower(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, embed_dim),
         )
-        for layer in (self.head[0], self.head[4]):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+        for layer in self.head:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
         self._groups = [*groups, [self.head]]
         self._keeps_statistics = False
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) normalised pixels to (B, embed_dim), not of unit length."""
-        return self.head(self.backbone(images))
+        """Return (B, embed_dim) features, not of unit length, of (B, 3, H, W) normalized pixels."""
+        features: torch.Tensor = self.head(self.backbone(images))
+        return features
 
     def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
-        """Stops training of all but the last ``unlocked_groups`` parts, of which the head is the last (OpenCLIP's ``--lock-image``)."""
+        """Freeze all but the last parts (OpenCLIP's ``--lock-image``).
+
+        Args:
+            unlocked_groups: Number of parts that stay trainable; the head is the last.
+            freeze_bn_stats: Call ``freeze_statistics``, too.
+        """
         for group in self._groups[: len(self._groups) - unlocked_groups]:
             for module in group:
                 module.requires_grad_(False)
@@ -66,11 +74,15 @@ class ImageTower(nn.Module):
             self.freeze_statistics()
 
     def freeze_statistics(self) -> None:
-        """Batch norms use and keep the statistics they have, in training, too; their scales and shifts are trained on."""
+        """Let batch norms keep the statistics they have, in training, too.
+
+        Their scales and shifts stay trainable.
+        """
         self._keeps_statistics = True
         self.train(self.training)
 
     def train(self, mode: bool = True) -> ImageTower:
+        """Set the training mode, but not of batch norms that keep their statistics."""
         super().train(mode)
         if self._keeps_statistics:
             for module in self.modules():
@@ -79,10 +91,12 @@ class ImageTower(nn.Module):
         return self
 
 
-def resnet18(trained_tensors: int, **options) -> ImageTower:
-    """ResNet18 up to its pooling, with random weights as yet; all parameter tensors but the last ``trained_tensors`` are frozen.
+def resnet18(trained_tensors: int, **options: Any) -> ImageTower:
+    """Return a ResNet18 up to its pooling, with random weights.
 
-    The last 20 are layer4 and the end of layer3. The running statistics of frozen batch norms still move, unless ``freeze_statistics``.
+    All parameter tensors but the last ``trained_tensors`` are frozen; the last 20 are layer4 and
+    the end of layer3. The running statistics of frozen batch norms still move, unless
+    ``freeze_statistics`` is called.
     """
     network = torchvision.models.resnet18(weights=None)
     network.fc = nn.Identity()
@@ -98,8 +112,11 @@ def resnet18(trained_tensors: int, **options) -> ImageTower:
     )
 
 
-def cnn(channels: Sequence[int], **options) -> ImageTower:
-    """A convolution of 3 x 3, batch norm, ReLU and halving for each of ``channels``, then the mean over the picture."""
+def cnn(channels: Sequence[int], **options: Any) -> ImageTower:
+    """Return a CNN: 3 x 3 convolution, batch norm, ReLU and halving for each of ``channels``.
+
+    The mean over the image follows.
+    """
     blocks = [
         nn.Sequential(
             nn.Conv2d(before, after, 3, padding=1, bias=False),
@@ -114,4 +131,4 @@ def cnn(channels: Sequence[int], **options) -> ImageTower:
 
 
 IMAGE_TOWERS = {"resnet18": resnet18, "cnn": cnn}
-"""By the name in a config's ``vision_cfg``."""
+"""Makers of image towers by the name in a configuration's ``vision_cfg``."""

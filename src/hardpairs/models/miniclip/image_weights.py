@@ -1,6 +1,7 @@
-"""ImageNet weights for the ResNet18 tower: from torchvision's cache, from a file, or random ones where they are asked for by name.
+"""ImageNet weights for the ResNet18 tower: from torchvision's cache, or from a file.
 
-MiniCLIP takes another image tower when it finds no weights, and says so in one line of its log; here a run without them does not start.
+Random weights must be asked for by name. Where MiniCLIP finds no weights, it takes another image
+tower and says so in one line of its log; here a run without them does not start.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from torch import nn
 from hardpairs.core.errors import bad_input, mismatch, usage
 
 TORCHVISION, RANDOM = "torchvision", "none"
-"""Words that ``--image-weights`` knows; anything else is a file."""
+"""Choices that are not files."""
 RESNET18 = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
 
 
 def find_image_weights(tower: str, choice: str | None) -> Path | None:
-    """The file that a fresh image tower starts from; ``None``: random weights.
+    """Return the file that a new image tower starts from; ``None`` means random weights.
 
     Args:
-        tower: ``resnet18`` or ``cnn``, which has random weights and takes no others.
-        choice: a file (torchvision's or timm's ``resnet18``; ``.safetensors`` too), ``torchvision``: its cache, filled if need be,
-            ``none``: random weights, or ``None``: torchvision's cache as it is.
+        tower: ``resnet18``, or ``cnn``, which accepts random weights only.
+        choice: A file (torchvision's or timm's ``resnet18``, also as ``.safetensors``);
+            ``torchvision`` for its cache, filled if need be; ``none`` for random weights; ``None``
+            for torchvision's cache as it is.
 
     Raises:
         UserError: exit 2 for weights that the tower cannot take, exit 3 when there are none.
@@ -33,7 +35,7 @@ def find_image_weights(tower: str, choice: str | None) -> Path | None:
     if tower == "cnn":
         if choice not in (None, RANDOM):
             raise usage(
-                f"this image tower is a CNN and cannot take --image-weights {choice}",
+                f"this image tower is a CNN and cannot take `image_weights` {choice}",
                 fix="leave it out, or a model with ResNet18",
             )
         return None
@@ -42,9 +44,9 @@ def find_image_weights(tower: str, choice: str | None) -> Path | None:
     path = _fetched() if choice == TORCHVISION else Path(choice) if choice else _cached()
     if not path.is_file():
         raise usage(
-            "--image-weights is no file",
+            "`image_weights` is not a file",
             where=str(path),
-            fix=f"check the path, or --image-weights {TORCHVISION}",
+            fix=f"check the path, or `image_weights` {TORCHVISION}",
         )
     return path
 
@@ -52,17 +54,23 @@ def find_image_weights(tower: str, choice: str | None) -> Path | None:
 def load_image_weights(
     visual: nn.Module, path: Path, read: Callable[[str], dict[str, torch.Tensor]]
 ) -> None:
-    """Gives an image tower of ours the weights of a file; ``read`` opens it by its path and runs no code of it.
+    """Load the weights of a file into an image tower of ours.
+
+    Args:
+        visual: The tower.
+        path: The file.
+        read: Returns the weights of a file that is not ``.safetensors``, without running its code.
 
     Raises:
         UserError: exit 4 for a torn file and for weights of another network.
     """
     state = _read_safetensors(path) if path.suffix == ".safetensors" else read(str(path))
-    state = {
-        name: value for name, value in state.items() if not name.startswith("fc.")
-    }  # ImageNet's 1,000 classes
+    # fc: the classifier of ImageNet's 1,000 classes.
+    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    backbone = visual.backbone
+    assert isinstance(backbone, nn.Module)
     try:
-        visual.backbone.load_state_dict(state)
+        backbone.load_state_dict(state)
     except (RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise mismatch(
@@ -72,27 +80,29 @@ def load_image_weights(
         ) from None
 
 
-def _place() -> Path:
-    """Where torchvision keeps the file."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / RESNET18.url.rpartition("/")[2]
+def _cache_file() -> Path:
+    """Return where torchvision keeps the file."""
+    return Path(str(torch.hub.get_dir())) / "checkpoints" / RESNET18.url.rpartition("/")[2]
 
 
 def _cached() -> Path:
-    path = _place()
+    path = _cache_file()
     if not path.is_file():
         raise bad_input(
             "there are no ImageNet weights for ResNet18 on this machine",
             where=str(path),
-            why="most of its layers stay as they are, so random ones would never see anything",
-            fix=f"--image-weights {TORCHVISION} fetches them; --image-weights FILE takes torchvision's or timm's resnet18; a model whose name "
-            f"ends in -cnn needs none; --image-weights {RANDOM} tries things out with random ones",
+            why="most of its layers are frozen; random ones would never see anything",
+            fix=f"`image_weights` {TORCHVISION} fetches them; "
+            "`image_weights` FILE takes torchvision's or timm's resnet18; "
+            "a model whose name ends in -cnn needs none; "
+            f"`image_weights` {RANDOM} tries things out with random ones",
         )
     return path
 
 
 def _fetched() -> Path:
-    """torchvision's file, fetched over the network where it is not there. The start of its hash is in its name, and checked."""
-    path = _place()
+    """Return torchvision's file, fetched if need be and checked by the hash in its name."""
+    path = _cache_file()
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -103,7 +113,7 @@ def _fetched() -> Path:
             raise bad_input(
                 f"the weights cannot be fetched: {str(error).splitlines()[0]}",
                 where=RESNET18.url,
-                fix="fetch the file elsewhere and give --image-weights FILE",
+                fix="fetch the file elsewhere and give it: `image_weights` FILE",
             ) from None
     return path
 

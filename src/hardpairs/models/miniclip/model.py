@@ -1,4 +1,4 @@
-"""The model of two small towers, made from a config of ours (``miniclip-*``) as OpenCLIP makes its own."""
+"""The model of two small towers, made from a configuration of ours (``miniclip-*``)."""
 
 from __future__ import annotations
 
@@ -19,35 +19,38 @@ from open_clip.transform import (
 from torch import nn
 
 from hardpairs.core.errors import usage
-from hardpairs.models.miniclip.image import IMAGE_TOWERS
-from hardpairs.models.miniclip.text import TEXT_TOWERS
+from hardpairs.models.miniclip.image import IMAGE_TOWERS, ImageTower
+from hardpairs.models.miniclip.text import TEXT_TOWERS, TextTower
 from hardpairs.models.tokenizer import SPECIALS
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 PRECISIONS = ("fp32", "amp", "amp_bf16", "amp_bfloat16")
-"""What the towers run in: others turn weights of single layers to half precision, by lists that know no LSTM."""
+"""Precisions of the towers. OpenCLIP's others convert the weights of some kinds of layers to half
+precision, and the LSTM is not among them."""
 
 NOT_OURS = (
     *("jit", "force_quick_gelu", "force_custom_text", "force_patch_dropout"),
     *("pretrained_image", "pretrained_image_path", "pretrained_text_path"),
 )
-"""Options of OpenCLIP's models that are refused."""
+"""Options of OpenCLIP's model makers that are refused."""
 
 
-class MiniCLIP(open_clip.CustomTextCLIP):
-    """OpenCLIP's model of two towers with towers of ours; all that it does with them is inherited.
+class MiniCLIP(open_clip.CustomTextCLIP):  # type: ignore[misc]
+    """OpenCLIP's model of two towers, with towers of ours.
 
     Args:
-        visual, text: towers of one ``embed_dim``.
-        init_logit_scale: log of the factor of cosines; ln(1/0.07), which OpenCLIP's trainer clamps to at most ln(100).
-        init_logit_bias: of the sigmoid loss, else ``None``.
-        output_dict: whether ``forward`` gives a dict, as the trainer asks.
+        visual: An image tower.
+        text: A text tower with the same ``embed_dim``.
+        init_logit_scale: Logarithm of the factor of cosines, ln(1/0.07); OpenCLIP's trainer clamps
+            it to at most ln(100).
+        init_logit_bias: Bias of the sigmoid loss, or ``None``.
+        output_dict: Whether ``forward`` returns a dict, as the trainer needs.
     """
 
     def __init__(
         self,
-        visual: nn.Module,
-        text: nn.Module,
+        visual: ImageTower,
+        text: TextTower,
         *,
         init_logit_scale: float = math.log(1 / 0.07),
         init_logit_bias: float | None = None,
@@ -67,17 +70,18 @@ class MiniCLIP(open_clip.CustomTextCLIP):
     @property
     def vocab_size(self) -> int:
         """Rows of the text tower's word table."""
-        return self.text.vocab_size
+        return int(self.text.vocab_size)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Raise UserError (exit 2): the towers have no gradient checkpointing."""
         raise usage(
             "these towers are small, and have no gradient checkpointing",
-            fix="leave out --grad-checkpointing",
+            fix="leave out `grad_checkpointing`",
         )
 
 
 def is_miniclip(config: dict[str, Any] | None) -> bool:
-    """Whether a model config names towers of ours."""
+    """Return whether a model configuration names towers of ours."""
     return "tower" in (config or {}).get("vision_cfg", {})
 
 
@@ -99,26 +103,41 @@ def create_miniclip(
     init_logit_bias: float | None = None,
     output_dict: bool | None = None,
     **others: Any,
-) -> tuple[MiniCLIP, Callable, Callable]:
-    """A model with its transforms for training and for all else, from OpenCLIP's options.
+) -> tuple[MiniCLIP, Callable[..., Any], Callable[..., Any]]:
+    """Create a model and its transforms, from the options of OpenCLIP's model makers.
 
     Args:
-        config: of a model of ours.
-        state: weights by name; ``None``: random ones.
-        vocabulary_size: words of the vocabulary, without the special tokens.
-        others: OpenCLIP's options that mean something for its own models only.
+        config: The configuration of a model of ours.
+        state: Weights by name; ``None`` for random ones.
+        vocabulary_size: Words of the vocabulary, without the special tokens.
+        device: As in OpenCLIP.
+        precision: One of ``PRECISIONS``.
+        force_image_size: As in OpenCLIP.
+        force_context_length: As in OpenCLIP.
+        image_mean: As in OpenCLIP.
+        image_std: As in OpenCLIP.
+        image_interpolation: As in OpenCLIP.
+        image_resize_mode: As in OpenCLIP.
+        aug_cfg: As in OpenCLIP.
+        init_logit_scale: As in ``MiniCLIP``.
+        init_logit_bias: As in ``MiniCLIP``.
+        output_dict: As in ``MiniCLIP``.
+        others: Options that mean something for OpenCLIP's own models only.
+
+    Returns:
+        The model, the transform for training, and the transform for everything else.
 
     Raises:
-        UserError: exit 2 for a precision, or an option, that these towers do not have.
-        RuntimeError: weights of another shape.
+        UserError: exit 2 for a precision or an option that these towers do not have.
+        RuntimeError: The weights have another shape.
     """
     if precision not in PRECISIONS:
         raise usage(
-            f"these towers do not run in {precision}", fix=f"--precision {' or '.join(PRECISIONS)}"
+            f"these towers do not run in {precision}", fix=f"`precision` {' or '.join(PRECISIONS)}"
         )
     for name in NOT_OURS:
         if others.get(name):
-            raise usage(f"{name} means nothing to a model of small towers", fix="leave it out")
+            raise usage(f"`{name}` has no meaning for a model of small towers", fix="leave it out")
     vision, text = (
         {key: value for key, value in config[part].items() if key != "tower"}
         for part in ("vision_cfg", "text_cfg")
@@ -126,11 +145,11 @@ def create_miniclip(
     del text["vocab_size"], text["tokenizer_mode"]
     vision["image_size"] = force_image_size or vision["image_size"]
     text["context_length"] = force_context_length or text["context_length"]
+    make_image: Callable[..., ImageTower] = IMAGE_TOWERS[config["vision_cfg"]["tower"]]
+    make_text: Callable[..., TextTower] = TEXT_TOWERS[config["text_cfg"]["tower"]]
     model = MiniCLIP(
-        IMAGE_TOWERS[config["vision_cfg"]["tower"]](embed_dim=config["embed_dim"], **vision),
-        TEXT_TOWERS[config["text_cfg"]["tower"]](
-            SPECIALS + vocabulary_size, embed_dim=config["embed_dim"], **text
-        ),
+        make_image(embed_dim=config["embed_dim"], **vision),
+        make_text(SPECIALS + vocabulary_size, embed_dim=config["embed_dim"], **text),
         init_logit_scale=init_logit_scale,
         init_logit_bias=init_logit_bias,
         output_dict=bool(output_dict),
@@ -151,7 +170,7 @@ def create_miniclip(
 
 
 def preprocess_of(model: MiniCLIP) -> dict[str, Any]:
-    """MiniCLIP's preparation of a picture: stretched to the input's shape, with ImageNet's mean and deviation."""
+    """Return MiniCLIP's preparation of an image: stretched, with ImageNet's mean and std."""
     size = model.visual.image_size
     return {
         **asdict(PreprocessCfg()),

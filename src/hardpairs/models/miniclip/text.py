@@ -13,12 +13,12 @@ from hardpairs.models.tokenizer import PAD
 
 
 def lengths_of(tokens: torch.Tensor) -> torch.Tensor:
-    """(B,) number of words of each caption of ``tokens`` (B, L); a caption without any counts as one unread place."""
+    """Return the (B,) number of words of each caption of ``tokens`` (B, L), at least 1."""
     return (tokens != PAD).sum(dim=1).clamp(min=1)
 
 
 class TextTower(nn.Module):
-    """What both have: a table of word vectors whose size follows from the vocabulary, and OpenCLIP's interface of a text tower."""
+    """A table of word vectors, one for each word, and OpenCLIP's interface of a text tower."""
 
     def __init__(self, vocab_size: int, *, context_length: int, width: int) -> None:
         super().__init__()
@@ -31,7 +31,9 @@ class TextTower(nn.Module):
         return self.embedding.num_embeddings
 
     def set_vocabulary_size(self, vocab_size: int) -> None:
-        """A new table, with random vectors, unless the present one has that size; locked where that is."""
+        """Make a table of random vectors, unless the present one has that size.
+
+        A frozen table stays frozen."""
         old = self.embedding.weight
         if vocab_size != len(old):
             self.embedding = (
@@ -41,11 +43,15 @@ class TextTower(nn.Module):
             )
 
     def lock(self, unlocked_layers: int = 0, freeze_layer_norm: bool = True) -> None:
-        """Stops training of the whole tower (OpenCLIP's ``--lock-text``)."""
+        """Freeze the whole tower (OpenCLIP's ``--lock-text``).
+
+        Raises:
+            UserError: exit 2 for some unlocked layers.
+        """
         if unlocked_layers:
             raise usage(
                 "this text tower is locked whole or not at all",
-                fix="--lock-text without --lock-text-unlocked-layers",
+                fix="`lock_text` without `lock_text_unlocked_layers`",
             )
         self.requires_grad_(False)
 
@@ -54,13 +60,13 @@ class LSTMTower(TextTower):
     """Word vectors through a bidirectional LSTM; the last layer's two final states, through a head.
 
     Args:
-        vocab_size: rows of the word table, special tokens included.
-        context_length: words of the longest caption.
-        width: of a word vector.
-        hidden: of a state of one direction.
-        layers: of the LSTM.
-        embed_dim: width of the embeddings.
-        dropout: on word vectors, between layers and in the head.
+        vocab_size: Rows of the word table, special tokens included.
+        context_length: Words of the longest caption.
+        width: Width of a word vector.
+        hidden: Width of a state of one direction.
+        layers: Layers of the LSTM.
+        embed_dim: Width of the embeddings.
+        dropout: Share left out on word vectors, between layers and in the head.
     """
 
     def __init__(
@@ -76,9 +82,7 @@ class LSTMTower(TextTower):
     ) -> None:
         super().__init__(vocab_size, context_length=context_length, width=width)
         self.dropout = nn.Dropout(dropout)
-        between = (
-            dropout if layers > 1 else 0.0
-        )  # torch warns of a dropout between layers where there is one
+        between = dropout if layers > 1 else 0.0  # torch warns of a dropout after a single layer
         self.lstm = nn.LSTM(
             width, hidden, layers, batch_first=True, bidirectional=True, dropout=between
         )
@@ -91,25 +95,30 @@ class LSTMTower(TextTower):
         )
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(B, L) int64 ids to (B, embed_dim), not of unit length."""
+        """Return (B, embed_dim) features, not of unit length, of (B, L) int64 token ids."""
         words = self.dropout(self.embedding(tokens))
         packed = pack_padded_sequence(
             words, lengths_of(tokens).cpu(), batch_first=True, enforce_sorted=False
         )
         _, (states, _) = self.lstm(packed)  # (layers * 2, B, hidden)
-        return self.head(self.norm(torch.cat([states[-2], states[-1]], dim=1)))
+        features: torch.Tensor = self.head(self.norm(torch.cat([states[-2], states[-1]], dim=1)))
+        return features
 
 
 class TransformerTower(TextTower):
-    """Word vectors behind a learned first token, with sinusoidal positions, through pre-norm layers; the first token, through a head.
+    """Word vectors behind a learned first token through pre-norm layers.
+
+    Positions are sinusoidal, and the first token's state goes through a head.
 
     Args:
-        vocab_size: rows of the word table, special tokens included.
-        context_length: words of the longest caption.
-        width: of a word vector and of the layers.
-        heads, layers, feed_forward: of the Transformer.
-        embed_dim: width of the embeddings.
-        dropout: on word vectors, in the layers and in the head.
+        vocab_size: Rows of the word table, special tokens included.
+        context_length: Words of the longest caption.
+        width: Width of a word vector and of the layers.
+        heads: Attention heads of the Transformer.
+        layers: Its layers.
+        feed_forward: Width of its feed-forward parts.
+        embed_dim: Width of the embeddings.
+        dropout: Share left out on word vectors, in the layers and in the head.
     """
 
     positions: torch.Tensor
@@ -146,18 +155,19 @@ class TransformerTower(TextTower):
         )
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(B, L) int64 ids to (B, embed_dim), not of unit length."""
-        words = torch.cat(
-            [self.first.expand(len(tokens), -1, -1), self.embedding(tokens)], dim=1
-        )  # (B, 1 + L, width)
+        """Return (B, embed_dim) features, not of unit length, of (B, L) int64 token ids."""
+        first = self.first.expand(len(tokens), -1, -1)
+        words = torch.cat([first, self.embedding(tokens)], dim=1)  # (B, 1 + L, width)
         words = self.dropout(words + self.positions[: words.shape[1]])
-        places = torch.arange(words.shape[1], device=tokens.device)
-        padded = places > lengths_of(tokens)[:, None]  # the first token is place 0
-        return self.head(self.norm(self.layers(words, src_key_padding_mask=padded)[:, 0]))
+        positions = torch.arange(words.shape[1], device=tokens.device)
+        padded = positions > lengths_of(tokens)[:, None]  # the learned first token is position 0
+        states = self.layers(words, src_key_padding_mask=padded)
+        features: torch.Tensor = self.head(self.norm(states[:, 0]))
+        return features
 
 
 def sinusoids(length: int, width: int) -> torch.Tensor:
-    """(length, width) float32 position codes, sine and cosine in turn (Vaswani et al. 2017, section 3.5)."""
+    """Return (length, width) float32 position codes (Vaswani et al. 2017, section 3.5)."""
     angles = torch.arange(length)[:, None] * torch.exp(
         torch.arange(0, width, 2) * (-math.log(10_000.0) / width)
     )
@@ -165,4 +175,4 @@ def sinusoids(length: int, width: int) -> torch.Tensor:
 
 
 TEXT_TOWERS = {"lstm": LSTMTower, "transformer": TransformerTower}
-"""By the name in a config's ``text_cfg``."""
+"""Text towers by the name in a configuration's ``text_cfg``."""
