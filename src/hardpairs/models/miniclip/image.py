@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -130,5 +130,5 @@ def cnn(channels: Sequence[int], **options: Any) -> ImageTower:
     return ImageTower(network, channels[-1], [[block] for block in blocks], **options)
 
 
-IMAGE_TOWERS = {"resnet18": resnet18, "cnn": cnn}
+IMAGE_TOWERS: dict[str, Callable[..., ImageTower]] = {"resnet18": resnet18, "cnn": cnn}
 """Makers of image towers by the name in a configuration's ``vision_cfg``."""

@@ -82,7 +82,7 @@ def load_image_weights(
 
 def _cache_file() -> Path:
     """Return where torchvision keeps the file."""
-    return Path(str(torch.hub.get_dir())) / "checkpoints" / RESNET18.url.rpartition("/")[2]
+    return Path(str(torch.hub.get_dir()), "checkpoints", RESNET18.url.rpartition("/")[2])
 
 
 def _cached() -> Path:

@@ -145,8 +145,8 @@ def create_miniclip(
     del text["vocab_size"], text["tokenizer_mode"]
     vision["image_size"] = force_image_size or vision["image_size"]
     text["context_length"] = force_context_length or text["context_length"]
-    make_image: Callable[..., ImageTower] = IMAGE_TOWERS[config["vision_cfg"]["tower"]]
-    make_text: Callable[..., TextTower] = TEXT_TOWERS[config["text_cfg"]["tower"]]
+    make_image = IMAGE_TOWERS[config["vision_cfg"]["tower"]]
+    make_text = TEXT_TOWERS[config["text_cfg"]["tower"]]
     model = MiniCLIP(
         make_image(embed_dim=config["embed_dim"], **vision),
         make_text(SPECIALS + vocabulary_size, embed_dim=config["embed_dim"], **text),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -33,7 +34,8 @@ class TextTower(nn.Module):
     def set_vocabulary_size(self, vocab_size: int) -> None:
         """Make a table of random vectors, unless the present one has that size.
 
-        A frozen table stays frozen."""
+        A frozen table stays frozen.
+        """
         old = self.embedding.weight
         if vocab_size != len(old):
             self.embedding = (
@@ -174,5 +176,8 @@ def sinusoids(length: int, width: int) -> torch.Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(length, width)
 
 
-TEXT_TOWERS = {"lstm": LSTMTower, "transformer": TransformerTower}
+TEXT_TOWERS: dict[str, Callable[..., TextTower]] = {
+    "lstm": LSTMTower,
+    "transformer": TransformerTower,
+}
 """Text towers by the name in a configuration's ``text_cfg``."""
