@@ -8,6 +8,7 @@ import numpy as np
 
 from hardpairs.core.components import register
 from hardpairs.metrics.base import Metric, MetricInputs
+from hardpairs.metrics.retrieval import positive_ranks
 
 SCORE_WEIGHTS = {1: 600.0, 5: 300.0, 10: 100.0}
 """Points for top-1, top-5 and top-10 in the challenge of the loss comparison; a perfect model has
@@ -112,7 +113,7 @@ def per_query(
 def _by_query(similarity: np.ndarray, correct: np.ndarray, ks: list[int]) -> dict[str, np.ndarray]:
     if np.isnan(similarity).any():
         raise ValueError("similarities are not numbers")
-    ranks = [_ranks(row, mask) for row, mask in zip(similarity, correct, strict=True)]
+    ranks = [positive_ranks(row, mask) for row, mask in zip(similarity, correct, strict=True)]
     first = np.array([own[0] if len(own) else np.inf for own in ranks])
     precision = [(np.arange(1, len(own) + 1) / own).mean() if len(own) else 0.0 for own in ranks]
     r_precision = [(own <= len(own)).mean() if len(own) else 0.0 for own in ranks]
@@ -122,21 +123,6 @@ def _by_query(similarity: np.ndarray, correct: np.ndarray, ks: list[int]) -> dic
         "mAP": np.array(precision, float),
         "R-precision": np.array(r_precision, float),
     }
-
-
-def _ranks(similarity: np.ndarray, correct: np.ndarray) -> np.ndarray:
-    """Return the ranks (from 1, ascending) of the correct items of one query.
-
-    They come after all wrong items that are at least as similar.
-
-    Example:
-        >>> _ranks(np.array([0.9, 0.5, 0.5, 0.1]), np.array([False, True, False, True]))
-        array([3, 4])
-    """
-    # two sorts of values are several times as fast as an order of all items
-    own, others = np.sort(similarity[correct]), np.sort(similarity[~correct])
-    ahead = len(others) - np.searchsorted(others, own[::-1], side="left")
-    return ahead + np.arange(1, len(own) + 1)
 
 
 def _means(queries: dict[str, np.ndarray]) -> dict[str, float]:

@@ -175,11 +175,30 @@ def _average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
 
     AP@10 = 1 / min(10, R) * sum over positives at rank r <= 10 of (positives up to r) / r.
     """
-    order = np.lexsort((positive, -scores), axis=1)[:, :AP_CUTOFF]
-    correct = np.take_along_axis(positive, order, axis=1)
-    precision = correct.cumsum(axis=1) / np.arange(1, correct.shape[1] + 1)
-    counted = np.clip(positive.sum(axis=1), 1, AP_CUTOFF)
-    return np.asarray((precision * correct).sum(axis=1) / counted)
+    average = np.zeros(len(scores))
+    for query, (row, mask) in enumerate(zip(scores, positive, strict=True)):
+        ranks = positive_ranks(row, mask)
+        first = ranks[ranks <= AP_CUTOFF]
+        counted = min(max(len(ranks), 1), AP_CUTOFF)
+        average[query] = (np.arange(1, len(first) + 1) / first).sum() / counted
+    return average
+
+
+def positive_ranks(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Return the ranks (from 1, ascending) of one query's positives, ties against them.
+
+    Args:
+        scores: (G,) higher is nearer.
+        positive: (G,) bool.
+
+    Example:
+        >>> positive_ranks(np.array([0.9, 0.5, 0.5, 0.1]), np.array([False, True, False, True]))
+        array([3, 4])
+    """
+    # Two sorts of values are several times as fast as an order of all items.
+    own, others = np.sort(scores[positive]), np.sort(scores[~positive])
+    ahead = len(others) - np.searchsorted(others, own[::-1], side="left")
+    return np.asarray(ahead + np.arange(1, len(own) + 1))
 
 
 def summarize(
