@@ -132,9 +132,9 @@ def test_finished_data_is_not_made_again(tmp_path: Path) -> None:
 
 def test_other_options_in_the_same_folder_are_refused_and_force_replaces(tmp_path: Path) -> None:
     build(tmp_path, scene_options())
-    with pytest.raises(UserError, match="--pairs 30, asked 31") as caught:
+    with pytest.raises(UserError, match="`pairs` 30, asked 31") as caught:
         build(tmp_path, scene_options(pairs=31))
-    assert caught.value.code == Exit.MISMATCH and "--force" in caught.value.fix
+    assert caught.value.code == Exit.MISMATCH and "`force`" in caught.value.fix
     assert build(tmp_path, scene_options(pairs=31), force=True)
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.progress import differing
 from hardpairs.demo.tables import SPLITS, Broken, Row, break_some, write_table
 
 MANIFEST = "manifest.json"
@@ -63,15 +64,15 @@ class Options:
         for name in ("pairs", "views"):
             if getattr(self, name) < 1:
                 raise usage(
-                    f"--{name} {getattr(self, name)} makes no pictures",
-                    fix=f"give a number from 1 on for --{name}",
+                    f"`{name}` {getattr(self, name)} makes no pictures",
+                    fix=f"give a number from 1 on for `{name}`",
                 )
         if self.seed < 0:
-            raise usage(f"--seed {self.seed} is negative", fix="give a number from 0 on")
+            raise usage(f"`seed` {self.seed} is negative", fix="give a number from 0 on")
         if self.second_vendor and self.kind != "emoji":
             raise usage(
-                "--second-vendor has drawings of emoji",
-                where=f"--kind {self.kind}",
+                "`second_vendor` has drawings of emoji",
+                where=f"`kind` {self.kind}",
                 fix="leave one of the two out",
             )
 
@@ -140,23 +141,21 @@ def is_finished(folder: Path, options: Options) -> bool:
         raise mismatch(
             f"unreadable manifest: {error!r}",
             where=str(path),
-            fix="make the data again with --force",
+            fix="make the data again with `force`",
         ) from error
     asked = asdict(options)
     different = [
-        f"--{name.replace('_', '-')} {made.get(name)}, asked {asked[name]}"
-        for name in asked
-        if made.get(name) != asked[name]
+        f"`{name}` {made.get(name)}, asked {asked.get(name)}" for name in differing(made, asked)
     ]
     if different:
         raise mismatch(
             f"the folder holds data made with {'; '.join(different)}",
             where=str(folder),
-            fix="choose another --out, or --force to replace it",
+            fix="choose another `out`, or `force` to replace it",
         )
     if size != image_bytes(folder, size):
         raise mismatch(
-            "pictures are missing or changed", where=str(folder), fix="make them again with --force"
+            "pictures are missing or changed", where=str(folder), fix="make them again with `force`"
         )
     return True
 
@@ -168,7 +167,7 @@ def clear(folder: Path, options: Options) -> None:
         raise bad_input(
             "images/ is there but was not made by this command",
             where=str(folder),
-            fix="choose another --out",
+            fix="choose another `out`",
         )
     try:
         write_json(
@@ -183,7 +182,7 @@ def clear(folder: Path, options: Options) -> None:
         raise bad_input(
             f"cannot write there: {error.strerror}",
             where=str(error.filename or folder),
-            fix="choose another --out",
+            fix="choose another `out`",
         ) from error
 
 
@@ -198,8 +197,8 @@ def subjects_of(options: Options) -> list[Subject]:
     )
     if count > len(subjects):
         raise usage(
-            f"--pairs {options.pairs} with --views {options.views} needs {count} drawings, there are {len(subjects)}",
-            fix=f"at most --pairs {len(subjects) * options.views}, or more --views",
+            f"`pairs` {options.pairs} with `views` {options.views} needs {count} drawings, there are {len(subjects)}",
+            fix=f"at most `pairs` {len(subjects) * options.views}, or more `views`",
         )
     return _pick(subjects, count, rng, last=options.layout == "captions")
 

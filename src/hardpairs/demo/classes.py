@@ -119,7 +119,7 @@ def _parts(shots: Sequence[Shot], seed: int) -> dict[int, str]:
     """The part of each class."""
     labels = np.unique([shot.label for shot in shots])
     if len(labels) < 10:
-        raise bad_input(f"{len(labels)} classes are too few for three parts", fix="more --pairs")
+        raise bad_input(f"{len(labels)} classes are too few for three parts", fix="more `pairs`")
     order = np.random.default_rng([seed, 2]).permutation(labels)
     ends = np.rint(np.cumsum(list(PARTS.values())) * len(order)).astype(int)
     return {

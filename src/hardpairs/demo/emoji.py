@@ -74,7 +74,7 @@ def vendor_drawings(folder: Path) -> list[Drawing]:
     else:
         raise bad_input(
             f"no emoji.json and no names.json in {str(folder)!r}",
-            where="--second-vendor",
+            where="`second_vendor`",
             fix="give the folder of npm's emoji-datasource-google, or PNG files beside names.json {file: name}",
         )
     for drawing in drawings:

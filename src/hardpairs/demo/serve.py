@@ -41,8 +41,8 @@ class PictureServer(ThreadingHTTPServer):
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 raise usage(
                     f"port {port} cannot be opened: {error.strerror}",
-                    where="--port",
-                    fix="--port 0 takes a free port",
+                    where="`port`",
+                    fix="`port` 0 takes a free port",
                 ) from error
             raise
 
