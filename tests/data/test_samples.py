@@ -3,14 +3,10 @@
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hardpairs.cli.list_shards import main
 from hardpairs.core.errors import UserError
-from hardpairs.data.manifest import dataset_fingerprint
 from hardpairs.data.samples import open_samples
-from hardpairs.data.strings import PackedStrings
 from tests.helpers import picture, run, sample, write_tar
 
 
@@ -53,44 +49,6 @@ def test_extracted_images_are_the_same_bytes(shards, tmp_path):
     )
 
 
-def test_words_that_look_like_missing_values_stay_words(tmp_path):
-    path = tmp_path / "a.tsv"
-    path.write_text("filepath\ttitle\na.jpg\tnull\nb.jpg\tNA\nc.jpg\tnan\nd.jpg\t\n")
-    samples = open_samples(path)
-    assert list(samples.captions) == ["null", "NA", "nan", ""] and samples.rejected == {
-        3: "empty_caption"
-    }
-
-
-@pytest.mark.parametrize(
-    ("header", "separator", "says"),
-    [
-        ("filepath,title", "\t", "`separator` ','"),
-        ("filepath\ttitle", ",", "`separator` $'\\t'"),
-        ("image,text", None, "columns found: 'image', 'text'"),
-        ("", None, "columns found: none"),
-    ],
-)
-def test_wrong_columns_name_those_found_and_the_remedy(tmp_path, header, separator, says):
-    path = tmp_path / "a.csv"
-    path.write_text(header + "\n")
-    with pytest.raises(UserError) as error:
-        open_samples(path, separator=separator)
-    assert error.value.code == 3 and says in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "code"), [("filepath,title\n", 3), ("filepath,title\na.jpg,x,y\n", 3), (None, 2)]
-)
-def test_empty_ragged_and_absent_tables(tmp_path, text, code):
-    path = tmp_path / "a.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UserError) as error:
-        open_samples(path)
-    assert error.value.code == code
-
-
 def test_captions_json_shares_groups_by_image(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.jpg").write_bytes(picture(1))
@@ -106,22 +64,6 @@ def test_captions_json_shares_groups_by_image(tmp_path):
     )
     with pytest.raises(UserError, match="leaves the image folder"):
         open_samples(tmp_path / "captions.json")
-
-
-@given(st.lists(st.text()))
-@settings(max_examples=50, deadline=None)
-def test_packed_strings_are_the_strings(texts):
-    packed = PackedStrings.pack(texts)
-    assert list(packed) == texts
-    assert list(PackedStrings.concatenate([packed, PackedStrings.pack(["end"]), packed])) == [
-        *texts,
-        "end",
-        *texts,
-    ]
-
-
-def test_fingerprint_keeps_field_borders():
-    assert dataset_fingerprint([("", "ab", "c")]) != dataset_fingerprint([("", "a", "bc")])
 
 
 def with_facts(group, digest):
@@ -196,62 +138,6 @@ def test_labels_of_shards(tmp_path):
     ) == opened.group(1) != opened.group(2) != opened.group(3)
 
 
-def test_a_folder_of_class_folders(tmp_path):
-    for i, name in enumerate(
-        ("red_fox/1.jpg", "red_fox/b/2.JPEG", "cat/x.png", "cat/notes.txt", ".hidden/y.jpg")
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(picture(i))
-    samples = open_samples(tmp_path)
-    assert list(samples.keys) == ["cat/x.png", "red_fox/1.jpg", "red_fox/b/2.JPEG"] and list(
-        samples.captions
-    ) == [
-        "cat",
-        "red fox",
-        "red fox",
-    ]
-    assert (
-        samples.group(1) == samples.group(2) != samples.group(0)
-        and samples.labelled.all()
-        and not samples.rejected
-    )
-    assert samples.image_bytes(1) == picture(0)
-
-
-def test_a_flat_folder_with_texts_beside(tmp_path):
-    for i, name in enumerate(("b_1.jpg", "a.png")):
-        (tmp_path / name).write_bytes(picture(i))
-    (tmp_path / "a.txt").write_text(" my cat \n")
-    samples = open_samples(tmp_path)
-    assert (
-        list(samples.captions) == ["my cat", "b 1"]
-        and not samples.labelled.any()
-        and samples.group(0) != samples.group(1)
-    )
-
-
-def test_folders_of_captioned_pictures_are_no_classes(tmp_path):
-    """Albums by year, every picture with its own words: what lies in one folder does not show the same thing. A line is a caption."""
-    for i, name in enumerate(("2019/a.jpg", "2019/b.jpg", "2020/c.jpg")):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(picture(i))
-        (tmp_path / name).with_suffix(".txt").write_text(
-            f"\ufeffpicture {name}\n\n  again {i}\n" if i == 1 else f"picture {name}\n"
-        )
-    samples = open_samples(tmp_path)
-    assert list(samples.keys) == ["2019/a.jpg", "2019/b.jpg#0", "2019/b.jpg#1", "2020/c.jpg"]
-    assert list(samples.captions)[1:3] == ["picture 2019/b.jpg", "again 1"]
-    assert (
-        not samples.labelled.any()
-        and len(set(samples.groups.tolist())) == 3
-        and samples.group(1) == samples.group(2)
-    )
-    assert samples.image_bytes(2) == picture(1)
-    classed = open_samples(tmp_path, group_key="folder")
-    assert classed.labelled.all() and classed.group(0) == classed.group(2) != classed.group(3)
-    assert list(classed.captions) == list(samples.captions)
-
-
 def test_values_that_mean_no_label(tmp_path):
     """In a table, in class folders, in shards; 999.0 is how pandas writes an int beside empty values."""
     path = tmp_path / "t.csv"
@@ -285,44 +171,3 @@ def test_a_key_of_the_json_as_label(tmp_path):
     with pytest.raises(UserError, match="no sample's json has 'topic'") as error:
         open_samples(folder, group_key="topic")
     assert error.value.code == 3
-
-
-def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real/a.jpg").write_bytes(picture(0))
-    (tmp_path / "tree/cat").mkdir(parents=True)
-    (tmp_path / "tree/cat/b.jpg").write_bytes(picture(1))
-    (tmp_path / "tree/fox").symlink_to(tmp_path / "real")
-    (tmp_path / "tree/cat/up").symlink_to(tmp_path / "tree")
-    samples = open_samples(tmp_path / "tree")
-    assert list(samples.keys) == ["cat/b.jpg", "fox/a.jpg"] and list(samples.captions) == [
-        "cat",
-        "fox",
-    ]
-
-
-@pytest.mark.parametrize("more", ["", '50.jpg,"fine"\n', '50.jpg,"another that opens\n'])
-def test_a_quote_that_does_not_close_is_told(tmp_path, more):
-    """In a lenient reader it swallows the rows after it, and nobody is told."""
-    path = tmp_path / "t.csv"
-    path.write_text(
-        "filepath,title\n"
-        + "".join(f"{i}.jpg,{chr(34) if i == 5 else ''}picture {i}\n" for i in range(40))
-        + more
-    )
-    with pytest.raises(UserError, match="opened and not closed") as error:
-        open_samples(path)
-    assert error.value.code == 3 and "line 7" in error.value.text()
-
-
-def test_captions_of_several_lines_stay_whole(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text(
-        'filepath,title\na.jpg,"two\nlines"\nb.jpg,"she said ""no"""\nc.jpg,5" pipe\nd.jpg,"so" he said\n'
-    )
-    assert list(open_samples(path).captions) == [
-        "two\nlines",
-        'she said "no"',
-        '5" pipe',
-        "so he said",
-    ]

@@ -1,0 +1,74 @@
+"""Folders of images: classes, captions beside them, links."""
+
+from hardpairs.data.samples import open_samples
+from tests.helpers import picture
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    for i, name in enumerate(
+        ("red_fox/1.jpg", "red_fox/b/2.JPEG", "cat/x.png", "cat/notes.txt", ".hidden/y.jpg")
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(i))
+    samples = open_samples(tmp_path)
+    assert list(samples.keys) == ["cat/x.png", "red_fox/1.jpg", "red_fox/b/2.JPEG"] and list(
+        samples.captions
+    ) == [
+        "cat",
+        "red fox",
+        "red fox",
+    ]
+    assert (
+        samples.group(1) == samples.group(2) != samples.group(0)
+        and samples.labelled.all()
+        and not samples.rejected
+    )
+    assert samples.image_bytes(1) == picture(0)
+
+
+def test_a_flat_folder_with_texts_beside(tmp_path):
+    for i, name in enumerate(("b_1.jpg", "a.png")):
+        (tmp_path / name).write_bytes(picture(i))
+    (tmp_path / "a.txt").write_text(" my cat \n")
+    samples = open_samples(tmp_path)
+    assert (
+        list(samples.captions) == ["my cat", "b 1"]
+        and not samples.labelled.any()
+        and samples.group(0) != samples.group(1)
+    )
+
+
+def test_folders_of_captioned_pictures_are_no_classes(tmp_path):
+    """Albums by year, every picture with its own words: what lies in one folder does not show the same thing. A line is a caption."""
+    for i, name in enumerate(("2019/a.jpg", "2019/b.jpg", "2020/c.jpg")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(i))
+        (tmp_path / name).with_suffix(".txt").write_text(
+            f"\ufeffpicture {name}\n\n  again {i}\n" if i == 1 else f"picture {name}\n"
+        )
+    samples = open_samples(tmp_path)
+    assert list(samples.keys) == ["2019/a.jpg", "2019/b.jpg#0", "2019/b.jpg#1", "2020/c.jpg"]
+    assert list(samples.captions)[1:3] == ["picture 2019/b.jpg", "again 1"]
+    assert (
+        not samples.labelled.any()
+        and len(set(samples.groups.tolist())) == 3
+        and samples.group(1) == samples.group(2)
+    )
+    assert samples.image_bytes(2) == picture(1)
+    classed = open_samples(tmp_path, group_key="folder")
+    assert classed.labelled.all() and classed.group(0) == classed.group(2) != classed.group(3)
+    assert list(classed.captions) == list(samples.captions)
+
+
+def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a.jpg").write_bytes(picture(0))
+    (tmp_path / "tree/cat").mkdir(parents=True)
+    (tmp_path / "tree/cat/b.jpg").write_bytes(picture(1))
+    (tmp_path / "tree/fox").symlink_to(tmp_path / "real")
+    (tmp_path / "tree/cat/up").symlink_to(tmp_path / "tree")
+    samples = open_samples(tmp_path / "tree")
+    assert list(samples.keys) == ["cat/b.jpg", "fox/a.jpg"] and list(samples.captions) == [
+        "cat",
+        "fox",
+    ]

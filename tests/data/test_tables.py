@@ -1,0 +1,71 @@
+"""Tables stay text; errors name the columns found and the separator to give."""
+
+import pytest
+
+from hardpairs.core.errors import UserError
+from hardpairs.data.samples import open_samples
+
+
+def test_words_that_look_like_missing_values_stay_words(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("filepath\ttitle\na.jpg\tnull\nb.jpg\tNA\nc.jpg\tnan\nd.jpg\t\n")
+    samples = open_samples(path)
+    assert list(samples.captions) == ["null", "NA", "nan", ""] and samples.rejected == {
+        3: "empty_caption"
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "separator", "says"),
+    [
+        ("filepath,title", "\t", "`separator` ','"),
+        ("filepath\ttitle", ",", "`separator` $'\\t'"),
+        ("image,text", None, "columns found: 'image', 'text'"),
+        ("", None, "columns found: none"),
+    ],
+)
+def test_wrong_columns_name_those_found_and_the_remedy(tmp_path, header, separator, says):
+    path = tmp_path / "a.csv"
+    path.write_text(header + "\n")
+    with pytest.raises(UserError) as error:
+        open_samples(path, separator=separator)
+    assert error.value.code == 3 and says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("filepath,title\n", 3), ("filepath,title\na.jpg,x,y\n", 3), (None, 2)]
+)
+def test_empty_ragged_and_absent_tables(tmp_path, text, code):
+    path = tmp_path / "a.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError) as error:
+        open_samples(path)
+    assert error.value.code == code
+
+
+@pytest.mark.parametrize("more", ["", '50.jpg,"fine"\n', '50.jpg,"another that opens\n'])
+def test_a_quote_that_does_not_close_is_told(tmp_path, more):
+    """In a lenient reader it swallows the rows after it, and nobody is told."""
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "filepath,title\n"
+        + "".join(f"{i}.jpg,{chr(34) if i == 5 else ''}picture {i}\n" for i in range(40))
+        + more
+    )
+    with pytest.raises(UserError, match="opened and not closed") as error:
+        open_samples(path)
+    assert error.value.code == 3 and "line 7" in error.value.text()
+
+
+def test_captions_of_several_lines_stay_whole(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        'filepath,title\na.jpg,"two\nlines"\nb.jpg,"she said ""no"""\nc.jpg,5" pipe\nd.jpg,"so" he said\n'
+    )
+    assert list(open_samples(path).captions) == [
+        "two\nlines",
+        'she said "no"',
+        '5" pipe',
+        "so he said",
+    ]
