@@ -5,7 +5,7 @@ A name is looked up in ``datasets.yaml`` of the working folder, then in the fold
 
     cc3m:
       shards: /data/cc3m          # a folder of img2dataset's tars
-      embeddings: /data/cc3m_emb  # optional: what mining.embed or clip-retrieval made of them
+      embeddings: /data/cc3m_emb  # optional: their embeddings, ours or clip-retrieval's
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def find_dataset(name: str) -> Dataset:
     folder = Path(root) / name if root else None
     if folder is None or not folder.is_dir():
         raise usage(
-            f"no dataset is known as {name!r}",
+            f"no data set has the name {name!r}",
             where=f"{FILE}; HARDPAIRS_DATA={root or '(not set)'}",
             fix=f"give `embeddings`, or name its shards in {FILE}, "
             f"or set HARDPAIRS_DATA to the folder that holds {name}/",

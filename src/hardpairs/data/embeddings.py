@@ -193,7 +193,7 @@ def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> 
     if folder.suffix == ".parquet":
         return _open_parquet(folder)
     if not folder.exists():
-        raise usage("no such folder", where=str(folder), fix="python -m mining.embed makes one")
+        raise usage("no such folder", where=str(folder), fix="check the path, or embed the data first")
     manifest = read_manifest(folder, verify=verify) if (folder / NAME).is_file() else {}
     image, text = _read_parts(folder, "img_emb"), _read_parts(folder, "text_emb")
     return _fitted(folder, image, text, _read_metadata(folder), manifest)
@@ -291,7 +291,7 @@ def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
         raise bad_input(
             f"no {name}/{name}_*.npy",
             where=str(folder),
-            fix="give a folder that mining.embed or clip-retrieval wrote",
+            fix="give a folder of embeddings, ours or clip-retrieval's",
         )
     if [_part_number(path) for path in paths] != list(range(len(paths))):
         raise mismatch(

@@ -237,7 +237,7 @@ def open_hard_pairs(
         raise usage(
             "no hard pairs: the path does not exist",
             where=str(path),
-            fix="python -m mining.hard_pair_mining --dataset NAME --save_path OUT",
+            fix="check the path, or mine hard pairs first",
         )
     folder = path if path.is_dir() else _folder_beside(path)
     if folder is None:
@@ -282,7 +282,7 @@ def _convert_helip(path: Path, num_samples: int, renumber: dict[int, int] | None
         raise bad_input(
             "the file holds no hard pair",
             where=str(path),
-            fix="python -m mining.hard_pair_mining writes one",
+            fix="mine hard pairs again",
         )
     outside = [row for row in rows if not 0 <= row < num_samples]
     if outside:

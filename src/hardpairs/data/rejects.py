@@ -1,7 +1,6 @@
 """Rows that a person has rejected.
 
-Their file is what the page of ``tools.inspect_pairs`` saves, or a text file with a row number on
-each line.
+Their file is what the page of the hard pairs saves, or a text file with a row number on each line.
 """
 
 from __future__ import annotations
@@ -82,5 +81,5 @@ def _not_ours(path: str | os.PathLike[str]) -> UserError:
     return bad_input(
         "not a file of rejected rows",
         where=str(path),
-        fix="save it on the page of tools.inspect_pairs, or one row number a line",
+        fix="save it on the page of the hard pairs, or write one row number a line",
     )

@@ -192,7 +192,7 @@ def open_split(folder: str | os.PathLike[str]) -> Split:
         raise bad_input(
             "the folder holds no split",
             where=str(folder),
-            fix="python -m tools.split_pairs makes one",
+            fix="check the path, or split the data first",
         )
     return Split(Path(folder), manifest, is_new=False)
 
