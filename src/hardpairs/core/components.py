@@ -247,7 +247,7 @@ def _of_source(path: Path, module: str) -> Iterator[Declaration]:
 def _registered_name(node: ast.ClassDef) -> str | None:
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "register":
-            return ast.literal_eval(decorator.args[0])
+            return str(ast.literal_eval(decorator.args[0]))
     return None
 
 
@@ -265,7 +265,7 @@ def _class_in(body: list[ast.stmt], name: str) -> ast.ClassDef | None:
 
 
 def _options_of(config: ast.ClassDef, tree: ast.Module, path: Path) -> Iterator[OptionDeclaration]:
-    """Yield the options of a ``Config`` and of its bases, in the order of the dataclass's fields."""
+    """Yield the options of a ``Config`` and of its bases, in the order of its fields."""
     own = {option.field: option for option in _own_options(config, path)}
     for base in config.bases:
         if isinstance(base, ast.Name) and base.id != "Options":
@@ -282,7 +282,7 @@ def _own_options(config: ast.ClassDef, path: Path) -> Iterator[OptionDeclaration
             raise usage("a field of Config is not declared with option(...)", where=_at(path, node))
         try:
             default, help = (ast.literal_eval(argument) for argument in node.value.args)
-            named = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
+            named = {str(word.arg): ast.literal_eval(word.value) for word in node.value.keywords}
         except ValueError:
             fix = "default and help first; write numbers and texts out"
             where = _at(path, node)
@@ -292,7 +292,7 @@ def _own_options(config: ast.ClassDef, path: Path) -> Iterator[OptionDeclaration
 
 
 def _find_class(name: str, tree: ast.Module, path: Path) -> tuple[ast.ClassDef, ast.Module, Path]:
-    """Return a base class of a ``Config`` with its module: of the same file, or imported by name."""
+    """Return a base class of a ``Config``, of the same file or imported, with its module."""
     if here := _class_in(tree.body, name):
         return here, tree, path
     for node in tree.body:
