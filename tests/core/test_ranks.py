@@ -16,7 +16,7 @@ LEAVES = """
 import os, sys
 import numpy as np
 from hardpairs.core.errors import run_command
-from mining.ranks import join
+from hardpairs.core.ranks import join
 
 def main():
     ranks = join()

@@ -100,7 +100,7 @@ def test_foreign_helip_file_is_converted_once_and_checked(tmp_path):
     [
         ("0,3\n", "not a row number"),
         ("0,0\n", "lists itself"),
-        ("0,1,1\n", "a partner twice"),
+        ("0,1,1\n", "a hard pair twice"),
         ("0,1\n0,2\n", "row 0 occurs twice"),
         ("7,1\n", "target row 7 is not in the data"),
         ("0,99999999999999999999999\n", "not a row number"),

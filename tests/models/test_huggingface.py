@@ -123,7 +123,7 @@ def test_clippings_checkpoint_is_a_file_with_these_names(folder):
 
 def test_what_cannot_be_taken(folder, tmp_path):
     path, _ = folder
-    with pytest.raises(UserError, match="--model small-clip-quickgelu"):
+    with pytest.raises(UserError, match="`model` small-clip-quickgelu"):
         load_encoder("small-clip", str(path))
     whole = (path / "model.safetensors").read_bytes()
     (path / "model.safetensors").write_bytes(whole[: len(whole) // 2])

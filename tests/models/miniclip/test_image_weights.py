@@ -71,7 +71,7 @@ def test_what_needs_no_weights(cache):
     for model, choice, says in (
         ("miniclip-lstm-cnn", "some.pth", "cannot take"),
         ("RN50", "none", "is for models of small towers"),
-        ("miniclip-lstm", "absent.pth", "no file"),
+        ("miniclip-lstm", "absent.pth", "not a file"),
     ):
         with pytest.raises(UserError, match=says) as error:
             find_image_weights(model, choice, fresh=True)
