@@ -34,11 +34,14 @@ if [ ! -x .venv/bin/python ]; then
 fi
 if [ "$(cat .venv/setup-done 2>/dev/null)" != "$(fingerprint)" ]; then
     echo "setup: installing (once; several GB and minutes when torch comes with CUDA)" >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || stop "pip could not install requirements.txt (see above); is the network there, and the disk not full?"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null \
-        || .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . || stop "the editable install failed (see above)"
+    isolation=()
+    if .venv/bin/python -c 'import setuptools; raise SystemExit(int(setuptools.__version__.split(".")[0]) < 77)' 2>/dev/null; then
+        isolation=(--no-build-isolation)  # nothing to download for building our own package
+    fi
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${isolation[@]}" -r requirements.txt \
+        || stop "pip could not install requirements.txt (see above); is the network there, and the disk not full?"
     # `python -m tools.NAME` and `python -m mining.NAME` work from every folder
     .venv/bin/python -c 'import os, sysconfig; open(os.path.join(sysconfig.get_path("purelib"), "hardpairs-repository.pth"), "w").write(os.getcwd())'
     fingerprint > .venv/setup-done
 fi
-.venv/bin/python -m tools.apply_patches >&2
+.venv/bin/python -m hardpairs.cli patch >&2

@@ -20,4 +20,4 @@ fi
 if [ -n "${INTERFACE:-}" ]; then export NCCL_SOCKET_IFNAME=$INTERFACE GLOO_SOCKET_IFNAME=$INTERFACE; fi
 if [ -z "${PROCESSES:-}" ]; then PROCESSES=$(gpus); fi
 launch --nnodes "$NODES" --nproc_per_node "$PROCESSES" --rdzv_backend c10d --rdzv_endpoint "$HEAD" --rdzv_id "${JOB:-hardpairs}" \
-    --rdzv_conf "join_timeout=${TIMEOUT:-600}" -m -- training.main "$@"
+    --rdzv_conf "join_timeout=${TIMEOUT:-600}" -- "$@"

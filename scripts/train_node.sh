@@ -9,4 +9,4 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/scripts/launch.sh"
 if [ -z "${PROCESSES:-}" ]; then PROCESSES=$(gpus); fi
-launch --standalone --nproc_per_node "$PROCESSES" -m -- training.main "$@"
+launch --standalone --nproc_per_node "$PROCESSES" -- "$@"

@@ -390,7 +390,7 @@ def test_a_loss_that_diverges_is_named_and_the_others_have_their_table(
             record["failed"]
         ) == ["clip_ce"]
         assert "clip_ce is not in the table" in (tmp_path / "comparison.html").read_text()
-        monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr(runs, "launch", lambda *_, **__: pytest.fail("trained again"))
     with pytest.raises(UserError) as error:
         compare_losses.main(argv(pictures, tmp_path, *more, "--losses", "clip_ce"))
     assert error.value.code == 6

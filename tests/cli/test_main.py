@@ -52,7 +52,7 @@ def hardpairs_command(*words, **environment):
 
 def test_the_table_holds_every_command_module():
     modules = {path.stem for path in (ROOT / "src/hardpairs/cli").glob("*.py")}
-    helpers = {"__init__", "__main__", "data_flags"}
+    helpers = {"__init__", "__main__", "command_line", "data_flags"}
     assert {command.module for command in COMMANDS.values()} == modules - helpers
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from hardpairs.cli import patch as apply_patches
 from hardpairs.core.errors import Exit, run_command
-from hardpairs.patching import companions, place, series
+from hardpairs.patching import companions, folders, series, targets
 from hardpairs.patching.diff import PACKAGE
 from hardpairs.patching.series import load_series
 from tests.helpers import ROOT
@@ -97,7 +97,7 @@ def generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the default command makes its tree, away from this checkout's own."""
     folder = tmp_path / "repository" / "src" / PACKAGE
     folder.parent.mkdir(parents=True)
-    monkeypatch.setattr(apply_patches, "GENERATED", folder)
+    monkeypatch.setattr(targets, "trainer_folder", lambda: folder)
     return folder
 
 
@@ -122,7 +122,7 @@ def test_generated_tree(run, generated):
     changed = [
         name
         for name in patched
-        if name != place.MANIFEST and patched[name] != (INSTALLED / name).read_bytes()
+        if name != folders.MANIFEST and patched[name] != (INSTALLED / name).read_bytes()
     ]
     assert sorted(changed) == sorted(
         {file for patch in load_series("3.3.0") for file in patch.files}
@@ -175,7 +175,7 @@ def test_generated_tree_is_renewed_when_openclip_changed(run, generated, tmp_pat
     )
     (other / "logger.py").write_text("# another OpenCLIP\n" + (other / "logger.py").read_text())
     with monkeypatch.context() as patch:
-        patch.setattr(apply_patches, "_installed", lambda: ("3.3.0", other))
+        patch.setattr(targets, "installed_trainer", lambda: ("3.3.0", other))
         assert run().code == run("--check").code == 0
     assert run("--check").code == Exit.MISMATCH
     assert "logger.py" in run().err and run("--check").code == 0
@@ -222,7 +222,7 @@ def test_clone_with_local_commits(run, clone):
         placed = {
             file: content
             for file, content in snapshot(clone / "src" / name).items()
-            if file != place.MANIFEST
+            if file != folders.MANIFEST
         }
         assert placed == snapshot(source)
     assert "# ours: one" in (clone / "src" / PACKAGE / "main.py").read_text()
@@ -386,8 +386,8 @@ def test_series_come_and_go_by_themselves(run, clone):
     assert run("--target", clone, "--check").code == 0
     run("--target", clone, "--reverse", "--series", "hooks")
     assert {
-        name: content for name, content in snapshot(clone).items() if place.MANIFEST not in name
-    } == {name: content for name, content in mended.items() if place.MANIFEST not in name}
+        name: content for name, content in snapshot(clone).items() if folders.MANIFEST not in name
+    } == {name: content for name, content in mended.items() if folders.MANIFEST not in name}
     run("--target", clone, "--reverse")
     assert snapshot(clone) == before
 
@@ -549,7 +549,7 @@ def in_child(argv: list[str], *, exchange: bool, kill_before: int = 0) -> int:
     if child == 0:
         try:
             if not exchange:
-                place._exchange = lambda one, other: False
+                folders._exchange = lambda one, other: False
             operations = counted(lambda: apply_patches.main(argv), kill_before)
             os.write(writer, str(operations).encode())
             os._exit(0)
@@ -616,9 +616,9 @@ def states(
     shutil.copytree(folder / "plain", folder / "patched")
     apply_patches.main(["--target", str(folder / "patched")])
     shutil.copytree(folder / "patched", folder / "older")
-    manifest = folder / "older" / "src" / "hardpairs" / place.MANIFEST
+    manifest = folder / "older" / "src" / "hardpairs" / folders.MANIFEST
     noted = json.loads(manifest.read_text())
-    noted["files"]["gone.py"] = place.sha256(b"gone")
+    noted["files"]["gone.py"] = folders.sha256(b"gone")
     manifest.write_text(json.dumps(noted))
     (manifest.parent / "gone.py").write_bytes(b"gone")
     return {path.name: path for path in folder.iterdir()}
@@ -661,7 +661,7 @@ def check_not_mixed(
         assert (
             not exchange
         )  # between two renames, and the old tree stands whole where the next run finds it
-        folder = place.retired(folder)
+        folder = folders.retired(folder)
     tree = snapshot(folder)
     assert tree in (trees["plain"], trees["patched"])
     if (

@@ -595,7 +595,7 @@ def test_two_nodes_on_loopback(table, tmp_path):
         (
             "train_node.sh",
             ("--lr", "1"),
-            "--standalone --nproc_per_node 1 -m -- training.main --lr 1",
+            "--standalone --nproc_per_node 1 -m -- hardpairs.cli train --lr 1",
         ),
         (
             "train_multinode.sh",

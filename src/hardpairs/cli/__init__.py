@@ -1,4 +1,4 @@
-"""The commands ``hardpairs NAME``: one thin module each, which parses, calls the library and prints.
+"""The commands ``hardpairs NAME``: a thin module each, which parses, calls the library and prints.
 
 ``COMMANDS`` is the table of them. ``hardpairs.cli.__main__`` reads it, imports the chosen module
 alone and calls its ``main``. A command module imports what is heavy inside its functions, so that

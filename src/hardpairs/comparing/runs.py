@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +10,8 @@ from hardpairs.comparing.parts import Parts
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.core.progress import check_recipe
+from hardpairs.training.launch import launch, one_machine
 
-ROOT = Path(__file__).resolve().parents[3]
 DONE, DIVERGED = "done", "diverged"
 """Files in a run's folder: it went through all its epochs; it came to numbers that are not finite, and would again."""
 START = "start"
@@ -189,25 +186,14 @@ def train(plan: Plan, parts: Parts, budget: Budget) -> None:
             where=str(plan.run),
             fix="without this folder it is made again",
         )
-    start = (
-        ["bash", "scripts/train_node.sh"]
-        if budget.processes > 1
-        else [sys.executable, "-m", "training.main"]
-    )
     log = plan.folder / f"logs/{plan.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     write_json(plan.recipe, _recipe(plan, budget))
     plan.measured.unlink(missing_ok=True)
+    options = one_machine(budget.processes) if budget.processes > 1 else []
     with open(log, "ab") as file:
-        environment = {**_environment(), "PROCESSES": str(budget.processes)}
-        done = subprocess.run(
-            [*start, *command(plan, parts, budget)],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env=environment,
-        )
-    if done.returncode:
+        code = launch(options, command(plan, parts, budget), output=file)
+    if code:
         words = [
             line
             for line in log.read_text(errors="replace").splitlines()
@@ -216,19 +202,10 @@ def train(plan: Plan, parts: Parts, budget: Budget) -> None:
         told = (
             f"the run {plan.name} failed: {(words or ['see its log'])[0].removeprefix('error: ')}"
         )
-        if done.returncode == Exit.NON_FINITE:
+        if code == Exit.NON_FINITE:
             write_text(plan.run / DIVERGED, told)
-        raise UserError(done.returncode, told, where=str(log))
+        raise UserError(Exit(code) if code in set(Exit) else Exit.UNEXPECTED, told, where=str(log))
     (plan.run / DONE).touch()
-
-
-def _environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
-        ),
-    }
 
 
 def curve(plan: Plan, metric: str) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""One ``open_clip_train`` folder and the patches on it: what is there, what would change, and the change itself."""
+"""One ``open_clip_train`` folder and the patches on it: its state, a plan, the change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hardpairs.patching.diff import (
     parse_patch,
     patch_state,
 )
-from hardpairs.patching.place import (
+from hardpairs.patching.folders import (
     MANIFEST,
     edited_files,
     put,
@@ -38,15 +38,15 @@ from hardpairs.patching.place import (
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree as it is found.
+    """A tree and its patches as they stand on the disk.
 
-    Args:
-        folder: the ``open_clip_train`` folder.
+    Attributes:
+        folder: The ``open_clip_train`` folder.
         version: OpenCLIP's version.
-        generated: True for the copy that we make of the installed package; False for a clone of the user's.
-        files: its files by path, as they are now; of a clone only those that patches touch.
-        base: the same without our patches; for a generated tree the installed package.
-        patches: the patches that an earlier run put on and noted.
+        generated: True for our copy of the installed package, False for a user's clone.
+        files: Contents by path, as they are now; of a clone only the files that patches touch.
+        base: The same without our patches; for our copy the installed package.
+        patches: The patches that an earlier run applied and noted.
     """
 
     folder: Path
@@ -58,10 +58,18 @@ class Tree:
 
 
 def read_generated(folder: Path, version: str, installed: Path) -> Tree:
-    """Reads the tree that we make of the installed package, whether it is there yet or not.
+    """Read our copy of the installed package, which may not exist yet.
+
+    Args:
+        folder: Where the copy is or will be.
+        version: OpenCLIP's version.
+        installed: The installed ``open_clip_train``.
+
+    Returns:
+        The tree; without files when there is no copy.
 
     Raises:
-        UserError: when it was edited by hand, or is not ours.
+        UserError: Exit 4 when the copy was edited by hand, or is not ours.
     """
     manifest = read_manifest(folder)
     if folder.exists():
@@ -71,10 +79,18 @@ def read_generated(folder: Path, version: str, installed: Path) -> Tree:
 
 
 def read_clone(folder: Path, version: str, series: Sequence[Patch]) -> Tree:
-    """Reads the tree in a user's clone; of its files only those that the series or an earlier run touches.
+    """Read the tree in a user's clone.
+
+    Args:
+        folder: The ``open_clip_train`` folder.
+        version: OpenCLIP's version.
+        series: The patches for it. Only files that they or an earlier run's touch are read.
+
+    Returns:
+        The tree.
 
     Raises:
-        UserError: when lines that an earlier run put there were edited since.
+        UserError: Exit 4 when lines that an earlier run put there were edited since.
     """
     manifest = read_manifest(folder) or {}
     noted = _noted(manifest)
@@ -82,32 +98,27 @@ def read_clone(folder: Path, version: str, series: Sequence[Patch]) -> Tree:
     files = {
         name: (folder / name).read_bytes() for name in sorted(names) if (folder / name).is_file()
     }
-    patches = tuple(
-        patch for patch in noted if patch_state(patch, files) != "open"
-    )  # git checkout takes a patch off, and no note
+    # git checkout takes a patch off without our note of it
+    patches = tuple(patch for patch in noted if patch_state(patch, files) != "open")
     base = _without(files, patches)
     for name, before in manifest.get("before", {}).items():
         if sha256(files.get(name, b"")) == manifest["files"][name] and sha256(base[name]) != before:
-            raise mismatch(
-                "taking the patches off does not give the file back as it was",
-                where=str(folder / name),
-                fix="git checkout it",
-            )
+            what = "taking the patches off does not give the file back as it was"
+            raise mismatch(what, where=str(folder / name), fix="git checkout it")
     return Tree(folder, version, False, files, base, patches)
 
 
 def plan(tree: Tree, patches: Iterable[Patch]) -> dict[str, bytes]:
-    """The files of a tree with these patches and no other of ours.
+    """Return the files of a tree with these patches and no other of ours.
 
     Raises:
-        UserError: naming every edited line, and every folder, that is in the way; then nothing is to be changed.
+        UserError: Exit 4 naming every edited line and every folder that is in the way.
     """
     patches = _ours(tree, patches)
-    found = [edit for patch in patches for edit in edits(patch, tree.base)]
-    if found:
-        raise _edited(
-            found, f"the patches do not fit {tree.folder}: lines that they change were edited"
-        )
+    in_the_way = [edit for patch in patches for edit in edits(patch, tree.base)]
+    if in_the_way:
+        what = f"the patches do not fit {tree.folder}: lines that they change were edited"
+        raise _edited(in_the_way, what)
     if not tree.generated:
         refuse_companions(tree.folder, wanted=_hooked(patches))
     files = tree.base
@@ -117,10 +128,9 @@ def plan(tree: Tree, patches: Iterable[Patch]) -> dict[str, bytes]:
 
 
 def is_current(tree: Tree, patches: Sequence[Patch]) -> bool:
-    """Whether ``write`` would change nothing."""
-    if [(patch.name, patch.text) for patch in _ours(tree, patches)] != [
-        (patch.name, patch.text) for patch in tree.patches
-    ]:
+    """Return True when ``write`` would change nothing."""
+    wanted = [(patch.name, patch.text) for patch in _ours(tree, patches)]
+    if wanted != [(patch.name, patch.text) for patch in tree.patches]:
         return False
     settled = {"in place"} if _hooked(patches) else {"missing", "not ours"}
     return tree.files == plan(tree, patches) and (
@@ -129,10 +139,10 @@ def is_current(tree: Tree, patches: Sequence[Patch]) -> bool:
 
 
 def write(tree: Tree, patches: Sequence[Patch]) -> None:
-    """Brings a tree to just these patches in one step, and our packages beside it.
+    """Bring a tree to just these patches in one step, and our package beside it.
 
-    Hooks find all of our packages beside them at every moment: those are put there before the hooks and taken away after them, and
-    renewed only while the tree has no patch.
+    At every moment the hooks in the tree find our package beside them: it is put there before the
+    hooks, removed after them, and renewed only while the tree has no patch.
     """
     files = plan(tree, patches)
     if tree.generated:
@@ -145,17 +155,18 @@ def write(tree: Tree, patches: Sequence[Patch]) -> None:
             place_companions(tree.folder)
         _put_clone(tree, files, patches)
     finally:
-        if not _hooked(_noted(read_manifest(tree.folder))):  # taken off, or the disk was full
+        # True also after a failure, such as a full disk, that left the tree without hooks.
+        if not _hooked(_noted(read_manifest(tree.folder))):
             drop_companions(tree.folder)
 
 
 def take_away(tree: Tree) -> None:
-    """Removes a generated tree in one step."""
+    """Remove our copy in one step."""
     retire(tree.folder)
 
 
 def clear(folder: Path) -> None:
-    """Ends what a killed run left beside a tree."""
+    """Finish or undo what a killed run left beside a tree."""
     for name in (PACKAGE, *COMPANIONS):
         recover(folder.with_name(name))
 
@@ -168,19 +179,15 @@ def _put_clone(tree: Tree, files: dict[str, bytes], patches: Sequence[Patch]) ->
         if content != (tree.folder / name).read_bytes()
     }
     touched = sorted({name for patch in patches for name in patch.files})
-    put(
-        tree.folder,
-        changed,
-        _manifest(tree, files, patches, touched) if patches else None,
-        keep=tree.folder,
-    )
+    manifest = _manifest(tree, files, patches, touched) if patches else None
+    put(tree.folder, changed, manifest, keep=tree.folder)
 
 
 def _manifest(
     tree: Tree, files: dict[str, bytes], patches: Iterable[Patch], names: Iterable[str]
 ) -> dict[str, Any]:
     return {
-        "made by": "openclip-hardpairs, python -m tools.apply_patches; its --reverse takes it away",
+        "made by": "openclip-hardpairs, hardpairs patch; its --reverse removes it",
         "version": tree.version,
         "files": {name: sha256(files[name]) for name in names},
         "before": {name: sha256(tree.base[name]) for name in names},
@@ -189,13 +196,12 @@ def _manifest(
 
 
 def _noted(manifest: dict[str, Any] | None) -> tuple[Patch, ...]:
-    return tuple(
-        parse_patch(name, text) for name, text in (manifest or {}).get("patches", {}).items()
-    )
+    patches = (manifest or {}).get("patches", {})
+    return tuple(parse_patch(name, text) for name, text in patches.items())
 
 
 def _ours(tree: Tree, patches: Iterable[Patch]) -> list[Patch]:
-    """Without those that the tree has but not from us: what a user applied by hand stays, also through ``--reverse``."""
+    """Drop the patches that a user applied by hand: they stay, also through ``--reverse``."""
     return [patch for patch in patches if patch_state(patch, tree.base) != "applied"]
 
 
@@ -212,12 +218,12 @@ def _without(files: dict[str, bytes], patches: Sequence[Patch]) -> dict[str, byt
     return files
 
 
-def _edited(found: Sequence[Edit], what: str) -> UserError:
+def _edited(in_the_way: Sequence[Edit], what: str) -> UserError:
     return mismatch(
         what,
-        where="\n         ".join(str(edit) for edit in found),
+        where="\n         ".join(str(edit) for edit in in_the_way),
         why="nothing was changed: the series goes on or off as a whole",
-        fix="take these edits back (git diff shows them), or name one group: --series hooks or --series mends",
+        fix="take these edits back (git diff shows them), or patch with one group, hooks or mends",
     )
 
 
@@ -225,14 +231,10 @@ def _refuse_edited_copy(folder: Path, manifest: dict[str, Any] | None) -> None:
     edited = edited_files(folder, manifest["files"]) if manifest else []
     if manifest and not edited:
         return
-    what = (
-        f"was edited by hand: {', '.join(edited)}"
-        if edited
-        else f"was not made by us: it has no {MANIFEST}"
-    )
+    fault = f"it was edited by hand: {', '.join(edited)}" if edited else f"it has no {MANIFEST}"
     raise mismatch(
-        f"{folder.name}/ {what}",
+        f"{folder.name}/ is not as we made it: {fault}",
         where=str(folder),
-        why="it is made anew from the installed package, and the edits would be lost",
+        why="it would be made anew from the installed package, and the edits be lost",
         fix="move it away, and put lasting changes into a patch",
     )

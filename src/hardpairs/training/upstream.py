@@ -1,6 +1,6 @@
 """Every name of OpenCLIP's trainer that we rely on, in one place, with its version.
 
-``open_clip_train`` is taken from beside this package: the tree that ``python -m tools.apply_patches`` made, or a user's own clone.
+The patched ``open_clip_train`` lies where ``hardpairs.patching.targets.trainer_folder`` says.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 from hardpairs.core.errors import mismatch
+from hardpairs.patching.targets import make_trainer
 
 VERSION = "3.3.0"
-_PARENT = Path(__file__).resolve().parents[2]
 
 
 def patched(name: str) -> ModuleType:
@@ -22,20 +22,15 @@ def patched(name: str) -> ModuleType:
     Raises:
         UserError: exit 4 when there is no patched tree.
     """
-    if not (_PARENT / "open_clip_train" / "main.py").is_file():
-        raise mismatch(
-            "there is no patched OpenCLIP trainer",
-            where=str(_PARENT / "open_clip_train"),
-            fix="python -m tools.apply_patches",
-        )
-    if sys.path[0] != str(_PARENT):
-        sys.path.insert(0, str(_PARENT))  # before site-packages, which holds the unpatched one
+    parent = make_trainer().parent
+    if sys.path[0] != str(parent):
+        sys.path.insert(0, str(parent))  # before site-packages, which holds the unpatched one
     module = importlib.import_module(f"open_clip_train.{name}")
-    if not Path(str(module.__file__)).is_relative_to(_PARENT):
+    if not Path(str(module.__file__)).is_relative_to(parent):
         raise mismatch(
             "another open_clip_train was imported first",
             where=str(module.__file__),
-            fix="start with python -m training.main",
+            fix="start with hardpairs train",
         )
     return module
 

@@ -1,7 +1,8 @@
-"""Folders put in place whole: staged beside the old one, then exchanged with it in one step.
+"""Replace a folder in one step: stage the new one beside it, then exchange the two.
 
-The kernel exchanges two folders atomically (``renameat2`` on Linux), so whoever looks sees all of the old tree or all of the new
-one. Where a file system has no exchange, the old folder is moved away first; a kill in between is healed by the next run.
+The kernel exchanges two folders atomically (``renameat2`` on Linux), so a reader sees the whole old
+tree or the whole new one. Where a file system has no exchange, the old folder is moved away first;
+the next run repairs what a kill in between leaves.
 """
 
 from __future__ import annotations
@@ -29,44 +30,42 @@ _RENAME_EXCHANGE = 2
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Only one run works on a folder and beside it at a time; the lock ends with the process, however that ends.
+    """Let only one process at a time change a folder and its siblings.
+
+    The lock ends with the process, however that ends.
 
     Raises:
-        UserError: for a folder that can't be written.
+        UserError: Exit 5 for a folder that cannot be written.
     """
     handle = os.open(folder.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if folder.exists() and not os.access(folder, os.W_OK, effective_ids=True):
-            raise PermissionError(
-                errno.EACCES, os.strerror(errno.EACCES), str(folder)
-            )  # an exchange would get round it
+            # Without this check an exchange would replace a read-only folder.
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         yield
     except OSError as error:
-        if error.errno not in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.EXDEV,
-        ):  # EXDEV: a folder of a container's lower layer
+        # EXDEV: a folder in a lower layer of a container
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV):
             raise
         raise UserError(
             Exit.RESOURCES,
             f"cannot write here: {error.strerror}",
             where=str(error.filename or folder),
             why="the tree is as it was",
-            fix="make the folder writable, or copy the clone and name the copy with --target",
+            fix="make the folder writable, or patch a copy of the clone",
         ) from error
     finally:
         os.close(handle)
 
 
 def sha256(content: bytes) -> str:
+    """Return the sha256 of bytes in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
-    """All files under a folder by path, but for Python's caches and our manifest."""
+    """Return all files under a folder by path, except Python's caches and our manifest."""
     paths = (
         path
         for path in sorted(folder.rglob("*"))
@@ -80,23 +79,32 @@ def read_tree(folder: Path) -> dict[str, bytes]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """What an earlier run noted in a folder that it made; None for a folder that is not ours."""
+    """Return what an earlier run noted in a folder; None for a folder that is not ours."""
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return manifest
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 def edited_files(folder: Path, hashes: dict[str, str]) -> list[str]:
-    """Files under a folder of ours that are not as we put them there: changed, missing or new."""
-    found = {name: sha256(content) for name, content in read_tree(folder).items()}
+    """Return the files under a folder of ours that are changed, missing or new.
+
+    Args:
+        folder: The folder.
+        hashes: The sha256 of each file that we put there, by path.
+
+    Returns:
+        Paths, sorted.
+    """
+    current = {name: sha256(content) for name, content in read_tree(folder).items()}
     return sorted(
-        name for name in found.keys() | hashes.keys() if found.get(name) != hashes.get(name)
+        name for name in current.keys() | hashes.keys() if current.get(name) != hashes.get(name)
     )
 
 
 def recover(folder: Path) -> None:
-    """Ends what a killed run began: brings back a tree that was moved away, and clears what was staged."""
+    """Undo what a killed run began: bring back a moved tree, remove what was staged."""
     if retired(folder).exists() and not folder.exists():
         os.rename(retired(folder), folder)
     for leftover in (_staged(folder), retired(folder)):
@@ -111,13 +119,13 @@ def put(
     *,
     keep: Path | None = None,
 ) -> None:
-    """Puts a folder in place with these files and this manifest.
+    """Make or replace a folder in one step.
 
     Args:
-        folder: where; an older one is replaced.
-        files: the files to write, by path.
-        manifest: noted in the folder; None leaves none there.
-        keep: a folder whose other files stay the very same files (hard links, so owner and times stay too).
+        folder: The folder; an older one is replaced.
+        files: The contents to write, by path.
+        manifest: What to note in the folder; None leaves no note there.
+        keep: A folder whose other files are hard-linked, so that owner and times stay.
     """
     staged = _staged(folder)
     try:
@@ -142,16 +150,20 @@ def put(
 
 
 def remove(folder: Path, hashes: dict[str, str]) -> None:
-    """Takes away the files that we put into a folder and their caches, and then the folder, unless a user's files are in it.
+    """Remove the files that we put into a folder, and the folder unless a user's files are in it.
 
-    The manifest goes last, and with the folder: as long as anything of ours is there, it is known for ours.
+    The manifest goes last: it marks the folder as ours while anything of ours is in it.
+
+    Args:
+        folder: The folder.
+        hashes: Our files; only the paths are used.
     """
     for name in hashes:
         (folder / name).unlink(missing_ok=True)
     for cache in sorted(folder.rglob("__pycache__")):
         shutil.rmtree(cache)
     for inner in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        with contextlib.suppress(OSError):  # something of the user's is in it
+        with contextlib.suppress(OSError):  # a file of the user's is in it
             inner.rmdir()
     if [path.name for path in folder.iterdir()] == [MANIFEST]:
         retire(folder)
@@ -160,13 +172,13 @@ def remove(folder: Path, hashes: dict[str, str]) -> None:
 
 
 def retire(folder: Path) -> None:
-    """Takes away a whole folder of ours in one step."""
+    """Remove a whole folder of ours in one step."""
     os.rename(folder, _staged(folder))
     recover(folder)
 
 
 def retired(folder: Path) -> Path:
-    """Where a tree stands between its two renames, on a file system that has no exchange."""
+    """Return where a tree lies between its two renames, on a file system without exchange."""
     return folder.with_name(f".{folder.name}.retired")
 
 
@@ -175,7 +187,7 @@ def _staged(folder: Path) -> Path:
 
 
 def _write(path: Path, content: bytes, *, durable: bool) -> None:
-    """Writes a new file, never through a hard link; durable where it holds work of the user's, and is not just a copy of ours."""
+    """Write a new file, never through a hard link; ``durable`` for a file with a user's work."""
     path.unlink(missing_ok=True)
     if durable:
         with atomic_open(path) as file:
@@ -209,10 +221,9 @@ def _swap(staged: Path, folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchanges two folders atomically; False where system or file system can't."""
+    """Exchange two folders atomically; return False where system or file system cannot."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
-    return (
-        renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
-    )
+    paths = _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other)
+    return bool(renameat2(*paths, _RENAME_EXCHANGE) == 0)

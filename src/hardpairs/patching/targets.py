@@ -1,0 +1,129 @@
+"""The trees that the patch series goes onto: our copy of the installed trainer, and clones."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.patching import tree as trees
+from hardpairs.patching.diff import PACKAGE, patch_state
+from hardpairs.patching.folders import locked, retired
+from hardpairs.patching.series import (
+    VERSIONS,
+    clone_version,
+    fingerprint,
+    load_series,
+    unknown_version,
+)
+from hardpairs.patching.tree import Tree
+
+_BESIDE = Path(__file__).resolve().parents[2]
+
+
+def is_wheel() -> bool:
+    """Return True when this package comes from a wheel, not from a checkout or clone."""
+    return any(_BESIDE.glob("openclip_hardpairs-*.dist-info"))
+
+
+def trainer_folder() -> Path:
+    """Return the folder of the patched ``open_clip_train`` that training uses, made or not.
+
+    It lies beside this package in a checkout and in a clone. An installed package may not write
+    beside itself, where the unpatched trainer lies: there it is a folder of the user's cache, one
+    for each version of OpenCLIP and each series.
+    """
+    if not is_wheel():
+        return _BESIDE / PACKAGE
+    version, _ = installed_trainer()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "hardpairs" / f"{version}-{fingerprint(load_series(version))[:16]}" / PACKAGE
+
+
+def make_trainer() -> Path:
+    """Make the patched trainer of an installed package when it is missing.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        UserError: Exit 4 when it is missing in a checkout or a clone, where a command makes it.
+    """
+    folder = trainer_folder()
+    if (folder / "main.py").is_file():
+        return folder
+    if not is_wheel():
+        what = "there is no patched OpenCLIP trainer"
+        raise mismatch(what, where=str(folder), fix="make it with hardpairs patch")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        trees.clear(folder)
+        tree = read_target(None)
+        if not tree.files:  # another process may have made it while this one waited for the lock
+            trees.write(tree, load_series(tree.version))
+    return folder
+
+
+def installed_trainer() -> tuple[str, Path]:
+    """Return version and folder of the installed training code.
+
+    They are asked of the metadata, since an import would find the patched copy.
+
+    Raises:
+        UserError: Exit 2 when OpenCLIP is not installed, exit 4 for a version without a series.
+    """
+    try:
+        package = importlib.metadata.distribution("open_clip_torch")
+    except importlib.metadata.PackageNotFoundError:
+        fix = f"pip install open_clip_torch=={VERSIONS[0]}"
+        raise usage("OpenCLIP is not installed", fix=fix) from None
+    folder = Path(str(package.locate_file(PACKAGE)))
+    if not folder.is_dir():
+        what = f"the installed OpenCLIP {package.version} has no {PACKAGE}/"
+        raise usage(what, where=str(folder), fix="if it is a clone, name it as the target")
+    if package.version not in VERSIONS:
+        raise unknown_version(package.version)
+    return package.version, folder
+
+
+def find_clone(target: Path) -> tuple[Path, str]:
+    """Return the tree in a clone or copy of OpenCLIP, and its version.
+
+    A copy without OpenCLIP's version file counts as the newest version whose series fits.
+
+    Raises:
+        UserError: Exit 2 for this project's own tree, exit 3 for a folder without a tree, exit 4
+            for a version without a series.
+    """
+    candidates = [target.resolve() / "src" / PACKAGE, target.resolve() / PACKAGE]
+    existing = (path for path in candidates if path.is_dir() or retired(path).is_dir())
+    folder = next(existing, None)
+    if folder is None:
+        what = f"no src/{PACKAGE}/ or {PACKAGE}/ in {target}"
+        raise bad_input(what, fix="name the root of a clone or copy of OpenCLIP")
+    if folder == trainer_folder():
+        fix = "name no target, or a clone of OpenCLIP"
+        raise usage("that is this project's own tree", where=str(folder), fix=fix)
+    version = clone_version(folder) or _newest_fitting(folder)
+    if version not in VERSIONS:
+        raise unknown_version(version, f"git -C {target} checkout v{VERSIONS[0]}")
+    return folder, version
+
+
+def read_target(target: Path | None) -> Tree:
+    """Read the tree in a clone, or with None the copy that we make of the installed trainer."""
+    if target is None:
+        return trees.read_generated(trainer_folder(), *installed_trainer())
+    folder, version = find_clone(target)
+    return trees.read_clone(folder, version, load_series(version))
+
+
+def _newest_fitting(folder: Path) -> str:
+    return next((version for version in VERSIONS if _fits(folder, version)), VERSIONS[0])
+
+
+def _fits(folder: Path, version: str) -> bool:
+    series = load_series(version)
+    base = trees.read_clone(folder, version, series).base
+    return all(patch_state(patch, base) != "edited" for patch in series)
