@@ -1,5 +1,5 @@
-"""The small quickstart from the first command to the page: real img2dataset, real torchrun, and started again; and the script alone,
-with commands that make empty files, for which steps it runs."""
+"""The small quickstart from the first command to the page: real img2dataset, real torchrun, and started
+again; and which steps it runs, with stand-ins that make empty files."""
 
 import contextlib
 import json
@@ -9,10 +9,14 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
+from hardpairs.cli.quickstart import main
+from hardpairs.core.errors import Exit, UserError
+from hardpairs.demo import steps as demo_steps
 from hardpairs.training.upstream import patched
 from tests.helpers import ROOT, listen_to_ctrl_c
 
@@ -129,57 +133,48 @@ def test_wrong_flags(flags):
     assert done.returncode == 2
 
 
-STAND_INS = {
-    "scripts/setup.sh": "",
-    "scripts/download_table.sh": """
-        table=$1 out=$2
-        kill -0 "$(cat "$(dirname "$table")/server.json")" || exit 9  # nobody serves the pictures
-        [ ! -e "$out" ] && mkdir -p "$out"
-    """,
-    "scripts/train_node.sh": """
-        while [ $# -gt 0 ]; do case $1 in --logs) logs=$2 ;; --name) name=$2 ;; esac; shift; done
-        mkdir "$logs/$name" "$logs/$name/checkpoints" && touch "$logs/$name/checkpoints/epoch_1.pt"
-    """,
-    ".venv/bin/python": """
-        module=$2 serve= dataset=
-        while [ $# -gt 0 ]; do case $1 in --out | --save_path) out=$2 ;; --dataset) dataset=$2 ;; --serve) serve=1 ;; esac; shift; done
-        if [ "$serve" ]; then echo $$ > "$out/pid"; mv "$out/pid" "$out/server.json"; exec sleep 60; fi
-        case $module in
-            tools.demo_data) made=$out/train.tsv ;;
-            tools.wds_to_csv | tools.report) made=$out ;;
-            mining.embed) made=$out/manifest.json; [ ! -e "$made" ] || exit 4 ;;  # as it does for another model
-            mining.hard_pair_mining) made=$out/${dataset}_hard_sample.csv ;;
-            tools.evaluate) made=$out/evaluation.json ;;
-        esac
-        if [ "$module" = "$(cat broken 2> /dev/null)" ]; then exit 9; fi
-        mkdir -p "$(dirname "$made")" && touch "$made"
-    """,
-}
-
-
 @pytest.fixture
-def steps(tmp_path):
-    """Runs the script with stand-ins for all that it calls; gives the names of the steps that ran, and those that were done before."""
-    for name, text in STAND_INS.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}")
-        (tmp_path / name).chmod(0o755)
-    shutil.copy(ROOT / "scripts/quickstart.sh", tmp_path / "scripts")
+def steps(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command with stand-ins for its steps.
 
-    def run(*flags, code=0):
-        done = subprocess.run(
-            ["bash", "scripts/quickstart.sh", "--small", "--out", "r", *flags],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == code, done.stderr
-        run.stdout = done.stdout
-        names = re.findall(r"^\[(\w+(?:-seed\d)?)\] (done before)?", done.stderr, re.MULTILINE)
-        return [name for name, before in names if not before], [
-            name for name, before in names if before
-        ]
+    It returns the names of the steps that ran, and of those that were done before. The stand-in of a
+    step makes an empty result; that of an embedding refuses what is left of another model.
+    """
+    serving = []
+
+    @contextlib.contextmanager
+    def server(command, ready, *, log):
+        serving.append(command)
+        yield
+        serving.clear()
+
+    def make(step, logs, variables):
+        print(f"[{step.name}] {step.line}", file=sys.stderr)
+        if step.name in broken:
+            raise UserError(Exit.UNEXPECTED, "broken")
+        if step.fresh:
+            shutil.rmtree(step.fresh, ignore_errors=True)
+        assert bool(step.server) == bool(serving)  # nobody else serves the images
+        assert not (step.name.startswith("embed") and step.result.exists())
+        step.result.parent.mkdir(parents=True, exist_ok=True)
+        step.result.touch()
+        (logs / f"{step.name}.out").touch()
+        return 1.0
+
+    broken = set()
+    monkeypatch.setattr(demo_steps, "_server", server)
+    monkeypatch.setattr(demo_steps, "_run", make)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*flags, fails=()):
+        broken.clear()
+        broken.update(fails)
+        failure = pytest.raises(UserError) if fails else contextlib.nullcontext()
+        with failure:
+            assert main(["--small", "--out", "r", *flags]) == 0
+        run.stdout, stderr = capsys.readouterr()
+        names = re.findall(r"^\[(\w+(?:-seed\d)?)\] (done before)?", stderr, re.MULTILINE)
+        return [name for name, done in names if not done], [name for name, done in names if done]
 
     return run
 
@@ -190,15 +185,15 @@ def test_steps_depend_on_the_steps_before_them(steps, tmp_path):
     assert steps() == ([], order)
 
     def from_step(name):
-        place = order.index(name)
-        return order[place:], order[:place]
+        number = order.index(name)
+        return order[number:], order[:number]
 
     shutil.rmtree(tmp_path / "r/hard")
     assert steps() == from_step("train_hard")
     (tmp_path / "r/base/checkpoints/epoch_1.pt").unlink()
     assert steps() == from_step("train_base")  # with embeddings of another base in the way
     shutil.rmtree(tmp_path / "data/quickstart-small")
-    assert steps() == (order, [])  # the downloads have their server
+    assert steps() == (order, [])
     shutil.rmtree(tmp_path / "data/quickstart-small/shards/val")
     assert steps() == from_step("download_val")
     assert steps("--data", "elsewhere") == (order, [])
@@ -209,14 +204,12 @@ def test_steps_depend_on_the_steps_before_them(steps, tmp_path):
 def test_a_stopped_run_goes_on_where_it_stopped(steps, tmp_path):
     """Neither the steps that --force had not come to, nor those after a repeated one, are taken for done."""
     order, _ = steps()
-    place = order.index("mine_train")
+    number = order.index("mine_train")
     for flags in ((), ("--force",)):
         if not flags:
             (tmp_path / "r/embeddings/train/manifest.json").unlink()
-        (tmp_path / "broken").write_text("mining.hard_pair_mining")
-        assert steps(*flags, code=9)[0][-1] == "mine_train"
-        (tmp_path / "broken").unlink()
-        assert steps() == (order[place:], order[:place])
+        assert steps(*flags, fails=["mine_train"])[0][-1] == "mine_train"
+        assert steps() == (order[number:], order[:number])
 
 
 def test_more_seeds_keep_the_first(steps):
@@ -229,7 +222,7 @@ def test_more_seeds_keep_the_first(steps):
 def test_the_line_for_own_data_warms_up_within_the_run(steps, tmp_path, monkeypatch):
     """OpenCLIP's default is 10,000 steps: a small table would never come to its learning rate."""
     steps()
-    (line,) = (shlex.split(line) for line in steps.stdout.splitlines() if "train_node.sh" in line)
+    (line,) = (shlex.split(line) for line in steps.stdout.splitlines() if " train " in line)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pairs.csv").write_text(
         "filepath,title\n" + "".join(f"{i}.jpg,picture {i}\n" for i in range(25_600))
@@ -239,7 +232,7 @@ def test_the_line_for_own_data_warms_up_within_the_run(steps, tmp_path, monkeypa
         ("--hard-dict-dir", 1),
         ("--pretrained", 1),
     ):  # their files are not here
-        place = line.index(flag)
-        del line[place : place + 1 + values]
+        start = line.index(flag)
+        del line[start : start + 1 + values]
     args = patched("params").parse_args(line[2:])
     assert (args.warmup, args.epochs, args.lr) == (10, 1, 1e-5)

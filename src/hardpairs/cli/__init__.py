@@ -40,6 +40,7 @@ COMMANDS = {
     "import-miniclip": Command("import_miniclip", "import a checkpoint of MiniCLIP"),
     "patch": Command("patch", "put the patch series onto OpenCLIP's trainer, or take it off"),
     "demo-data": Command("demo_data", "make demonstration data, and serve it"),
+    "quickstart": Command("quickstart", "go from image-text pairs to a better CLIP, on one page"),
     "list": Command("list", "list losses, batch makers, encoders and metrics"),
     "completion": Command("completion", "print the completion script of a shell"),
 }

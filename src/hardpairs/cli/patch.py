@@ -10,9 +10,9 @@ package is put beside it.
     hardpairs patch --check                      # exit 0 when the whole series is applied, else 4
     hardpairs patch --stat                       # count changed upstream lines, per patch
 
-The tree is exchanged in one step: a kill at any moment leaves the old one or the new one. Where the
-user edited lines that a patch changes, the whole series is refused, by file and line (exit 4). Edits
-elsewhere stay, also through ``--reverse``.
+The tree is exchanged in one step: a kill at any moment leaves the old one or the new one. Where a
+user edited lines that a patch changes, the whole series is refused, by file and line (exit 4).
+Edits elsewhere stay, also through ``--reverse``.
 """
 
 from __future__ import annotations

@@ -44,9 +44,7 @@ def command_line(options: Sequence[str], flags: Sequence[str]) -> list[str]:
     return [sys.executable, *start, "hardpairs.cli", "train", *flags]
 
 
-def launch(
-    options: Sequence[str], flags: Sequence[str], *, output: IO[bytes] | None = None
-) -> int:
+def launch(options: Sequence[str], flags: Sequence[str], *, output: IO[bytes] | None = None) -> int:
     """Run the trainer to its end. SIGTERM is passed on to it.
 
     Args:
@@ -61,9 +59,9 @@ def launch(
         status = Path(folder) / "status.json"
         environment = {**os.environ, "HARDPAIRS_STATUS_FILE": str(status)}
         command = command_line(options, flags)
-        with subprocess.Popen(command, env=environment, stdout=output, stderr=output) as process:
-            with _passing_on_sigterm(process):
-                code = process.wait()
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        with process, _passing_on_sigterm(process):
+            code = process.wait()
         if code and status.is_file():
             failure = json.loads(status.read_text(encoding="utf-8"))
             text = f"\n{failure['message']}\n  rank: {failure['rank']}\n"
