@@ -3,7 +3,7 @@
 A hunk has no fuzz: its context and removed lines must stand in the file exactly once, wherever that
 is. So lines that a user added above it do not matter, and lines that a user changed in it are found
 and named. Hunks of different patches share no line, so the patches can be laid on and taken off in
-any order (``tests/patches/test_series.py`` checks both).
+any order (``tests/patching/test_series.py`` checks both).
 
 ``git apply`` takes every patch of the series and gives the same bytes; a test checks it. It cannot
 replace this module, for four reasons. It reports the first line of a hunk that fails, not the

@@ -11,18 +11,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hardpairs.patching.diff import (
     PACKAGE,
-    Hunk,
     Patch,
     apply_hunk,
     apply_patch,
-    edits,
     patch_state,
-    state,
 )
 from hardpairs.patching.series import PATCHES, VERSIONS, load_series
 from tests.helpers import ROOT
@@ -140,45 +135,3 @@ def test_patches_for_other_versions_say_the_same():
             for text in (file.read_text(), (PATCHES / file.name).read_text())
         ]
         assert added[0] == added[1]
-
-
-# hunks on made-up files
-
-LINES = st.lists(st.sampled_from([b"a", b"b", b"c", b"", b"a\rb"]), max_size=8)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    before=LINES,
-    old=LINES.filter(len),
-    new=LINES.filter(len),
-    after=LINES,
-    end=st.sampled_from([b"\n", b"\r\n"]),
-    last=st.booleans(),
-)
-def test_a_hunk_comes_off_as_it_went_on(before, old, new, after, end, last):
-    """Or it is refused; in no case is a byte lost or moved."""
-    lines = [*before, *old, *after]
-    content = end.join(lines) + (end if last else b"")
-    hunk = Hunk("main.py", 1, tuple(old), tuple(new), 1)
-    there = apply_hunk(hunk, content)
-    if there is not None and state(hunk, there) == "applied":
-        assert apply_hunk(hunk.reverse(), there) in (content, None)
-        assert end not in (b"\r\n",) or there.count(b"\n") == there.count(b"\r\n")
-
-
-@settings(max_examples=100, deadline=None)
-@given(number=st.integers(0, len(SERIES) - 1), seed=st.integers(0, 10**6))
-def test_an_edit_in_a_hunk_is_named_by_its_line(number, seed):
-    patch, rng = SERIES[number], random.Random(seed)
-    hunk = rng.choice(patch.hunks)
-    files = upstream()
-    lines = files[hunk.file].split(b"\n")
-    edited = hunk.line - 1 + rng.randrange(len(hunk.old))
-    lines[edited] += b"  # edited"
-    files[hunk.file] = b"\n".join(lines)
-    assert patch_state(patch, files) == "edited"
-    assert any(
-        edit.file == hunk.file and edit.line == edited + 1 and "# edited" in edit.actual
-        for edit in edits(patch, files)
-    )
