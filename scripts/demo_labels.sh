@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Metric learning on labelled pictures, from nothing to a table and two pages, on a machine without a GPU.
+# Metric learning on labeled images, from nothing to a table and two pages, on a machine without a GPU.
 #
 #   bash scripts/demo_labels.sh             two vendors' drawings of the same emoji (needs npm for the second vendor's)
-#   bash scripts/demo_labels.sh --small     coloured shapes instead: some minutes, for a look at the machinery
+#   bash scripts/demo_labels.sh --small     colored shapes instead: some minutes, for a look at the machinery
 #   bash scripts/demo_labels.sh --seeds 1   fewer runs of each loss (default 3)
 #
-# Photographs of one vendor's drawings ask for the other's; the test's emoji are in no training picture. All losses start from one small CLIP that
-# was trained on the training pictures and their names. Data goes to data/labels, the rest to runs/labels (--out DIR, --data DIR choose others).
+# Photographs of one vendor's drawings ask for the other's; the test's emoji are in no training image. All losses start from one small CLIP that
+# was trained on the training images and their names. Data goes to data/labels, the rest to runs/labels (--out DIR, --data DIR choose others).
 # Finished steps are not repeated.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -56,7 +56,7 @@ say "demo_data --layout classes"
 $python -m tools.demo_data --layout classes --out "$data/pictures" "${demo[@]}"
 
 if [ ! -e "$out/start/checkpoints/epoch_1.pt" ]; then
-    say "the start model: a small CLIP of the training pictures and their names"
+    say "the start model: a small CLIP of the training images and their names"
     rm -rf "$out/start"
     $python -m training.main --train-data "$data/pictures/train" --model $model --batching random --device cpu --precision fp32 --workers 1 \
         --augment none --log-every-n-steps 50 --logs "$out" --name start "${start[@]}" 2>&1 | grep --line-buffered -E 'Train Epoch|^error|^  (where|why|fix):' >&2
@@ -66,9 +66,9 @@ say "compare_losses"
 $python -m tools.compare_losses "$data/pictures" --model $model --pretrained "$out/start/checkpoints/epoch_1.pt" --seeds "$seeds" "${compare[@]}" \
     --losses arcface,triplet,clip_ce,contrastive,supcon --flags 'arcface:--head-lr 0.01' --m-per-class 4 --out "$out/losses" -- --workers 1 --precision fp32 --augment none --freeze-bn-stats
 
-say "link: the test pictures of both vendors, with misread texts, by the loss that the validation data prefers"
-best=$($python -c "import json; found = json.load(open('$out/losses/comparison.json')); \
-row = next(row for row in found['losses'] if row['loss'] == found['chosen']); print(f\"{row['loss']}-lr{row['rate']:g}-seed0\")")
+say "link: the test images of both vendors, with misread texts, by the loss that the validation data prefers"
+best=$($python -c "import json; table = json.load(open('$out/losses/comparison.json')); \
+row = next(row for row in table['losses'] if row['loss'] == table['chosen']); print(f\"{row['loss']}-lr{row['rate']:g}-seed0\")")
 table=(--data "$data/pictures/news.csv" --csv-img-key image_path --csv-caption-key text --csv-label-key label)
 $python -m tools.jaccard "${table[@]}" --out "$out/jaccard"
 for weights in start "losses/runs/$best"; do
@@ -88,9 +88,9 @@ made = read(data / "pictures/manifest.json")
 linked = {"texts (Jaccard)": read(out / "jaccard/jaccard.json")["test"]["ari"]}
 weights = {}
 for folder in sorted(out.glob("linked-*")):
-    found = read(folder / "linkage.json")
+    linkage = read(folder / "linkage.json")
     name = folder.name.removeprefix("linked-")
-    linked[name], weights[name] = found["test"]["ari"], found["image_weight"]
+    linked[name], weights[name] = linkage["test"]["ari"], linkage["image_weight"]
 summary = {"pictures": made["pictures"], "classes": made["classes"], "linked_test_ari": linked, "image_weight": weights}
 (out / "summary.json").write_text(json.dumps({**summary, **read(out / "losses/comparison.json")}, indent=1) + "\n")
 PYTHON

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MiniCLIP's experiment on pictures that anyone can make: 210 captioned photographs, small towers against a fine-tuned model, from nothing to a search page.
+# MiniCLIP's experiment on images that anyone can make: 210 captioned photographs, small towers against a fine-tuned model, from nothing to a search page.
 #
 #   bash scripts/demo_photos.sh             210 photographs of 70 stickers, three seeds of each method
 #   bash scripts/demo_photos.sh --small     60 photographs, two epochs, one seed: minutes, for a look at the machinery
@@ -27,7 +27,7 @@ done
 name=photos${small:+-small}
 out=${out:-runs/$name} data=${data:-data/$name}
 say() { printf '\n[%s]\n' "$*" >&2; }
-told() { grep --line-buffered -E 'Train Epoch|^error|^  (where|why|fix):' >&2 || true; }
+show_progress() { grep --line-buffered -E 'Train Epoch|^error|^  (where|why|fix):' >&2 || true; }
 
 bash scripts/setup.sh
 python=.venv/bin/python
@@ -49,7 +49,7 @@ train() {  # NAME FLAGS...
     [ -e "$out/$name/checkpoints/finished" ] && return
     say "train $name"
     rm -rf "${out:?}/$name"
-    $python -m training.main --logs "$out" --name "$name" --device cpu --precision fp32 --workers 1 --log-every-n-steps 50 "$@" 2>&1 | told
+    $python -m training.main --logs "$out" --name "$name" --device cpu --precision fp32 --workers 1 --log-every-n-steps 50 "$@" 2>&1 | show_progress
     touch "$out/$name/checkpoints/finished"
 }
 
@@ -63,7 +63,7 @@ train start --train-data "$data/others/train" --model hardpairs-small --batching
 start=$out/start/checkpoints/epoch_1.pt
 collection=(--captions-json "$data/collection/captions.json" "${epochs[@]}")
 for ((seed = 0; seed < seeds; seed++)); do
-    for text in lstm transformer; do  # pictures of 64 pixels: the photographs have no more
+    for text in lstm transformer; do  # the photographs have no more pixels than 64
         train $text-$seed --model_type $text --model ${towers:-miniclip-$text-cnn} --force-image-size 64 "${collection[@]}" --seed $seed
         evaluate $text-$seed $text $seed ${towers:-miniclip-$text-cnn} "$out/$text-$seed/checkpoints/best.pt"
     done

@@ -65,7 +65,7 @@ rows = [("Jaccard", "jaccard/jaccard.json"), *(
 )]
 print("| | ARI x 100 | threshold | image weight |\n|---|---|---|---|")
 for name, file in rows:
-    found = json.loads((Path(sys.argv[1]) / file).read_text())
-    weight = found.get("image_weight")
-    print(f"| {name} | {100 * found['test']['ari']:.1f} | {found['threshold']:.3f} | {'' if weight is None else f'{weight:.2f}'} |")
+    linkage = json.loads((Path(sys.argv[1]) / file).read_text())
+    weight = linkage.get("image_weight")
+    print(f"| {name} | {100 * linkage['test']['ari']:.1f} | {linkage['threshold']:.3f} | {'' if weight is None else f'{weight:.2f}'} |")
 PYTHON

@@ -98,7 +98,7 @@ def test_the_demonstration_of_losses(tmp_path):
         (tmp_path / "runs").glob("linked-*/clusters.html")
     )
     again = run(*command, timeout=600)
-    assert again.returncode == 0 and "training" not in again.stderr.replace("training pictures", "")
+    assert again.returncode == 0 and "training" not in again.stderr.replace("training images", "")
 
 
 @pytest.mark.slow  # a minute or two
