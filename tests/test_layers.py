@@ -28,7 +28,6 @@ FORBIDDEN = r"pickle\.load|yaml\.load\(|(?<![.\w])eval\(|shell=True|extractall|t
 
 
 KNOWN = {
-    "photos/demonstration.py": {"cli"},
     "linking/reference.py": {"cli"},
 }
 """Imports that go the wrong way and are to go away."""

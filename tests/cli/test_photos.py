@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.models.test_seed_checkpoint import Lstm, Model, save
 
 from hardpairs.cli.photos import main
 from hardpairs.core.errors import UserError
@@ -22,7 +23,6 @@ from hardpairs.models.load import load_encoder
 from hardpairs.photos.index import Index
 from hardpairs.photos.terminal import kind, picture_text, shown_path
 from tests.helpers import ROOT, picture, run
-from tests.models.test_seed_checkpoint import Lstm, Model, save
 
 MODEL = "hardpairs-test"
 
@@ -362,8 +362,8 @@ def test_flags_of_the_demonstration(seeds, tmp_path, monkeypatch, capsys):
     assert main([*seeds[-2:], *seeds[:-2]]) == 0
     assert "Top 5 results for 'picture number 3':" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0 and "--batch --help" in capsys.readouterr().out
+        main(["--batch", "--help"])
+    assert stop.value.code == 0 and "--captions-json" in capsys.readouterr().out
 
 
 def test_automatic_mode_writes_the_seeds_files(seeds, tmp_path, monkeypatch, capsys):
@@ -425,7 +425,7 @@ def test_miniclips_own_file_is_imported_once_and_again_when_it_is_another(tmp_pa
     first = made()
     with monkeypatch.context() as patch:
         patch.setattr(
-            "hardpairs.cli.import_miniclip.import_checkpoint",
+            "hardpairs.compat.miniclip_checkpoint.import_checkpoint",
             lambda *_: pytest.fail("it is imported"),
         )
         for line in (["--model_type", "lstm", "--batch"], ["--mode", "automatic"]):
@@ -450,8 +450,7 @@ def test_runs_of_ours_are_found(seeds, checkpoint, tmp_path, monkeypatch):
         (tmp_path / f"logs/{name}/params.txt").write_text(f"batch_size: 8\nmodel: {model}\n")
         shutil.copy(checkpoint, tmp_path / f"logs/{name}/checkpoints/best.pt")
         os.utime(tmp_path / f"logs/{name}/checkpoints/best.pt", (time, time))
-    monkeypatch.setattr("hardpairs.photos.demonstration._kind", lambda model_type: MODEL)
-    line = ["--batch", *seeds[:6], "--index", "demo.index"]
+    line = ["demo", "--mode", "automatic", "--name", MODEL, *seeds[:6], "--index", "demo.index"]
     for place in ("logs", "logs/new", "logs/new/checkpoints"):
         assert main([*line, "--checkpoint_dir", place]) == 0
         manifest = Index.open("demo.index").manifest

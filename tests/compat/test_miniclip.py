@@ -3,7 +3,7 @@
 import pytest
 
 from hardpairs import compat
-from hardpairs.cli import evaluate, split
+from hardpairs.cli import evaluate, photos, split
 from hardpairs.compat.miniclip import PRESETS
 from hardpairs.core.errors import UserError
 from tests.compat.parsing import training_args, values
@@ -72,3 +72,27 @@ def test_an_unknown_model_type():
 def test_what_is_given_wins(name):
     args = training_args("--lr", "0.5", "--preset", name, "--warmup", "7", "--model=miniclip-test")
     assert values(args, "lr", "warmup", "warmup_epochs", "model") == (0.5, 7, None, "miniclip-test")
+
+
+@pytest.mark.parametrize(
+    ("typed", "ours"),
+    [
+        ("--model_type transformer", "demo --name transformer"),
+        ("--model_type lstm --batch", "demo --name lstm --mode automatic"),
+        ("--mode interactive", "demo --mode interactive --name lstm"),
+        (
+            "--captions_json c --image_root i --checkpoint_dir k --results_dir r --top_k 3",
+            "demo --captions-json c --image-root i --checkpoint-dir k --out r --top 3 --name lstm",
+        ),
+        ("--pretrained p", "demo --pretrained p --name lstm --model miniclip-lstm"),
+        ("--model m --pretrained p --seed 1", "demo --model m --pretrained p --seed 1 --name lstm"),
+        ("index folder --batch_size 3", "index folder --batch-size 3"),
+        ("serve x --batches --model_type lstm", "serve x --batches --model-type lstm"),
+        ("--help", "--help"),
+    ],
+)
+def test_its_demonstration(typed, ours):
+    argv, notes = compat.translate("photos", typed.split())
+    assert (argv, notes) == (ours.split(), [])
+    if ours.startswith("demo"):
+        assert photos.parse_args(typed.split()).command == "demo"

@@ -221,12 +221,12 @@ def _embeddings_of_name(args: argparse.Namespace, ranks: Ranks) -> str:
             where=args.dataset,
             fix="name them in datasets.yaml",
         )
+    from hardpairs.compat.helip import cached_encoders
     from hardpairs.embedding.embed import embed_to_folder  # models take seconds to import
     from hardpairs.models.encoders import open_encoders
-    from hardpairs.models.encoders.helip import helip_encoders
 
     encoders = (
-        {"model": args.model, "pretrained": args.pretrained} if args.model else helip_encoders()
+        {"model": args.model, "pretrained": args.pretrained} if args.model else cached_encoders()
     )
     if encoders is None:
         raise bad_input(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, bad_input, usage, whole_number
 from hardpairs.data.images import HEIC_HELP, HEIC_REASON, UnreadableImage, decode
 from hardpairs.pages.numbers import plural
@@ -25,11 +26,10 @@ from hardpairs.photos.scan import Place
 MAX_TOP = 10_000
 
 
-def parse_args(argv: list[str]) -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="hardpairs photos",
         description="Search one's own photographs.",
-        epilog="MiniCLIP's demonstration: --model_type lstm, with --batch for queries by lot; its flags: --batch --help",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_index(
@@ -43,7 +43,36 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         )
     )
     _add_serve(commands.add_parser("serve", help="open a page for searching on 127.0.0.1"))
-    return parser.parse_args(argv)
+    _add_demo(
+        commands.add_parser(
+            "demo", help="answer captions drawn by lot, or typed queries, with drawn images"
+        )
+    )
+    return parse_arguments(parser, "photos", argv)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mode", choices=("automatic", "interactive"), default="interactive")
+    parser.add_argument(
+        "--name", default="", help="part of the model's name; stands in the files' names"
+    )
+    parser.add_argument(
+        "--captions-json", default="data/captions.json", help="captions to draw queries from"
+    )
+    parser.add_argument("--image-root", default="data/images", help="folder of the photographs")
+    parser.add_argument(
+        "--checkpoint-dir",
+        type=Path,
+        default=Path("checkpoints"),
+        help="folder of training runs, or of a best_model_NAME.pth",
+    )
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the files")
+    parser.add_argument("--top", type=whole_number(1), default=5, help="photographs at most")
+    parser.add_argument(
+        "--seed", type=whole_number(0), help="of the captions; default: others each time"
+    )
+    parser.add_argument("--index", type=Path, help="default: in --out, one for each model")
+    _add_model(parser)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -156,15 +185,45 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    if (
-        argv and argv[0].startswith("--") and argv[0] != "--help"
-    ):  # MiniCLIP's demonstration has flags alone, ours begin with a command
-        from hardpairs.photos.demonstration import main as demonstrate
-
-        return demonstrate(argv)
     args = parse_args(argv)
-    return {"index": index, "query": query, "serve": serve}[args.command](args)
+    return {"index": index, "query": query, "serve": serve, "demo": demo}[args.command](args)
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Show what a trained model finds in a collection."""
+    from hardpairs.data.samples import open_samples
+    from hardpairs.photos import demonstration
+    from hardpairs.photos.update import update_index
+
+    model, pretrained = _demo_model(args)
+    folder = args.index or demonstration.index_folder(args.out, args.name, model, pretrained)
+    source = [args.image_root]
+    update_index(source, folder, model=model, pretrained=pretrained, device=args.device)
+    photos = Index.open(folder)
+    encoders = open_model(photos, None, None, args.device)
+    shown = demonstration.Demonstration(photos, encoders, args.top, args.out, args.name)
+    if args.mode == "automatic":
+        captions = open_samples(args.captions_json, image_root=args.image_root).captions
+        shown.automatic(captions, args.seed)
+    else:
+        shown.interactive()
+    return Exit.OK
+
+
+def _demo_model(args: argparse.Namespace) -> tuple[str, str]:
+    """Return (model, checkpoint): those given, MiniCLIP's file, or the newest run's."""
+    from hardpairs.compat.miniclip_checkpoint import imported_once
+    from hardpairs.photos.demonstration import newest_run
+
+    if args.pretrained:
+        if not args.model:
+            raise usage("--pretrained names the weights of --model", fix="give both")
+        return args.model, args.pretrained
+    theirs = args.checkpoint_dir / f"best_model_{args.name}.pth"
+    if theirs.is_file():
+        return imported_once(theirs, args.captions_json, args.out)
+    model, checkpoint = newest_run(args.checkpoint_dir, args.name)
+    return args.model or model, checkpoint
 
 
 def index(args: argparse.Namespace) -> int:

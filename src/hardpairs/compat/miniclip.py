@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hardpairs.compat.spelling import CommandLine, System, chosen, passed_over, renamed, same
+from hardpairs.compat.spelling import (
+    CommandLine,
+    System,
+    chosen,
+    computed,
+    passed_over,
+    renamed,
+    same,
+    switched,
+)
 
+MODEL_TYPES = ("lstm", "transformer")
 CAPTIONS = "data/captions.json"
 """Where MiniCLIP looks for captions when no flag names a file."""
 SAVE_BEST, PATIENCE = "text_to_image_R@1", "10"
@@ -51,15 +61,26 @@ def _complete(line: CommandLine) -> None:
         line.words += [] if line.gives("--patience") else ["--patience", PATIENCE]
 
 
+def _model_type(name: str) -> list[str]:
+    if name not in MODEL_TYPES:
+        raise ValueError(f"must be {' or '.join(MODEL_TYPES)}, not {name!r}")
+    return ["--name", name]
+
+
+def _complete_demonstration(line: CommandLine) -> None:
+    """Add what MiniCLIP's demonstration does without flags: its LSTM, its folders."""
+    line.words += [] if line.gives("--name") else ["--name", MODEL_TYPES[0]]
+    if line.gives("--pretrained") and not line.gives("--model"):
+        line.words += ["--model", f"miniclip-{line.value('--name')}"]
+
+
 MINICLIP = System(
     title="MiniCLIP (github.com/SoroushRaeisian/miniclip)",
     spellings={
         "train": {
             "--captions_json": same(),
             "--image_root": same(),
-            "--model_type": chosen(
-                "--preset", {"lstm": "miniclip-lstm", "transformer": "miniclip-transformer"}
-            ),
+            "--model_type": chosen("--preset", {name: f"miniclip-{name}" for name in MODEL_TYPES}),
             "--batch_size": same(),
             "--checkpoint_dir": renamed("--logs"),
             "--results_dir": passed_over(
@@ -67,10 +88,20 @@ MINICLIP = System(
                 "and tools.evaluate writes to its --out"
             ),
         },
+        "photos demo": {
+            "--mode": same(),
+            "--model_type": computed("--name", _model_type),
+            "--batch": switched("--mode", "automatic"),
+            "--captions_json": same(),
+            "--image_root": same(),
+            "--checkpoint_dir": same(),
+            "--results_dir": renamed("--out"),
+            "--top_k": renamed("--top"),
+        },
         "evaluate": {"--results_dir": same()},
         "split": {"--captions_json": renamed("--data"), "--image_root": same()},
         "import-miniclip": {"--captions_json": same()},
     },
     presets=PRESETS,
-    complete={"train": _complete},
+    complete={"train": _complete, "photos demo": _complete_demonstration},
 )

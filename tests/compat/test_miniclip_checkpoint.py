@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from hardpairs.cli.import_miniclip import main
+from hardpairs.compat.miniclip_checkpoint import read_miniclip_checkpoint
 from hardpairs.core.errors import UserError
 from hardpairs.models.load import load_encoder
-from hardpairs.models.miniclip.seed import read_seed_checkpoint
 from hardpairs.models.miniclip.text import sinusoids
 
 CAPTIONS = ["white chair", "mug on a white chair", "dog", "Dog, asleep!"]
@@ -143,7 +143,7 @@ def test_the_same_embeddings_come_out(tmp_path, capsys, text, name, text_first):
 
 def refused(path, captions=CAPTIONS):
     with pytest.raises(UserError) as error:
-        read_seed_checkpoint(path, captions)
+        read_miniclip_checkpoint(path, captions)
     return error.value.code, error.value.text()
 
 
@@ -188,7 +188,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     assert code == 4 and not (tmp_path / "ran").exists()
 
 
-def test_the_demonstration_takes_the_seeds_own_file(tmp_path, monkeypatch):
+def test_the_demonstration_takes_miniclips_own_file(tmp_path, monkeypatch):
     """checkpoints/best_model_lstm.pth and data/, and nothing else: the command line of MiniCLIP's users."""
     from hardpairs.cli.photos import main as photo_search
     from tests.helpers import picture

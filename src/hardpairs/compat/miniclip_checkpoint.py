@@ -1,21 +1,28 @@
-"""Reads MiniCLIP's own checkpoints (``best_model_lstm.pth``): its weights under our names, with the words that it does not store.
+"""MiniCLIP's own checkpoints (``best_model_lstm.pth``): weights under our names, with the words.
 
-What MiniCLIP calls its modules is not relied on. Weights are recognised by their order, shapes and last names (``weight_ih_l0_reverse``,
-``running_mean``), which torch gives them; where these are not exactly ours, the file is refused. What no weight can show, and is taken from
-MiniCLIP's description: that positions are added to the first token, too, and dropout and activations.
+MiniCLIP's names for its modules are not relied on. Weights are recognized by their order, shapes and
+last names (``weight_ih_l0_reverse``, ``running_mean``), which PyTorch gives them. Where these differ
+from ours, the file is refused. Weights do not show three things, which are taken from MiniCLIP's
+description: positions are added to the first token too, the dropout, and the activations.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import Exit, UserError, bad_input, mismatch, usage
+from hardpairs.data.manifest import sha256_file
+from hardpairs.data.samples import open_samples
 from hardpairs.models.checkpoint import load_checkpoint
 from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.miniclip.model import MiniCLIP
@@ -26,27 +33,26 @@ from hardpairs.models.tokenizer import SPECIALS
 Weights = dict[str, torch.Tensor]
 _scalar = np.float64(0).__reduce__()[0]
 NUMBERS = [
-    *(
-        (_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")
-    ),  # by NumPy 1's name and by NumPy 2's
+    # NumPy 1's name, then NumPy 2's.
+    *((_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType),
 ]
-"""What a NumPy number in a checkpoint is made of (``val_r1`` may be one); nothing of it runs code."""
+"""Types that a NumPy number in a checkpoint consists of (``val_r1``); none of them runs code."""
 MOST_PARTS = 8
-"""Modules that the model may consist of; which of them are of which tower is found by trying."""
+"""Top-level modules of a model at most; all assignments of them to the two towers are tried."""
 FIRST_TOKEN = "text.first"
-"""The learned first token, a bare parameter: it has no last name that torch gave it."""
+"""The learned first token. It is a bare parameter, so PyTorch gave it no last name."""
 
 
 @dataclass(frozen=True)
-class SeedCheckpoint:
+class ImportedCheckpoint:
     """A checkpoint of MiniCLIP in our terms.
 
     Attributes:
         model_name: ``miniclip-lstm``, ``miniclip-transformer``, or one of these with ``-cnn``.
-        state: weights by our names.
-        vocabulary: words in the order of their rows.
-        epoch: after how many epochs it was saved, as it says itself.
+        state: Weights by our names.
+        vocabulary: Words in the order of their rows.
+        epoch: Epochs that it was trained for, as it says itself.
     """
 
     model_name: str
@@ -55,16 +61,22 @@ class SeedCheckpoint:
     epoch: int
 
 
-def read_seed_checkpoint(path: str | os.PathLike[str], captions: Iterable[str]) -> SeedCheckpoint:
-    """Opens a checkpoint of MiniCLIP.
+def read_miniclip_checkpoint(
+    path: str | os.PathLike[str], captions: Iterable[str]
+) -> ImportedCheckpoint:
+    """Read a checkpoint of MiniCLIP without running code that it holds.
 
     Args:
-        path: of the ``.pth`` file; it is read without running any code of it.
-        captions: all of the captions.json it was trained with, in order: MiniCLIP builds its vocabulary from them at each start.
+        path: The ``.pth`` file.
+        captions: All captions of the captions.json that it was trained with, in order. MiniCLIP
+            builds its vocabulary from them at each start.
+
+    Returns:
+        The checkpoint in our terms.
 
     Raises:
-        UserError: exit 2 for a checkpoint of ours, exit 3 when it is no checkpoint of MiniCLIP, exit 4 when it is torn, holds code, is built otherwise than described, or
-            has another vocabulary.
+        UserError: exit 2 for a checkpoint of ours; exit 3 for another program's; exit 4 for one that
+            is torn, holds code, has another structure, or has another vocabulary.
     """
     content = _read(path)
     if "vocabulary" in content:
@@ -81,13 +93,14 @@ def read_seed_checkpoint(path: str | os.PathLike[str], captions: Iterable[str]) 
     rows = len(state["text.embedding.weight"])
     if rows != SPECIALS + len(vocabulary):
         raise mismatch(
-            f"the captions have {len(vocabulary)} words, the checkpoint was trained with {rows - SPECIALS}",
+            f"the captions have {len(vocabulary)} words, "
+            f"the checkpoint was trained with {rows - SPECIALS}",
             where=str(path),
             why="each word would be read as another",
             fix="give the captions.json that it was trained with",
         )
     epoch = content.get("epoch", 0)
-    return SeedCheckpoint(model_name, state, vocabulary, epoch if isinstance(epoch, int) else 0)
+    return ImportedCheckpoint(model_name, state, vocabulary, epoch if isinstance(epoch, int) else 0)
 
 
 def _read(path: str | os.PathLike[str]) -> dict:
@@ -101,24 +114,26 @@ def _read(path: str | os.PathLike[str]) -> dict:
             error.what,
             where=error.where,
             why="it is torn, or holds more than numbers, such as an object of MiniCLIP's own",
-            fix="where you trust it, in MiniCLIP's folder: load it there, and save its weights alone as {'model': weights}",
+            fix="where you trust it: load it in MiniCLIP's folder, "
+            "and save its weights alone as {'model': weights}",
         ) from None
 
 
 def _weights(content: dict, where: str) -> Weights:
-    """The one entry that is a mapping of names to tensors."""
-    found = [
+    """Return the one entry that maps names to tensors."""
+    states = [
         value
         for value in content.values()
         if isinstance(value, dict) and value and all(map(torch.is_tensor, value.values()))
     ]
-    if len(found) != 1:
+    if len(states) != 1:
+        entries = ", ".join(map(str, content))
         raise bad_input(
-            f"no checkpoint of MiniCLIP: {len(found)} of its entries are weights ({', '.join(map(str, content))})",
+            f"not a checkpoint of MiniCLIP: {len(states)} of its entries are weights ({entries})",
             where=where,
             fix="best_model_lstm.pth or best_model_transformer.pth",
         )
-    return {name.removeprefix("module."): value for name, value in found[0].items()}
+    return {name.removeprefix("module."): value for name, value in states[0].items()}
 
 
 def _model_name(theirs: Weights, where: str) -> str:
@@ -135,7 +150,7 @@ def _model_name(theirs: Weights, where: str) -> str:
 
 
 def _matched(theirs: Weights, model: MiniCLIP, where: str) -> Weights:
-    """Their weights by our names, or a refusal that shows the first difference."""
+    """Return their weights by our names, or refuse them and show the first difference."""
     width, length = model.text.width, model.context_length
     theirs = {
         name: value for name, value in theirs.items() if not _is_positions(value, width, length)
@@ -149,9 +164,8 @@ def _matched(theirs: Weights, model: MiniCLIP, where: str) -> Weights:
             where=where,
             fix="a checkpoint of MiniCLIP",
         )
-    scale = (
-        theirs.pop(scales[0]).reshape(()).clamp(0, float(np.log(100)))
-    )  # MiniCLIP clamps it where it is used
+    # MiniCLIP clamps the scale where it uses it.
+    scale = theirs.pop(scales[0]).reshape(()).clamp(0, float(np.log(100)))
     towers = {
         part: getattr(model, part).state_dict(prefix=f"{part}.") for part in ("visual", "text")
     }
@@ -172,13 +186,16 @@ def _matched(theirs: Weights, model: MiniCLIP, where: str) -> Weights:
     raise mismatch(
         f"MiniCLIP's weights are not as described: {_difference(theirs, in_order)}",
         where=where,
-        why="weights are recognised by order, shape and last name, and these are not in ours",
+        why="weights are recognized by order, shape and last name, and these are not in ours",
         fix="train anew with --preset miniclip-lstm or miniclip-transformer",
     )
 
 
 def _difference(theirs: Weights, ours: Weights) -> str | None:
-    """The first place where two orders of weights differ; sizes of word tables aside, which the vocabulary decides."""
+    """Return the first difference of two lists of weights.
+
+    The length of the word table does not count: the vocabulary decides it.
+    """
     for (their_name, their), (name, our) in itertools.zip_longest(
         theirs.items(), ours.items(), fillvalue=("nothing", torch.empty(0))
     ):
@@ -191,7 +208,10 @@ def _difference(theirs: Weights, ours: Weights) -> str | None:
         else:
             same = their.shape == our.shape and _last(their_name) == _last(name)
         if not same:
-            return f"{their_name} {tuple(their.shape)} stands where {name} {tuple(our.shape)} is expected"
+            return (
+                f"{their_name} {tuple(their.shape)} stands "
+                f"where {name} {tuple(our.shape)} is expected"
+            )
     return None
 
 
@@ -200,7 +220,10 @@ def _last(name: str) -> str:
 
 
 def _is_positions(value: torch.Tensor, width: int, length: int) -> bool:
-    """Whether this is a stored table of the sinusoids that our tower computes; any other table stays, and is refused as unknown."""
+    """Tell whether this is a stored table of the sinusoids that our tower computes.
+
+    Any other table stays, and is refused as unknown.
+    """
     if (
         not value.is_floating_point()
         or value.ndim not in (2, 3)
@@ -210,3 +233,54 @@ def _is_positions(value: torch.Tensor, width: int, length: int) -> bool:
         return False
     rows = value.reshape(-1, width)
     return torch.allclose(rows.float(), sinusoids(len(rows), width), atol=1e-4)
+
+
+def import_checkpoint(checkpoint: str, captions_json: str, out: Path) -> str:
+    """Write a checkpoint of ours that holds MiniCLIP's weights and words.
+
+    Args:
+        checkpoint: MiniCLIP's ``.pth`` file.
+        captions_json: The captions that it was trained with.
+        out: The file to write.
+
+    Returns:
+        The name of its model, which goes with it from then on.
+
+    Raises:
+        UserError: as ``read_miniclip_checkpoint`` and ``open_samples`` raise.
+    """
+    imported = read_miniclip_checkpoint(checkpoint, open_samples(captions_json).captions)
+    content = {
+        "epoch": imported.epoch,
+        "name": imported.model_name,
+        "state_dict": imported.state,
+        "vocabulary": imported.vocabulary,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_open(out) as file:
+        torch.save(content, file)
+    words = f"{len(imported.vocabulary)} words, {imported.epoch} epochs"
+    print(f"{out}: {words}; compare its numbers with those you know", file=sys.stderr)
+    return imported.model_name
+
+
+def imported_once(checkpoint: Path, captions_json: str, out: Path) -> tuple[str, str]:
+    """Import a checkpoint of MiniCLIP unless the same one was imported with the same captions.
+
+    Args:
+        checkpoint: MiniCLIP's file, such as ``best_model_lstm.pth``.
+        captions_json: The captions that it was trained with.
+        out: Folder of the imported files.
+
+    Returns:
+        The model's name, and the path of our file.
+
+    Raises:
+        UserError: as ``import_checkpoint`` raises.
+    """
+    facts = [sha256_file(path) for path in (checkpoint, captions_json) if Path(path).is_file()]
+    mark = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+    ours = out / f"{checkpoint.stem}-{mark}.pt"
+    if ours.is_file():
+        return load_checkpoint(ours)["name"], str(ours)
+    return import_checkpoint(str(checkpoint), captions_json, ours), str(ours)
