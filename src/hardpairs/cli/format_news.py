@@ -1,57 +1,48 @@
-"""Makes the tables that training and linking read out of what CLIPPINGS' users have: pairs labelled in Label Studio, or its CSVs.
+"""Make tables for training and linking from Label Studio's pairs, or from CLIPPINGS' CSV files.
 
-    python -m tools.format_news pairs1.json pairs2.json --image-root scans --out news        # Same and Different, to clusters
-    python -m tools.format_news day.csv --image-root scans --out news                        # image_id,caption,cluster_label
-    python -m tools.format_news food.csv --no-header --split-by row --out food               # image_path,text,label without a header
-    python -m tools.format_news scans.csv --unlabelled --out news                            # image and text, no labels
+    # Same and Different, to clusters:
+    python -m tools.format_news pairs1.json pairs2.json --image-root scans --out news
+    # image_id,caption,cluster_label:
+    python -m tools.format_news day.csv --image-root scans --out news
+    # image_path,text,label without a header:
+    python -m tools.format_news food.csv --no-header --split-by row --out food
+    # image and text, no labels:
+    python -m tools.format_news scans.csv --unlabelled --out news
 
-Writes OUT/labelled_news_{train,val}_reformatted.csv, the same with _no_singletons, or OUT/unlabelled_news_{train,val}_reformatted.csv, all with the
-columns image_path,text,label; and OUT/conflicts.csv: pairs that were called different and that others join, each with the chain between them.
+Writes OUT/labelled_news_{train,val}_reformatted.csv and the same with _no_singletons, or
+OUT/unlabelled_news_{train,val}_reformatted.csv, all with the columns image_path,text,label. Also
+writes OUT/conflicts.csv: pairs that were called different and that others join, each with the chain
+between them.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections import Counter
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
-from hardpairs.core.atomic import write_text
-from hardpairs.core.errors import Exit, bad_input, usage
-from hardpairs.data.tables import read_table
-from hardpairs.linking.pairs import Clusters, Pair, cluster_pairs, read_label_studio
+from hardpairs.core.errors import Exit, usage
 
-COLUMNS = ("image_path", "text", "label")
-SEED, TRAIN_SHARE = 42, 0.8
-UNLABELLED = "999"
-IMAGE_NAMES, TEXT_NAMES, LABEL_NAMES = (
-    ("image_path", "image_id", "filepath"),
-    ("text", "caption", "title"),
-    ("label", "cluster_label"),
-)
-Row = tuple[str, str, str]
+if TYPE_CHECKING:
+    from hardpairs.linking.label_studio import Clusters
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse and check the command line."""
     parser = argparse.ArgumentParser(
-        prog="hardpairs format-news",
-        description="Tables of labelled news out of Label Studio pairs or CSVs.",
+        prog="python -m tools.format_news",
+        description="Tables of labeled news from Label Studio pairs or CSV files.",
     )
     parser.add_argument(
         "files", nargs="+", type=Path, help="Label Studio exports (.json), or one table (.csv)"
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--image-root",
-        type=Path,
-        default=Path(),
-        help="folder of the pictures, put before each name",
+        "--image-root", type=Path, default=Path(), help="folder of the images, put before each name"
     )
     parser.add_argument(
         "--no-header",
@@ -80,111 +71,42 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
     args = parse_args(argv)
+    from hardpairs.compat import clippings_tables as tables
+
     if args.files[0].suffix.lower() == ".json":
-        rows = _from_pairs(args)
+        clusters = _clusters(args.files)
+        if clusters.conflicts:
+            path = args.out / "conflicts.csv"
+            tables.write_conflicts(path, clusters)
+            count = len(clusters.conflicts)
+            print(f"{count} pairs called different are in one cluster: {path}", file=sys.stderr)
+        rows = tables.rows_of_clusters(clusters)
     else:
-        rows = _from_table(args.files[0], header=not args.no_header, unlabelled=args.unlabelled)
-    rows = [(str(args.image_root / image), text, label) for image, text, label in rows]
-    kind = "unlabelled" if args.unlabelled else "labelled"
-    for name, part in split(rows, by_row=args.unlabelled or args.split_by == "row").items():
-        _write(args.out / f"{kind}_news_{name}_reformatted.csv", COLUMNS, part)
-        if not args.unlabelled:
-            sizes = Counter(label for *_, label in part)
-            _write(
-                args.out / f"{kind}_news_{name}_reformatted_no_singletons.csv",
-                COLUMNS,
-                [row for row in part if sizes[row[2]] > 1],
-            )
-    print(
-        json.dumps(
-            {"rows": len(rows), "labels": len({label for *_, label in rows}), "out": str(args.out)}
-        )
-    )
+        header, labeled = not args.no_header, not args.unlabelled
+        rows = tables.read_rows(args.files[0], header=header, labeled=labeled)
+    rows = [row._replace(image_path=str(args.image_root / row.image_path)) for row in rows]
+    parts = tables.split_rows(rows, by_row=args.unlabelled or args.split_by == "row")
+    tables.write_parts(args.out, parts, labeled=not args.unlabelled)
+    labels = len({row.label for row in rows})
+    print(json.dumps({"rows": len(rows), "labels": labels, "out": str(args.out)}))
     return Exit.OK
 
 
-def _from_pairs(args: argparse.Namespace) -> list[Row]:
-    """Rows in the order in which the pairs name them; each cluster and each single row has a label of its own."""
-    pairs: list[Pair] = []
-    for file in args.files:
-        found, unanswered = read_label_studio(file)
-        pairs += found
+def _clusters(files: list[Path]) -> Clusters:
+    """Read all exports; print what was left out and how large the clusters are."""
+    from hardpairs.linking.label_studio import cluster_pairs, read_label_studio
+
+    pairs = []
+    for file in files:
+        labeled, unanswered = read_label_studio(file)
+        pairs += labeled
         if unanswered:
             print(f"{file}: {unanswered} pairs without an answer are left out", file=sys.stderr)
     clusters = cluster_pairs(pairs)
-    if clusters.conflicts:
-        _write(
-            args.out / "conflicts.csv",
-            ("first", "second", "chain"),
-            [(a, b, " = ".join(chain)) for a, b, chain in clusters.conflicts],
-        )
-        print(
-            f"{len(clusters.conflicts)} pairs called different are in one cluster: {args.out / 'conflicts.csv'}",
-            file=sys.stderr,
-        )
-    _tell(clusters)
-    return [(name, clusters.captions[name], str(label)) for name, label in clusters.labels.items()]
-
-
-def _tell(clusters: Clusters) -> None:
     sizes = Counter(clusters.labels.values())
-    singles = sum(size == 1 for size in sizes.values())
-    print(
-        f"{len(clusters.labels)} pictures: {len(sizes) - singles} clusters and {singles} single ones",
-        file=sys.stderr,
-    )
-
-
-def _from_table(path: Path, *, header: bool, unlabelled: bool) -> list[Row]:
-    if header:
-        columns = read_table(str(path), None, required=())
-        image, text = _column(path, columns, IMAGE_NAMES), _column(path, columns, TEXT_NAMES)
-        label = [UNLABELLED] * len(image) if unlabelled else _column(path, columns, LABEL_NAMES)
-    else:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-        bad = next(
-            (number for number, line in enumerate(lines, start=1) if len(line) != len(COLUMNS)),
-            None,
-        )
-        if bad or not lines:
-            raise bad_input(
-                "not three values: image_path, text, label",
-                where=f"{path}, line {bad or 1}",
-                fix="leave --no-header out?",
-            )
-        image, text, label = map(list, zip(*lines, strict=True))
-        label = [UNLABELLED] * len(image) if unlabelled else label
-    return list(zip(image, text, label, strict=True))
-
-
-def _column(path: Path, columns: dict[str, list[str]], names: tuple[str, ...]) -> list[str]:
-    for name in names:
-        if name in columns:
-            return columns[name]
-    raise bad_input(
-        f"no column {' or '.join(names)}; columns found: {', '.join(columns)}",
-        where=f"{path}, line 1",
-        fix="--no-header?",
-    )
-
-
-def split(rows: list[Row], *, by_row: bool) -> dict[str, list[Row]]:
-    """``train`` and ``val``, 80 and 20 %, each in the order of ``rows``; no label is in both unless it is ``by_row``."""
-    keys = [str(number) for number in range(len(rows))] if by_row else [label for *_, label in rows]
-    names = list(dict.fromkeys(keys))
-    order = np.random.default_rng(SEED).permutation(len(names))
-    train = {names[number] for number in order[: round(TRAIN_SHARE * len(names))].tolist()}
-    parts: dict[str, list[Row]] = {"train": [], "val": []}
-    for key, row in zip(keys, rows, strict=True):
-        parts["train" if key in train else "val"].append(row)
-    return parts
-
-
-def _write(path: Path, columns: tuple[str, ...], rows: list) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    single = sum(size == 1 for size in sizes.values())
+    text = f"{len(sizes) - single} clusters and {single} single images"
+    print(f"{len(clusters.labels)} images: {text}", file=sys.stderr)
+    return clusters

@@ -8,7 +8,7 @@ import pytest
 from hardpairs.cli.format_news import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
-from hardpairs.linking.pairs import cluster_pairs, read_label_studio
+from hardpairs.linking.label_studio import cluster_pairs, read_label_studio
 
 
 def task(first, second, *answers, minimal=False):

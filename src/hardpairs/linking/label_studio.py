@@ -1,0 +1,140 @@
+"""Pairs of images that people called the same or different, and the clusters that follow.
+
+The pairs come from exports of Label Studio.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardpairs.core.errors import bad_input
+
+SAME, DIFFERENT = "same", "different"
+
+
+@dataclass(frozen=True)
+class LabeledPair:
+    """Two images by name, their texts, and whether a person called them the same."""
+
+    first: str
+    second: str
+    first_caption: str
+    second_caption: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Clusters that labeled pairs imply.
+
+    Attributes:
+        labels: Name of an image -> its cluster. Clusters are numbered by first appearance; an image
+            without another is a cluster.
+        captions: Name -> text, the first one that was read.
+        conflicts: (first, second, chain) of pairs that were called different, and are joined by a
+            chain of images, each called the same as the next.
+    """
+
+    labels: dict[str, int]
+    captions: dict[str, str]
+    conflicts: list[tuple[str, str, list[str]]]
+
+
+def read_label_studio(path: Path) -> tuple[list[LabeledPair], int]:
+    """Read the pairs of an export (JSON or JSON-MIN).
+
+    An answer is the choice ``Same`` or ``Different``. A task that several people answered is a pair
+    for each of them.
+
+    Returns:
+        The pairs, and the number of tasks without an answer.
+
+    Raises:
+        UserError: exit 3 for a file that is not such an export; the error names the task.
+    """
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise bad_input(f"not JSON: {error}", where=str(path)) from None
+    if not isinstance(tasks, list):
+        fix = "export as JSON or JSON-MIN"
+        raise bad_input("an export is a list of tasks", where=str(path), fix=fix)
+    pairs, unanswered = [], 0
+    for number, task in enumerate(tasks):
+        where = f"{path}, task {number}"
+        try:
+            answers = _answers(task)
+            data = task.get("data", task)
+            names = [str(data[key]) for key in ("id1", "id2", "caption1", "caption2")]
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"a task needs id1, caption1, id2, caption2: {error!r}"
+            raise bad_input(what, where=where) from None
+        if any(answer not in (SAME, DIFFERENT) for answer in answers):
+            raise bad_input(f"an answer is Same or Different, not {answers}", where=where)
+        pairs += [LabeledPair(*names, same=answer == SAME) for answer in answers]
+        unanswered += not answers
+    return pairs, unanswered
+
+
+def _answers(task: dict[str, Any]) -> list[str]:
+    """Return the choices of a task in lower case."""
+    if "annotations" in task or "completions" in task:
+        choices = [
+            choice
+            for annotation in task.get("annotations") or task.get("completions") or []
+            for result in annotation.get("result") or []
+            for choice in result.get("value", {}).get("choices", [])
+        ]
+    else:  # JSON-MIN
+        choices = task.get("choice") or []
+        choices = choices["choices"] if isinstance(choices, dict) else choices
+        choices = [choices] if isinstance(choices, str) else choices
+    return [str(choice).strip().lower() for choice in choices]
+
+
+def cluster_pairs(pairs: list[LabeledPair]) -> Clusters:
+    """Cluster images that are called the same, directly or through others."""
+    captions: dict[str, str] = {}
+    neighbors: dict[str, set[str]] = {}
+    for pair in pairs:
+        for name, caption in ((pair.first, pair.first_caption), (pair.second, pair.second_caption)):
+            captions.setdefault(name, caption)
+            neighbors.setdefault(name, set())
+        if pair.same:
+            neighbors[pair.first].add(pair.second)
+            neighbors[pair.second].add(pair.first)
+    labels: dict[str, int] = {}
+    count = 0
+    for name in neighbors:
+        if name not in labels:
+            labels |= dict.fromkeys(_paths_from(name, neighbors), count)
+            count += 1
+    labels = {name: labels[name] for name in neighbors}
+    different = {tuple(sorted((pair.first, pair.second))): None for pair in pairs if not pair.same}
+    conflicts = [(a, b, _chain(a, b, neighbors)) for a, b in different if labels[a] == labels[b]]
+    return Clusters(labels, captions, conflicts)
+
+
+def _paths_from(start: str, neighbors: dict[str, set[str]]) -> dict[str, str]:
+    """Return each name that can be reached, with the name before it on a shortest chain."""
+    before = {start: start}
+    queue = deque([start])
+    while queue:
+        name = queue.popleft()
+        for neighbor in sorted(neighbors[name] - before.keys()):
+            before[neighbor] = name
+            queue.append(neighbor)
+    return before
+
+
+def _chain(start: str, end: str, neighbors: dict[str, set[str]]) -> list[str]:
+    """Return a shortest chain of names from one to the other."""
+    before = _paths_from(start, neighbors)
+    chain = [end]
+    while chain[-1] != start:
+        chain.append(before[chain[-1]])
+    return chain[::-1]
