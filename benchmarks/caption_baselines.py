@@ -17,7 +17,7 @@ from hardpairs.core.atomic import write_json
 from hardpairs.data.samples import open_samples
 from hardpairs.data.splits import PARTS, image_numbers, part_of_images
 from hardpairs.evaluating.baselines import baselines
-from hardpairs.metrics.miniclip import miniclip_bag_of_words
+from hardpairs.metrics.caption_queries import caption_query_bag_of_words
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         "images": len(np.unique(numbers[rows])),
         "ceiling": found["ceiling"],
         **found["baselines"],
-        "bag of words, caption to caption": miniclip_bag_of_words(
+        "bag of words, caption to caption": caption_query_bag_of_words(
             [samples.caption(row) for row in rows], samples.images[rows]
         ),
     }

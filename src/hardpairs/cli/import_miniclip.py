@@ -1,6 +1,6 @@
-"""Make a checkpoint of ours from one of MiniCLIP's, which has no vocabulary of its own.
+r"""Make a checkpoint of ours from one of MiniCLIP's, which has no vocabulary of its own.
 
-    python -m tools.import_miniclip checkpoints/best_model_lstm.pth \\
+    python -m tools.import_miniclip checkpoints/best_model_lstm.pth \
         --captions-json data/captions.json --out miniclip-lstm.pt
 
 Prints the model's name, which goes with it from then on:

@@ -83,7 +83,8 @@ PASSED_OVER = {
     "data.topical_batching": "topical batches are --batching topical",
     "scheduler.warmup_epochs": "OpenCLIP counts steps: give --warmup",
     "loss.stopgrad_weights": "weights never carry a gradient",
-    "logit_scale": "OpenCLIP starts at ln(1/0.07) or with the pretrained value, and stops at ln(100)",
+    "logit_scale": "OpenCLIP starts at ln(1/0.07) or with the pretrained value, "
+    "and stops at ln(100)",
     "loss.floor": "no weight is below 0.001",
     "diagnostics": "weights are logged with each step, see docs/losses.md",
     "curriculum": "CLIPSE's code does not read it",

@@ -1,9 +1,9 @@
 """The loss comparison for image retrieval: the settings of its training scripts.
 
-Its scripts take no flags. Its folders of classes, queries and gallery, and the file that it submits,
-are read and written by ``retrieve`` and ``compare`` as they are. Two differences: its optimizer is
-Adam for two of the losses, and here it is OpenCLIP's AdamW with the same numbers; its CLIP loss has
-a layer of its own on both towers, and here the towers' projections take that part.
+Its scripts take no flags. ``retrieve`` and ``compare`` read its folders of classes, queries and
+gallery as they are, and write the file that it submits. Two things differ. Its optimizer is Adam
+for two of the losses, and here it is OpenCLIP's AdamW with the same numbers. Its CLIP loss has a
+layer of its own on both towers, and here the towers' projections take that part.
 """
 
 from __future__ import annotations

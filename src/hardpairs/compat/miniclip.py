@@ -38,9 +38,9 @@ PRESETS = {
         *("--lr", "1e-5", "--wd", "0.1", "--eps", "1e-6", "--warmup-epochs", "1"),
     ),
 }
-"""MiniCLIP's settings, which leave out a few broken photographs of a few hundred. The last ones are
-for an OpenCLIP model on the same photographs, and go with ``--model`` and ``--pretrained``; their
-small steps keep what the model knows, since a few hundred captions teach it only their own words."""
+"""MiniCLIP's settings, which allow for a few broken photographs of a few hundred. The last preset
+is for an OpenCLIP model on the same photographs, and goes with ``--model`` and ``--pretrained``.
+Its small steps keep what the model knows: a few hundred captions teach it only their own words."""
 
 
 def _complete(line: CommandLine) -> None:

@@ -1,8 +1,8 @@
 """MiniCLIP's own checkpoints (``best_model_lstm.pth``): weights under our names, with the words.
 
-MiniCLIP's names for its modules are not relied on. Weights are recognized by their order, shapes and
-last names (``weight_ih_l0_reverse``, ``running_mean``), which PyTorch gives them. Where these differ
-from ours, the file is refused. Weights do not show three things, which are taken from MiniCLIP's
+MiniCLIP's names for its modules are not relied on. Weights are recognized by their order, shapes
+and last names (``weight_ih_l0_reverse``, ``running_mean``), which PyTorch gives them. A file that
+differs in these is refused. Three things are not in the weights, and are taken from MiniCLIP's
 description: positions are added to the first token too, the dropout, and the activations.
 """
 
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from hardpairs.models.tokenizer import SPECIALS
 
 Weights = dict[str, torch.Tensor]
 _scalar = np.float64(0).__reduce__()[0]
-NUMBERS = [
+NUMBERS: list[Any] = [
     # NumPy 1's name, then NumPy 2's.
     *((_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *(np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType),
@@ -75,8 +76,8 @@ def read_miniclip_checkpoint(
         The checkpoint in our terms.
 
     Raises:
-        UserError: exit 2 for a checkpoint of ours; exit 3 for another program's; exit 4 for one that
-            is torn, holds code, has another structure, or has another vocabulary.
+        UserError: exit 2 for a checkpoint of ours; exit 3 for another program's; exit 4 for a file
+            that is damaged, holds code, has another structure, or has another vocabulary.
     """
     content = _read(path)
     if "vocabulary" in content:
@@ -88,7 +89,7 @@ def read_miniclip_checkpoint(
     theirs = _weights(content, str(path))
     model_name = _model_name(theirs, str(path))
     vocabulary = vocabulary_of(model_name, captions)
-    model = create_model_and_transforms(model_name, vocabulary=vocabulary)[0]
+    model = cast(MiniCLIP, create_model_and_transforms(model_name, vocabulary=vocabulary)[0])
     state = _matched(theirs, model, str(path))
     rows = len(state["text.embedding.weight"])
     if rows != SPECIALS + len(vocabulary):
@@ -103,7 +104,7 @@ def read_miniclip_checkpoint(
     return ImportedCheckpoint(model_name, state, vocabulary, epoch if isinstance(epoch, int) else 0)
 
 
-def _read(path: str | os.PathLike[str]) -> dict:
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(NUMBERS):
             return load_checkpoint(path)
@@ -119,7 +120,7 @@ def _read(path: str | os.PathLike[str]) -> dict:
         ) from None
 
 
-def _weights(content: dict, where: str) -> Weights:
+def _weights(content: dict[str, Any], where: str) -> Weights:
     """Return the one entry that maps names to tensors."""
     states = [
         value
@@ -151,7 +152,7 @@ def _model_name(theirs: Weights, where: str) -> str:
 
 def _matched(theirs: Weights, model: MiniCLIP, where: str) -> Weights:
     """Return their weights by our names, or refuse them and show the first difference."""
-    width, length = model.text.width, model.context_length
+    width, length = cast(int, model.text.width), cast(int, model.context_length)
     theirs = {
         name: value for name, value in theirs.items() if not _is_positions(value, width, length)
     }

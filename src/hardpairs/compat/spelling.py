@@ -58,7 +58,7 @@ def chosen(flag: str, values: Mapping[str, str]) -> Spelling:
 
 
 def passed_over(reason: str, *, takes_value: bool = True) -> Spelling:
-    """Build the rule of a flag that has no counterpart here; ``reason`` says what to use instead."""
+    """Build the rule of a flag without a counterpart; ``reason`` says what to use instead."""
     return Spelling("passed over", words=lambda value: [], takes_value=takes_value, note=reason)
 
 

@@ -10,16 +10,16 @@ from hardpairs.data.manifest import stable_ids
 from hardpairs.data.samples import Samples
 from hardpairs.data.words import split_words
 from hardpairs.embedding.stream import Embedded
+from hardpairs.metrics.caption_queries import (
+    caption_query_bag_of_words,
+    caption_query_ceiling,
+    caption_query_chance,
+    caption_query_metrics,
+    caption_query_ranks,
+)
 from hardpairs.metrics.ceiling import folded, image_to_text_ceiling, sharing, text_to_image_ceiling
 from hardpairs.metrics.chance import chance_metrics
 from hardpairs.metrics.lexical import SCORERS, rank_by_other_captions
-from hardpairs.metrics.miniclip import (
-    miniclip_bag_of_words,
-    miniclip_ceiling,
-    miniclip_metrics,
-    miniclip_random,
-    miniclip_ranks,
-)
 from hardpairs.metrics.retrieval import BOUNDS, first_of_each, summarize
 
 
@@ -109,10 +109,10 @@ def miniclip(samples: Samples, embedded: Embedded) -> dict[str, Any]:
     images = samples.images[embedded.rows]
     count = len(np.unique(images))
     return {
-        **miniclip_metrics(miniclip_ranks(embedded.image, embedded.text, images)),
+        **caption_query_metrics(caption_query_ranks(embedded.image, embedded.text, images)),
         "queries": len(captions),
         "images": count,
-        "random": miniclip_random(count),
-        "bag_of_words": miniclip_bag_of_words(captions, images),
-        "ceiling": miniclip_ceiling(captions, images),
+        "random": caption_query_chance(count),
+        "bag_of_words": caption_query_bag_of_words(captions, images),
+        "ceiling": caption_query_ceiling(captions, images),
     }

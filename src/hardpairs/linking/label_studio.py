@@ -69,13 +69,15 @@ def read_label_studio(path: Path) -> tuple[list[LabeledPair], int]:
         try:
             answers = _answers(task)
             data = task.get("data", task)
-            names = [str(data[key]) for key in ("id1", "id2", "caption1", "caption2")]
+            keys = ("id1", "id2", "caption1", "caption2")
+            first, second, first_text, second_text = (str(data[key]) for key in keys)
         except (KeyError, TypeError, AttributeError) as error:
             what = f"a task needs id1, caption1, id2, caption2: {error!r}"
             raise bad_input(what, where=where) from None
         if any(answer not in (SAME, DIFFERENT) for answer in answers):
             raise bad_input(f"an answer is Same or Different, not {answers}", where=where)
-        pairs += [LabeledPair(*names, same=answer == SAME) for answer in answers]
+        texts = (first_text, second_text)
+        pairs += [LabeledPair(first, second, *texts, answer == SAME) for answer in answers]
         unanswered += not answers
     return pairs, unanswered
 

@@ -117,7 +117,7 @@ class Demonstration:
             print(strange, file=sys.stderr)
         vector = combine(list(text_vectors(self.encoders, [text])), [])
         nearest = list(search(self.index, vector, self.top))
-        results = []
+        results: list[dict[str, Any]] = []
         for rank, result in enumerate(nearest, start=1):
             place = self.index.photos.place(result.row)
             name = place.key or Path(place.path).name

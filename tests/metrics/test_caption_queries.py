@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.metrics import lexical, miniclip
-from hardpairs.metrics.miniclip import (
-    miniclip_bag_of_words,
-    miniclip_ceiling,
-    miniclip_metrics,
-    miniclip_random,
-    miniclip_ranks,
+from hardpairs.metrics import caption_queries, lexical
+from hardpairs.metrics.caption_queries import (
+    caption_query_bag_of_words,
+    caption_query_ceiling,
+    caption_query_chance,
+    caption_query_metrics,
+    caption_query_ranks,
 )
 
 
@@ -26,9 +26,9 @@ def at(*degrees):
 def test_by_hand():
     """Image 5 was embedded as 0 and 20 degrees, so it lies at 10; image 2 at 90, image 9 at 180."""
     images = np.array([5, 5, 2, 2, 9, 9])
-    ranks = miniclip_ranks(at(0, 20, 90, 90, 180, 180), at(12, 60, 100, 40, 170, 80), images)
+    ranks = caption_query_ranks(at(0, 20, 90, 90, 180, 180), at(12, 60, 100, 40, 170, 80), images)
     assert ranks.tolist() == [0, 1, 0, 1, 0, 2]
-    metrics = miniclip_metrics(ranks)
+    metrics = caption_query_metrics(ranks)
     assert metrics["R@1"] == 50 and metrics["R@5"] == 100
     assert (
         metrics["MRR"] == pytest.approx((1 + 1 / 2 + 1 + 1 / 2 + 1 + 1 / 3) / 6)
@@ -37,7 +37,7 @@ def test_by_hand():
 
 
 def test_against_argsort_over_means(monkeypatch):
-    monkeypatch.setattr(miniclip, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(caption_queries, "BLOCK_ROWS", 16)
     rng = np.random.default_rng(0)
     images = rng.integers(100, 125, 90)
     image, text = (
@@ -50,34 +50,34 @@ def test_against_argsort_over_means(monkeypatch):
         int(np.flatnonzero(np.argsort(-(mean @ query), kind="stable") == names.index(i))[0])
         for query, i in zip(text, images, strict=True)
     ]
-    assert miniclip_ranks(image, text, images).tolist() == expected
+    assert caption_query_ranks(image, text, images).tolist() == expected
 
 
 def test_a_constant_model_scores_chance_here():
     same = np.ones((32, 2), np.float32) / np.sqrt(2)
-    assert miniclip_metrics(miniclip_ranks(same, same, np.arange(32)))["MRR"] == pytest.approx(
-        miniclip_random(32)["MRR"]
-    )
-    assert miniclip_random(32) == pytest.approx(
+    assert caption_query_metrics(caption_query_ranks(same, same, np.arange(32)))[
+        "MRR"
+    ] == pytest.approx(caption_query_chance(32)["MRR"])
+    assert caption_query_chance(32) == pytest.approx(
         {"R@1": 3.125, "R@5": 15.625, "R@10": 31.25, "MRR": 0.126828}, abs=1e-6
     )
-    assert miniclip_random(1) == {"R@1": 100, "R@5": 100, "R@10": 100, "MRR": 1}
+    assert caption_query_chance(1) == {"R@1": 100, "R@5": 100, "R@10": 100, "MRR": 1}
 
 
 def test_equal_scores_go_by_first_appearance():
     same = np.tile(at(30), (4, 1))
-    assert miniclip_ranks(same, same, np.array([9, 9, 2, 5])).tolist() == [0, 0, 1, 2]
+    assert caption_query_ranks(same, same, np.array([9, 9, 2, 5])).tolist() == [0, 0, 1, 2]
 
 
 def test_one_image():
-    assert miniclip_metrics(miniclip_ranks(at(0, 0), at(90, 10), np.array([4, 4]))) == {
+    assert caption_query_metrics(caption_query_ranks(at(0, 0), at(90, 10), np.array([4, 4]))) == {
         "R@1": 100,
         "R@5": 100,
         "R@10": 100,
         "MRR": 1,
         "MedR": 1,
     }
-    assert doctest.testmod(miniclip).failed == 0
+    assert doctest.testmod(caption_queries).failed == 0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -86,7 +86,7 @@ def test_non_finite_embeddings_are_an_error(bad):
     rows[0, 1] = bad
     for image, text in ((rows, at(0, 90)), (at(0, 90), rows)):
         with pytest.raises(UserError) as error:
-            miniclip_ranks(image, text, np.arange(2))
+            caption_query_ranks(image, text, np.arange(2))
         assert error.value.code == 6
 
 
@@ -97,12 +97,12 @@ def test_wrong_shapes_and_nothing():
         (np.zeros((0, 2)), np.zeros((0, 2)), np.arange(0)),
     ):
         with pytest.raises(ValueError, match="per caption"):
-            miniclip_ranks(image, text, images)
+            caption_query_ranks(image, text, images)
 
 
 def test_bag_of_words_by_hand():
     """Four captions of two images; "red cup" asks for "cup", "tree" for "fir"."""
-    found = miniclip_bag_of_words(["red cup", "cup", "tree", "fir"], np.array([0, 0, 1, 1]))
+    found = caption_query_bag_of_words(["red cup", "cup", "tree", "fir"], np.array([0, 0, 1, 1]))
     # the cups find each other at once; tree and fir share no word, and tie with the two others of three
     assert found["pessimistic"] == {
         "R@1": 50,
@@ -141,8 +141,8 @@ def test_bag_of_words_holds_every_order_of_ties(monkeypatch):
     captions = [" ".join(rng.choice(list("abcdefgh"), rng.integers(1, 4))) for _ in range(24)]
     images = np.repeat(np.arange(12), 2)
     images[-1] = 99  # two images have one caption: no query of theirs counts
-    bounds = miniclip_bag_of_words(captions, images)
-    drawn = [miniclip_metrics(one_order(captions, images, rng)) for _ in range(300)]
+    bounds = caption_query_bag_of_words(captions, images)
+    drawn = [caption_query_metrics(one_order(captions, images, rng)) for _ in range(300)]
     for name in ("R@1", "R@5", "R@10", "MRR"):
         values = [metrics[name] for metrics in drawn]
         assert (
@@ -155,12 +155,12 @@ def test_bag_of_words_holds_every_order_of_ties(monkeypatch):
 
 
 def test_no_image_with_two_captions_has_no_bag_of_words():
-    assert miniclip_bag_of_words(["a", "b"], np.array([1, 2])) == {}
+    assert caption_query_bag_of_words(["a", "b"], np.array([1, 2])) == {}
 
 
 def test_ceiling_counts_every_caption():
     """ "Dog" of two images, twice on the first: three queries that are right half the time, and one that always is."""
-    ceiling = miniclip_ceiling(["dog", "Dog ", "dog", "cat"], np.array([0, 0, 1, 1]))
+    ceiling = caption_query_ceiling(["dog", "Dog ", "dog", "cat"], np.array([0, 0, 1, 1]))
     assert ceiling == pytest.approx(
         {"R@1": 100 * (3 / 2 + 1) / 4, "R@5": 100, "R@10": 100, "MRR": (3 * 0.75 + 1) / 4}
     )
