@@ -76,9 +76,9 @@ def _translate_photos(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Translate MiniCLIP's demonstration, which has flags alone, to ``photos demo``."""
     if not argv or argv[0] in ("-h", "--help") or not argv[0].startswith("--"):
         return rewrite(argv, FORMER)
-    words, notes = rewrite(argv, spellings("photos demo"))
+    words, notes = rewrite(argv, spellings("photos"))
     line = CommandLine(words)
-    MINICLIP.complete["photos demo"](line)
+    MINICLIP.complete["photos"](line)
     return ["demo", *line.words], notes
 
 
@@ -133,7 +133,6 @@ def help_text(command: str, name: str) -> str:
     if name not in SYSTEMS:
         raise usage(f"--help-compat knows no system {name!r}", fix=f"one of: {', '.join(SYSTEMS)}")
     system = SYSTEMS[name]
-    command = "photos demo" if command == "photos" else command
     rows = {flag: rule.becomes for flag, rule in system.spellings.get(command, {}).items()}
     presets = system.presets if command == "train" else {}
     rows |= {f"--preset {preset}": " ".join(words) for preset, words in presets.items()}
@@ -144,11 +143,10 @@ def help_text(command: str, name: str) -> str:
 
 def systems_of(command: str) -> list[str]:
     """Return the names of the systems that have flags or presets for a command."""
-    commands = {command, "photos demo"} if command == "photos" else {command}
     return [
         name
         for name, system in SYSTEMS.items()
-        if commands & system.spellings.keys() or (command == "train" and system.presets)
+        if command in system.spellings or (command == "train" and system.presets)
     ]
 
 

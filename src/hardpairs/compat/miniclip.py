@@ -88,7 +88,7 @@ MINICLIP = System(
                 "and tools.evaluate writes to its --out"
             ),
         },
-        "photos demo": {
+        "photos": {
             "--mode": same(),
             "--model_type": computed("--name", _model_type),
             "--batch": switched("--mode", "automatic"),
@@ -103,5 +103,5 @@ MINICLIP = System(
         "import-miniclip": {"--captions_json": same()},
     },
     presets=PRESETS,
-    complete={"train": _complete, "photos demo": _complete_demonstration},
+    complete={"train": _complete, "photos": _complete_demonstration},
 )
