@@ -6,6 +6,7 @@ from hardpairs.compat.spelling import (
     CommandLine,
     Spelling,
     System,
+    aliased,
     chosen,
     computed,
     passed_over,
@@ -93,9 +94,7 @@ CLIPPINGS = System(
             "--im_wt": same(),
             "--opt_im_wt": same(),
             "--specified_thresh": renamed("--threshold"),
-            "--pooling_type": chosen(
-                "--pooling-type", {"mean": "mean", "mlp": "head", "head": "head"}
-            ),
+            "--pooling_type": aliased("--pooling-type", {"mlp": "head"}),
             "--split_test_for_eval": unneeded("labels are always split in two"),
         },
     },

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hardpairs.compat.spelling import System, computed, passed_over, renamed, same, switched
+from hardpairs.compat.spelling import System, aliased, passed_over, renamed, same, switched
 
 LOSSES = {"baseline": "clip_ce"}
 """CLIPSE's name in the code, where its README has ours -> ours."""
-
-
-def _loss(name: str) -> list[str]:
-    return ["--loss-fn", LOSSES.get(name, name)]
 
 
 CLIPSE = System(
     title="CLIPSE (github.com/skcpda/CLIPSE)",
     spellings={
         "train": {
-            "--loss_fn": computed("--loss-fn (baseline: clip_ce)", _loss),
+            "--loss_fn": aliased("--loss-fn", LOSSES),
             "--sanw_alpha": same(),
             "--sanw_delta": same(),
             "--sanw_lambda": same(),

@@ -57,6 +57,12 @@ def chosen(flag: str, values: Mapping[str, str]) -> Spelling:
     return computed(f"{flag} ({pairs})", words)
 
 
+def aliased(flag: str, values: Mapping[str, str]) -> Spelling:
+    """Build the rule of a flag of ours that has second names for some values: their name -> ours."""
+    pairs = ", ".join(f"{theirs}: {ours}" for theirs, ours in values.items())
+    return computed(f"{flag} ({pairs})", lambda value: [flag, values.get(value, value)])
+
+
 def passed_over(reason: str, *, takes_value: bool = True) -> Spelling:
     """Build the rule of a flag without a counterpart; ``reason`` says what to use instead."""
     return Spelling("passed over", words=lambda value: [], takes_value=takes_value, note=reason)
