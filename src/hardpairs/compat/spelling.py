@@ -58,7 +58,7 @@ def chosen(flag: str, values: Mapping[str, str]) -> Spelling:
 
 
 def aliased(flag: str, values: Mapping[str, str]) -> Spelling:
-    """Build the rule of a flag of ours that has second names for some values: their name -> ours."""
+    """Build the rule of a flag of ours whose values have second names: their name -> ours."""
     pairs = ", ".join(f"{theirs}: {ours}" for theirs, ours in values.items())
     return computed(f"{flag} ({pairs})", lambda value: [flag, values.get(value, value)])
 
