@@ -27,7 +27,6 @@ from hardpairs.core.atomic import write_json
 from hardpairs.losses import (
     ContrastiveLoss,
     HardNegativeMarginLoss,
-    Rows,
     SANWLoss,
     SigmoidLoss,
     SimilarityWeights,
@@ -38,9 +37,7 @@ WIDTH = 512
 
 
 def with_margin() -> TrainingLoss:
-    return TrainingLoss(
-        SANWLoss(), HardNegativeMarginLoss(), margin_weight=0.3, mask_positives=False
-    )
+    return TrainingLoss(SANWLoss(), {HardNegativeMarginLoss(): 0.3})
 
 
 LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
@@ -73,13 +70,6 @@ def step(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.Ten
     arguments = [torch.tensor(14.3, device=sides[0].device, requires_grad=True)]
     if isinstance(loss, SigLipLoss | SigmoidLoss):
         arguments.append(torch.tensor(-10.0, device=sides[0].device))
-    if isinstance(loss, TrainingLoss):
-        loss.take(
-            Rows(
-                torch.arange(batch)[:, None], torch.arange(batch) % 2 == 1, torch.arange(batch) // 2
-            ),
-            0.0,
-        )
     for side in sides:
         side.grad = None
     loss(*sides, *arguments).backward()

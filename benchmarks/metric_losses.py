@@ -19,10 +19,9 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import describe_machine
+from hardpairs.batches import BatchInfo
 from hardpairs.core.atomic import write_json
-from hardpairs.losses import Rows
-from hardpairs.losses.gather import World
-from hardpairs.losses.metric import METRIC, MetricLoss, Numbers, make_miner
+from hardpairs.losses import LOSSES, LossContext, TrainingLoss
 
 WIDTH = 512
 CASES = {
@@ -49,26 +48,19 @@ def steps(
         if loss_name == "arcface"
         else None
     )
-    numbers = Numbers()
-    library = METRIC[loss_name](numbers, classes=classes, width=WIDTH)
-    miner = make_miner(miner_name)
-    ours = MetricLoss(
-        METRIC[loss_name](numbers, classes=classes, width=WIDTH),
-        make_miner(miner_name),
-        classes=None if weights is None else torch.arange(classes),
-        world=World(0, 1, True, True),
-        accumulate=1,
-    )
+    component = LOSSES.load(loss_name)
+    config = component.Config(**({} if miner_name == "none" else {"miner": miner_name}))
+    context = LossContext(group_ids=torch.arange(classes), width=WIDTH)
+    wrapped = component.from_config(config, context)
+    library, miner = wrapped.loss, wrapped.miner
+    ours = TrainingLoss(component.from_config(config, context))
     side = F.normalize(torch.randn(batch, WIDTH, generator=generator), dim=1)
-    rows = Rows(
-        labels[:, None], torch.zeros(batch, dtype=torch.bool), torch.arange(batch)
-    )  # comes with the batch
+    info = BatchInfo(group_ids=labels[:, None])  # comes with the batch
 
     def through_ours() -> torch.Tensor:
-        ours.take(rows, 0.0)
-        return ours(
-            side, side, torch.tensor(14.3), embedding=F.normalize(raw, dim=1), class_weights=weights
-        )
+        embedding = F.normalize(raw, dim=1)
+        scale = torch.tensor(14.3)
+        return ours(side, side, scale, info=info, embedding=embedding, class_weights=weights)
 
     def by_itself() -> torch.Tensor:
         embedding = F.normalize(raw, dim=1)

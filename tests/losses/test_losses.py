@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
 
-from hardpairs.losses import ContrastiveLoss, HardNegativeMarginLoss, Known, SANWLoss
-from hardpairs.losses.clip import cross_entropy_both_ways
+from hardpairs.batches import HARD_PAIR, RANDOM, BatchInfo
+from hardpairs.losses import ContrastiveLoss, HardNegativeMarginLoss, SANWLoss
+from hardpairs.losses.pairs import cross_entropy_both_ways
 
 SCALE = torch.tensor(20.0, dtype=torch.float64)
 
@@ -58,7 +59,7 @@ def test_sanw_is_its_formula(weighting, masked):
         else None
     )
     loss = SANWLoss(weighting, alpha=0.3, delta=0.1, m1=-0.3, m2=0.5, normalize=False)(
-        x, y, SCALE, positives=positives
+        x, y, SCALE, info=BatchInfo(group_ids=positives)
     )
     expected = naive(
         x, y, SCALE, lambda image, text: WEIGHTS[weighting](0.3 * text + 0.7 * image), positives
@@ -97,14 +98,15 @@ def test_no_weight_is_clip(options):
     )
 
 
-def weights_of(loss, x, y, **facts):
+def weights_of(loss, x, y, **info):
     """(B, B) effective weights of image-to-text rows and, at the same places, of text-to-image rows."""
     return tuple(
-        logs.exp() for logs in loss.negatives(x, y, **facts).log_weights_both_ways(slice(0, len(x)))
+        logs.exp()
+        for logs in loss.negatives(x, y, BatchInfo(**info)).log_weights_both_ways(slice(0, len(x)))
     )
 
 
-def test_normalised_rows_have_mean_one_and_stay_below_the_cap():
+def test_normalized_rows_have_mean_one_and_stay_below_the_cap():
     x, y = features()
     by_row, by_column = weights_of(SANWLoss("sigmoid"), x, y)
     assert ((by_row.sum(1) - 1) / 11).numpy() == pytest.approx(1)
@@ -123,7 +125,9 @@ def test_exempt_pairs_keep_weight_one():
     x, y = features(6)
     exempt = torch.tensor([7, 7, 8, 8, 9, 10])
     free, _ = weights_of(SANWLoss(delta=-1.0), x, y)
-    kept, _ = weights_of(SANWLoss(delta=-1.0), x, y, exempt=exempt)
+    loss = SANWLoss(delta=-1.0)
+    loss.exempt_hard_pairs = True
+    kept, _ = weights_of(loss, x, y, targets=exempt)
     same = exempt[:, None] == exempt[None, :]
     assert (kept[same] == 1).all() and (free[0, 1] < 1) and torch.equal(kept[~same], free[~same])
 
@@ -131,11 +135,11 @@ def test_exempt_pairs_keep_weight_one():
 def test_masked_pairs_are_out_of_the_mean_and_of_the_loss():
     x, y = features(6)
     positives = torch.tensor([[0], [0], [1], [2], [3], [4]])
-    weights, _ = weights_of(SANWLoss("sigmoid"), x, y, positives=positives)
+    weights, _ = weights_of(SANWLoss("sigmoid"), x, y, group_ids=positives)
     assert weights[0, 1] == weights[1, 0] == 0
     assert weights[0, 2:].mean().item() == pytest.approx(1)
     everything = torch.zeros(6, 1, dtype=torch.int64)
-    assert SANWLoss()(x, y, SCALE, positives=everything).item() == 0
+    assert SANWLoss()(x, y, SCALE, info=BatchInfo(group_ids=everything)).item() == 0
 
 
 @pytest.mark.parametrize("make", [lambda: SANWLoss("sigmoid"), lambda: HardNegativeMarginLoss(1)])
@@ -152,10 +156,11 @@ def test_near_duplicates_of_stored_rows_are_known_positives(make):
     )  # a column for each pair
     for column, (i, j) in enumerate(pairs):
         as_ids[j, column] = as_ids[i, column]
-    expected = make()(x, y, SCALE, positives=as_ids).item()
-    assert make()(x, y, SCALE, positives=Known(ids, stored, 0.6)).item() == pytest.approx(
-        expected, rel=1e-12
-    )
+    expected = make()(x, y, SCALE, info=BatchInfo(group_ids=as_ids)).item()
+    loss = make()
+    loss.duplicate_threshold = 0.6
+    info = BatchInfo(group_ids=ids, duplicate_features=stored)
+    assert loss(x, y, SCALE, info=info).item() == pytest.approx(expected, rel=1e-12)
     assert make()(x, y, SCALE).item() != pytest.approx(expected, rel=1e-3)
 
 
@@ -266,7 +271,7 @@ def test_margin_worked_example():
     similarity = torch.tensor(
         [[0.9, 0.2, 0.5, 0.6], [0.1, 0.8, 0.3, 0.4], [0.0, 0, 0, 0], [0.0, 0, 0, 0]]
     )
-    order = [0, 2, 1, 3]  # target 0, its partner 2, target 1, its partner 3
+    order = [0, 2, 1, 3]  # target 0, its hard pair 2, target 1, its hard pair 3
     rows = similarity[order][:, order]
     assert HardNegativeMarginLoss(similarity="cosine")(
         rows, torch.eye(4), torch.tensor(1.0)
@@ -279,8 +284,9 @@ def test_margin_is_its_formula(per_target, direction):
     x, y = features(12)
     mined = torch.rand(12, generator=torch.Generator().manual_seed(3)) > 0.4
     positives = torch.randint(0, 9, (12, 1), generator=torch.Generator().manual_seed(4))
+    roles = torch.where(mined, HARD_PAIR, RANDOM)
     loss = HardNegativeMarginLoss(per_target, direction=direction)(
-        x, y, SCALE, mined=mined, positives=positives
+        x, y, SCALE, info=BatchInfo(roles=roles, group_ids=positives)
     )
     ways = [x @ y.T, y @ x.T][: 1 if direction == "i2t" else 2]
     expected = sum(
@@ -289,12 +295,10 @@ def test_margin_is_its_formula(per_target, direction):
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_margin_without_partners_is_zero_in_half_precision_too():
+def test_margin_without_hard_pairs_is_zero_in_half_precision_too():
     x, y = features(8, dtype=torch.float16)
-    assert (
-        HardNegativeMarginLoss()(x, y, SCALE.half(), mined=torch.zeros(8, dtype=torch.bool)).item()
-        == 0
-    )
+    info = BatchInfo(roles=torch.full((8,), RANDOM))
+    assert HardNegativeMarginLoss()(x, y, SCALE.half(), info=info).item() == 0
 
 
 def test_margin_needs_whole_groups():

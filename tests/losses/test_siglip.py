@@ -6,6 +6,7 @@ import pytest
 import torch
 from open_clip.loss import SigLipLoss
 
+from hardpairs.batches import BatchInfo
 from hardpairs.losses import SigmoidLoss, SimilarityWeights
 from tests.losses.test_losses import SCALE, WEIGHTS, features
 
@@ -38,7 +39,7 @@ def test_is_its_formula(weighting, masked):
         if weighting
         else None
     )
-    loss = SigmoidLoss(weights=weights)(x, y, SCALE, BIAS, positives=positives)
+    loss = SigmoidLoss(weights=weights)(x, y, SCALE, BIAS, info=BatchInfo(group_ids=positives))
     assert loss.item() == pytest.approx(
         naive(x, y, WEIGHTS.get(weighting, lambda a: 1.0), positives), rel=1e-12
     )

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from hardpairs.batches import BatchInfo
 from hardpairs.losses import SANWLoss, SigmoidLoss, SimilarityWeights, TrainingLoss
 from hardpairs.losses.statistics import logit_statistics, weight_statistics
 from tests.losses.test_losses import SCALE, features
 
 
-def call(loss, x, y, **facts):
-    loss(x, y, SCALE, **facts)
+def call(loss, x, y, **info):
+    loss(x, y, SCALE, info=BatchInfo(**info))
     return loss.last
 
 
@@ -51,7 +52,7 @@ def test_even_weights_have_no_correlation():
 def test_logits(rows):
     x, y = features(12)
     positives = torch.tensor([[0], [0], [1], [2], [3], [3], [3], [4], [5], [6], [7], [8]])
-    seen = call(SigmoidLoss(), x, y, positives=positives)
+    seen = call(SigmoidLoss(), x, y, group_ids=positives)
     logits = SCALE * x @ y.T
     masked = (positives == positives.T) & ~torch.eye(12, dtype=torch.bool)
     hardest = logits.masked_fill(masked | torch.eye(12, dtype=torch.bool), -1e9).amax(1).mean()

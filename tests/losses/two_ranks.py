@@ -1,6 +1,7 @@
 """Run by torchrun: every loss on two ranks; rank 0 writes mean losses and parameter gradients for the test to compare."""
 
 import sys
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -8,12 +9,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
 
+from hardpairs.batches import HARD_PAIR, RANDOM, BatchInfo
 from hardpairs.losses import (
     ContrastiveLoss,
     GeometryLoss,
     HardNegativeMarginLoss,
-    Known,
-    Rows,
     SANWLoss,
     SigmoidLoss,
     SimilarityWeights,
@@ -25,34 +25,28 @@ BANDPASS = SimilarityWeights("bandpass", m1=-0.2)
 
 
 def composed(block_rows, **world):
-    """Everything at once: stored similarities, partners exempt, blocks, the margin and the geometry term."""
+    """Stored similarities, exempt hard pairs, blocks, the margin and the geometry term at once."""
     options = {"world": World(**world), "block_rows": block_rows}
-    contrast = ContrastiveLoss(weights=BANDPASS, **options)
-    margin = HardNegativeMarginLoss(1, block_rows=block_rows, **world)
-    return TrainingLoss(
-        contrast,
-        margin,
-        GeometryLoss(**options),
-        margin_weight=0.3,
-        geometry_weight=0.1,
-        exempt_partners=True,
-        duplicate_threshold=0.5,
+    loss = ContrastiveLoss(
+        weights=BANDPASS, duplicate_threshold=0.5, exempt_hard_pairs=True, **options
     )
+    margin = HardNegativeMarginLoss(1, block_rows=block_rows, duplicate_threshold=0.5, **world)
+    return TrainingLoss(loss, {margin: 0.3, GeometryLoss(**options): 0.1})
 
 
 def unmasked(loss):
-    return lambda image, text, scale, positives: loss(image, text, scale)
+    return lambda image, text, scale, info: loss(image, text, scale)
 
 
 def near(loss):
     """Known positives by stored rows, too."""
-    return lambda image, text, scale, positives, **more: loss(
-        image,
-        text,
-        scale,
-        positives=Known(positives, (image.detach(), text.detach().flip(1)), 0.3),
-        **more,
-    )
+    loss.duplicate_threshold = 0.3
+
+    def call(image, text, scale, info):
+        stored = (image.detach(), text.detach().flip(1))
+        return loss(image, text, scale, info=replace(info, duplicate_features=stored))
+
+    return call
 
 
 CASES = {
@@ -90,22 +84,17 @@ def compute(case, rows, **world):
     inputs, positives, mined, layer = setup()
     image, text = (F.normalize(layer(side[rows]), dim=1) for side in inputs)
     loss, scale = CASES[case](**world), torch.tensor(20.0).double()
+    roles = torch.where(mined, HARD_PAIR, RANDOM)[rows]
+    info = BatchInfo(roles=roles, group_ids=positives[rows])
     if isinstance(loss, TrainingLoss):
         stored = [F.normalize(side[rows].flip(1), dim=1) for side in inputs]
-        loss.take(
-            Rows(
-                positives[rows],
-                mined[rows],
-                torch.arange(16)[rows] // 2,
-                *stored,
-                *reversed(stored),
-            ),
-            progress=0.0,
+        info = replace(
+            info,
+            targets=torch.arange(16)[rows] // 2,
+            similarity_features=tuple(stored),
+            duplicate_features=tuple(reversed(stored)),
         )
-        loss = loss(image, text, scale)
-    else:
-        more = {"mined": mined[rows]} if case.startswith("margin") else {}
-        loss = loss(image, text, scale, positives=positives[rows], **more)
+    loss = loss(image, text, scale, info=info)
     loss.backward()
     return loss.detach(), layer.weight.grad
 

@@ -16,7 +16,6 @@ from hardpairs.models.checkpoint import checkpoint_weights
 from hardpairs.models.head import load_head
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.flags import add_arguments
-from hardpairs.training.metric_flags import build_metric_loss
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train

@@ -13,8 +13,10 @@ from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.samples import open_samples
 from hardpairs.training.data import Batch
 from hardpairs.training.flags import add_arguments
-from hardpairs.training.hooks import RunLoss, create_model_and_transforms
-from hardpairs.training.similarities import StartModel, StoredSimilarities
+from hardpairs.training.hooks import create_loss, create_model_and_transforms
+from hardpairs.training.options import defaults
+from hardpairs.training.run_loss import RunLoss
+from hardpairs.training.similarities import StartModel, StoredFeatures
 from tests.helpers import torchrun
 
 
@@ -57,7 +59,7 @@ def stored(table, tmp_path):
 
 def test_rows_by_number(table, stored):
     embeddings = open_stored_embeddings(str(stored), open_samples(table))
-    image, text = StoredSimilarities(embeddings)(batch([5, 3, 0]))
+    image, text = StoredFeatures(embeddings)(batch([5, 3, 0]))
     expected = np.asarray(embeddings.image[4], np.float32)
     np.testing.assert_allclose(image[0].numpy(), expected / np.linalg.norm(expected), rtol=1e-6)
     assert (image[1] == 0).all() and (text[1] == 0).all() and text.shape == (3, 7)
@@ -102,8 +104,10 @@ def run_loss(table, *flags, **values):
         "accum_freq": 1,
         "siglip": False,
     }
-    vars(args).update({**csv, **world, "margin_weight": 0, "false_negative_mask": False, **values})
-    return RunLoss(args)
+    where = {"logs": "none", "batching": "random", "model": "hardpairs-test"}
+    vars(args).update({**defaults(), **{k: v for k, v in vars(args).items() if v is not None}})
+    vars(args).update({**csv, **world, **where, "false_negative_mask": False, **values})
+    return create_loss(args)
 
 
 def test_the_loss_weights_by_them(table, stored):
@@ -121,11 +125,11 @@ def test_the_loss_weights_by_them(table, stored):
     run.take(batch([5, 7, 0, 9]))
     x, y = torch.nn.functional.normalize(torch.randn(2, 4, 6), dim=2)
     loss = run(x, y, torch.tensor(10.0), output_dict=True)["contrastive_loss"]
-    sources = StoredSimilarities(open_stored_embeddings(str(stored), open_samples(table)))(
+    sources = StoredFeatures(open_stored_embeddings(str(stored), open_samples(table)))(
         batch([5, 7, 0, 9])
     )
     expected = losses.SANWLoss(delta=0.0, max_weight=10.0)(
-        x, y, torch.tensor(10.0), sources=sources
+        x, y, torch.tensor(10.0), info=BatchInfo(similarity_features=sources)
     )
     assert loss.item() == pytest.approx(expected.item())
     assert loss.item() != pytest.approx(
@@ -147,7 +151,7 @@ def test_the_mask_takes_their_near_duplicates(table, stored):
     run.take(one)
     x, y = torch.nn.functional.normalize(torch.randn(2, 5, 6), dim=2)
     loss = run(x, y, torch.tensor(10.0), output_dict=True)["contrastive_loss"]
-    rows = StoredSimilarities(open_stored_embeddings(str(stored), open_samples(table)))(one)
+    rows = StoredFeatures(open_stored_embeddings(str(stored), open_samples(table)))(one)
     near = torch.stack([side @ side.T > 0.2 for side in rows]).any(0) & ~torch.eye(
         5, dtype=torch.bool
     )
@@ -162,14 +166,8 @@ def test_the_mask_takes_their_near_duplicates(table, stored):
 
 
 def test_a_loss_that_is_not_finite_names_its_rows():
-    run = RunLoss.__new__(RunLoss)
-    torch.nn.Module.__init__(run)
-    run.world_size = 1
-    run.loss, run.rows = losses.TrainingLoss(losses.ContrastiveLoss()), torch.tensor([5, 7, 0])
-    run.loss.take(
-        losses.Rows(torch.arange(3)[:, None], torch.zeros(3, dtype=torch.bool), torch.arange(3)),
-        0.0,
-    )
+    run = RunLoss(losses.TrainingLoss(losses.ContrastiveLoss()), None)
+    run.take(batch([5, 7, 0]))
     features = torch.nn.functional.normalize(torch.randn(3, 6), dim=1)
     broken = features.clone()
     broken[1] = torch.nan
@@ -191,20 +189,18 @@ import datetime
 import torch, torch.distributed as dist
 from hardpairs.core.errors import UserError
 from hardpairs import losses
-from hardpairs.training.hooks import RunLoss
-from hardpairs.losses.gather import World
+from hardpairs.batches import BatchInfo
+from hardpairs.training.data import Batch
+from hardpairs.training.run_loss import RunLoss
 
 dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
 rank = dist.get_rank()
-run = RunLoss.__new__(RunLoss)
-torch.nn.Module.__init__(run)
-run.world_size, run.rows = 2, torch.arange(4)
-
 class Local(torch.nn.Module):
     def forward(self, image, text, *_, **__):
         return {"contrastive_loss": (image * text).sum()}
 
-run.loss = Local()
+run = RunLoss(Local(), None, world_size=2)
+run.take(Batch(None, None, BatchInfo(rows=torch.arange(4), roles=torch.zeros(4))))
 features = torch.ones(4, 3)
 if rank == 1:
     features[2] = torch.nan

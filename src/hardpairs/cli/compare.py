@@ -34,7 +34,6 @@ from hardpairs.comparing.table import COLUMNS, Row, chosen, markdown, rows_of
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError, usage, whole_number
 from hardpairs.losses import LOSSES
-from hardpairs.losses.metric import METRIC
 from hardpairs.metrics.base import all_values
 from hardpairs.models.checkpoint import weights_identity
 
@@ -125,7 +124,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
             name.strip().replace("-", "_") for name in args.losses.split(",") if name.strip()
         )
     )
-    unknown = [name for name in args.losses if name not in (*LOSSES, *METRIC)] + [
+    unknown = [name for name in args.losses if name not in LOSSES] + [
         name for name in args.flags if name not in args.losses
     ]
     if "helip" in args.losses:
@@ -135,7 +134,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     if unknown or not args.losses:
         raise usage(
             f"no loss is called {unknown[0] if unknown else '(nothing)'}",
-            fix=f"of {', '.join((*LOSSES, *METRIC))}",
+            fix=f"of {', '.join(LOSSES)}",
         )
     if args.steps % args.epochs:
         raise usage(

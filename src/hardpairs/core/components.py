@@ -53,6 +53,8 @@ def option(
     help: str,
     *,
     flag: str = "",
+    metavar: str = "",
+    needs: Mapping[str, tuple[Any, ...]] | None = None,
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
@@ -65,13 +67,16 @@ def option(
         default: The value without the flag.
         help: One line: meaning, unit.
         flag: The flag's name, where it is not the field's name with hyphens.
+        metavar: What stands for the value in the help, such as ``FILE``.
+        needs: Fields of which one must have one of these values for the option to have an effect;
+            no values: any that is true.
         choices: The allowed values.
         minimum: The smallest allowed value.
         maximum: The largest allowed value.
         above: A bound that the value must exceed.
         below: A bound that the value must stay under.
     """
-    facts = {"help": help, "flag": flag, "choices": choices}
+    facts = {"help": help, "flag": flag, "metavar": metavar, "needs": needs, "choices": choices}
     bounds = {"minimum": minimum, "maximum": maximum, "above": above, "below": below}
     return dataclasses.field(default=default, metadata={**facts, **bounds})
 
@@ -88,7 +93,8 @@ class Options:
             if facts["choices"] and value not in facts["choices"]:
                 raise ValueError(f"`{field.name}` must be one of {facts['choices']}, not {value!r}")
             if isinstance(value, int | float) and not _within(value, facts):
-                raise ValueError(f"`{field.name}` must be {range_text(facts)}, not {value}")
+                needed = range_text(facts) or "a finite number"
+                raise ValueError(f"`{field.name}` must be {needed}, not {value}")
 
 
 def _within(value: float, facts: Mapping[str, Any]) -> bool:
@@ -98,7 +104,7 @@ def _within(value: float, facts: Mapping[str, Any]) -> bool:
         and (highest is None or value <= highest)
         and (facts["above"] is None or value > facts["above"])
         and (facts["below"] is None or value < facts["below"])
-        and not math.isnan(value)
+        and math.isfinite(value)
     )
 
 
@@ -146,6 +152,7 @@ class Declaration:
         module: Name of the module that holds the class.
         class_name: Name of the class.
         attributes: Its class attributes that are written out as literals, by name.
+        bases: Names of its direct base classes.
     """
 
     name: str
@@ -154,6 +161,7 @@ class Declaration:
     module: str
     class_name: str
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    bases: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """Import the class."""
@@ -241,7 +249,8 @@ def _of_source(path: Path, module: str) -> Iterator[Declaration]:
             config = _class_in(node.body, "Config")
             options = tuple(_options_of(config, tree, path)) if config else ()
             attributes = dict(_literals(node.body))
-            yield Declaration(name, summary, options, module, node.name, attributes)
+            bases = tuple(ast.unparse(base) for base in node.bases)
+            yield Declaration(name, summary, options, module, node.name, attributes, bases)
 
 
 def _registered_name(node: ast.ClassDef) -> str | None:

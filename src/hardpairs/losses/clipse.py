@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from hardpairs.losses.clip import ContrastiveLoss
 from hardpairs.losses.negatives import Negatives
+from hardpairs.losses.pairs import ContrastiveLoss
 
 VARIANTS = ("seed-v1", "seed-v2", "seed-v3")
 
@@ -40,7 +40,7 @@ class ClipseLoss(ContrastiveLoss):
         own = torch.eye(len(image), dtype=torch.bool, device=image.device)
         with torch.no_grad():
             similarity = negatives.similarity(everything).clamp(-1, 1).masked_fill(own, 0)
-            weight = self.weights.log_raw(similarity).exp()
+            weight = negatives.weights.log_raw(similarity).exp()
             mask = negatives.masked(everything)
             if mask is not None:
                 weight = weight.masked_fill(mask, 0)
@@ -51,8 +51,8 @@ class ClipseLoss(ContrastiveLoss):
             weight = weight.masked_fill(own, 0)
             weight = weight * (len(weight) - 1) / weight.sum(1, keepdim=True).clamp(min=1e-12)
         return (
-            way(logits, weight, own, self.weights.beta)
-            + way(logits.T, weight.T, own, self.weights.beta)
+            way(logits, weight, own, negatives.weights.beta)
+            + way(logits.T, weight.T, own, negatives.weights.beta)
         ) / 2
 
 

@@ -1,23 +1,27 @@
-"""Joining the ranks' rows: the one place where losses meet torch.distributed."""
+"""Join the ranks' rows: the one place where losses use torch.distributed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
 
 class _GatherWithGrad(torch.autograd.Function):
-    """all_gather whose backward adds up what all ranks ask of a row. (torch's own differentiable one is deprecated.)"""
+    """all_gather whose backward pass sums the ranks' gradients of each row.
+
+    The differentiable all_gather of torch itself is deprecated.
+    """
 
     @staticmethod
-    def forward(ctx, rows: torch.Tensor, world: World) -> torch.Tensor:
+    def forward(ctx: Any, rows: torch.Tensor, world: World) -> torch.Tensor:
         ctx.world = world
         return torch.cat(_gather_parts(rows, world))
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
         return gradient.chunk(ctx.world.world_size)[ctx.world.rank], None
@@ -32,12 +36,15 @@ def _gather_parts(rows: torch.Tensor, world: World) -> list[torch.Tensor]:
 
 @dataclass(frozen=True)
 class World:
-    """How a loss sees the other ranks.
+    """How ranks are joined in a loss.
 
     Attributes:
-        local_loss: rows of this rank against all columns, instead of all rows on every rank.
-        gather_with_grad: gradients flow back through the gathered rows. With both on, parameter gradients averaged over ranks are
-            those of one process with the joined batch.
+        rank: This process.
+        world_size: Number of processes.
+        local_loss: Whether a rank's loss is about its own rows against all columns, instead of all
+            rows on every rank.
+        gather_with_grad: Whether gradients flow back through the gathered rows. With both on,
+            parameter gradients averaged over ranks are those of one process with the joined batch.
     """
 
     rank: int = 0
@@ -46,11 +53,15 @@ class World:
     gather_with_grad: bool = True
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """All ranks' rows, rank by rank: (b, ...) -> (world_size * b, ...). The same b on every rank."""
+        """Return all ranks' rows, rank by rank: (b, ...) -> (world_size * b, ...).
+
+        b is the same on every rank.
+        """
         if self.world_size == 1:
             return rows
         if self.gather_with_grad and rows.requires_grad:
-            return _GatherWithGrad.apply(rows, self)
+            everything: torch.Tensor = _GatherWithGrad.apply(rows, self)
+            return everything
         parts = _gather_parts(rows, self)
         if not self.local_loss:
             parts[self.rank] = rows  # keeps this rank's gradient, as OpenCLIP's gather does
@@ -59,27 +70,28 @@ class World:
     def gather_pairs(
         self, image: torch.Tensor, text: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``gather`` of two (b, D) features in one exchange: small batches wait for messages more than for bytes."""
+        """Gather two (b, D) features in one exchange: latency dominates in small batches."""
         if self.world_size == 1:
             return image, text
         both = self.gather(torch.cat([image, text], dim=1))
         return both[:, : image.shape[1]], both[:, image.shape[1] :]
 
     def rows_of(self, everything: torch.Tensor) -> torch.Tensor:
-        """The rows that this rank's loss is about: its own share with ``local_loss``, else all."""
+        """Return the rows that this rank's loss is about: its share with ``local_loss``, or all."""
         if self.world_size == 1 or not self.local_loss:
             return everything
         return everything.chunk(self.world_size)[self.rank]
 
     def first_row(self, local_count: int) -> int:
-        """Column number of the first row that ``rows_of`` returns."""
+        """Return the column of the first row that ``rows_of`` returns."""
         return self.rank * local_count if self.local_loss else 0
 
     def mean_over_rows(self, values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-        """Mean of ``values`` over the rows marked in ``counted``, over all ranks.
+        """Return the mean of ``values`` over the rows marked in ``counted``, over all ranks.
 
-        A rank may have more such rows than another. Ranks' results are averaged by DDP, so each gives world_size * (own sum) / (count
-        of all ranks), whose average is the joined mean; 0 when no rank has any.
+        Ranks may have different numbers of such rows. DDP averages the ranks' results, so each
+        returns world_size * (own sum) / (count of all ranks), whose average is the joined mean; 0
+        when no rank has any.
         """
         total = counted.sum().to(values.dtype)
         if self.world_size > 1 and self.local_loss:

@@ -1,33 +1,43 @@
-"""HELIP's hard negative margin loss: an ordinary negative should not be closer to a target than its mined hard pairs are."""
+"""HELIP's margin loss: ordinary negatives should not be closer to a target than its hard pairs."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from hardpairs.batches.info import HARD_PAIR, BatchInfo
+from hardpairs.losses.base import Loss
+from hardpairs.losses.block_cross_entropy import blocks_of
 from hardpairs.losses.gather import World
-from hardpairs.losses.known import Known
-from hardpairs.losses.strip import blocks_of
 
 
-class HardNegativeMarginLoss(nn.Module):
-    r"""HELIP's margin term (arXiv 2305.05208, Eq. 6): the mean over targets i of
-    :math:`\frac{1}{|B|} \sum_{j \in B} \max(0, s_{ij} - \min_{h \in H_i} s_{ih})`.
+class HardNegativeMarginLoss(Loss):
+    r"""HELIP's margin term (arXiv 2305.05208, Eq. 6).
 
-    i itself, its own hard pairs and its known positives count in :math:`|B|` and add 0. There is no constant margin: the bound is the
-    least similar sampled hard pair. Its published code does not contain it. Returns the term alone; the trainer adds it to CLIP's
-    loss, times ``--margin-weight`` (Eq. 7).
+    The mean over targets i of
+    :math:`\frac{1}{|B|} \sum_{j \in B} \max(0, s_{ij} - \min_{h \in H_i} s_{ih})`. i itself, its
+    hard pairs and its known positives count in :math:`|B|` and add 0. There is no constant margin:
+    the bound is the least similar sampled hard pair. HELIP's published code does not contain the
+    loss. Eq. 7 adds it, with a weight, to CLIP's loss.
 
-    Rows come as target, its partners, next target...
+    Rows come as a target, its hard pairs, the next target...
 
     Args:
-        hard_per_target: p, partners of a target.
+        hard_per_target: p, hard pairs of a target.
         similarity: ``logits`` (scaled, as in the paper) or ``cosine``.
-        direction: ``i2t`` as in the paper, or ``both`` (the mean of both ways).
-        detach_bound: the bound is a number: only ordinary negatives are pushed away, hard pairs are not pulled near.
-        block_rows: targets whose similarities are held at once; the backward computes them again. ``None``: all.
+        direction: ``i2t`` as in the paper, or ``both`` (the mean of both directions).
+        detach_bound: Whether the bound gets no gradient: ordinary negatives are pushed away, hard
+            pairs are not pulled near.
+        duplicate_threshold: Rows whose duplicate features are more similar are known positives.
+        block_rows: Targets whose similarities are held at once; the backward pass computes them
+            again. ``None``: all.
+        local_loss: As in ``World``.
+        gather_with_grad: As in ``World``.
+        rank: As in ``World``.
+        world_size: As in ``World``.
     """
+
+    part = "margin_loss"
 
     def __init__(
         self,
@@ -36,6 +46,7 @@ class HardNegativeMarginLoss(nn.Module):
         direction: str = "i2t",
         *,
         detach_bound: bool = False,
+        duplicate_threshold: float = 1.0,
         block_rows: int | None = None,
         local_loss: bool = True,
         gather_with_grad: bool = True,
@@ -43,20 +54,19 @@ class HardNegativeMarginLoss(nn.Module):
         world_size: int = 1,
     ) -> None:
         super().__init__()
-        if (
-            hard_per_target < 1
-            or similarity not in ("logits", "cosine")
-            or direction not in ("i2t", "both")
-        ):
-            raise ValueError(
-                f"hard_per_target {hard_per_target} >= 1, similarity {similarity!r} logits or cosine, direction {direction!r} i2t or both"
-            )
+        if hard_per_target < 1:
+            raise ValueError(f"hard_per_target must be at least 1, not {hard_per_target}")
+        if similarity not in ("logits", "cosine"):
+            raise ValueError(f"similarity must be logits or cosine, not {similarity!r}")
+        if direction not in ("i2t", "both"):
+            raise ValueError(f"direction must be i2t or both, not {direction!r}")
         self.group_size, self.similarity, self.direction = (
             1 + hard_per_target,
             similarity,
             direction,
         )
         self.detach_bound, self.block_rows = detach_bound, block_rows
+        self.duplicate_threshold = duplicate_threshold
         self.world = World(rank, world_size, local_loss, gather_with_grad)
 
     def forward(
@@ -67,62 +77,76 @@ class HardNegativeMarginLoss(nn.Module):
         logit_bias: torch.Tensor | None = None,
         output_dict: bool = False,
         *,
-        positives: torch.Tensor | Known | None = None,
-        mined: torch.Tensor | None = None,
+        info: BatchInfo | None = None,
     ) -> torch.Tensor | dict[str, torch.Tensor]:
-        """The term of this rank.
+        """Return the loss of this rank.
 
         Args:
-            image_features, text_features: (b, D), unit length.
-            logit_scale: exponentiated. ``logit_bias`` cancels in the differences.
-            positives: (b, G) int64 ids of known positives, or ``Known``. ``None``: none known.
-            mined: (b,) bool, which rows are mined partners; a target without one is no row of the loss. ``None``: all partners are.
+            image_features: (b, D), unit length.
+            text_features: (b, D), unit length.
+            logit_scale: Exponentiated (1 / temperature).
+            logit_bias: Cancels in the differences.
+            output_dict: Whether to return ``{"margin_loss": loss}``.
+            info: What is known of the rows: group ids, and roles, without which all rows in a hard
+                pair's position are hard pairs. A target without one is no row of the loss.
+
+        Raises:
+            ValueError: When the rows do not divide into targets with their hard pairs.
         """
-        world, count = self.world, len(image_features)
+        world, count, info = self.world, len(image_features), info or BatchInfo()
         if count % self.group_size:
             raise ValueError(
-                f"{count} rows do not divide into groups of a target and {self.group_size - 1} partners"
+                f"{count} rows do not divide into groups of a target "
+                f"and {self.group_size - 1} hard pairs"
             )
-        if mined is None:
-            mined = torch.arange(count, device=image_features.device) % self.group_size != 0
+        if isinstance(info.roles, torch.Tensor):
+            hard = info.roles == HARD_PAIR
+        else:
+            hard = torch.arange(count, device=image_features.device) % self.group_size != 0
+        own = info.only("group_ids", "duplicate_features")
         all_image, all_text = world.gather_pairs(image_features, text_features)
-        known = Known.of(positives)
-        everyone = None if known is None else known.gathered(world)
+        columns = own.each(world.gather)
         if world.local_loss:
             image, text = image_features, text_features
         else:
-            image, text, mined, known = all_image, all_text, world.gather(mined), everyone
+            image, text, hard, own = all_image, all_text, world.gather(hard), columns
         scale = logit_scale if self.similarity == "logits" else 1.0
-        mined = mined.view(-1, self.group_size)[:, 1:]
+        hard, own = hard.view(-1, self.group_size)[:, 1:], own[:: self.group_size]
         ways = [(image[:: self.group_size] * scale, all_text)]
         if self.direction == "both":
             ways.append((text[:: self.group_size] * scale, all_image))
-        both = (
-            None
-            if known is None or everyone is None
-            else (known.take(slice(None, None, self.group_size)), everyone)
-        )
-        excess = sum(
-            self._excess(rows, columns, mined, both, world.first_row(count))
-            for rows, columns in ways
-        ) / len(ways)
-        loss = world.mean_over_rows(excess / len(all_text), mined.any(dim=1))
-        return {"margin_loss": loss} if output_dict else loss
+        first = world.first_row(count)
+        each = [self._excess(*way, hard, own, columns, first) for way in ways]
+        excess = torch.stack(each).mean(dim=0)
+        loss = world.mean_over_rows(excess / len(all_text), hard.any(dim=1))
+        return {self.part: loss} if output_dict else loss
 
     def _excess(
-        self, rows, columns, mined, known: tuple[Known, Known] | None, first: int
+        self,
+        rows: torch.Tensor,
+        others: torch.Tensor,
+        hard: torch.Tensor,
+        own: BatchInfo,
+        columns: BatchInfo,
+        first: int,
     ) -> torch.Tensor:
-        """(targets,) sums over the batch of what exceeds a target's bound; ``rows`` are targets, ``mined`` (targets, p) bool."""
+        """Return the sums over the batch of what exceeds a target's bound.
+
+        Args:
+            rows: (t, D), the targets.
+            others: (B, D), all rows.
+            hard: (t, p) bool, which of a target's places hold hard pairs.
+            own: Group ids of the targets.
+            columns: Group ids of all rows.
+            first: Column of the first target.
+
+        Returns:
+            (t,).
+        """
         blocks, parts = blocks_of(len(rows), self.block_rows), []
         for block in blocks:
-            own = None if known is None else (known[0].take(block), known[1])
-            arguments = (
-                rows[block],
-                columns,
-                mined[block],
-                own,
-                first + block.start * self.group_size,
-            )
+            column = first + block.start * self.group_size
+            arguments = (rows[block], others, hard[block], own[block], columns, column)
             parts.append(
                 self._block(*arguments)
                 if len(blocks) == 1
@@ -131,28 +155,26 @@ class HardNegativeMarginLoss(nn.Module):
         return torch.cat(parts)
 
     def _block(
-        self, rows, columns, mined, known: tuple[Known, Known] | None, first: int
+        self,
+        rows: torch.Tensor,
+        others: torch.Tensor,
+        hard: torch.Tensor,
+        own: BatchInfo,
+        columns: BatchInfo,
+        first: int,
     ) -> torch.Tensor:
-        similarity = rows @ columns.T
-        similarity = similarity.to(
-            torch.promote_types(similarity.dtype, torch.float32)
-        )  # differences of large logits
-        own = first + torch.arange(
-            0, len(rows) * self.group_size, self.group_size, device=rows.device
-        )
-        group = own[:, None] + torch.arange(
-            self.group_size, device=rows.device
-        )  # columns of a target and its partners
-        bound = (
-            similarity.gather(1, group[:, 1:])
-            .masked_fill(~mined, torch.inf)
-            .amin(dim=1, keepdim=True)
-        )
-        bound = bound.masked_fill(~mined.any(dim=1, keepdim=True), 0)
+        similarity = rows @ others.T
+        # Differences of large logits lose too much in half precision.
+        similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
+        last = first + len(rows) * self.group_size
+        target = torch.arange(first, last, self.group_size, device=rows.device)
+        group = target[:, None] + torch.arange(self.group_size, device=rows.device)
+        bound = similarity.gather(1, group[:, 1:]).masked_fill(~hard, torch.inf)
+        bound = bound.amin(dim=1, keepdim=True).masked_fill(~hard.any(dim=1, keepdim=True), 0)
         if self.detach_bound:
             bound = bound.detach()
         counted = torch.ones_like(similarity, dtype=torch.bool)
-        counted.scatter_(1, group, torch.cat([torch.zeros_like(mined[:, :1]), ~mined], dim=1))
-        if known is not None:
-            counted &= ~known[0].alike(known[1])
+        counted.scatter_(1, group, torch.cat([torch.zeros_like(hard[:, :1]), ~hard], dim=1))
+        if own.group_ids is not None:
+            counted &= ~own.same_group(columns, self.duplicate_threshold)
         return torch.relu(similarity - bound).masked_fill(~counted, 0).sum(dim=1)

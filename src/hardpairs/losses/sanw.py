@@ -1,26 +1,78 @@
-"""Similarity-aware negative weighting (CLIPSE): negatives that look or read alike weigh less (debias), or a band of them more."""
+"""Similarity-aware negative weighting (SANW): negatives that look or read alike weigh less or more."""
 
 from __future__ import annotations
 
-from hardpairs.losses.clip import ContrastiveLoss
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hardpairs.core.components import option
+from hardpairs.losses.base import LossContext
 from hardpairs.losses.gather import World
+from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
 from hardpairs.losses.weights import SimilarityWeights
 
 
-class SANWLoss(ContrastiveLoss):
-    r"""CLIP's loss with weighted negatives: row i is the cross entropy of :math:`l_{ij} + \log w_{ij}`, :math:`w_{ii} = 1`.
+@dataclass(frozen=True)
+class SANWOptions(PairOptions):
+    """Options of both ways to weight negatives by similarity."""
 
-    :math:`A_{ij}` = alpha * text similarity + (1 - alpha) * image similarity, without gradient; ``hardpairs.losses.weights`` has w(A).
-    Known positives get 0. Source: CLIPSE (github.com/skcpda/CLIPSE), which published three formulas under this name
-    (``hardpairs.losses.clipse`` has them). We deviate: the positive stays in the denominator, so the loss is bounded below by 0 and
-    w = 1 is CLIP exactly; and both directions use the same W (A is symmetric), where CLIPSE takes the transpose of a row-normalised one.
+    sanw_alpha: float = option(0.5, "share of text similarity", minimum=0, maximum=1)
+    sanw_beta: float = option(1.0, "strength; 0 is CLIP", minimum=0, maximum=1)
+    sanw_warmup_epochs: float = option(
+        0.0, "epochs over which the strength grows from 0", minimum=0
+    )
+    sanw_normalize: bool | None = option(
+        None, "scale each row of weights to mean 1 (default: on, except for sanw_debias exp)"
+    )
+    sanw_max_weight: float = option(10.0, "largest weight", above=0)
+    sanw_exempt_hard_pairs: bool = option(
+        False, "a target and its hard pairs keep weight 1", flag="--sanw-exempt-partners"
+    )
+    sanw_source: str = option(
+        "live",
+        "whose similarities: the model's, those of the start weights, or stored ones",
+        choices=("live", "initial", "embeddings"),
+    )
+    sanw_embeddings: str | None = option(
+        None, "folder of stored embeddings, for --sanw-source embeddings", metavar="FOLDER"
+    )
+    sanw_variant: str | None = option(
+        None,
+        "one of CLIPSE's three published formulas; one process only",
+        choices=("seed-v1", "seed-v2", "seed-v3"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.sanw_source == "embeddings") != bool(self.sanw_embeddings):
+            raise ValueError("sanw_source embeddings and sanw_embeddings go together")
+        if self.sanw_variant and self.loss_block_rows is not None:
+            raise ValueError("sanw_variant does not work with loss_block_rows")
+
+
+class SANWLoss(ContrastiveLoss):
+    r"""CLIP's loss with weighted negatives.
+
+    Row i is the cross entropy of :math:`l_{ij} + \log w_{ij}` with :math:`w_{ii} = 1`.
+    :math:`A_{ij}` = alpha * text similarity + (1 - alpha) * image similarity, without gradient;
+    ``hardpairs.losses.weights`` has w(A). Known positives get weight 0.
+
+    Source: CLIPSE (github.com/skcpda/CLIPSE), which published three formulas under this name
+    (``hardpairs.losses.clipse`` has them). We deviate from it: the positive stays in the
+    denominator, so the loss is at least 0 and w = 1 is CLIP exactly; and both directions use the
+    same W (A is symmetric), where CLIPSE transposes a row-normalized one.
 
     Args:
-        weighting, alpha, delta, lam, m1, m2, gamma, floor, beta, normalize, max_weight: as in ``SimilarityWeights``.
-        block_rows: as in ``ContrastiveLoss``.
+        weighting: ``exp``, ``sigmoid`` or ``bandpass``.
+        local_loss: As in ``World``.
+        gather_with_grad: As in ``World``.
+        rank: As in ``World``.
+        world_size: As in ``World``.
+        block_rows: As in ``ContrastiveLoss``.
+        **values: The other attributes of ``SimilarityWeights``.
 
     Raises:
-        ValueError: for values that make no sense.
+        ValueError: For values outside their ranges.
     """
 
     def __init__(
@@ -32,11 +84,44 @@ class SANWLoss(ContrastiveLoss):
         rank: int = 0,
         world_size: int = 1,
         block_rows: int | None = None,
-        **values: float | bool | None,
+        **values: Any,
     ) -> None:
-        weights = SimilarityWeights(weighting, **values)
         super().__init__(
-            weights=weights,
+            weights=SimilarityWeights(weighting, **values),
             world=World(rank, world_size, local_loss, gather_with_grad),
             block_rows=block_rows,
         )
+
+
+def weighted_loss(
+    config: SANWOptions, context: LossContext, weighting: str, **values: float
+) -> ContrastiveLoss:
+    """Build the loss with the weights that the options name, or one of the published formulas.
+
+    Args:
+        config: The loss's options.
+        context: What the loss needs to know of the run.
+        weighting: ``exp``, ``sigmoid`` or ``bandpass``.
+        **values: The weighting's own attributes of ``SimilarityWeights``.
+    """
+    weights = SimilarityWeights(
+        weighting,
+        alpha=config.sanw_alpha,
+        beta=config.sanw_beta,
+        warmup_epochs=config.sanw_warmup_epochs,
+        normalize=config.sanw_normalize,
+        max_weight=config.sanw_max_weight,
+        **values,
+    )
+    common: dict[str, Any] = {"exempt_hard_pairs": config.sanw_exempt_hard_pairs}
+    if config.sanw_variant is None:
+        return pair_loss(config, context, weights=weights, **common)
+    from hardpairs.losses.clipse import ClipseLoss
+
+    weights = replace(weights, normalize=False, max_weight=None)
+    if config.sanw_variant == "seed-v2":
+        weighting = weighting if weighting == "bandpass" else "sigmoid"
+        weights = replace(weights, weighting=weighting, floor=1e-30)
+    return pair_loss(
+        config, context, ClipseLoss, variant=config.sanw_variant, weights=weights, **common
+    )

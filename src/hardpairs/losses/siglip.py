@@ -1,28 +1,52 @@
-"""SigLIP's pairwise sigmoid loss over the gathered batch, with weights and masks on its negative terms."""
+"""``siglip``: SigLIP's pairwise sigmoid loss over the gathered batch, with weighted or masked negatives."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
-from hardpairs.losses.clip import ContrastiveLoss
+from hardpairs.core.components import register
+from hardpairs.losses.base import LossContext
+from hardpairs.losses.block_cross_entropy import blocks_of
 from hardpairs.losses.negatives import Negatives, diagonal
-from hardpairs.losses.strip import blocks_of
+from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
 
 
+@register("siglip")
 class SigmoidLoss(ContrastiveLoss):
-    r"""The sum over pairs of :math:`-w_{ij} \log \sigma(z_{ij} l_{ij})` divided by the number of images (Zhai et al., arXiv 2303.15343, Alg. 1).
+    r"""SigLIP's pairwise sigmoid loss.
 
-    :math:`z` is 1 for a pair and -1 else; :math:`l` = logit_scale * cos + logit_bias. The weights are SANW's, on negative terms only;
-    a known positive has weight 0 (it is no negative, and not counted as a positive either). Equal to OpenCLIP's SigLipLoss without
-    weights and masks.
+    The sum over pairs of :math:`-w_{ij} \log \sigma(z_{ij} l_{ij})`, divided by the number of
+    images (Zhai et al., arXiv 2303.15343, Alg. 1). :math:`z` is 1 for a pair and -1 otherwise;
+    :math:`l` = logit_scale * cos + logit_bias. The weights are SANW's, on negative terms only; a
+    known positive has weight 0, and does not count as a positive either. Equal to OpenCLIP's
+    SigLipLoss without weights and masks.
     """
 
-    def contrast(self, image, text, scale, bias, negatives: Negatives) -> torch.Tensor:
+    @dataclass(frozen=True)
+    class Config(PairOptions):
+        """Options of all pair losses."""
+
+    @classmethod
+    def from_config(cls, config: PairOptions, context: LossContext) -> ContrastiveLoss:
+        """Build the loss."""
+        return pair_loss(config, context, cls)
+
+    def contrast(
+        self,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        negatives: Negatives,
+    ) -> torch.Tensor:
+        """Return the sigmoid form."""
         world = self.world
         image, all_text = image if world.local_loss else world.gather(image), world.gather(text)
-        total = 0.0
+        total = torch.zeros((), device=image.device)
         for block in blocks_of(len(image), self.block_rows, image.device):
             arguments = (image[block], all_text, scale, bias, negatives, block)
             total = total + (
@@ -33,7 +57,14 @@ class SigmoidLoss(ContrastiveLoss):
         return total / len(image)
 
 
-def _block_sum(image, all_text, scale, bias, negatives: Negatives, block: slice) -> torch.Tensor:
+def _block_sum(
+    image: torch.Tensor,
+    all_text: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    negatives: Negatives,
+    block: slice,
+) -> torch.Tensor:
     logits = image @ all_text.T
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * scale
     if bias is not None:

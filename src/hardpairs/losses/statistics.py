@@ -1,13 +1,14 @@
-"""What to log of a batch's weights and logits: computed from the last call of a loss, only when a step is logged."""
+"""Statistics of a batch's weights and logits, computed only when a step is logged."""
 
 from __future__ import annotations
 
 import torch
 
+from hardpairs.losses.block_cross_entropy import blocks_of
 from hardpairs.losses.negatives import Negatives, diagonal
-from hardpairs.losses.strip import blocks_of
 
-LOW, HIGH, BAND = 1e-3, 0.8, 0.1  # CLIPSE's log columns: w_low_pct, w_high_pct, band_coverage_pct
+LOW, HIGH, BAND = 1e-3, 0.8, 0.1
+"""Bounds of the log columns w_low_pct, w_high_pct and band_coverage_pct."""
 BINS = 20
 
 
@@ -15,15 +16,22 @@ BINS = 20
 def weight_statistics(
     negatives: Negatives, rows: int = 1024
 ) -> tuple[dict[str, float], torch.Tensor]:
-    """CLIPSE's log columns over the raw weights of this rank's negatives, own pairs left out, known positives counted in.
+    """Return statistics of the raw weights of this rank's negatives.
+
+    Own pairs are left out, known positives are counted.
+
+    Args:
+        negatives: The last call's weights.
+        rows: Rows that are worked on at once.
 
     Returns:
-        w_mean; w_low_pct, w_high_pct, band_coverage_pct: shares in percent at most .001, above .8, above .1; w_sim_corr: Pearson's
-        correlation of weight and similarity (0 when either is constant). And a histogram of the weights: (20,) counts of equal bins of [0, 1].
+        w_mean; w_low_pct, w_high_pct and band_coverage_pct, the shares in percent at most 0.001,
+        above 0.8 and above 0.1; w_sim_corr, Pearson's correlation of weight and similarity (0 when
+        either is constant). And a histogram of the weights: (20,) counts of equal bins of [0, 1].
     """
     sums = torch.zeros(6, dtype=torch.float64)
     shares, histogram, count = torch.zeros(3, dtype=torch.float64), torch.zeros(BINS), 0
-    for block in blocks_of(len(negatives.rows.source), rows):
+    for block in blocks_of(len(negatives.row_source), rows):
         similarity = negatives.similarity(block)
         others = torch.ones_like(similarity, dtype=torch.bool)
         diagonal(others, negatives.first + block.start).fill_(False)
@@ -58,8 +66,19 @@ def logit_statistics(
     negatives: Negatives,
     rows: int = 1024,
 ) -> dict[str, float]:
-    """Of this rank's image-to-text rows: pos_logit, the mean logit of own pairs; hard_logit, the mean over rows of the largest logit of a
-    negative; masked_pct, the share of other pairs that are known positives, in percent."""
+    """Return statistics of this rank's image-to-text logits.
+
+    Args:
+        image: (b, D), this rank's rows.
+        all_text: (B, D), all ranks' rows.
+        scale: (), exponentiated logit scale.
+        negatives: Weights and masks.
+        rows: Rows that are worked on at once.
+
+    Returns:
+        pos_logit, the mean logit of own pairs; hard_logit, the mean over rows of the largest logit
+        of a negative; masked_pct, the share of other pairs that are known positives, in percent.
+    """
     positive = hardest = masked = 0.0
     for block in blocks_of(len(image), rows):
         logits = (image[block] @ all_text.T).float() * scale

@@ -1,28 +1,29 @@
-"""What the patched trainer calls. Each function is the target of one hunk in ``patches/``, and does OpenCLIP's own when no flag of ours is given."""
+"""What the patched trainer calls. Each function is the target of one hunk in ``patches/``.
+
+Without flags of ours each does what OpenCLIP does. The namespace ends here: the functions below
+take values, or parts of ``TrainingConfig``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-import torch.distributed as dist
 from torch import nn
 
-from hardpairs import losses
-from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo
-from hardpairs.core.errors import flags, non_finite, usage
+from hardpairs.batches import open_stored_embeddings
+from hardpairs.core.errors import usage
+from hardpairs.core.flags import flags_in_messages
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.data.unreadable import UnreadableImages
-from hardpairs.losses.metric import METRIC
+from hardpairs.data.samples import Samples
+from hardpairs.losses import LossContext, World, build_loss
 from hardpairs.models import create
 from hardpairs.models.checkpoint import HEAD, PREPROCESS, checkpoint_preprocess, is_weights
 from hardpairs.models.create import (
@@ -36,43 +37,42 @@ from hardpairs.models.model_config import make_tokenizer, register_configs, uses
 from hardpairs.training import data as our_data
 from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
-from hardpairs.training.metric_flags import add_head, build_metric_loss
+from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
+from hardpairs.training.options import TrainingConfig, all_options
 from hardpairs.training.photos import vocabulary_of_run
-from hardpairs.training.similarities import duplicate_source, similarity_source
+from hardpairs.training.run_loss import RunLoss
+from hardpairs.training.similarities import FeatureSource, StartModel, StoredFeatures
+from hardpairs.training.step_log import log_statistics
 
-STEP_COLUMNS = [
-    "epoch",
-    "step",
-    "loss",
-    "contrastive_loss",
-    "margin_loss",
-    "geometry_loss",
-    "metric_loss",
-    "temp",
-    "lr",
-    "pos_logit",
-    "hard_logit",
-    "masked_pct",
-    "w_mean",
-    "w_low_pct",
-    "w_high_pct",
-    "band_coverage_pct",
-    "w_sim_corr",
-    "sanw_beta",
-    "samples_per_second",
-    "data_time",
-    "batch_time",
-    "targets",
-    "mined",
-    "random",
-    "reserves",
-    "unreadable",
-]
-"""Columns of metrics.csv; CLIPSE's names where it has them (``temp`` is the exponentiated logit scale)."""
+SAME_MODEL = (
+    *("force_image_size", "force_quick_gelu", "force_custom_text", "force_context_length"),
+    *("pretrained_image", "cache_dir"),
+)
+"""Options of OpenCLIP that change what a model's weights make of an input."""
+
+_configs: list[tuple[argparse.Namespace, TrainingConfig]] = []
 
 
-def create_model_and_transforms(model_name: str, pretrained: str | None = None, **options: Any):
-    """OpenCLIP's, with our models known and a readable error for weights that are not there."""
+def config_of(args: argparse.Namespace) -> TrainingConfig:
+    """Return the configuration of a run, which is built once for its namespace."""
+    if not _configs or _configs[0][0] is not args:
+        _configs[:] = [(args, TrainingConfig.from_namespace(args))]
+    return _configs[0][1]
+
+
+def create_model_and_transforms(
+    model_name: str, pretrained: str | None = None, **options: Any
+) -> tuple[Any, ...]:
+    """Create OpenCLIP's models or ours; raise a readable error for weights that are missing.
+
+    Args:
+        model_name: OpenCLIP's or our name.
+        pretrained: A file, a tag of the model, or ``None``.
+        **options: Further arguments of OpenCLIP's function.
+
+    Returns:
+        The model, and its transforms for training and validation.
+    """
     register_configs()
     if (
         pretrained
@@ -81,7 +81,7 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
         and pretrained not in open_clip.list_pretrained_tags_by_model(model_name)
     ):
         raise usage(
-            f"--pretrained is no file, and no tag of {model_name}",
+            f"--pretrained is neither a file nor a tag of {model_name}",
             where=pretrained,
             fix="check the path",
         )
@@ -93,48 +93,66 @@ def create_model_and_transforms(model_name: str, pretrained: str | None = None, 
 
 
 def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
-    """Changes to the model before it is wrapped for several processes: words and image weights of small towers, ``--freeze-bn-stats``, the head
-    that metric losses are about, and what is frozen."""
+    """Change the model before it is wrapped for several processes.
+
+    Small towers get words and image weights, losses for labels their head; what the options name is
+    frozen.
+    """
+    config = config_of(args)
     if isinstance(model, MiniCLIP):
         _prepare_towers(model, args)
-    model = freeze_statistics(model) if args.freeze_bn_stats else model
-    model = (
-        add_head(model, args, our_data.open_training_samples(args))
-        if args.loss_fn in METRIC
-        else model
-    )
-    if args.batching is not None:
-        freezing.freeze(model, args)
+    model = freeze_statistics(model) if config.trained.freeze_bn_stats else model
+    if config.needs_labels:
+        groups = None
+        if config.needs_class_weights:
+            groups = class_groups(our_data.open_training_samples(args))
+        model = add_head(model, make_head(config.head, args.model, groups), args.pretrained)
+    if config.batching is not None:
+        with flags_in_messages(all_options()):
+            freezing.freeze(
+                model,
+                backbone=config.trained.freeze_backbone,
+                epochs=config.trained.freeze_epochs,
+                needs_training=bool(args.train_data),
+            )
     return model
 
 
 def ddp_options(args: argparse.Namespace) -> dict[str, Any]:
-    """For DistributedDataParallel: parameters that are frozen for some epochs get no gradient in them."""
-    return {"find_unused_parameters": True} if args.freeze_epochs is not None else {}
+    """Return options for DistributedDataParallel.
+
+    Parameters that are frozen for some epochs get no gradient in them.
+    """
+    return {"find_unused_parameters": True} if config_of(args).trained.freeze_epochs else {}
 
 
 def prepare_optimizer(
     optimizer: torch.optim.Optimizer, model: nn.Module, args: argparse.Namespace
 ) -> torch.optim.Optimizer:
-    """The head's parameters in groups of their own where ``--head-lr`` is given."""
-    return optimizer if args.head_lr is None else freezing.head_groups(optimizer, model, args)
+    """Put the head's parameters into groups of their own if they have a learning rate."""
+    head_lr = config_of(args).trained.head_lr
+    if head_lr is None:
+        return optimizer
+    return freezing.head_groups(optimizer, model, rate=args.lr, head_rate=head_lr)
 
 
 def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
     fresh = not (args.pretrained or args.resume)
-    vocabulary, weights = (
-        vocabulary_of_run(args),
-        find_image_weights(args.model, args.image_weights, fresh=fresh),
-    )
+    vocabulary = vocabulary_of_run(args)
+    weights = find_image_weights(args.model, args.image_weights, fresh=fresh)
     prepare_towers(model, vocabulary, weights)
     if not args.rank:
         start = (weights or "random weights") if fresh else args.resume or args.pretrained
         logging.info(f"Image tower: {start}. Vocabulary: {len(vocabulary or ())} words.")
 
 
-def get_tokenizer(args: argparse.Namespace) -> Callable:
-    """The model's tokenizer. A word vocabulary comes from the checkpoint the run starts from, else from the captions that the flags name."""
-    context_length = getattr(args, "force_context_length", None)  # OpenCLIP 2.32 has no such flag
+def get_tokenizer(args: argparse.Namespace) -> Any:
+    """Return the model's tokenizer.
+
+    A word vocabulary comes from the checkpoint that the run starts from, or else from captions.
+    """
+    # OpenCLIP 2.32 has no such flag.
+    context_length = getattr(args, "force_context_length", None)
     if not uses_words(args.model):
         return open_clip.get_tokenizer(
             args.model, cache_dir=args.cache_dir, context_length=context_length
@@ -144,17 +162,24 @@ def get_tokenizer(args: argparse.Namespace) -> Callable:
 
 def get_data(
     args: argparse.Namespace,
-    preprocess_fns: tuple[Callable, Callable],
+    preprocess_fns: tuple[Callable[..., Any], Callable[..., Any]],
     epoch: int = 0,
-    tokenizer: Callable | None = None,
+    tokenizer: Callable[..., Any] | None = None,
 ) -> dict[str, Any]:
-    """OpenCLIP's data, or with ``--batching`` ours for training and validation."""
-    theirs = upstream.patched("data").get_data
-    if args.batching is None:
+    """Return OpenCLIP's data, or ours for training and validation.
+
+    Args:
+        args: OpenCLIP's options.
+        preprocess_fns: The transforms for training and validation.
+        epoch: The first epoch.
+        tokenizer: The model's tokenizer.
+    """
+    theirs, config = upstream.patched("data").get_data, config_of(args)
+    if config.batching is None:
         return theirs(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
     preprocess_train, preprocess_val = preprocess_fns
-    if args.augment is not None:
-        preprocess_train = augmented(args.augment, preprocess_val)
+    if config.trained.augment is not None:
+        preprocess_train = augmented(config.trained.augment, preprocess_val)
     data = {"train": our_data.train_data(args, preprocess_train, tokenizer)}
     if args.val_data:
         data["val"] = our_data.val_data(args, preprocess_val, tokenizer)
@@ -165,168 +190,124 @@ def get_data(
 
 
 def create_loss(args: argparse.Namespace) -> nn.Module:
-    """OpenCLIP's loss, or with ``--batching`` ours."""
-    return open_clip.create_loss(args) if args.batching is None else RunLoss(args)
+    """Return OpenCLIP's loss, or ours where the batches are ours."""
+    config = config_of(args)
+    if config.batching is None:
+        return open_clip.create_loss(args)
+    samples = our_data.open_training_samples(args)
+    context = LossContext(
+        World(args.rank, args.world_size, args.local_loss, args.gather_with_grad),
+        sigmoid=args.siglip,
+        hard_per_target=args.hard_per_target if config.batching == "hard-pairs" else 0,
+        group_ids=class_groups(samples) if config.needs_labels else None,
+        width=embedding_width(config.head, args.model) if config.needs_labels else 0,
+    )
+    if not args.rank and args.logs and args.logs.lower() != "none":
+        config.save(Path(args.logs) / args.name / "config.json")
+    duplicates = getattr(config.loss, "false_negative_embeddings", None)
+    return RunLoss(
+        build_loss(config.loss_fn, config.loss, context),
+        samples,
+        similarity_source=_similarity_source(config, args, samples),
+        duplicate_source=_stored_features(duplicates, samples),
+        accumulate=args.accum_freq,
+        max_bad_fraction=config.data.max_bad_fraction,
+        world_size=args.world_size,
+    )
 
 
-class RunLoss(nn.Module):
-    """Our loss together with the run's counts of what was seen."""
+def _similarity_source(
+    config: TrainingConfig, args: argparse.Namespace, samples: Samples
+) -> FeatureSource | None:
+    """Return the features that weight the negatives; ``None``: the trained model's own."""
+    if getattr(config.loss, "sanw_source", None) != "initial":
+        return _stored_features(getattr(config.loss, "sanw_embeddings", None), samples)
+    same = {name: getattr(args, name) for name in SAME_MODEL if hasattr(args, name)}
+    model, *_ = create_model_and_transforms(
+        args.model, args.pretrained, precision="fp32", device=args.device, **same
+    )
+    return StartModel(model, args.device)
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__()
-        samples = our_data.open_training_samples(args)
-        self.loss = (
-            build_metric_loss(args, samples) if args.loss_fn in METRIC else losses.build_loss(args)
-        )
-        self.source = similarity_source(args, samples, create_model_and_transforms)
-        self.stored = duplicate_source(args, samples)
-        self.world_size = args.world_size
-        self.samples = samples
-        self.counts: Counter[str] = Counter()
-        self.unreadable = UnreadableImages(samples, args.max_bad_fraction, log=True)
 
-    def take(self, batch: our_data.Batch) -> None:
-        """Notes a batch; stops the run when too many images could not be read."""
-        info = batch.info
-        sources = self.source(batch) if self.source is not None else (None, None)
-        stored = self.stored(batch) if self.stored is not None else (None, None)
-        mined = info.roles == HARD_PAIR
-        self.loss.take(
-            losses.Rows(info.group_ids, mined, info.targets, *sources, *stored),
-            info.epochs_done,
-        )
-        self.rows = info.rows
-        for name, role in (
-            ("targets", TARGET),
-            ("mined", HARD_PAIR),
-            ("random", RANDOM),
-            ("reserves", SPARE),
-        ):
-            self.counts[name] += int((info.roles == role).sum())
-        self.counts["unreadable"] += len(info.unreadable)
-        if info.unreadable:
-            self._note_unreadable(info)
-
-    def _note_unreadable(self, info: BatchInfo) -> None:
-        """Each image counts once, however many captions and epochs ask for it: one broken photograph does not end a run of 50 epochs."""
-        seen = sum(self.counts[name] for name in ("targets", "mined", "random", "reserves"))
-        with flags(["max_bad_fraction"]):
-            self.unreadable.add(
-                info.unreadable,
-                of=min(seen, len(self.samples)),
-                tolerated=len(info) // 16,
-            )
-
-    def forward(
-        self, image_features: torch.Tensor, text_features: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> Any:
-        losses = self.loss(image_features, text_features, *args, **kwargs)
-        if not self._all_finite(losses):
-            finite = torch.isfinite(image_features).all(1) & torch.isfinite(text_features).all(1)
-            raise non_finite(
-                "the loss is not finite; nothing was updated or saved with it",
-                where=f"rows {self._bad_rows(finite)} of this rank's last micro-batch {self.rows.tolist()}",
-                fix="a lower --lr, --grad-clip-norm 1, or other start weights",
-            )
-        return losses
-
-    def _all_finite(self, losses: dict[str, torch.Tensor]) -> bool:
-        """On all ranks: a rank that stopped alone would leave the others waiting for it."""
-        finite = torch.stack([torch.isfinite(part).all() for part in losses.values()]).all().float()
-        if self.world_size > 1:
-            dist.all_reduce(finite, dist.ReduceOp.MIN)
-        return bool(finite)
-
-    def _bad_rows(self, finite: torch.Tensor) -> list[int]:
-        """Rows of the last micro-batch whose features are not finite (of features that ``--accum-freq`` joined, the last are its own)."""
-        return self.rows[~finite.cpu()[-len(self.rows) :]].tolist()
+def _stored_features(folder: str | None, samples: Samples) -> FeatureSource | None:
+    return None if folder is None else StoredFeatures(open_stored_embeddings(folder, samples))
 
 
 def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """(images, texts) of a batch; what ours says of its rows goes to the loss."""
-    if isinstance(batch, Exception):
-        raise batch
-    if isinstance(batch, our_data.Batch):
-        loss.take(batch)
+    """Return (images, texts) of a batch; the loss takes what ours knows of its rows.
+
+    The trainer calls ``loss(**model_output)`` and has no other way to hand this on.
+    """
+    with flags_in_messages(all_options()):
+        if isinstance(batch, Exception):
+            raise batch
+        if isinstance(batch, our_data.Batch):
+            loss.take(batch)
     return batch[0], batch[1]
 
 
 def log_step(
     args: argparse.Namespace, loss: nn.Module, epoch: int, step: int, log_data: dict[str, Any]
 ) -> None:
-    """Adds our statistics to what OpenCLIP reports, and a line to ``metrics.csv`` of the run folder (rank 0, each logged step)."""
-    if not isinstance(loss, RunLoss):
-        return
-    numbers, histogram = loss.loss.statistics()
-    log_data.update(numbers)
-    counts = {
-        name: count * args.world_size for name, count in loss.counts.items()
-    }  # as if all ranks had this one's
-    row = {**log_data, "epoch": epoch, "step": step, "temp": log_data["scale"], **counts}
-    folder = Path(args.logs) / args.name
-    _append(folder / "metrics.csv", STEP_COLUMNS, row)
-    told = {
-        **{name: value for name, value in numbers.items() if not name.endswith("loss")},
-        **counts,
-    }
-    logging.info(
-        " ".join(
-            f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}"
-            for name, value in told.items()
-        )
-    )
-    if histogram is not None:
-        bins = {f"{i / len(histogram):.2f}": int(count) for i, count in enumerate(histogram)}
-        _append(
-            folder / "weights.csv", ["epoch", "step", *bins], {"epoch": epoch, "step": step, **bins}
-        )
+    """Add our statistics to what OpenCLIP logs, and a line to the run's files.
 
-
-def _append(path: Path, columns: list[str], row: dict[str, Any]) -> None:
-    """Adds a line under the header that the file has, so that a run resumed with another version stays readable."""
-    is_new = not path.exists()
-    if not is_new:
-        with open(path, newline="", encoding="utf-8") as file:
-            columns = next(csv.reader(file), columns)
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    Rank 0 calls it, at each logged step.
+    """
+    if isinstance(loss, RunLoss):
+        log_statistics(loss, Path(args.logs) / args.name, epoch, step, log_data)
 
 
 def run_epochs(
     args: argparse.Namespace,
     model: nn.Module,
     data: dict[str, Any],
-    transform: Callable,
-    tokenizer: Callable,
+    transform: Callable[..., Any],
+    tokenizer: Callable[..., Any],
     epochs: range,
 ) -> Iterator[int]:
-    """The epochs (from 0) of a run, each prepared before it is trained: what is frozen until then thaws, and hard pairs or embeddings are made
-    anew where ``--remine-every`` asks for them. Ends early by ``--patience``. All ranks take part.
+    """Yield the epochs (from 0) of a run, each prepared before it is trained.
+
+    Frozen parts thaw, and hard pairs or embeddings are made anew where the run asks for it. Ends
+    early when the run's patience is over. All ranks take part.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The model without its wrapper.
+        data: What ``get_data`` returned.
+        transform: The model's transform without random changes.
+        tokenizer: The model's tokenizer.
+        epochs: The epochs that are left.
     """
-    train = data.get("train")
+    config, train = config_of(args), data.get("train")
+    remine_every = config.remining.remine_every
     if isinstance(train, our_data.TrainData) and not args.rank:
         _warn_of_another_transform(args, model, train.table)
     for epoch in epochs:
-        if args.patience is not None and validation.is_over(args, epoch):
+        if _is_over(config, args, epoch):
             return
         freezing.thaw(model, epoch)
-        if (
-            isinstance(train, our_data.TrainData)
-            and args.remine_every
-            and epoch
-            and epoch % args.remine_every == 0
-        ):
+        is_due = bool(remine_every) and epoch and epoch % remine_every == 0
+        if isinstance(train, our_data.TrainData) and is_due:
             _remine(args, model, train, transform, tokenizer, epoch)
         yield epoch
+
+
+def _is_over(config: TrainingConfig, args: argparse.Namespace, completed: int) -> bool:
+    """Return whether the run ends early; rank 0 reads, all ranks learn."""
+    metric, patience = config.validation.save_best, config.validation.patience
+    if metric is None or patience is None:
+        return False
+    folder = Path(args.checkpoint_path)
+    over = not args.rank and validation.is_over(folder, metric, patience, completed)
+    if args.distributed:
+        over = upstream.patched("distributed").broadcast_object(args, over)
+    return bool(over)
 
 
 def _warn_of_another_transform(
     args: argparse.Namespace, model: nn.Module, table: HardPairTable | None
 ) -> None:
-    """When what batches are made from saw the pictures through another transform than the training does, as CLIPPINGS' hard negatives did."""
+    """Warn when the batches' hard pairs or embeddings saw images through another transform."""
     if table is not None:
         source, made = args.hard_dict_dir, table.manifest.get("embeddings") or {}
     elif args.batching_embeddings:
@@ -336,8 +317,8 @@ def _warn_of_another_transform(
     ours = preprocess_of(getattr(model, "module", model))
     if made.get("model") == args.model and made.get("preprocess") not in (None, ours):
         logging.warning(
-            f"{source} was made of pictures prepared otherwise ({made['preprocess']}) than this run's ({ours}): "
-            "make it anew, or give the same --image-resize-mode."
+            f"{source} was made from images prepared in another way ({made['preprocess']}) than "
+            f"this run's ({ours}): make it anew, or give the same --image-resize-mode."
         )
 
 
@@ -345,14 +326,12 @@ def _remine(
     args: argparse.Namespace,
     model: nn.Module,
     train: our_data.TrainData,
-    transform: Callable,
-    tokenizer: Callable,
+    transform: Callable[..., Any],
+    tokenizer: Callable[..., Any],
     epoch: int,
 ) -> None:
-    from hardpairs.training.remine import (  # the search compiles code when it is imported
-        embed_again,
-        remine,
-    )
+    # The search compiles code when it is imported.
+    from hardpairs.training.remine import embed_again, remine
 
     if train.table is None:
         embed_again(args, model, train.samples, transform, tokenizer, epoch)
@@ -363,34 +342,49 @@ def _remine(
 def validation_metrics(
     model: nn.Module, val: Any, image: torch.Tensor, text: torch.Tensor
 ) -> dict[str, float]:
-    """What our validation data adds to OpenCLIP's numbers, or puts in their place (``hardpairs.training.validation``). Rank 0.
+    """Return what our validation data adds to OpenCLIP's numbers, or puts in their place.
+
+    Rank 0 calls it.
 
     Args:
-        image, text: (M, D) unit features of the validation rows that could be read, on the CPU.
+        model: The trained model.
+        val: The validation data.
+        image: (M, D) unit features of the rows whose images could be read, on the CPU.
+        text: (M, D) unit features of the same rows, on the CPU.
     """
     batches = val.dataloader
-    ours = isinstance(batches, our_data.ValidationBatches)
-    return validation.val_numbers(model, batches.samples, batches.rows, image, text) if ours else {}
+    if not isinstance(batches, our_data.ValidationBatches):
+        return {}
+    return validation.val_numbers(model, batches.samples, batches.rows, image, text)
 
 
 def extra_state(
     args: argparse.Namespace, model: nn.Module, data: dict[str, Any], checkpoint: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a checkpoint of ours carries besides OpenCLIP's entries: the word list, which data and hard pairs it was trained on, how pictures
-    were prepared, and what kind of head it has. With ``--save-best`` the checkpoint of the best epoch so far is kept, too. Rank 0."""
+    """Return what a checkpoint of ours has besides OpenCLIP's entries.
+
+    These are the word list, the data and hard pairs that it was trained on, how images were
+    prepared, and the kind of head. The best epoch so far is saved, too. Rank 0 calls it.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The trained model.
+        data: What ``get_data`` returned.
+        checkpoint: OpenCLIP's entries.
+    """
     state: dict[str, Any] = {}
     if uses_words(args.model):
         state["vocabulary"] = get_tokenizer(args).vocabulary
     train = data.get("train")
     if isinstance(train, our_data.TrainData):
-        table = train.table.manifest["sha256"] if train.table is not None else None
         state["hardpairs"] = {
             "dataset_fingerprint": train.samples.fingerprint,
-            "hard_pairs_sha256": table,
+            "hard_pairs_sha256": None if train.table is None else train.table.manifest["sha256"],
         }
         model = getattr(model, "module", model)
         state[PREPROCESS] = preprocess_of(model)
         state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
-    if args.save_best:
-        validation.keep_best(args, {**checkpoint, **state})
+    metric = config_of(args).validation.save_best
+    if metric:
+        validation.keep_best(Path(args.checkpoint_path), metric, {**checkpoint, **state})
     return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,44 +19,8 @@ from hardpairs.models.checkpoint import checkpoint_vocabulary, is_weights
 from hardpairs.models.create import find_image_weights
 from hardpairs.models.model_config import uses_words, vocabulary_of
 from hardpairs.training.data import open_table_or_folder, open_training_samples
+from hardpairs.training.options import CAPTIONS_JSON
 from hardpairs.training.upstream import world_info
-
-CAPTIONS_JSON = "captions-json"
-
-
-def add_photos(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
-    group: argparse._ArgumentGroup,
-    add: Callable[..., None],
-) -> None:
-    """Adds the flags to ``group``, and to OpenCLIP's ``--dataset-type`` the kind of data that MiniCLIP has."""
-    add(
-        group,
-        "--captions-json",
-        metavar="FILE",
-        help="MiniCLIP's captions.json, split by image as MiniCLIP does (tools.split_pairs) into LOGS/split: --train-data and --val-data",
-    )
-    add(
-        group,
-        "--image-root",
-        help="folder of a captions.json's images (default: images/ beside it, or its own)",
-    )
-    add(
-        group,
-        "--image-weights",
-        metavar="FILE|torchvision|none",
-        help="of a miniclip model's ResNet18: a file, torchvision's (fetched if need be), or random ones; default: torchvision's cache",
-    )
-    add(
-        group,
-        "--vocabulary-from",
-        metavar="train|all|FILE",
-        help="captions that a word tokenizer's words are taken from: the training ones (default), all that were split, or a file's",
-    )
-    add(group, "--warmup-epochs", type=float, help="--warmup in epochs")
-    for action in parser._actions:
-        if action.dest == "dataset_type" and action.choices is not None:
-            action.choices = [*action.choices, CAPTIONS_JSON]
 
 
 def fill_in_split(args: argparse.Namespace) -> None:

@@ -1,12 +1,10 @@
-"""Metrics on validation data beside OpenCLIP's, the best epoch by one of them, and the end of a run that no longer gets better."""
+"""Metrics of validation data beside OpenCLIP's, the best epoch by one of them, and early ends."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,48 +13,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.errors import bad_input
 from hardpairs.data.samples import Samples
 from hardpairs.metrics.base import MetricInputs, all_values, compute_all, lower_is_better
 from hardpairs.models.checkpoint import HEAD
 from hardpairs.training import upstream
+from hardpairs.training.options import VALIDATION_LOSS
 
-VALIDATION_LOSS = "clip_val_loss"
-"""OpenCLIP's own metric; all others are components of ``hardpairs.metrics``."""
 BEST = "best.pt"
+"""Name of the best epoch's checkpoint."""
 
 
-def metric_names() -> tuple[str, ...]:
-    """Return the numbers that may choose the best epoch."""
-    return (*all_values(), VALIDATION_LOSS)
+def check_val_labels(metric: str, samples: Samples) -> None:
+    """Check that validation data has the labels that a metric needs.
 
-
-def check_validation(args: argparse.Namespace) -> None:
-    """Raises UserError (exit 2) for flags that have no effect or cannot work."""
-    if args.patience is not None and not args.save_best:
-        raise usage(
-            "--patience counts epochs without a better metric",
-            fix=f"--save-best {' or '.join(('mean_R@1', *all_values(needs_labels=True)))}",
-        )
-    if args.patience is not None and args.patience < 1:
-        raise usage(f"--patience must be at least 1, not {args.patience}")
-    if args.save_best and not (args.val_data and args.val_frequency):
-        raise usage(
-            "--save-best chooses by validation data, and there is none",
-            fix="--val-data, with --val-frequency from 1 on",
-        )
-    if args.save_best and (not args.logs or args.logs.lower() == "none"):
-        raise usage("--save-best reads what the run wrote down", fix="--logs FOLDER")
-
-
-def check_val_labels(args: argparse.Namespace, samples: Samples) -> None:
-    """Raises UserError (exit 3) when ``--save-best`` needs labels that validation data does not have."""
+    Raises:
+        UserError: Exit 3 when no two rows share a label.
+    """
     labels = samples.groups[samples.labelled]
-    if args.save_best in all_values(needs_labels=True) and len(np.unique(labels)) == len(labels):
+    if metric in all_values(needs_labels=True) and len(np.unique(labels)) == len(labels):
         raise bad_input(
-            f"no two validation rows share a label, which {args.save_best} needs",
+            f"no two validation rows share a label, which {metric} needs",
             where=samples.source,
-            fix="--csv-label-key",
+            fix="name the column of labels",
         )
 
 
@@ -103,63 +82,77 @@ def _lower_is_better(metric: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a run stands by its metric: the best epoch (the first of equal ones), and how many later epochs were measured."""
+class BestEpoch:
+    """The best epoch of a run so far.
 
-    best: int
+    Attributes:
+        epoch: Its number; the first of equal ones.
+        value: Its metric.
+        since: How many later epochs were measured.
+    """
+
+    epoch: int
     value: float
     since: int
 
 
-def progress(args: argparse.Namespace, completed: int | None = None) -> Progress | None:
-    """Reads a run's ``results.jsonl``; ``None`` before anything was measured. A repeated epoch counts by its last line; a line that a kill cut off, and
-    a metric that is no number, do not count.
+def best_epoch(results: Path, metric: str, completed: int | None = None) -> BestEpoch | None:
+    """Return the best epoch by a run's ``results.jsonl``; ``None`` before anything was measured.
+
+    A repeated epoch counts by its last line. A line that a kill cut off, and a metric that is not
+    finite, do not count.
 
     Args:
-        completed: epochs after it are not looked at: they are of a run that died after measuring and before saving.
+        results: The file.
+        metric: Name of the metric.
+        completed: Later epochs are ignored: they belong to a run that died after measuring and
+            before saving.
     """
-    path = Path(args.checkpoint_path) / "results.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     measured: dict[int, float] = {}
-    for line in lines:
+    for line in results.read_text(encoding="utf-8").splitlines() if results.is_file() else []:
         try:
             entry: dict[str, Any] = json.loads(line)
         except ValueError:
             continue
-        if math.isfinite(entry.get(args.save_best, math.nan)) and (
-            completed is None or entry["epoch"] <= completed
-        ):
-            measured[entry["epoch"]] = entry[args.save_best]
+        is_done = completed is None or entry["epoch"] <= completed
+        if is_done and math.isfinite(entry.get(metric, math.nan)):
+            measured[entry["epoch"]] = entry[metric]
     if not measured:
         return None
-    sign = 1 if _lower_is_better(args.save_best) else -1
+    sign = 1 if _lower_is_better(metric) else -1
     best = min(measured, key=lambda epoch: (sign * measured[epoch], epoch))
-    return Progress(best, measured[best], sum(epoch > best for epoch in measured))
+    return BestEpoch(best, measured[best], sum(epoch > best for epoch in measured))
 
 
-def keep_best(args: argparse.Namespace, checkpoint: dict[str, Any]) -> None:
-    """Saves a checkpoint as ``best.pt`` when its epoch is the best so far."""
-    found = progress(args, checkpoint["epoch"])
-    if found is not None and found.best == checkpoint["epoch"]:
-        place = os.path.join(args.checkpoint_path, BEST)
-        upstream.patched("file_utils").pt_save(
-            {**checkpoint, "best": {"metric": args.save_best, "value": found.value}}, place
+def keep_best(folder: Path, metric: str, checkpoint: dict[str, Any]) -> None:
+    """Save a checkpoint as ``best.pt`` when its epoch is the best so far.
+
+    Args:
+        folder: The run's folder of checkpoints.
+        metric: Name of the metric.
+        checkpoint: The checkpoint; ``epoch`` is its epoch.
+    """
+    best = best_epoch(folder / "results.jsonl", metric, checkpoint["epoch"])
+    if best is not None and best.epoch == checkpoint["epoch"]:
+        content = {**checkpoint, "best": {"metric": metric, "value": best.value}}
+        upstream.patched("file_utils").pt_save(content, str(folder / BEST))
+        logging.info(f"Best so far: {metric} {best.value:.4f} after epoch {best.epoch}.")
+
+
+def is_over(folder: Path, metric: str, patience: int, completed: int) -> bool:
+    """Return whether ``patience`` measured epochs have brought nothing better.
+
+    Args:
+        folder: The run's folder of checkpoints.
+        metric: Name of the metric.
+        patience: Epochs.
+        completed: The last epoch that counts.
+    """
+    best = best_epoch(folder / "results.jsonl", metric, completed)
+    over = best is not None and best.since >= patience
+    if best is not None and over:
+        logging.info(
+            f"{metric} has not improved for {best.since} epochs; the run ends. "
+            f"Best: epoch {best.epoch}, {BEST}."
         )
-        logging.info(f"Best so far: {args.save_best} {found.value:.4f} after epoch {found.best}.")
-
-
-def is_over(args: argparse.Namespace, completed: int) -> bool:
-    """Whether ``--patience`` epochs brought nothing better. Collective: rank 0 reads, all ranks learn."""
-    over = False
-    if args.rank == 0:
-        found = progress(args, completed)
-        over = found is not None and found.since >= args.patience
-        if over:
-            logging.info(
-                f"{args.save_best} has not got better for {found.since} epochs; the run ends. Best: epoch {found.best}, {BEST}."
-            )
-    return (
-        bool(upstream.patched("distributed").broadcast_object(args, over))
-        if args.distributed
-        else over
-    )
+    return over

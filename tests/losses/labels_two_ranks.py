@@ -7,16 +7,16 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from hardpairs.losses import Rows
-from hardpairs.losses.gather import World
-from hardpairs.losses.metric import METRIC, MetricLoss, Numbers, make_miner
+from hardpairs.batches import BatchInfo
+from hardpairs.losses import LOSSES, LossContext, TrainingLoss, World
 from hardpairs.models.head import KINDS, EmbeddingHead, attach
 
 WIDTH, ROWS = 6, 12
 LABELS = torch.tensor([5, 5, 5, 9, 9, 2, 2, 2, 7, 7, 30, 31])  # the last two are of no class
 CLASSES = torch.tensor([2, 5, 7, 9])
+LABEL_LOSSES = ("supcon", "contrastive", "contrastive_squared", "triplet", "arcface")
 CASES = {
-    **{name: (name, "none", "pooled", 1) for name in METRIC},
+    **{name: (name, "none", "pooled", 1) for name in LABEL_LOSSES},
     **{
         f"triplet, {miner}": ("triplet", miner, "image", 1)
         for miner in ("batch-hard", "semi-hard", "multi-similarity")
@@ -56,22 +56,22 @@ def make(case):
         classes=len(CLASSES) if name == "arcface" else 0,
     )
     model = attach(Towers(), head).double()
-    loss = METRIC[name](
-        Numbers(margin=0.3 if name == "triplet" else None), classes=len(CLASSES), width=head.width
-    )
-    return model, loss, make_miner(miner), accumulate
+    options = {"metric_margin": 0.3} if name == "triplet" else {}
+    options |= {"miner": miner} if miner != "none" else {}
+    return model, head, name, options, accumulate
+
+
+def loss_of(name, width, options, world):
+    """Return the training loss of a name with some options."""
+    component = LOSSES.load(name)
+    context = LossContext(world, group_ids=CLASSES, width=width)
+    return TrainingLoss(component.from_config(component.Config(**options), context))
 
 
 def compute(case, rows, rank=0, world_size=1):
     """(loss, gradients by name) of some rows of the batch, as the trainer gets them."""
-    model, loss, miner, accumulate = make(case)
-    loss = MetricLoss(
-        loss,
-        miner,
-        classes=CLASSES if case.startswith("arcface") else None,
-        world=World(rank, world_size),
-        accumulate=accumulate,
-    )
+    model, head, name, options, accumulate = make(case)
+    loss = loss_of(name, head.width, options, World(rank, world_size))
     generator = torch.Generator().manual_seed(1)
     image, text = torch.randn(2, ROWS, 4, generator=generator, dtype=torch.float64)
     wrapped = nn.parallel.DistributedDataParallel(model) if world_size > 1 else model
@@ -83,8 +83,7 @@ def compute(case, rows, rank=0, world_size=1):
             strict=True,
         )
     )
-    for *_, labels in parts:
-        loss.take(Rows(labels[:, None], labels > 0, labels), 0.0)
+    info = BatchInfo.joined([BatchInfo(group_ids=labels[:, None]) for *_, labels in parts])
     total = 0.0
     for number, (images, texts, _) in enumerate(
         parts
@@ -100,9 +99,8 @@ def compute(case, rows, rank=0, world_size=1):
             for key in outputs[0]
             if key != "logit_scale"
         }
-        value = loss(**joined, logit_scale=outputs[number]["logit_scale"], output_dict=True)[
-            "metric_loss"
-        ]
+        scale = outputs[number]["logit_scale"]
+        value = loss(**joined, logit_scale=scale, info=info, output_dict=True)["metric_loss"]
         value.backward()
         total = value.detach()
     return total, {name: parameter.grad for name, parameter in model.named_parameters()}

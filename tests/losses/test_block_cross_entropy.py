@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 
+from hardpairs.batches import BatchInfo
 from hardpairs.losses import (
     ContrastiveLoss,
     GeometryLoss,
@@ -13,17 +14,17 @@ from hardpairs.losses import (
     SigmoidLoss,
     SimilarityWeights,
 )
-from hardpairs.losses.clip import cross_entropy_both_ways
-from hardpairs.losses.strip import CPU_ROWS
+from hardpairs.losses.block_cross_entropy import CPU_ROWS
+from hardpairs.losses.pairs import cross_entropy_both_ways
 from tests.losses.test_losses import SCALE, features
 
 IDS = torch.tensor([[0], [0], [1], [2], [3], [3], [3], [4], [5], [6], [7], [8]])
 TARGETS = torch.arange(12) // 2
 
 
-def by_two_products(loss, x, y, scale, **facts):
-    """The loss as its formula says, with autograd's own gradients."""
-    log_weights = loss.negatives(x.detach(), y.detach(), **facts).log_weights(slice(0, len(x)))
+def by_two_products(loss, x, y, scale, info=None):
+    """Return the loss by its formula, with autograd's own gradients."""
+    log_weights = loss.negatives(x.detach(), y.detach(), info).log_weights(slice(0, len(x)))
     return cross_entropy_both_ways(scale * x @ y.T, scale * y @ x.T, log_weights, 0)
 
 
@@ -38,16 +39,18 @@ LOSSES = {
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize(
-    "facts",
-    [{}, {"positives": IDS}, {"positives": IDS, "exempt": TARGETS}],
+    "known",
+    [{}, {"group_ids": IDS}, {"group_ids": IDS, "targets": TARGETS}],
     ids=["plain", "masked", "exempt"],
 )
 @pytest.mark.parametrize("block_rows", [None, 1, 5, 100])
-def test_value_and_gradients(name, facts, block_rows):
-    results = []
+def test_value_and_gradients(name, known, block_rows):
+    results, info = [], BatchInfo(**known)
+    in_blocks, whole = LOSSES[name](block_rows=block_rows), LOSSES[name]()
+    in_blocks.exempt_hard_pairs = whole.exempt_hard_pairs = True
     for compute in (
-        lambda *inputs: LOSSES[name](block_rows=block_rows)(*inputs, **facts),
-        lambda *inputs: by_two_products(LOSSES[name](), *inputs, **facts),
+        lambda *inputs: in_blocks(*inputs, info=info),
+        lambda *inputs: by_two_products(whole, *inputs, info),
     ):
         inputs = [side.requires_grad_() for side in (*features(), SCALE.clone())]
         loss = compute(*inputs)

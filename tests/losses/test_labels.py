@@ -8,16 +8,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hardpairs.losses.metric import METRIC, MetricLoss, Numbers, SquaredContrastive, make_miner
+from hardpairs.batches import BatchInfo
+from hardpairs.losses import LOSSES, LossContext, World
+from hardpairs.losses.contrastive_squared import SquaredContrastive
+from hardpairs.losses.labels import make_miner
 from hardpairs.models.head import EmbeddingHead, head_state
 from tests.helpers import torchrun
-from tests.losses.metric_two_ranks import CASES, compute, make
+from tests.losses.labels_two_ranks import CASES, compute, loss_of, make
+
+
+def library_loss(name, context=None, **options):
+    """Return the loss of embeddings and labels that a component wraps."""
+    component = LOSSES.load(name)
+    return component.from_config(component.Config(**options), context or LossContext()).loss
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     path = tmp_path_factory.mktemp("ranks") / "results.pt"
-    done = torchrun(2, str(Path(__file__).parent / "two_ranks.py"), str(path))
+    done = torchrun(2, str(Path(__file__).parent / "labels_two_ranks.py"), str(path))
     assert done.returncode == 0, done.stderr
     return torch.load(path)
 
@@ -60,14 +69,14 @@ def test_supcon_by_its_formula():
         everything = sum(np.exp(logits[i][a]) for a in range(8) if a != i)
         if positives:
             losses.append(-np.mean([np.log(np.exp(logits[i][p]) / everything) for p in positives]))
-    assert METRIC["supcon"](Numbers())(rows, labels).item() == pytest.approx(np.mean(losses))
+    assert library_loss("supcon")(rows, labels).item() == pytest.approx(np.mean(losses))
 
 
 def test_contrastive_by_hand():
     rows = torch.tensor([[1.0, 0], [0.8, 0.6], [0, 1]], dtype=torch.float64)
     labels = torch.tensor([0, 0, 1])
     near, far, middle = (0.04 + 0.36) ** 0.5, 2**0.5, (0.64 + 0.16) ** 0.5
-    loss = METRIC["contrastive"](Numbers(negative_margin=1.0))(rows, labels)
+    loss = library_loss("contrastive", metric_negative_margin=1.0)(rows, labels)
     assert loss.item() == pytest.approx(
         near + (1 - middle)
     )  # the pair at 1.41 is beyond the margin, and not counted
@@ -81,7 +90,7 @@ def test_contrastive_by_hand():
 
 
 def test_arcface_by_hand_on_both_sides_of_pi_minus_margin():
-    loss = METRIC["arcface"](Numbers(), classes=2, width=2).double()
+    loss = library_loss("arcface", LossContext(group_ids=torch.arange(2), width=2)).double()
     loss.W.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
     for angle in (0.3, 3.0):
         row = torch.tensor([[np.cos(angle), np.sin(angle)]])
@@ -91,11 +100,10 @@ def test_arcface_by_hand_on_both_sides_of_pi_minus_margin():
 
 
 def test_rows_without_a_class_do_not_count_for_arcface():
-    model, inner, _, _ = make("arcface")
-    loss = MetricLoss(inner, classes=torch.tensor([2, 5, 7, 9]))
+    model, head, *_ = make("arcface")
+    loss = loss_of("arcface", head.width, {}, World())
     out = model(torch.ones(3, 4, dtype=torch.float64), torch.ones(3, 4, dtype=torch.float64))
-    loss._taken = [torch.tensor([100, 101, 1])]
-    nothing = loss(**out)
+    nothing = loss(**out, info=BatchInfo(group_ids=torch.tensor([[100], [101], [1]])))
     nothing.backward()
     assert nothing.item() == 0 and all(
         parameter.grad is not None for parameter in model.parameters()
@@ -202,4 +210,4 @@ def test_triplet_loss_by_hand():
     ]
     each = [max(0.0, positive - negative + 0.2) for positive, negative in triplets]
     expected = sum(each) / sum(value > 0 for value in each)
-    assert METRIC["triplet"](Numbers())(rows, labels).item() == pytest.approx(expected, abs=1e-5)
+    assert library_loss("triplet")(rows, labels).item() == pytest.approx(expected, abs=1e-5)

@@ -1,12 +1,16 @@
-"""CLIP's two cross entropies from one strip of logits: this rank's images against all texts.
+"""CLIP's two cross entropies from one product of logits: this rank's images against all texts.
 
-ClipLoss computes image-to-text and text-to-image logits by two products, and on several ranks both of them for this rank's rows. But
-the columns of the image-to-text strip are pieces of the text-to-image rows: their sums of exponentials need only be added up over
-ranks (B numbers). So one product serves both ways, and blocks of rows can be forgotten and computed again in the backward (as in
-Inf-CL, arXiv 2410.17243, which tiles both ways; GradCache, arXiv 2101.06983, which recomputes features).
+ClipLoss computes image-to-text and text-to-image logits by two products, on several ranks both of
+them for this rank's rows. But the columns of the image-to-text logits are pieces of the
+text-to-image rows: their sums of exponentials need only be added over ranks (B numbers). So one
+product serves both directions, and blocks of rows can be dropped and computed again in the backward
+pass (as in Inf-CL, arXiv 2410.17243, which works on blocks in both directions; GradCache, arXiv
+2101.06983, recomputes features).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,42 +20,43 @@ from hardpairs.losses.gather import World
 from hardpairs.losses.negatives import Negatives, diagonal
 
 CPU_ROWS = 256
-"""Rows of logits that a CPU works on at a time even where all are kept: what follows a product then finds it in the cache."""
+"""Rows of logits that a CPU works on at once even where all are kept: they stay in its cache."""
 
 
 def blocks_of(count: int, size: int | None, device: torch.device | None = None) -> list[slice]:
-    """``range(count)`` in slices of ``size``; ``None``: one, on a CPU some."""
+    """Return ``range(count)`` in slices of ``size``; ``None``: one slice, on a CPU several."""
     size = size or (CPU_ROWS if device is not None and device.type == "cpu" else count)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-class StripCrossEntropy(torch.autograd.Function):
-    """Mean of both ways' cross entropy over this rank's rows; gradients are those of the sum of all ranks' losses.
+class BlockCrossEntropy(torch.autograd.Function):
+    """Mean of both directions' cross entropy over this rank's rows.
 
-    Args of ``apply``:
-        image, text: (b, D) this rank's rows, in the dtype of the products.
-        scale: () exponentiated logit scale.
-        all_text: (B, D) all ranks' ``text``, without gradient.
-        negatives: weights and masks; row i of this rank is column first + i.
-        world: with ``local_loss`` and ``gather_with_grad``, or one process.
-        block_rows: rows of logits that are held at once; ``None``: all, kept for the backward.
+    Gradients are those of the sum of all ranks' losses. Arguments of ``apply``:
+
+    image: (b, D), this rank's rows, in the dtype of the products.
+    text: (b, D), likewise.
+    scale: (), exponentiated logit scale.
+    all_text: (B, D), all ranks' ``text``, without gradient.
+    negatives: Weights and masks; row i of this rank has column first + i.
+    world: With ``local_loss`` and ``gather_with_grad``, or one process.
+    block_rows: Rows of logits held at once; ``None``: all, kept for the backward pass.
     """
 
     @staticmethod
     def forward(
-        ctx,
-        image,
-        text,
-        scale,
-        all_text,
+        ctx: Any,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        scale: torch.Tensor,
+        all_text: torch.Tensor,
         negatives: Negatives,
         world: World,
         block_rows: int | None,
-    ):
-        rows, blocks = (
-            slice(negatives.first, negatives.first + len(image)),
-            blocks_of(len(image), block_rows, image.device),
-        )
+    ) -> torch.Tensor:
+        """Return the loss; keep the logits only if all rows are kept."""
+        rows = slice(negatives.first, negatives.first + len(image))
+        blocks = blocks_of(len(image), block_rows, image.device)
         row_sums, own, column_sum, kept = [], [], None, []
         for block in blocks:
             by_row, by_column = weighted_logits(image, all_text, scale, negatives, block)
@@ -68,7 +73,8 @@ class StripCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients of image, text and scale."""
         image, all_text, scale, row_sum, column_sum = ctx.saved_tensors
         grad_image, grad_text = torch.empty_like(image), torch.zeros_like(all_text)
         grad_scale = torch.zeros_like(row_sum[0])
@@ -89,25 +95,41 @@ class StripCrossEntropy(torch.autograd.Function):
 
 
 def weighted_logits(
-    image, all_text, scale, negatives: Negatives, block: slice
+    image: torch.Tensor,
+    all_text: torch.Tensor,
+    scale: torch.Tensor,
+    negatives: Negatives,
+    block: slice,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(block, B) logits plus log-weights in at least float32, for rows and for columns; one tensor when the two are equal."""
+    """Return logits plus log-weights of a block, for rows and for columns.
+
+    Args:
+        image: (b, D), this rank's rows.
+        all_text: (B, D), all ranks' rows.
+        scale: (), exponentiated logit scale.
+        negatives: Weights and masks.
+        block: The rows.
+
+    Returns:
+        Two (block, B) tensors in at least float32; one and the same when they are equal.
+    """
     logits = image[block] @ all_text.T
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).mul_(scale)
     by_row, by_column = negatives.log_weights_both_ways(block)
     if by_row is by_column:
         logits = logits if by_row is None else logits.add_(by_row)
         return logits, logits
+    assert by_row is not None and by_column is not None
     return logits + by_row, logits.add_(by_column)
 
 
 def sum_over_ranks(log_sums: torch.Tensor, world: World) -> torch.Tensor:
-    """Logarithm of the sum over ranks of exp(``log_sums``), elementwise."""
+    """Return the logarithm of the sum over ranks of exp(``log_sums``), elementwise."""
     return log_sums if world.world_size == 1 else world.gather(log_sums[None]).logsumexp(0)
 
 
 def own_share(gradient: torch.Tensor, world: World) -> torch.Tensor:
-    """Of a (B, D) gradient toward all rows, the sum over ranks of this rank's rows."""
+    """Return the sum over ranks of this rank's rows of a (B, D) gradient toward all rows."""
     if world.world_size == 1:
         return gradient
     dist.all_reduce(gradient)

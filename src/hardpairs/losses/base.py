@@ -1,0 +1,72 @@
+"""What every loss has: a name, options, and one way to be built and called."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from hardpairs.core.components import Options
+from hardpairs.losses.gather import World
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """What a loss needs to know of the run beside its own options.
+
+    Attributes:
+        world: How the ranks' rows are joined.
+        sigmoid: Whether the model is trained with SigLIP's pairwise sigmoid instead of a softmax.
+        hard_per_target: Hard pairs of each target in a batch; 0 for other batches.
+        group_ids: (C,) int64, ascending group ids of the data's labels; ``None`` without labels.
+        width: Length of the embedding that losses for labels compare; 0 without one.
+    """
+
+    world: World = dataclasses.field(default_factory=World)
+    sigmoid: bool = False
+    hard_per_target: int = 0
+    group_ids: torch.Tensor | None = None
+    width: int = 0
+
+
+class Loss(nn.Module):
+    """Base of the losses. A subclass has ``forward``, and a ``Config`` if it has options.
+
+    ``forward(image_features, text_features, logit_scale, logit_bias=None, *, info=None)`` takes
+    (b, D) unit features of this rank's pairs, the exponentiated logit scale, and ``info``, what the
+    batch knows of its rows (``BatchInfo``). It returns the loss, a scalar, or a dictionary of named
+    parts that are summed. Losses with ``needs_labels`` also take ``embedding`` (b, width), and
+    ``class_weights`` where the model has them.
+
+    Attributes:
+        part: Name of the loss in the step log.
+        needs_labels: Whether the loss compares embeddings of labeled rows instead of pairs.
+        needs_class_weights: Whether the model learns a vector for each label for this loss.
+    """
+
+    part: ClassVar[str] = "contrastive_loss"
+    needs_labels: ClassVar[bool] = False
+    needs_class_weights: ClassVar[bool] = False
+
+    Config: ClassVar[type[Options]] = Options
+
+    @classmethod
+    def from_config(cls, config: Any, context: LossContext) -> Loss:
+        """Build the loss. By default the options are the constructor's arguments.
+
+        Args:
+            config: An instance of ``cls.Config``.
+            context: What the loss needs to know of the run.
+        """
+        return cls(**vars(config))
+
+    def statistics(self) -> tuple[dict[str, float], torch.Tensor | None]:
+        """Return what to log of the last call beside the loss itself.
+
+        Returns:
+            Numbers by name, and a histogram of the weights (20,) or ``None``.
+        """
+        return {}, None

@@ -1,0 +1,277 @@
+"""CLIP's loss over the gathered batch with weighted or masked negatives, and the pair losses' options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from hardpairs.batches.info import BatchInfo
+from hardpairs.core.components import Options, option
+from hardpairs.losses.base import Loss, LossContext
+from hardpairs.losses.block_cross_entropy import BlockCrossEntropy, blocks_of
+from hardpairs.losses.gather import World
+from hardpairs.losses.negatives import Negatives, similarity_source
+from hardpairs.losses.statistics import logit_statistics, weight_statistics
+from hardpairs.losses.weights import SimilarityWeights
+
+
+@dataclass(frozen=True)
+class PairOptions(Options):
+    """Options of all losses for image-text pairs, and of the terms that can be added to them."""
+
+    false_negative_mask: bool = option(
+        True, "pairs of one group, image or caption are not each other's negatives"
+    )
+    false_negative_embeddings: str | None = option(
+        None,
+        "folder of stored embeddings: near duplicates among them are no negatives either",
+        metavar="FOLDER",
+    )
+    false_negative_threshold: float = option(
+        0.98,
+        "cosine of images or texts above which they are near duplicates",
+        needs={"false_negative_embeddings": ()},
+        above=0,
+        maximum=1,
+    )
+    margin_weight: float = option(0.0, "weight of the hard negative margin loss", minimum=0)
+    margin_similarity: str = option(
+        "logits",
+        "similarity that the margin compares",
+        needs={"margin_weight": ()},
+        choices=("logits", "cosine"),
+    )
+    margin_direction: str = option(
+        "i2t",
+        "image to text, or the mean of both directions",
+        needs={"margin_weight": ()},
+        choices=("i2t", "both"),
+    )
+    margin_detach: bool = option(
+        False,
+        "no gradient through the margin's bound: hard pairs are not pulled near",
+        needs={"margin_weight": ()},
+    )
+    geometry_weight: float = option(0.0, "weight of the geometry loss", minimum=0)
+    freeze_logit_scale_epochs: float = option(
+        0.0, "epochs in which the logit scale is not trained", minimum=0
+    )
+    loss_block_rows: int | None = option(
+        None, "rows of logits held at once; the backward pass computes them again", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.false_negative_embeddings and not self.false_negative_mask:
+            raise ValueError("false_negative_embeddings needs false_negative_mask")
+
+
+def cross_entropy_both_ways(
+    logits_per_image: torch.Tensor,
+    logits_per_text: torch.Tensor,
+    log_weights: torch.Tensor | None,
+    first: int,
+) -> torch.Tensor:
+    """Return the mean of image-to-text and text-to-image cross entropy.
+
+    Args:
+        logits_per_image: (b, B).
+        logits_per_text: (b, B); row i is about the same pair as row i of ``logits_per_image``.
+        log_weights: (b, B), added to both logits: 0 on the diagonal, -inf for a masked pair.
+        first: Column of row 0's own pair.
+    """
+    labels = torch.arange(len(logits_per_image), device=logits_per_image.device) + first
+    if log_weights is not None:
+        logits_per_image = logits_per_image + log_weights
+        logits_per_text = logits_per_text + log_weights
+    to_text = F.cross_entropy(logits_per_image, labels)
+    return (to_text + F.cross_entropy(logits_per_text, labels)) / 2
+
+
+class LastCall(NamedTuple):
+    """A call of a loss, without gradients: what the step log describes.
+
+    Attributes:
+        image: (b, D), this rank's rows.
+        all_text: (B, D), all ranks' rows.
+        scale: (), exponentiated logit scale.
+        negatives: Weights and masks.
+    """
+
+    image: torch.Tensor
+    all_text: torch.Tensor
+    scale: torch.Tensor
+    negatives: Negatives
+
+
+class ContrastiveLoss(Loss):
+    """CLIP's symmetric cross entropy, with optional weights on negatives.
+
+    Source: Radford et al., arXiv 2103.00020, Fig. 3. Called like OpenCLIP's ClipLoss, and equal to
+    it to rounding when nothing is weighted or masked.
+
+    Args:
+        weights: Weights of negatives by similarity. ``None``: all weigh 1.
+        world: How ranks are joined. With both its flags on, as is the default, one product of
+            logits serves both directions.
+        block_rows: Rows of logits held at once; the backward pass computes them again. ``None``:
+            all are kept.
+        duplicate_threshold: Rows whose duplicate features are more similar are known positives.
+        exempt_hard_pairs: Whether a target and its hard pairs keep weight 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        weights: SimilarityWeights | None = None,
+        world: World | None = None,
+        block_rows: int | None = None,
+        duplicate_threshold: float = 1.0,
+        exempt_hard_pairs: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weights, self.world, self.block_rows = weights, world or World(), block_rows
+        self.duplicate_threshold = duplicate_threshold
+        self.exempt_hard_pairs = exempt_hard_pairs
+        self.last: LastCall | None = None
+
+    @classmethod
+    def from_config(cls, config: PairOptions, context: LossContext) -> Loss:
+        """Build the softmax form or, where the run asks for it, the sigmoid form."""
+        return pair_loss(config, context)
+
+    def forward(
+        self,
+        image_features: torch.Tensor,
+        text_features: torch.Tensor,
+        logit_scale: torch.Tensor,
+        logit_bias: torch.Tensor | None = None,
+        output_dict: bool = False,
+        *,
+        info: BatchInfo | None = None,
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return the loss of this rank.
+
+        Args:
+            image_features: (b, D), unit length.
+            text_features: (b, D), unit length; row i belongs to row i of the images.
+            logit_scale: Exponentiated (1 / temperature).
+            logit_bias: Cancels in a softmax.
+            output_dict: Whether to return ``{"contrastive_loss": loss}``.
+            info: What is known of the rows. Pairs that share a group id, or are near duplicates,
+                leave the denominator. ``similarity_features`` weight the negatives; without them
+                the features do, without gradient.
+
+        Raises:
+            ValueError: For a global batch of one pair, which has no negative.
+        """
+        if len(image_features) * self.world.world_size < 2:
+            raise ValueError("a contrastive loss needs at least two pairs in the global batch")
+        device = image_features.device.type
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            image_features, text_features = image_features.to(dtype), text_features.to(dtype)
+        with torch.autocast(device, enabled=False):
+            with torch.no_grad():
+                negatives = self.negatives(image_features, text_features, info)
+                all_text = self.world.gather(text_features.detach())
+            scale = logit_scale.detach()
+            self.last = LastCall(image_features.detach(), all_text, scale, negatives)
+            loss = self.contrast(image_features, text_features, logit_scale, logit_bias, negatives)
+        if logit_bias is not None:
+            loss = loss + 0 * logit_bias.sum()  # DDP waits for a gradient of every parameter
+        return {self.part: loss} if output_dict else loss
+
+    def negatives(
+        self, image: torch.Tensor, text: torch.Tensor, info: BatchInfo | None = None
+    ) -> Negatives:
+        """Return weights and masks of this rank's rows against the global batch."""
+        world, info = self.world, info or BatchInfo()
+        weights = None if self.weights is None else self.weights.at(info.epochs_done)
+        names = ["group_ids"] if info.group_ids is not None else []
+        names += ["duplicate_features"] if names else []
+        names += ["targets"] if weights is not None and self.exempt_hard_pairs else []
+        columns, source = info.only(*names).each(world.gather), None
+        if weights is not None:
+            features = info.similarity_features or (image.detach(), text.detach())
+            source = world.gather(similarity_source(*features, weights.alpha))
+        negatives = Negatives(
+            columns.each(world.rows_of),
+            columns,
+            None if source is None else (world.rows_of(source), source),
+            world.first_row(len(image)),
+            weights,
+            self.duplicate_threshold,
+        )
+        if weights is not None and weights.normalize:
+            blocks = blocks_of(len(negatives.row_source), self.block_rows, image.device)
+            negatives.normalize(world, blocks, keep=self.block_rows is None)
+        return negatives
+
+    def contrast(
+        self,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        negatives: Negatives,
+    ) -> torch.Tensor:
+        """Return the softmax form.
+
+        It takes two products when OpenCLIP's flags ask for its own partial gradients on several
+        ranks.
+        """
+        world = self.world
+        if world.world_size == 1 or (world.local_loss and world.gather_with_grad):
+            all_text = world.gather(text.detach()) if self.last is None else self.last.all_text
+            loss: torch.Tensor = BlockCrossEntropy.apply(
+                image, text, scale, all_text, negatives, world, self.block_rows
+            )
+            return loss
+        all_image, all_text = world.gather_pairs(image, text)
+        if not world.local_loss:
+            image, text = all_image, all_text
+        log_weights = negatives.log_weights(slice(0, len(image)))
+        return cross_entropy_both_ways(
+            scale * image @ all_text.T, scale * text @ all_image.T, log_weights, negatives.first
+        )
+
+    def statistics(self) -> tuple[dict[str, float], torch.Tensor | None]:
+        """Return logits, the share of masked pairs and, with weights, their distribution."""
+        if self.last is None:
+            return {}, None
+        negatives = self.last.negatives
+        numbers = logit_statistics(*self.last)
+        if negatives.weights is None:
+            return numbers, None
+        weights, histogram = weight_statistics(negatives)
+        return {**numbers, **weights, "sanw_beta": negatives.weights.beta}, histogram
+
+
+def pair_loss(
+    config: PairOptions,
+    context: LossContext,
+    form: type[ContrastiveLoss] | None = None,
+    **more: Any,
+) -> ContrastiveLoss:
+    """Build a pair loss by its common options.
+
+    Args:
+        config: The loss's options.
+        context: What the loss needs to know of the run.
+        form: The class to build. ``None``: softmax or sigmoid, as the run asks.
+        **more: Arguments of the class beside the common ones.
+    """
+    if form is None and context.sigmoid:
+        from hardpairs.losses.siglip import SigmoidLoss
+
+        form = SigmoidLoss
+    return (form or ContrastiveLoss)(
+        world=context.world,
+        block_rows=config.loss_block_rows,
+        duplicate_threshold=config.false_negative_threshold,
+        **more,
+    )

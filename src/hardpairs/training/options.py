@@ -1,0 +1,337 @@
+"""The configuration of a training run: frozen dataclasses with checked options, and their flags.
+
+``TrainingConfig`` is built once from the command line. The options of the loss and of the batch
+maker are those of the components that it names; the others stand here. Nothing here imports
+PyTorch, because ``--help`` needs the declarations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hardpairs.core.atomic import write_json
+from hardpairs.core.components import OptionDeclaration, Options, option
+from hardpairs.core.flags import (
+    OptionGroup,
+    build_options,
+    component_groups,
+    destination,
+    effective_values,
+    options_of,
+)
+from hardpairs.losses import LOSSES
+from hardpairs.metrics.base import all_values
+
+VALIDATION_LOSS = "clip_val_loss"
+"""OpenCLIP's own metric; all others are components of ``hardpairs.metrics``."""
+
+
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """Which rows a run reads, and how many steps it takes."""
+
+    max_steps: int | None = option(
+        None, "optimizer steps in all, cut into --epochs equal parts (then 1 by default)", minimum=1
+    )
+    reject: str | None = option(
+        None, "rows that no batch has, as the page of inspect pairs saves them", metavar="FILE"
+    )
+    max_bad_fraction: float = option(
+        0.01, "stop when more than this share of images is unreadable", minimum=0, maximum=1
+    )
+    csv_group_key: str = option(
+        "group", "column whose equal values are known positives, or one label", metavar="COLUMN"
+    )
+    unlabelled: tuple[str, ...] = option((), "values of that column that mean no label")
+    captions_json: str | None = option(
+        None,
+        "captions.json, split by image into LOGS/split for training and validation",
+        metavar="FILE",
+    )
+    image_root: str | None = option(
+        None,
+        "folder of a captions.json's images (default: images/ beside it, or its own)",
+        metavar="FOLDER",
+    )
+
+
+@dataclass(frozen=True)
+class TrainedOptions(Options):
+    """What is trained, and from what it starts."""
+
+    augment: str | None = option(
+        None,
+        "random changes before the model's own transform, in place of OpenCLIP's random crop",
+        choices=("none", "scanned-document", "retrieval", "miniclip"),
+    )
+    freeze_bn_stats: bool = option(False, "batch norms keep the start model's statistics")
+    freeze_backbone: bool = option(
+        False,
+        "train the towers' projections and the head alone (towers: --lock-image, --lock-text)",
+    )
+    freeze_epochs: int | None = option(
+        None, "what is frozen or locked is trained after so many epochs", minimum=1
+    )
+    head_lr: float | None = option(
+        None, "learning rate of projections, temperature and head; --lr is the backbone's", above=0
+    )
+    warmup_epochs: float | None = option(None, "--warmup in epochs", minimum=0)
+    image_weights: str | None = option(
+        None,
+        "image weights of a miniclip model: a file, torchvision (fetched if need be) or none; default: torchvision's cache",
+        metavar="FILE|NAME",
+    )
+    vocabulary_from: str | None = option(
+        None,
+        "captions with a word tokenizer's words: train (default), all, or a file's",
+        metavar="FILE|NAME",
+    )
+
+
+@dataclass(frozen=True)
+class ValidationOptions(Options):
+    """Which epoch is the best, and when a run ends early."""
+
+    save_best: str | None = option(
+        None,
+        "keep the best epoch as best.pt, by a metric of --val-data",
+        choices=(*all_values(), VALIDATION_LOSS),
+    )
+    patience: int | None = option(
+        None, "stop after so many measured epochs without a better one", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience is not None and self.save_best is None:
+            raise ValueError("patience needs save_best, the metric that it counts by")
+
+
+@dataclass(frozen=True)
+class HeadOptions(Options):
+    """The embedding that losses for labels compare."""
+
+    embed: str = option("image", "what is compared", choices=("image", "text", "pooled", "mlp"))
+    im_wt: float = option(
+        0.5, "pooled: weight of the image", needs={"embed": ("pooled",)}, minimum=0, maximum=1
+    )
+    learn_im_wt: bool = option(False, "pooled: learn that weight", needs={"embed": ("pooled",)})
+    mlp_layers: int = option(2, "mlp: linear layers", needs={"embed": ("mlp",)}, minimum=1)
+    projection: int = option(0, "width of a last linear layer; 0: none", minimum=0)
+    head_dropout: float = option(
+        0.1,
+        "dropout between the MLP's layers, and before the projection",
+        needs={"embed": ("mlp",), "projection": ()},
+        minimum=0,
+        below=1,
+    )
+
+
+@dataclass(frozen=True)
+class RemineOptions(Options):
+    """When hard pairs or embeddings are made anew."""
+
+    remine_every: int | None = option(
+        None, "epochs after which the current model makes new hard pairs (or embeddings)", minimum=1
+    )
+
+
+CAPTIONS_JSON = "captions-json"
+"""Our value of OpenCLIP's ``--dataset-type``."""
+REMINING = ("class-neighbours", "hard-pairs", "neighbourhood", "topical")
+"""Batch makers that follow from hard pairs or embeddings."""
+PARTS: dict[str, type[Options]] = {
+    "data": DataOptions,
+    "trained": TrainedOptions,
+    "validation": ValidationOptions,
+    "head": HeadOptions,
+    "remining": RemineOptions,
+}
+"""Field of ``TrainingConfig`` -> class of its options."""
+
+
+@dataclass(frozen=True)
+class BatchOptions(Options):
+    """Options of the batch makers."""
+
+    hard_dict_dir: str | None = option(
+        None, "hard pairs: CSV or JSON, or the folder of a table", metavar="PATH"
+    )
+    url_index: str | None = option(
+        None, "url_index of an older download, whose numbers the hard pairs have", metavar="FOLDER"
+    )
+    hard_per_target: int = option(1, "p: hard pairs of each target in a batch")
+    hard_topk: int = option(50, "K: ranks of a target's list that hard pairs are drawn from")
+    hard_skip: int = option(
+        0, "first ranks of each list that are left out as likely false negatives"
+    )
+    hard_choice: str = option(
+        "uniform",
+        "draw evenly, by 1 / rank, by score, or in turn without repetition over epochs",
+        choices=("uniform", "rank", "score", "cycle"),
+    )
+    hard_schedule: int = option(
+        0, "epochs over which draws move from the lists' ends to their starts"
+    )
+    empty_rows: str = option(
+        "random",
+        "targets without hard pairs: a random row, or left out",
+        choices=("random", "skip"),
+    )
+    batching_embeddings: str | None = option(
+        None, "folder of stored embeddings that batches follow from", metavar="FOLDER"
+    )
+    p_topical: float = option(0.5, "share of the batches that come from one cluster each")
+    topical_clusters: int = option(80, "number of clusters")
+    topical_round_robin: bool = option(False, "the opposite: each batch has rows of every cluster")
+    m_per_class: int = option(2, "images of each class in a batch")
+    class_neighbours: int = option(
+        2, "nearest other classes of each class, with as many images each"
+    )
+    neighbourhood: str = option("rcm", "order of the rows", choices=("rcm", "communities"))
+    neighbourhood_size: int = option(16, "rows that are kept together")
+
+
+READ_BY = {
+    **dict.fromkeys(
+        ("hard_dict_dir", "url_index"), ("class-neighbours", "hard-pairs", "neighbourhood")
+    ),
+    **dict.fromkeys(("hard_topk", "hard_skip"), ("hard-pairs", "neighbourhood")),
+    **dict.fromkeys(
+        ("hard_per_target", "hard_choice", "hard_schedule", "empty_rows"), ("hard-pairs",)
+    ),
+    **dict.fromkeys(("p_topical", "topical_clusters", "topical_round_robin"), ("topical",)),
+    "batching_embeddings": ("class-neighbours", "topical"),
+    "m_per_class": ("class-neighbours", "m-per-class"),
+    "class_neighbours": ("class-neighbours",),
+    **dict.fromkeys(("neighbourhood", "neighbourhood_size"), ("neighbourhood",)),
+}
+
+
+def batch_groups() -> list[OptionGroup]:
+    """Return who reads which options of batch makers."""
+    makers = sorted({maker for readers in READ_BY.values() for maker in readers})
+    every = options_of(BatchOptions)
+    return [
+        OptionGroup(
+            f"--batching {maker}",
+            tuple(o for o in every if maker in READ_BY[o.field]),
+            "--batching",
+            (maker,),
+        )
+        for maker in makers
+    ]
+
+
+def label_losses() -> tuple[str, ...]:
+    """Return the names of the losses for labels, those whose base is ``LabelLoss``."""
+    return tuple(name for name, loss in LOSSES.items() if "LabelLoss" in loss.bases)
+
+
+@cache
+def option_groups() -> tuple[OptionGroup, ...]:
+    """Return who reads which options of a training run, in the order of ``--help``."""
+    head = OptionGroup(
+        "embedding of losses for labels", options_of(HeadOptions), "--loss-fn", label_losses()
+    )
+    return (
+        OptionGroup("data and steps", options_of(DataOptions)),
+        *batch_groups(),
+        OptionGroup("hard pairs made anew", options_of(RemineOptions), "--batching", REMINING),
+        OptionGroup("what is trained", options_of(TrainedOptions)),
+        OptionGroup("validation", options_of(ValidationOptions)),
+        *component_groups(LOSSES, "--loss-fn"),
+        head,
+    )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All options of ours in a training run.
+
+    Attributes:
+        loss_fn: Name of the loss.
+        loss: Its options.
+        batching: Name of the batch maker; ``None``: OpenCLIP makes the batches and computes the
+            loss, and no other option counts.
+        data: Rows and steps.
+        trained: What is trained.
+        validation: The best epoch.
+        head: The embedding that losses for labels compare.
+        remining: When hard pairs are made anew.
+    """
+
+    loss_fn: str
+    loss: Options
+    batching: str | None
+    data: DataOptions
+    trained: TrainedOptions
+    validation: ValidationOptions
+    head: HeadOptions
+    remining: RemineOptions
+
+    @classmethod
+    def from_namespace(cls, args: argparse.Namespace) -> TrainingConfig:
+        """Build the configuration from parsed flags; ``None`` stands for a flag not given.
+
+        Args:
+            args: Flags of ours by destination, or the lines of a run's params.txt.
+
+        Raises:
+            UserError: Exit 2 for a value out of its range, or an unknown loss.
+        """
+        loss_fn = getattr(args, "loss_fn", None) or "clip_ce"
+        component = LOSSES.load(loss_fn)
+        parts = {name: build_options(part, options_of(part), args) for name, part in PARTS.items()}
+        return cls(
+            loss_fn=loss_fn,
+            loss=build_options(component.Config, LOSSES[loss_fn].options, args),
+            batching=getattr(args, "batching", None),
+            **parts,
+        )
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the loss compares embeddings of labeled rows."""
+        return bool(LOSSES.load(self.loss_fn).needs_labels)
+
+    @property
+    def needs_class_weights(self) -> bool:
+        """Whether the model learns a vector for each label."""
+        return bool(LOSSES.load(self.loss_fn).needs_class_weights)
+
+    def parts(self) -> Iterator[tuple[tuple[OptionDeclaration, ...], Options]]:
+        """Yield the options of each part, and the part."""
+        for name, part in PARTS.items():
+            yield options_of(part), getattr(self, name)
+        yield LOSSES[self.loss_fn].options, self.loss
+
+    def effective(self) -> Iterator[tuple[str, Any]]:
+        """Yield (destination, value) of every option, those of the chosen components included."""
+        yield from (("loss_fn", self.loss_fn), ("batching", self.batching))
+        for options, part in self.parts():
+            yield from effective_values(part, options)
+
+    def save(self, path: Path) -> None:
+        """Write the configuration as JSON."""
+        write_json(path, dataclasses.asdict(self))
+
+
+def all_options() -> tuple[OptionDeclaration, ...]:
+    """Return every option of a training run."""
+    return tuple(option for group in option_groups() for option in group.options)
+
+
+def defaults() -> dict[str, Any]:
+    """Return {destination: value} of every option when no flag is given, by its first reader."""
+    named: dict[str, Any] = {}
+    for group in option_groups():
+        for declared in group.options:
+            named.setdefault(destination(declared), declared.default)
+    return named

@@ -1,0 +1,126 @@
+"""The loss of a run as the patched trainer calls it: with what the last batches know of their rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo
+from hardpairs.core.errors import bad_input, non_finite
+from hardpairs.data.samples import Samples
+from hardpairs.losses import TrainingLoss
+from hardpairs.training.data import TOLD, Batch, Unreadable
+from hardpairs.training.similarities import FeatureSource
+
+COUNTS = {"targets": TARGET, "mined": HARD_PAIR, "random": RANDOM, "reserves": SPARE}
+"""Column of metrics.csv -> the role whose rows it counts."""
+
+
+class RunLoss(nn.Module):
+    """A training loss that remembers its batches, and counts what a run has trained on.
+
+    OpenCLIP's trainer calls ``loss(**model_output)`` and nothing else. So ``take`` notes each
+    micro-batch before the model runs, and ``forward`` hands the notes to the loss.
+
+    Args:
+        loss: The training loss.
+        samples: The training data, for the paths of unreadable images.
+        similarity_source: Features that weight the negatives; ``None``: the model's own.
+        duplicate_source: Features that show near duplicates.
+        accumulate: Micro-batches whose rows one call holds.
+        max_bad_fraction: Share of unreadable images from which the run stops.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        loss: TrainingLoss,
+        samples: Samples,
+        *,
+        similarity_source: FeatureSource | None = None,
+        duplicate_source: FeatureSource | None = None,
+        accumulate: int = 1,
+        max_bad_fraction: float = 1.0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__()
+        self.loss, self.samples = loss, samples
+        self.similarity_source, self.duplicate_source = similarity_source, duplicate_source
+        self.accumulate, self.world_size = accumulate, world_size
+        self.max_bad_fraction = max_bad_fraction
+        self.counts: Counter[str] = Counter()
+        self.unreadable = Unreadable()
+        self._taken: list[BatchInfo] = []
+
+    def take(self, batch: Batch) -> None:
+        """Note a micro-batch; the last ``accumulate`` are kept.
+
+        Raises:
+            UserError: Exit 3 when too many images are unreadable.
+        """
+        info = batch.info
+        if self.similarity_source is not None:
+            info = replace(info, similarity_features=self.similarity_source(batch))
+        if self.duplicate_source is not None:
+            info = replace(info, duplicate_features=self.duplicate_source(batch))
+        self._taken = [*self._taken, info][-self.accumulate :]
+        roles = torch.as_tensor(info.roles)
+        self.counts.update({name: int((roles == role).sum()) for name, role in COUNTS.items()})
+        self.counts["unreadable"] += len(info.unreadable)
+        if info.unreadable:
+            self._note_unreadable(info)
+
+    def _note_unreadable(self, info: BatchInfo) -> None:
+        """Note unreadable images; each counts once, however many captions and epochs need it."""
+        for row, reason in info.unreadable:
+            self.unreadable.note(self.samples.image_place(row), reason)
+        rows = min(sum(self.counts[name] for name in COUNTS), len(self.samples))
+        if len(self.unreadable) > max(self.max_bad_fraction * rows, len(info) // 16):
+            reasons = dict(Counter(self.unreadable.values()))
+            raise bad_input(
+                f"{len(self.unreadable)} images of {rows} rows are unreadable: {reasons}",
+                where=", ".join(list(self.unreadable)[:TOLD]),
+                fix="check the data, or allow more with max_bad_fraction",
+            )
+
+    def forward(
+        self, image_features: torch.Tensor, text_features: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, torch.Tensor]:
+        """Return the parts of the loss by name.
+
+        Args:
+            image_features: (b, D), unit length.
+            text_features: (b, D), unit length.
+            *args: Further outputs of the model, as the loss takes them.
+            **kwargs: Likewise.
+
+        Raises:
+            UserError: Exit 6 when the loss is not finite on any rank.
+        """
+        info = BatchInfo.joined(self._taken).to(image_features.device)
+        parts: dict[str, torch.Tensor] = self.loss(
+            image_features, text_features, *args, info=info, **kwargs
+        )
+        if not self._all_finite(parts):
+            finite = torch.isfinite(image_features).all(1) & torch.isfinite(text_features).all(1)
+            # Of features that gradient accumulation has joined, the last are the micro-batch's.
+            rows = torch.as_tensor(self._taken[-1].rows)
+            wrong = rows[~finite.cpu()[-len(rows) :]].tolist()
+            raise non_finite(
+                "the loss is not finite; nothing was updated or saved with it",
+                where=f"rows {wrong} of this rank's last micro-batch {rows.tolist()}",
+                fix="a lower learning rate, gradient clipping at 1, or other start weights",
+            )
+        return parts
+
+    def _all_finite(self, parts: dict[str, torch.Tensor]) -> bool:
+        """Return whether all parts are finite on all ranks; one that stopped alone would block."""
+        finite = torch.stack([torch.isfinite(part).all() for part in parts.values()]).all().float()
+        if self.world_size > 1:
+            dist.all_reduce(finite, dist.ReduceOp.MIN)
+        return bool(finite)
