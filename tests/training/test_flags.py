@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from hardpairs import losses
 from hardpairs.batches import (
-    BATCHES,
+    BatchInfo,
     HardPairBatchSampler,
     MPerClassBatchSampler,
     NeighborhoodBatchSampler,
     TopicalBatchSampler,
 )
 from hardpairs.core.errors import UserError
+from hardpairs.core.flags import destination
+from hardpairs.losses import ContrastiveLoss, SigmoidLoss
 from hardpairs.training.data import RunBatches, make_sampler, open_training_samples
-from hardpairs.training.flags import FOR_BATCHING, add_arguments, check_arguments
-from tests.helpers import ROOT
+from hardpairs.training.flags import add_arguments, check_arguments
+from hardpairs.training.hooks import create_loss
+from hardpairs.training.options import all_options
 
 OPENCLIP_DEFAULTS = {
     "train_data": None,
@@ -57,54 +59,33 @@ def parse(*flags, **values):
     return check_arguments(parser, parser.parse_args(flags))
 
 
+def loss_of(args):
+    """Return the training loss that the options name."""
+    args.logs = "none"
+    return create_loss(args).loss
+
+
 def our_actions():
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)
     return parser._actions
 
 
-def test_no_flag_is_unread():
-    source = "\n".join(path.read_text() for path in (ROOT / "src/hardpairs").rglob("*.py"))
-    checks = source.replace((ROOT / "src/hardpairs/training/flags.py").read_text(), "")
-    of_batch_makers = {
-        option.flag.removeprefix("--").replace("-", "_")
-        for maker in BATCHES.values()
-        for option in maker.options
-    }
+def test_every_flag_has_one_hyphenated_name_and_a_help():
     for action in our_actions():
-        if action.dest in of_batch_makers or action.dest in (
-            "config",
-            "preset",
-            "lr",
-            "wd",
-            "name",
-        ):  # their actions read what they name; OpenCLIP reads its own
-            continue
-        read_in_checks_only = action.dest in ("use_hard", "hard_dict_dir")
-        assert re.search(rf"args\.{action.dest}\b", source if read_in_checks_only else checks), (
-            action.dest
-        )
+        options = [option for option in action.option_strings if not option.startswith("--no-")]
+        assert len(options) == 1 and "_" not in options[0], options
+        assert action.help
 
 
-def test_every_flag_has_its_underscore_spelling_and_a_help():
-    for action in our_actions():
-        long = {
-            option
-            for option in action.option_strings
-            if option.startswith("--") and not option.startswith("--no-")
-        }
-        assert {option.replace("-", "_").replace("__", "--", 1) for option in long} <= long
-        assert action.help or action.choices
+def test_every_option_has_a_flag():
+    flags = {action.dest for action in our_actions()}
+    assert {destination(option) for option in all_options()} <= flags
 
 
 def test_no_flags_change_nothing():
     args = parse()
-    assert (
-        args.batching is None
-        and args.false_negative_mask is False
-        and args.margin_weight == 0
-        and args.epochs == 32
-    )
+    assert args.batching is None and args.margin_weight == 0 and args.epochs == 32
     assert not hasattr(args, "local_loss")
 
 
@@ -114,7 +95,7 @@ def test_no_flags_change_nothing():
         (("--sanw-alpha", ".2"), "alpha", 0.2),
         (("--sanw-delta", ".2"), "delta", 0.2),
         (("--sanw-lambda", "2"), "lam", 2),
-        (("--sanw_beta", ".2"), "beta", 0.2),
+        (("--sanw-beta", ".2"), "beta", 0.2),
         (("--sanw-max-weight", "3"), "max_weight", 3),
         (("--sanw-debias", "sigmoid"), "weighting", "sigmoid"),
         (("--sanw-normalize",), "normalize", True),
@@ -126,8 +107,8 @@ def test_no_flags_change_nothing():
     ],
 )
 def test_weights_flags(table, flags, attribute, value):
-    args = parse("--loss_fn", "sanw_debias", *flags, train_data=table)
-    assert getattr(losses.build_loss(args).contrast.weights, attribute) == value
+    args = parse("--loss-fn", "sanw_debias", *flags, train_data=table)
+    assert getattr(loss_of(args).loss.weights, attribute) == value
 
 
 def test_more_loss_flags(table, hard_pairs):
@@ -143,27 +124,26 @@ def test_more_loss_flags(table, hard_pairs):
         "1",
         "--margin-detach",
     )
-    loss = losses.build_loss(parse(*use, *flags, train_data=table))
-    assert (loss.geometry_weight, loss.freeze_scale_epochs, loss.contrast.block_rows) == (0.2, 2, 7)
-    assert loss.margin.detach_bound and loss.margin.block_rows == loss.geometry.block_rows == 7
+    loss = loss_of(parse(*use, *flags, train_data=table))
+    assert (loss.weights, loss.freeze_scale_epochs, loss.loss.block_rows) == ([1, 0.2], 2, 7)
+    margin, geometry = loss.terms
+    assert margin.detach_bound and margin.block_rows == geometry.block_rows == 7
     flags = ("--loss-fn", "sanw_debias", "--sanw-warmup-epochs", "3", "--sanw-exempt-partners")
-    loss = losses.build_loss(parse(*use, *flags, train_data=table))
-    assert loss.warmup_epochs == 3 and loss.exempt_partners
+    loss = loss_of(parse(*use, *flags, train_data=table))
+    assert loss.loss.weights.warmup_epochs == 3 and loss.loss.exempt_hard_pairs
     for flags, kind in (
-        (("--siglip",), losses.SigmoidLoss),
-        (("--loss-fn", "siglip"), losses.SigmoidLoss),
-        ((), losses.ContrastiveLoss),
+        (("--siglip",), SigmoidLoss),
+        (("--loss-fn", "siglip"), SigmoidLoss),
+        ((), ContrastiveLoss),
     ):
         args = parse("--batching", "random", *flags, train_data=table)
-        assert type(losses.build_loss(args).contrast) is kind
-        assert args.siglip == (kind is losses.SigmoidLoss)
-    weighted = losses.build_loss(
-        parse("--siglip", "--loss-fn", "sanw_debias", train_data=table)
-    ).contrast
-    assert type(weighted) is losses.SigmoidLoss and weighted.weights.weighting == "exp"
-    variant = losses.build_loss(
+        assert isinstance(loss_of(args).loss, kind)
+        assert args.siglip == (kind is SigmoidLoss)
+    weighted = loss_of(parse("--siglip", "--loss-fn", "sanw_debias", train_data=table)).loss
+    assert isinstance(weighted, SigmoidLoss) and weighted.weights.weighting == "exp"
+    variant = loss_of(
         parse("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v2", train_data=table)
-    ).contrast
+    ).loss
     assert variant.variant == "seed-v2" and variant.weights.weighting == "sigmoid"
 
 
@@ -173,21 +153,30 @@ def test_more_loss_flags(table, hard_pairs):
         (("--geometry-weight", "-1"), "--geometry-weight must be"),
         (("--margin-weight", "nan"), "--margin-weight must be"),
         (("--loss-block-rows", "0"), "--loss-block-rows must be"),
-        (("--false-negative-embeddings", "x", "--no-false-negative-mask"), "turns off"),
-        (("--batching", "random", "--false-negative-threshold", ".9"), "not given"),
-        (("--false-negative-embeddings", "x", "--false-negative-threshold", "0"), "must lie in"),
+        (
+            ("--false-negative-embeddings", "x", "--no-false-negative-mask"),
+            "needs --false-negative-mask",
+        ),
+        (
+            ("--batching", "random", "--false-negative-threshold", ".9"),
+            "without --false-negative-embeddings",
+        ),
+        (
+            ("--false-negative-embeddings", "x", "--false-negative-threshold", "0"),
+            "must be above 0 and at most 1",
+        ),
         (("--loss-fn", "sanw_debias", "--sanw-source", "embeddings"), "go together"),
         (("--loss-fn", "sanw_debias", "--sanw-embeddings", "x"), "go together"),
         (("--loss-fn", "sanw_debias", "--sanw-source", "initial"), "start model"),
-        (("--loss-fn", "sanw_debias", "--sanw-exempt-partners"), "mined partners"),
-        (("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v1", "--siglip"), "softmax"),
-        (("--sanw-warmup-epochs", "1"), "no effect"),
-        (("--sanw-lambda", "-5"), "no effect"),
+        (("--loss-fn", "sanw_debias", "--sanw-exempt-partners"), "needs hard-pair batches"),
+        (("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v1", "--siglip"), "softmax form"),
+        (("--sanw-warmup-epochs", "1"), "nothing uses it"),
+        (("--sanw-lambda", "-5"), "nothing uses it"),
         (("--loss-fn", "sanw_debias", "--sanw-m1", ".1"), "--loss-fn sanw_bandpass"),
         (("--loss-fn", "sanw_bandpass", "--sanw-debias", "sigmoid"), "--loss-fn sanw_debias"),
-        (("--margin-detach",), "without the margin"),
-        (("--batching", "random", "--margin-direction", "both"), "without the margin"),
-        (("--false-negative-threshold", "7"), "not given"),
+        (("--margin-detach",), "without --margin-weight"),
+        (("--batching", "random", "--margin-direction", "both"), "without --margin-weight"),
+        (("--false-negative-threshold", "7"), "must be above 0 and at most 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(table, flags, says):
@@ -207,8 +196,7 @@ def test_weights_grow_and_the_temperature_waits(table):
         "1",
         train_data=table,
     )
-    loss = losses.build_loss(args)
-    rows = losses.Rows(torch.arange(4)[:, None], torch.zeros(4, dtype=torch.bool), torch.arange(4))
+    loss = loss_of(args)
     features = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=2)
     for progress, strength, moves in (
         (0.0, 0, False),
@@ -217,20 +205,16 @@ def test_weights_grow_and_the_temperature_waits(table):
         (5.0, 0.8, True),
     ):
         scale = torch.tensor(10.0, requires_grad=True)
-        loss.take(rows, progress)
-        loss(*features, scale).backward()
-        assert loss.contrast.weights.beta == pytest.approx(strength)
+        loss(*features, scale, info=BatchInfo(epochs_done=progress)).backward()
+        assert loss.loss.last.negatives.weights.beta == pytest.approx(strength)
         assert (scale.grad != 0) == moves
 
 
 def test_loss_flags(table, hard_pairs):
     use = ("--use-hard", "--hard-dict-dir", str(hard_pairs))
-    helip = losses.build_loss(parse(*use, "--loss-fn", "helip", train_data=table))
-    assert (
-        helip.margin_weight == 0.3
-        and helip.margin.similarity == "logits"
-        and helip.margin.direction == "i2t"
-    )
+    helip = loss_of(parse(*use, "--loss-fn", "helip", train_data=table))
+    assert helip.weights == [0.3]
+    assert helip.terms[0].similarity == "logits" and helip.terms[0].direction == "i2t"
     flags = (
         "--margin-weight",
         "2",
@@ -241,18 +225,14 @@ def test_loss_flags(table, hard_pairs):
         "--hard-per-target",
         "3",
     )
-    margin = losses.build_loss(parse(*use, *flags, train_data=table))
-    assert (
-        margin.margin_weight,
-        margin.margin.similarity,
-        margin.margin.direction,
-        margin.margin.group_size,
-    ) == (2, "cosine", "both", 4)
-    assert losses.build_loss(parse("--batching", "random", train_data=table)).mask_positives
-    assert not losses.build_loss(
+    margin = loss_of(parse(*use, *flags, train_data=table))
+    assert margin.weights == [2]
+    assert margin.terms[0].similarity == "cosine" and margin.terms[0].direction == "both"
+    assert margin.terms[0].group_size == 4
+    assert loss_of(parse("--batching", "random", train_data=table)).mask_groups
+    assert not loss_of(
         parse("--batching", "random", "--no-false-negative-mask", train_data=table)
-    ).mask_positives
-    assert parse("--loss_fn", "baseline").loss_fn == "clip_ce"
+    ).mask_groups
     with pytest.raises(SystemExit):
         parse("--loss-fn", "unknown")
 
@@ -285,7 +265,7 @@ def sampler_of(*flags, **values):
     ("flags", "attribute", "value"),
     [
         (("--hard-skip", "1"), "hard_skip", 1),
-        (("--hard_choice", "rank"), "hard_choice", "rank"),
+        (("--hard-choice", "rank"), "hard_choice", "rank"),
         (("--hard-choice", "score"), "hard_choice", "score"),
         (("--hard-choice", "cycle"), "hard_choice", "cycle"),
         (("--hard-schedule", "3", "--hard-topk", "2"), "hard_schedule", 3),
@@ -438,26 +418,6 @@ def test_scores_and_embeddings_of_other_data_are_refused(table, hard_pairs, embe
     assert error.value.code == 4
 
 
-def test_every_flag_of_one_maker_is_named_as_such():
-    """A flag of the batches is either for all makers or refused with those that do not read it."""
-    for_all = {
-        "use_hard",
-        "batching",
-        "max_steps",
-        "max_bad_fraction",
-        "csv_group_key",
-        "unlabelled",
-        "freeze_bn_stats",
-        "reject",
-    }
-    batches = {
-        action.dest
-        for action in our_actions()
-        if action.container.title == "hard pairs and batches"
-    }
-    assert batches - for_all == set(FOR_BATCHING)
-
-
 def grouped(table):
     """The table with a column ``kind``, equal for each four rows."""
     rows = table.read_text().splitlines()
@@ -474,9 +434,10 @@ def test_csv_group_key_makes_known_positives(table):
     assert len(set(groups)) == 10 and (groups[:4] == groups[0]).all()
 
 
-def test_help_shows_our_groups():
-    parser = argparse.ArgumentParser()
+def test_help_shows_our_groups_on_few_lines():
+    parser = argparse.ArgumentParser(usage="")
     add_arguments(parser)
     text = parser.format_help()
-    for title in ("hard pairs and batches:", "loss:", "similarity-aware negative weights (SANW):"):
+    for title in ("data and steps:", "--batching topical:", "--loss-fn sanw_debias:"):
         assert title in text
+    assert len(text.splitlines()) <= 200

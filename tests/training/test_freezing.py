@@ -1,6 +1,5 @@
 """What moves in training and what does not: by the checkpoints of real runs, on one process and two."""
 
-import argparse
 import json
 
 import open_clip
@@ -156,30 +155,23 @@ def model(checkpoint):
     return create_model_and_transforms("hardpairs-test", str(checkpoint))[0].train()
 
 
-def options(**given):
-    plain = {
-        "freeze_backbone": False,
-        "freeze_epochs": None,
-        "train_data": "x",
-        "lr": 0.1,
-        "head_lr": None,
-    }
-    return argparse.Namespace(**{**plain, **given})
+def freeze_model(model, backbone=False, epochs=None):
+    freeze(model, backbone=backbone, epochs=epochs)
 
 
 def test_frozen_batch_norms_keep_their_statistics(model):
-    freeze(model, options(freeze_backbone=True))
+    freeze_model(model, backbone=True)
     before = {name: value.clone() for name, value in model.named_buffers()}
     model.train()(torch.randn(4, 3, 32, 32), torch.ones(4, 12, dtype=torch.long))
     assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
-    freeze(other := create_model_and_transforms("hardpairs-test")[0].train(), options())
+    freeze_model(other := create_model_and_transforms("hardpairs-test")[0].train())
     mean = other.visual.bn1.running_mean.clone()
     other(torch.randn(4, 3, 32, 32), torch.ones(4, 12, dtype=torch.long))
     assert not torch.equal(other.visual.bn1.running_mean, mean)
 
 
 def test_thawing_is_by_epoch_however_it_is_entered(model):
-    freeze(model, options(freeze_backbone=True, freeze_epochs=3))
+    freeze_model(model, backbone=True, epochs=3)
     for epoch, frozen in (
         (0, True),
         (2, True),
@@ -199,7 +191,7 @@ def test_what_the_architecture_freezes_never_thaws():
 
     small = create_model_and_transforms("miniclip-lstm", None)[0]
     kept = {name for name, parameter in small.named_parameters() if not parameter.requires_grad}
-    freeze(small, options(freeze_backbone=True, freeze_epochs=1))
+    freeze_model(small, backbone=True, epochs=1)
     thaw(small, 0)
     assert not any(
         parameter.requires_grad for name, parameter in small.named_parameters() if not is_head(name)
@@ -212,9 +204,8 @@ def test_what_the_architecture_freezes_never_thaws():
 
 def test_the_head_has_its_own_rate(model):
     """A step of SGD is the gradient times the rate: heads move by their own, under any schedule."""
-    optimizer = head_groups(
-        torch.optim.SGD(model.parameters(), lr=0.1), model, options(head_lr=0.3)
-    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    head_groups(optimizer, model, rate=0.1, head_rate=0.3)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -233,18 +224,18 @@ def test_everything_frozen_is_refused(model):
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     with pytest.raises(UserError, match="nothing is left to train"):
-        freeze(model, options())
+        freeze_model(model)
 
 
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (("--freeze-epochs", "1"), "nothing is"),
+        (("--freeze-epochs", "1"), "nothing is frozen"),
         (("--freeze-backbone", "--freeze-epochs", "0"), "at least 1"),
         (("--head-lr", "0"), "above 0"),
         (
             ("--freeze-backbone", "--freeze-epochs", "1", "--ddp-static-graph"),
-            "same parameters in every step",
+            "--ddp-static-graph does not work together",
         ),
     ],
 )

@@ -16,6 +16,7 @@ from hardpairs.models.checkpoint import checkpoint_weights
 from hardpairs.models.head import load_head
 from hardpairs.training.data import open_training_samples
 from hardpairs.training.flags import add_arguments
+from hardpairs.training.hooks import create_loss
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train
@@ -161,17 +162,26 @@ def test_class_weights_are_trained_saved_and_loaded(labelled, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--embed", "pooled"), "--embed has no effect with --loss-fn clip_ce"),
-        (("--loss-fn", "supcon", "--metric-scale", "3"), "it is for arcface"),
+        (("--embed", "pooled"), "--embed is given, but nothing uses it"),
+        (("--loss-fn", "supcon", "--metric-scale", "3"), "fix: --loss-fn arcface"),
         (
             ("--loss-fn", "supcon", "--miner", "batch-hard"),
-            "--miner is for --loss-fn triplet and contrastive",
+            "fix: --loss-fn contrastive or --loss-fn triplet",
         ),
-        (("--loss-fn", "triplet", "--im-wt", "0.2"), "are for --embed pooled"),
-        (("--loss-fn", "triplet", "--embed", "pooled", "--im-wt", "2"), "must lie in [0, 1]"),
-        (("--loss-fn", "triplet", "--metric-margin", "-1"), "must be a number from 0"),
+        (
+            ("--loss-fn", "triplet", "--im-wt", "0.2"),
+            "--im-wt has no effect without --embed pooled",
+        ),
+        (
+            ("--loss-fn", "triplet", "--embed", "pooled", "--im-wt", "2"),
+            "--im-wt must be at least 0 and at most 1",
+        ),
+        (("--loss-fn", "triplet", "--metric-margin", "-1"), "--metric-margin must be at least 0"),
         (("--loss-fn", "supcon", "--metric-temperature", "0"), "must be above 0"),
-        (("--loss-fn", "arcface", "--geometry-weight", "0.1"), "--geometry-weight has no effect"),
+        (
+            ("--loss-fn", "arcface", "--geometry-weight", "0.1"),
+            "--geometry-weight is given, but nothing uses it",
+        ),
         (("--loss-fn", "arcface", "--csv-label-key", "nolabel"), "no column 'nolabel'"),
     ],
 )
@@ -308,15 +318,18 @@ def test_hard_pairs_and_labels_together(labelled, tmp_path, flags):
 
 def test_a_head_that_is_taken_over_is_not_asked_for_what_is_given(labelled, tmp_path):
     """``--im-wt`` is this run's whatever the start model's was; class weights are of their classes."""
-    from hardpairs.training.metric_flags import add_head
+    from hardpairs.training.heads import add_head, class_groups, make_head
+    from hardpairs.training.options import TrainingConfig
 
     def head_of(*flags, start=None):
         start = ("--pretrained", str(start)) if start else ()
         args = patched("params").parse_args(
             ["--model", "hardpairs-test", *data(labelled), "--batch-size", "8", *flags, *start]
         )
-        samples = open_training_samples(args)
-        return add_head(torch.nn.Linear(1, 1), args, samples).embedding_head
+        config = TrainingConfig.from_namespace(args)
+        groups = class_groups(open_training_samples(args)) if config.needs_class_weights else None
+        head = make_head(config.head, args.model, groups)
+        return add_head(torch.nn.Linear(1, 1), head, args.pretrained).embedding_head
 
     def saved(head):
         torch.save(
@@ -558,7 +571,7 @@ def test_settings_of_the_presets(preset, expected):
 def test_a_presets_values_refuse_no_flag_beside_it(labelled, flags):
     argv = ["--model", "hardpairs-test", *data(labelled), "--batch-size", "6", "--preset", *flags]
     parsed(*argv)
-    with pytest.raises(UserError, match="no effect"):
+    with pytest.raises(UserError, match="nothing uses it"):
         parsed(*argv, "--metric-scale", "3")
 
 
@@ -566,8 +579,8 @@ def test_a_contrastive_margin_is_not_the_miners(labelled):
     """CLIPPINGS' positive margin is 0, and no triplet is semi-hard within a margin of 0."""
     flags = ("--preset", "clippings-contrastive", "--miner", "semi-hard", "--batch-size", "6")
     args = parsed("--model", "hardpairs-test", *data(labelled), *flags)
-    args.rank, args.world_size = 0, 1
-    loss = build_metric_loss(args, open_training_samples(args))
+    args.rank, args.world_size, args.logs = 0, 1, "none"
+    loss = create_loss(args).loss.loss
     rows = torch.nn.functional.normalize(
         torch.randn(12, 5, generator=torch.Generator().manual_seed(1)), dim=1
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision
 
+from hardpairs.batches import BatchInfo
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.embed import main as embed
 from hardpairs.cli.evaluate import main as evaluate
@@ -16,10 +17,10 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.data.splits import split_into
-from hardpairs.losses import Rows, build_loss
 from hardpairs.models.checkpoint import checkpoint_weights, load_checkpoint
 from hardpairs.models.model_config import vocabulary_of
 from hardpairs.training.data import open_training_samples
+from hardpairs.training.hooks import create_loss
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import checkpoint, one_after_another, steps
@@ -89,12 +90,9 @@ def test_captions_of_one_image_are_positives_and_no_negatives(photos):
     others = torch.nn.functional.normalize(
         torch.randn(4, 8, generator=torch.Generator().manual_seed(1)), dim=1
     )
-    args.rank, args.world_size = 0, 1
-    loss = build_loss(args)
-    loss.take(
-        Rows(positives[rows], torch.zeros(4, dtype=torch.bool), rows, None, None, None, None), 0.0
-    )
-    found = sum(loss(features, others, torch.tensor(10.0), output_dict=True).values())
+    args.rank, args.world_size, args.logs = 0, 1, "none"
+    info = BatchInfo(group_ids=positives[rows])
+    found = create_loss(args).loss(features, others, torch.tensor(10.0), info=info)
     logits, expected = 10 * features @ others.T, 0.0
     for i in range(4):
         kept = [j for j in range(4) if j == i or {i, j} != {0, 1}]

@@ -104,4 +104,4 @@ def test_batches_from_other_pictures_are_told(tmp_path, caplog, kind, changed, t
         )
     with caplog.at_level(logging.WARNING):
         _warn_of_another_transform(args, model, table)
-    assert ("prepared otherwise" in caplog.text) == told
+    assert ("prepared in another way" in caplog.text) == told

@@ -1,6 +1,5 @@
 """Metrics by groups and labels, the best epoch, and when a run ends."""
 
-import argparse
 import csv
 import json
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from hardpairs.data.samples import open_samples
-from hardpairs.training.validation import Progress, keep_best, progress
+from hardpairs.training.validation import BestEpoch, best_epoch, keep_best
 from tests.helpers import picture
 from tests.training.test_trainer import checkpoint, train
 
@@ -17,46 +16,42 @@ def write(folder, *lines):
     (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_progress_is_read_from_what_was_written(tmp_path):
-    args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
-    assert progress(args) is None
+def test_the_best_epoch_is_read_from_what_was_written(tmp_path):
+    results = tmp_path / "results.jsonl"
+    assert best_epoch(results, "ari") is None
     values = [0.1, 0.5, 0.5, 0.4]
     write(
         tmp_path,
         {"epoch": 9, "clip_val_loss": 1},
         *({"epoch": i + 1, "ari": value} for i, value in enumerate(values)),
     )
-    assert progress(args) == Progress(2, 0.5, 2)  # the first of equal ones
-    assert progress(args, completed=1) == Progress(1, 0.1, 0)
-    args.save_best = "clip_val_loss"
-    assert progress(args) == Progress(9, 1, 0)
+    assert best_epoch(results, "ari") == BestEpoch(2, 0.5, 2)  # the first of equal ones
+    assert best_epoch(results, "ari", completed=1) == BestEpoch(1, 0.1, 0)
+    assert best_epoch(results, "clip_val_loss") == BestEpoch(9, 1, 0)
     write(
         tmp_path,
         {"epoch": 1, "clip_val_loss": 3},
         {"epoch": 2, "clip_val_loss": 1},
         {"epoch": 2, "clip_val_loss": 5},
     )
-    assert progress(args) == Progress(
-        1, 3, 1
-    )  # of a repeated epoch the last line counts; lower is better
+    # Of a repeated epoch the last line counts; lower is better.
+    assert best_epoch(results, "clip_val_loss") == BestEpoch(1, 3, 1)
 
 
 def test_lines_that_say_nothing_do_not_count(tmp_path):
-    args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
     (tmp_path / "results.jsonl").write_text(
         '{"epoch": 1, "ari": NaN}\n{"epoch": 2, "ari": 0.25}\n{"epoch": 3, "ari"'
     )
-    assert progress(args) == Progress(2, 0.25, 0)
+    assert best_epoch(tmp_path / "results.jsonl", "ari") == BestEpoch(2, 0.25, 0)
 
 
 def test_the_best_is_kept(tmp_path):
     import torch
 
-    args = argparse.Namespace(checkpoint_path=str(tmp_path), save_best="ari")
     for epoch, value in enumerate((0.2, 0.6, 0.4), start=1):
         with open(tmp_path / "results.jsonl", "a") as file:
             file.write(json.dumps({"epoch": epoch, "ari": value}) + "\n")
-        keep_best(args, {"epoch": epoch, "state_dict": {}})
+        keep_best(tmp_path, "ari", {"epoch": epoch, "state_dict": {}})
     kept = torch.load(tmp_path / "best.pt", weights_only=True)
     assert kept["epoch"] == 2 and kept["best"] == {"metric": "ari", "value": 0.6}
 
