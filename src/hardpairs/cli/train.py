@@ -1,10 +1,12 @@
-"""Trains with OpenCLIP's trainer, all its flags and ours.
+r"""Train with OpenCLIP's trainer, all its flags and ours.
 
-    python -m training.main --train-data pairs.csv --csv-separator , --csv-img-key filepath --model ViT-B-32 --pretrained start.pt \\
-        --use-hard --hard-dict-dir OUT/cc3m_hard_sample.csv --batch-size 64 --max-steps 100 --device cpu
+    python -m training.main --train-data pairs.csv --csv-separator , --csv-img-key filepath \
+        --model ViT-B-32 --pretrained start.pt --use-hard --batch-size 64 --max-steps 100 \
+        --hard-dict-dir OUT/cc3m_hard_sample.csv --device cpu
     torchrun --nproc_per_node 8 -m -- training.main ...
 
-torchrun reads ``--logs`` and other flags as abbreviations of its own unless ``--`` stands before the module's name.
+torchrun reads ``--logs`` and other flags as abbreviations of its own unless ``--`` stands before
+the module's name.
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ from __future__ import annotations
 import logging
 import tarfile
 import traceback
-
-import torch.distributed as dist
 
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.core.errors import Exit, UserError
@@ -32,11 +32,16 @@ UPSTREAM_ERRORS = {
 def main(argv: list[str] | None = None) -> int:
     """Train with the arguments of a command line."""
     argv = command_arguments("train", argv)
+    if {"-h", "--help"} & set(argv):
+        patched("params").parse_args(argv)  # ends here, without PyTorch
     trainer = patched("main")
+    import torch.distributed as dist
+
     try:
         code = trainer.main(argv)
         if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()  # without it gloo's threads may abort a run that succeeded
+            # Without it gloo's threads may abort a run that succeeded.
+            dist.destroy_process_group()
     except tuple(UPSTREAM_ERRORS) as error:
         if not _raised_by_trainer(error):
             raise
@@ -48,12 +53,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _raised_by_trainer(error: BaseException) -> bool:
-    """Whether the patched trainer itself raised it on purpose, and not a library below it."""
+    """Return whether the patched trainer itself raised an error, not a library below it."""
     return "open_clip_train" in traceback.extract_tb(error.__traceback__)[-1].filename
 
 
 def _quiet_torch() -> None:
-    """OpenCLIP sets every logger to INFO; torch's compiler would print pages of its own statistics at exit."""
+    """Set torch's loggers to WARNING.
+
+    OpenCLIP sets every logger to INFO, and torch's compiler would print statistics at exit.
+    """
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("torch"):
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -26,7 +26,7 @@ def similarity_source(image: torch.Tensor, text: torch.Tensor, alpha: float) -> 
 
 
 def diagonal(block: torch.Tensor, first: int) -> torch.Tensor:
-    """Return a view of the own pairs' entries of a (b, B) block, whose row 0 has column ``first``."""
+    """Return a view of the own pairs' entries of a (b, B) block; row 0 has column ``first``."""
     return block[:, first : first + len(block)].diagonal()
 
 
@@ -66,7 +66,7 @@ class Negatives:
         return self.sources[0]
 
     def masked(self, block: slice) -> torch.Tensor | None:
-        """Return (block, B) bool: known positives, without a row's own pair; ``None`` without ids."""
+        """Return (block, B) bool: known positives but a row's own pair; ``None`` without ids."""
         if self.rows.group_ids is None:
             return None
         mask = self.rows[block].same_group(self.columns, self.duplicate_threshold)

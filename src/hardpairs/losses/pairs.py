@@ -1,4 +1,4 @@
-"""CLIP's loss over the gathered batch with weighted or masked negatives, and the pair losses' options."""
+"""CLIP's loss with weighted or masked negatives, and the options of all pair losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Similarity-aware negative weighting (SANW): negatives that look or read alike weigh less or more."""
+"""Similarity-aware negative weighting (SANW): weights of negatives follow from similarity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``siglip``: SigLIP's pairwise sigmoid loss over the gathered batch, with weighted or masked negatives."""
+"""``siglip``: SigLIP's pairwise sigmoid loss, with weighted or masked negatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss of a training run: a loss that is chosen by name, with the terms that its options add."""
+"""The loss of a training run: one that is chosen by name, plus the terms that options add."""
 
 from __future__ import annotations
 

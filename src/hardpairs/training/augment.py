@@ -1,4 +1,4 @@
-"""Pictures changed at random before the model's own transform (``--augment``), which is the same in training, mining and evaluation."""
+"""Random changes of training images, around the model's own transform."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hardpairs.training.augment_miniclip import miniclip
 
 Transform = Callable[[Image.Image], torch.Tensor]
 Parts = tuple[Sequence[Callable], Sequence[Callable]]
-"""What is done to the RGB picture before the model's own transform, and to the tensor after it."""
+"""Steps on the RGB image before the model's own transform, and on the tensor after it."""
 
 
 def none() -> Parts:
-    """The model's own transform alone, in place of OpenCLIP's random crop."""
+    """Change nothing: the model's own transform, in place of OpenCLIP's random crop."""
     return (), ()
 
 
 def scanned_document() -> Parts:
-    """What scanners and microfilm do to a page; CLIPPINGS' list (arXiv 2304.03464, ``--augmented_crops``) in torchvision."""
+    """Change a page as scanners and microfilm do (the list of arXiv 2304.03464)."""
 
     def sometimes(p: float, *steps: Callable) -> Callable:
         return v2.RandomApply(list(steps), p)
@@ -41,7 +41,7 @@ def scanned_document() -> Parts:
 
 
 def retrieval() -> Parts:
-    """Another photograph of the same thing; the loss comparison's list, without its vertical flips, and drawn anew each time."""
+    """Make another photograph of the same thing."""
     return (
         v2.RandomRotation(15),
         v2.RandomHorizontalFlip(),
@@ -52,7 +52,7 @@ def retrieval() -> Parts:
 
 
 def _grain(image: Image.Image) -> Image.Image:
-    """Gaussian noise with a variance of 10 to 40, in levels of 0 to 255."""
+    """Add Gaussian noise with a variance of 10 to 40, in levels of 0 to 255."""
     pixels = v2.functional.pil_to_tensor(image).float()
     deviation = torch.empty(()).uniform_(10, 40).sqrt()
     return v2.functional.to_pil_image(
@@ -61,12 +61,12 @@ def _grain(image: Image.Image) -> Image.Image:
 
 
 def _blur(image: Image.Image) -> Image.Image:
-    """Gaussian blur of .1 to 2 pixels, of pictures of any size (torchvision's refuses those smaller than its kernel)."""
+    """Blur by 0.1 to 2 pixels; torchvision refuses images smaller than its kernel."""
     return image.filter(ImageFilter.GaussianBlur(torch.empty(()).uniform_(0.1, 2.0).item()))
 
 
 def _crop(least: float) -> Callable[[Image.Image], Image.Image]:
-    """A random part of the picture, of at least this share of its area and about its shape; its size is left as it falls."""
+    """Return a random crop of at least this share of the area, of about the same shape."""
 
     def crop(image: Image.Image) -> Image.Image:
         ratio = image.width / image.height
@@ -83,10 +83,10 @@ AUGMENT: dict[str, Callable[[], Parts]] = {
     "retrieval": retrieval,
     "miniclip": miniclip,
 }
-"""Name of ``--augment`` -> maker."""
+"""The random changes by name."""
 
 
 def augmented(name: str, own: Transform) -> Transform:
-    """The model's own (validation) transform with random changes around it."""
+    """Return the model's own (validation) transform with random changes around it."""
     before, after = AUGMENT[name]()
     return v2.Compose([v2.RGB(), *before, own, *after])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torchvision.transforms import v2
 
 STRETCHED, CUT = 256, 224
-"""Pixels of a picture's sides before a part is cut out, and after. A photograph is made small first: the other steps cost by pixels."""
+"""Sides in pixels before and after the crop. Images are made small first: steps cost by pixels."""
 
 
 def miniclip() -> tuple[Sequence[Callable], Sequence[Callable]]:

@@ -1,4 +1,4 @@
-"""Our flags beside OpenCLIP's, and the checks that stop a wrong combination before a model is built.
+"""Our flags beside OpenCLIP's, and the checks that run before a model is built.
 
 The patched trainer's parser calls ``add_arguments`` and ``check_arguments``. This is the only place
 that assigns to the parsed namespace: OpenCLIP reads its own options there.

@@ -1,5 +1,4 @@
-"""What is trained and how fast: frozen parts, for the whole run or its first epochs, and a learning
-rate for the head."""
+"""Frozen parts of a model, for the whole run or its first epochs, and the head's learning rate."""
 
 from __future__ import annotations
 

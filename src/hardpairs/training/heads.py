@@ -1,4 +1,4 @@
-"""The embedding head of losses for labels: which labels there are, and whose weights it starts from."""
+"""The head of losses for labels: its labels, and the weights that it starts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reads a training run's own files: options, step log, validation results. Logs may be cut; what is readable counts."""
+"""Read the files of a training run: options, step log, validation results.
+
+The last line of a log may be cut off; such a line does not count.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ _WORDS = {"None": None, "True": True, "False": False}
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """OpenCLIP's params.txt, ``name: value`` a line; empty when there is none. Numbers, None, True and False become such values."""
+    """Return the options in OpenCLIP's params.txt, which has ``name: value`` lines.
+
+    Numbers, None, True and False become such values. Empty without a file.
+    """
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -40,10 +46,12 @@ def _value(text: str) -> Any:
 
 
 def read_log(path: Path) -> dict[str, np.ndarray]:
-    """The step log's columns, ordered by step; the later line of a repeated step counts. Columns without a number are left out.
+    """Return the columns of the step log, ordered by step.
+
+    The later line of a repeated step counts. Columns without a number are left out.
 
     Returns:
-        float64 arrays of one length, NaN for a gap; empty when the file is none of ours.
+        float64 arrays of one length, NaN for a gap; empty when the file is not a step log.
     """
     if not path.is_file():
         return {}
@@ -61,15 +69,18 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_weights(path: Path) -> dict[int, np.ndarray]:
-    """SANW's weights.csv: by epoch the share of negatives in each bin of [0, 1], over the steps that were logged. A cut line is passed over."""
+    """Return the distribution of weights in weights.csv.
+
+    Returns:
+        By epoch the share of negatives in each bin of [0, 1], over the steps that were logged.
+    """
     sums: dict[int, np.ndarray] = {}
     if path.is_file():
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
             for row in csv.reader(file):
                 counts = np.array([_float(text) for text in row])
-                if (
-                    len(counts) == 22 and np.isfinite(counts).all()
-                ):  # not the header, whose first column is a word
+                # The header's first column is a word, and a line that is cut off is short.
+                if len(counts) == 22 and np.isfinite(counts).all():
                     sums[int(counts[0])] = sums.get(int(counts[0]), 0) + counts[2:]
     return {epoch: counts / max(counts.sum(), 1) for epoch, counts in sorted(sums.items())}
 
@@ -82,7 +93,7 @@ def _float(text: str | None) -> float:
 
 
 def read_validation(path: Path) -> list[dict[str, float]]:
-    """OpenCLIP's results.jsonl; a line that is cut (the run was stopped while writing) is passed over."""
+    """Return the entries of OpenCLIP's results.jsonl, their numbers by name."""
     results = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:

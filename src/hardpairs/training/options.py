@@ -84,7 +84,8 @@ class TrainedOptions(Options):
     warmup_epochs: float | None = option(None, "--warmup in epochs", minimum=0)
     image_weights: str | None = option(
         None,
-        "image weights of a miniclip model: a file, torchvision (fetched if need be) or none; default: torchvision's cache",
+        "image weights of a miniclip model: a file, torchvision (fetched if need be), or none "
+        "(default: torchvision's cache)",
         metavar="FILE|NAME",
     )
     vocabulary_from: str | None = option(

@@ -1,4 +1,4 @@
-"""The loss of a run as the patched trainer calls it: with what the last batches know of their rows."""
+"""The loss of a run as the patched trainer calls it, with what the batches know of their rows."""
 
 from __future__ import annotations
 

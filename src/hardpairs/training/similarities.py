@@ -1,5 +1,4 @@
-"""Features that weight or mask negatives where the trained model's own do not: stored embeddings, or
-the model as the run started."""
+"""Features that weight or mask negatives in place of the trained model's own."""
 
 from __future__ import annotations
 
