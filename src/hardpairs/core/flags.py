@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hardpairs.core.components import OptionDeclaration, Options, Registry
-from hardpairs.core.errors import UserError, usage
+from hardpairs.core.errors import flags, usage
 
 Config = TypeVar("Config", bound=Options)
 
@@ -233,25 +233,19 @@ def effective_values(
 
 
 @contextmanager
-def flags_in_messages(options: Collection[OptionDeclaration], **more: str) -> Iterator[None]:
+def flags_in_messages(options: Collection[OptionDeclaration]) -> Iterator[None]:
     """Put flags in the place of parameters in the messages of errors that pass through.
 
-    A ``ValueError`` becomes a ``UserError`` of exit 2.
+    A ``ValueError`` of a configuration becomes a ``UserError`` of exit 2.
 
     Args:
         options: Options whose fields are the parameters.
-        **more: Flags of further parameters.
     """
-    flags = {option.field: option.flag for option in options} | more
-    pattern = re.compile(rf"(?<![-\w.])({'|'.join(sorted(flags, key=len, reverse=True))})(?![-\w])")
-
-    def translated(text: str) -> str:
-        return pattern.sub(lambda match: flags[match[1]], text) if flags else text
-
+    flag_of = {option.field: option.flag for option in options}
+    names = "|".join(sorted(flag_of, key=len, reverse=True))
     try:
-        yield
-    except UserError as error:
-        texts = {name: translated(getattr(error, name)) for name in ("where", "why", "fix")}
-        raise UserError(error.code, translated(error.what), **texts) from None
+        with flags(**flag_of):
+            yield
     except ValueError as error:
-        raise usage(translated(str(error))) from None
+        text = re.sub(rf"(?<![-\w.])({names})(?![-\w])", lambda m: flag_of[m[1]], str(error))
+        raise usage(text) from None

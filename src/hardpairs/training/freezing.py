@@ -68,7 +68,7 @@ def freeze(
     if scale_only and epochs is None and needs_training:
         raise usage(
             "everything is frozen: nothing is left to train",
-            fix="leave a part free; projection adds a layer to losses for labels",
+            fix="leave a part free; `projection` adds a layer to losses for labels",
         )
     if backbone:
         keep_statistics(model)
@@ -160,8 +160,8 @@ def head_groups(
     def check_groups(_: Optimizer, stored: dict[str, Any]) -> None:
         if len(stored["param_groups"]) != len(groups):
             raise mismatch(
-                "the resumed run had no head_lr",
-                fix="leave head_lr out, or start from its weights instead of resuming it",
+                "the resumed run had no `head_lr`",
+                fix="leave `head_lr` out, or start from its weights instead of resuming it",
             )
 
     optimizer.register_load_state_dict_pre_hook(check_groups)

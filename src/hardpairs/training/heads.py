@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from hardpairs.core.errors import bad_input
-from hardpairs.models.head import EmbeddingHead, attach, head_state
 from hardpairs.models.checkpoint import checkpoint_weights, is_weights
+from hardpairs.models.head import EmbeddingHead, attach, head_state
 from hardpairs.training.options import HeadOptions
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import torch.distributed as dist
 from torch import nn
 
 from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo
-from hardpairs.core.errors import bad_input, non_finite
+from hardpairs.core.errors import non_finite
 from hardpairs.data.samples import Samples
+from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.losses import TrainingLoss
-from hardpairs.training.data import TOLD, Batch, Unreadable
+from hardpairs.training.data import Batch
 from hardpairs.training.similarities import FeatureSource
 
 COUNTS = {"targets": TARGET, "mined": HARD_PAIR, "random": RANDOM, "reserves": SPARE}
@@ -49,12 +50,11 @@ class RunLoss(nn.Module):
         world_size: int = 1,
     ) -> None:
         super().__init__()
-        self.loss, self.samples = loss, samples
+        self.loss = loss
         self.similarity_source, self.duplicate_source = similarity_source, duplicate_source
         self.accumulate, self.world_size = accumulate, world_size
-        self.max_bad_fraction = max_bad_fraction
         self.counts: Counter[str] = Counter()
-        self.unreadable = Unreadable()
+        self.unreadable = UnreadableImages(samples, max_bad_fraction, log=True)
         self._taken: list[BatchInfo] = []
 
     def take(self, batch: Batch) -> None:
@@ -73,20 +73,8 @@ class RunLoss(nn.Module):
         self.counts.update({name: int((roles == role).sum()) for name, role in COUNTS.items()})
         self.counts["unreadable"] += len(info.unreadable)
         if info.unreadable:
-            self._note_unreadable(info)
-
-    def _note_unreadable(self, info: BatchInfo) -> None:
-        """Note unreadable images; each counts once, however many captions and epochs need it."""
-        for row, reason in info.unreadable:
-            self.unreadable.note(self.samples.image_place(row), reason)
-        rows = min(sum(self.counts[name] for name in COUNTS), len(self.samples))
-        if len(self.unreadable) > max(self.max_bad_fraction * rows, len(info) // 16):
-            reasons = dict(Counter(self.unreadable.values()))
-            raise bad_input(
-                f"{len(self.unreadable)} images of {rows} rows are unreadable: {reasons}",
-                where=", ".join(list(self.unreadable)[:TOLD]),
-                fix="check the data, or allow more with max_bad_fraction",
-            )
+            rows = min(sum(self.counts[name] for name in COUNTS), len(self.unreadable.samples))
+            self.unreadable.add(info.unreadable, of=rows, tolerated=len(info) // 16)
 
     def forward(
         self, image_features: torch.Tensor, text_features: torch.Tensor, *args: Any, **kwargs: Any
@@ -114,7 +102,7 @@ class RunLoss(nn.Module):
             raise non_finite(
                 "the loss is not finite; nothing was updated or saved with it",
                 where=f"rows {wrong} of this rank's last micro-batch {rows.tolist()}",
-                fix="a lower learning rate, gradient clipping at 1, or other start weights",
+                fix="a lower `lr`, `grad_clip_norm` 1, or other start weights",
             )
         return parts
 
