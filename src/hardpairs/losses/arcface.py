@@ -29,7 +29,7 @@ class ArcFaceLoss(LabelLoss):
         metric_scale: float = option(64.0, "scale of the cosines", above=0)
 
     @classmethod
-    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:  # type: ignore[override]
+    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:
         """Build the loss for the run's labels."""
         assert context.group_ids is not None
         loss = library_loss(

@@ -57,16 +57,17 @@ class BlockCrossEntropy(torch.autograd.Function):
         """Return the loss; keep the logits only if all rows are kept."""
         rows = slice(negatives.first, negatives.first + len(image))
         blocks = blocks_of(len(image), block_rows, image.device)
-        row_sums, own, column_sum, kept = [], [], None, []
+        column_sum = torch.full(all_text.shape[:1], -torch.inf, device=image.device)
+        row_sums, diagonals, kept = [], [], []
         for block in blocks:
             by_row, by_column = weighted_logits(image, all_text, scale, negatives, block)
-            own.append(diagonal(by_row, rows.start + block.start).clone())
+            diagonals.append(diagonal(by_row, rows.start + block.start).clone())
             row_sums.append(by_row.logsumexp(1))
             part = by_column.logsumexp(0)
-            column_sum = part if column_sum is None else torch.logaddexp(column_sum, part)
+            column_sum = part if block.start == 0 else torch.logaddexp(column_sum, part)
             kept.append((by_row, by_column) if block_rows is None else None)
         column_sum = sum_over_ranks(column_sum, world)
-        row_sum, own = torch.cat(row_sums), torch.cat(own)
+        row_sum, own = torch.cat(row_sums), torch.cat(diagonals)
         ctx.save_for_backward(image, all_text, scale, row_sum, column_sum)
         ctx.negatives, ctx.world, ctx.blocks, ctx.kept = negatives, world, blocks, kept
         return ((row_sum - own).mean() + (column_sum[rows] - own).mean()) / 2

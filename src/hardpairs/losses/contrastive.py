@@ -31,7 +31,7 @@ class DistanceContrastiveLoss(LabelLoss):
         )
 
     @classmethod
-    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:  # type: ignore[override]
+    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:
         """Build the loss."""
         margins = {
             "pos_margin": config.metric_margin,

@@ -29,7 +29,7 @@ class SquaredContrastiveLoss(LabelLoss):
         )
 
     @classmethod
-    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:  # type: ignore[override]
+    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:
         """Build the loss."""
         return cls(SquaredContrastive(config.metric_negative_margin), world=context.world)
 

@@ -197,7 +197,8 @@ class ContrastiveLoss(Loss):
         columns, source = info.only(*names).each(world.gather), None
         if weights is not None:
             features = info.similarity_features or (image.detach(), text.detach())
-            source = world.gather(similarity_source(*features, weights.alpha))
+            own = similarity_source(*map(torch.as_tensor, features), weights.alpha)
+            source = world.gather(own)
         negatives = Negatives(
             columns.each(world.rows_of),
             columns,

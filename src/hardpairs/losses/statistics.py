@@ -29,6 +29,7 @@ def weight_statistics(
         above 0.8 and above 0.1; w_sim_corr, Pearson's correlation of weight and similarity (0 when
         either is constant). And a histogram of the weights: (20,) counts of equal bins of [0, 1].
     """
+    assert negatives.weights is not None
     sums = torch.zeros(6, dtype=torch.float64)
     shares, histogram, count = torch.zeros(3, dtype=torch.float64), torch.zeros(BINS), 0
     for block in blocks_of(len(negatives.row_source), rows):

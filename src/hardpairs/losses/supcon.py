@@ -20,7 +20,7 @@ class SupConLoss(LabelLoss):
         metric_temperature: float = option(0.1, "temperature", above=0)
 
     @classmethod
-    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:  # type: ignore[override]
+    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:
         """Build the loss."""
         loss = library_loss("SupConLoss", temperature=config.metric_temperature)
         return cls(loss, world=context.world)

@@ -28,7 +28,7 @@ class TripletLoss(LabelLoss):
         )
 
     @classmethod
-    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:  # type: ignore[override]
+    def from_config(cls, config: Config, context: LossContext) -> LabelLoss:
         """Build the loss; the semi-hard miner has the same margin."""
         loss = library_loss("TripletMarginLoss", margin=config.metric_margin)
         return cls(loss, make_miner(config.miner, config.metric_margin), world=context.world)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms import RandomResizedCrop, v2
 
-from hardpairs.training.augment_miniclip import miniclip
-
 Transform = Callable[[Image.Image], torch.Tensor]
-Parts = tuple[Sequence[Callable], Sequence[Callable]]
+Steps = Sequence[Callable[..., Any]]
+Parts = tuple[Steps, Steps]
 """Steps on the RGB image before the model's own transform, and on the tensor after it."""
 
 
@@ -23,7 +23,7 @@ def none() -> Parts:
 def scanned_document() -> Parts:
     """Change a page as scanners and microfilm do (the list of arXiv 2304.03464)."""
 
-    def sometimes(p: float, *steps: Callable) -> Callable:
+    def sometimes(p: float, *steps: Callable[..., Any]) -> v2.Transform:
         return v2.RandomApply(list(steps), p)
 
     return (
@@ -51,18 +51,35 @@ def retrieval() -> Parts:
     ), ()
 
 
+def small_collection() -> Parts:
+    """Keep a model from learning a few hundred images by heart.
+
+    Most of the image, perhaps mirrored, a little tinted and turned; perhaps a part of it erased.
+    Images are made small first, because the cost of the other steps grows with the pixels.
+    """
+    return (
+        v2.Resize((256, 256)),
+        v2.RandomResizedCrop(224, scale=(0.8, 1.0)),
+        v2.RandomHorizontalFlip(),
+        v2.ColorJitter(0.2, 0.2, 0.2, 0.1),
+        v2.RandomRotation(10),
+    ), (v2.RandomErasing(0.1),)
+
+
 def _grain(image: Image.Image) -> Image.Image:
     """Add Gaussian noise with a variance of 10 to 40, in levels of 0 to 255."""
     pixels = v2.functional.pil_to_tensor(image).float()
     deviation = torch.empty(()).uniform_(10, 40).sqrt()
-    return v2.functional.to_pil_image(
-        (pixels + deviation * torch.randn_like(pixels)).clamp(0, 255).round().to(torch.uint8)
-    )
+    noisy = (pixels + deviation * torch.randn_like(pixels)).clamp(0, 255).round()
+    grainy: Image.Image = v2.functional.to_pil_image(noisy.to(torch.uint8))
+    return grainy
 
 
 def _blur(image: Image.Image) -> Image.Image:
     """Blur by 0.1 to 2 pixels; torchvision refuses images smaller than its kernel."""
-    return image.filter(ImageFilter.GaussianBlur(torch.empty(()).uniform_(0.1, 2.0).item()))
+    radius = torch.empty(()).uniform_(0.1, 2.0).item()
+    blurred: Image.Image = image.filter(ImageFilter.GaussianBlur(radius))
+    return blurred
 
 
 def _crop(least: float) -> Callable[[Image.Image], Image.Image]:
@@ -70,9 +87,10 @@ def _crop(least: float) -> Callable[[Image.Image], Image.Image]:
 
     def crop(image: Image.Image) -> Image.Image:
         ratio = image.width / image.height
-        return v2.functional.crop(
-            image, *RandomResizedCrop.get_params(image, [least, 1.0], [0.9 * ratio, ratio / 0.9])
-        )
+        ratios = [0.9 * ratio, ratio / 0.9]
+        box = RandomResizedCrop.get_params(image, [least, 1.0], ratios)
+        cropped: Image.Image = v2.functional.crop(image, *box)
+        return cropped
 
     return crop
 
@@ -81,7 +99,7 @@ AUGMENT: dict[str, Callable[[], Parts]] = {
     "none": none,
     "scanned-document": scanned_document,
     "retrieval": retrieval,
-    "miniclip": miniclip,
+    "miniclip": small_collection,
 }
 """The random changes by name."""
 
@@ -89,4 +107,5 @@ AUGMENT: dict[str, Callable[[], Parts]] = {
 def augmented(name: str, own: Transform) -> Transform:
     """Return the model's own (validation) transform with random changes around it."""
     before, after = AUGMENT[name]()
-    return v2.Compose([v2.RGB(), *before, own, *after])
+    transform: Transform = v2.Compose([v2.RGB(), *before, own, *after])
+    return transform

@@ -27,7 +27,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 class _Config(argparse.Action):
-    def __call__(self, parser, namespace, value, option_string=None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        value: Any,
+        option_string: str | None = None,
+    ) -> None:
         values = json.loads(value) if value.startswith("{") else read_config(value)
         path = values.pop(self.dest, value)
         setattr(namespace, self.dest, path)

@@ -135,7 +135,7 @@ def _batching(args: argparse.Namespace, given: dict[str, str]) -> str | None:
     ours = any(getattr(args, name) is not False for name in given if name not in OF_OPENCLIP_TOO)
     ours = ours or args.loss_fn != "clip_ce" or is_for_our_reader(args)
     if args.batching is not None or not ours:
-        return args.batching
+        return args.batching and str(args.batching)
     loss = LOSSES.load(args.loss_fn)
     return "m-per-class" if loss.needs_labels and not loss.needs_class_weights else "random"
 
@@ -281,5 +281,5 @@ def _check_data(
         getattr(config.loss, name, None)
         for name in ("sanw_embeddings", "false_negative_embeddings")
     }
-    for folder in stored - {None}:
+    for folder in filter(None, stored):
         open_stored_embeddings(folder, samples, verify=rank == 0)

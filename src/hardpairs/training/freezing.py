@@ -79,7 +79,7 @@ def freeze(
             f"For {epochs} epochs nothing but the temperature is trained: "
             "there is no head with layers, and all else is frozen."
         )
-    always = getattr(model, FROZEN_BY_DESIGN, frozenset())
+    always: frozenset[str] = getattr(model, FROZEN_BY_DESIGN, frozenset())
     model.thaw = Thaw(_frozen(model) - always, epochs)  # type: ignore[assignment]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in always)
@@ -115,7 +115,8 @@ def keep_statistics(model: nn.Module) -> None:
     """Make frozen batch norms keep their running statistics: a frozen tower must not move."""
     for module in model.modules():
         if isinstance(module, _BatchNorm) and not hasattr(module, "keeps_statistics"):
-            module.keeps_statistics = module.register_forward_pre_hook(_still_if_frozen)
+            handle: Any = module.register_forward_pre_hook(_still_if_frozen)
+            module.keeps_statistics = handle
 
 
 def _still_if_frozen(module: nn.Module, _: Any) -> None:

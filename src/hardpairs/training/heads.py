@@ -71,7 +71,7 @@ def make_head(
         classes=0 if group_ids is None else len(group_ids),
     )
     if group_ids is not None:
-        head.class_ids.copy_(group_ids)
+        torch.as_tensor(head.class_ids).copy_(group_ids)
     return head
 
 

@@ -164,7 +164,7 @@ def get_data(
     args: argparse.Namespace,
     preprocess_fns: tuple[Callable[..., Any], Callable[..., Any]],
     epoch: int = 0,
-    tokenizer: Callable[..., Any] | None = None,
+    tokenizer: Any = None,
 ) -> dict[str, Any]:
     """Return OpenCLIP's data, or ours for training and validation.
 
@@ -174,13 +174,14 @@ def get_data(
         epoch: The first epoch.
         tokenizer: The model's tokenizer.
     """
-    theirs, config = upstream.patched("data").get_data, config_of(args)
+    theirs: Callable[..., dict[str, Any]] = upstream.patched("data").get_data
+    config = config_of(args)
     if config.batching is None:
         return theirs(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
     preprocess_train, preprocess_val = preprocess_fns
     if config.trained.augment is not None:
         preprocess_train = augmented(config.trained.augment, preprocess_val)
-    data = {"train": our_data.train_data(args, preprocess_train, tokenizer)}
+    data: dict[str, Any] = {"train": our_data.train_data(args, preprocess_train, tokenizer)}
     if args.val_data:
         data["val"] = our_data.val_data(args, preprocess_val, tokenizer)
     rest = copy.copy(args)
@@ -193,7 +194,8 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
     """Return OpenCLIP's loss, or ours where the batches are ours."""
     config = config_of(args)
     if config.batching is None:
-        return open_clip.create_loss(args)
+        theirs: nn.Module = open_clip.create_loss(args)
+        return theirs
     samples = our_data.open_training_samples(args)
     context = LossContext(
         World(args.rank, args.world_size, args.local_loss, args.gather_with_grad),
@@ -241,7 +243,7 @@ def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tenso
     with flags_in_messages(all_options()):
         if isinstance(batch, Exception):
             raise batch
-        if isinstance(batch, our_data.Batch):
+        if isinstance(batch, our_data.Batch) and isinstance(loss, RunLoss):
             loss.take(batch)
     return batch[0], batch[1]
 
@@ -286,7 +288,7 @@ def run_epochs(
         if _is_over(config, args, epoch):
             return
         freezing.thaw(model, epoch)
-        is_due = bool(remine_every) and epoch and epoch % remine_every == 0
+        is_due = remine_every is not None and epoch and epoch % remine_every == 0
         if isinstance(train, our_data.TrainData) and is_due:
             _remine(args, model, train, transform, tokenizer, epoch)
         yield epoch

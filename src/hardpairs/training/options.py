@@ -289,7 +289,9 @@ class TrainingConfig:
         """
         loss_fn = getattr(args, "loss_fn", None) or "clip_ce"
         component = LOSSES.load(loss_fn)
-        parts = {name: build_options(part, options_of(part), args) for name, part in PARTS.items()}
+        parts: dict[str, Any] = {
+            name: build_options(part, options_of(part), args) for name, part in PARTS.items()
+        }
         return cls(
             loss_fn=loss_fn,
             loss=build_options(component.Config, LOSSES[loss_fn].options, args),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class StoredFeatures:
         image = self._rows(self.embeddings.image, positions)
         return image, self._rows(self.embeddings.text, positions)
 
-    def _rows(self, stored: np.ndarray, positions: np.ndarray) -> torch.Tensor:
+    def _rows(self, stored: Any, positions: np.ndarray) -> torch.Tensor:
         rows = unit_rows(stored[positions])
         rows[positions < 0] = 0
         return torch.from_numpy(rows)
@@ -50,7 +51,8 @@ class StartModel:
     """
 
     def __init__(self, model: nn.Module, device: torch.device | str) -> None:
-        self.model, self.device = model.eval().requires_grad_(False), torch.device(device)
+        self.model: Any = model.eval().requires_grad_(False)
+        self.device = torch.device(device)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

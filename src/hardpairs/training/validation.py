@@ -64,11 +64,8 @@ def val_numbers(
     if head is not None:
         device = next(model.parameters()).device
         joint = head(image.to(device).float(), text.to(device).float()).cpu()
-    image, text, joint = (side.float().numpy() for side in (image, text, joint))
     inputs = MetricInputs(
-        image,
-        text,
-        joint,
+        *(side.float().numpy() for side in (image, text, joint)),
         group_ids=samples.groups[rows],
         has_label=samples.labelled[rows],
         image_ids=samples.images[rows],
