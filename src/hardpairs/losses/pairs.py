@@ -197,8 +197,8 @@ class ContrastiveLoss(Loss):
         columns, source = info.only(*names).each(world.gather), None
         if weights is not None:
             features = info.similarity_features or (image.detach(), text.detach())
-            own = similarity_source(*map(torch.as_tensor, features), weights.alpha)
-            source = world.gather(own)
+            first, second = (torch.as_tensor(side) for side in features)
+            source = world.gather(similarity_source(first, second, weights.alpha))
         negatives = Negatives(
             columns.each(world.rows_of),
             columns,

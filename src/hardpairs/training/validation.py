@@ -65,7 +65,9 @@ def val_numbers(
         device = next(model.parameters()).device
         joint = head(image.to(device).float(), text.to(device).float()).cpu()
     inputs = MetricInputs(
-        *(side.float().numpy() for side in (image, text, joint)),
+        image=image.float().numpy(),
+        text=text.float().numpy(),
+        joint=joint.float().numpy(),
         group_ids=samples.groups[rows],
         has_label=samples.labelled[rows],
         image_ids=samples.images[rows],
