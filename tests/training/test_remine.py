@@ -134,7 +134,7 @@ def test_a_restarted_run_goes_on_with_the_table_of_its_epoch(table, hard_pairs, 
     [
         (("--batching", "random", "--remine-every", "1"), "nothing uses it"),
         (("--use-hard", "--remine-every", "0"), "at least 1"),
-        (("--use-hard", "--remine-every", "2", "--epochs", "2"), "comes to nothing"),
+        (("--use-hard", "--remine-every", "2", "--epochs", "2"), "--remine-every 2 has no effect"),
         (("--use-hard", "--remine-every", "1", "--empty-rows", "skip"), "must not change"),
     ],
 )

@@ -488,7 +488,7 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
                 "0.5",
             ),
             2,
-            "has no effect",
+            "nothing uses it",
         ),
         (
             ("--train-data", "TABLE", *COMMA, "--loss_fn", "sanw_bandpass", "--sanw_m1", "0.9"),
@@ -518,7 +518,7 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
                 "no.pt",
             ),
             2,
-            "--pretrained is no file",
+            "neither a file nor a tag",
         ),
     ],
 )

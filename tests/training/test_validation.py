@@ -195,7 +195,7 @@ def test_unreadable_validation_pictures_are_named_and_left_out(labelled, tmp_pat
     ("more", "code", "says"),
     [
         (("--patience", "2"), 2, "--save-best"),
-        (("--save-best", "ari"), 2, "there is none"),
+        (("--save-best", "ari"), 2, "needs validation data"),
         (
             ("--save-best", "ari", "--val-data", "{table}"),
             3,
