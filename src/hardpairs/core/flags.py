@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -241,11 +240,8 @@ def flags_in_messages(options: Collection[OptionDeclaration]) -> Iterator[None]:
     Args:
         options: Options whose fields are the parameters.
     """
-    flag_of = {option.field: option.flag for option in options}
-    names = "|".join(sorted(flag_of, key=len, reverse=True))
-    try:
-        with flags(**flag_of):
+    with flags(**{option.field: option.flag for option in options}):
+        try:
             yield
-    except ValueError as error:
-        text = re.sub(rf"(?<![-\w.])({names})(?![-\w])", lambda m: flag_of[m[1]], str(error))
-        raise usage(text) from None
+        except ValueError as error:
+            raise usage(str(error)) from None

@@ -66,7 +66,7 @@ class PairOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.false_negative_embeddings and not self.false_negative_mask:
-            raise ValueError("false_negative_embeddings needs false_negative_mask")
+            raise ValueError("`false_negative_embeddings` needs `false_negative_mask`")
 
 
 def cross_entropy_both_ways(

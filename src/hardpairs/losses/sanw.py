@@ -45,9 +45,9 @@ class SANWOptions(PairOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.sanw_source == "embeddings") != bool(self.sanw_embeddings):
-            raise ValueError("sanw_source embeddings and sanw_embeddings go together")
+            raise ValueError("`sanw_source` embeddings and `sanw_embeddings` go together")
         if self.sanw_variant and self.loss_block_rows is not None:
-            raise ValueError("sanw_variant does not work with loss_block_rows")
+            raise ValueError("`sanw_variant` does not work with `loss_block_rows`")
 
 
 class SANWLoss(ContrastiveLoss):

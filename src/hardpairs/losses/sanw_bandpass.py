@@ -25,7 +25,7 @@ class SANWBandpassLoss(ContrastiveLoss):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not self.sanw_m1 < self.sanw_m2:
-                raise ValueError("sanw_m1 must be below sanw_m2")
+                raise ValueError("`sanw_m1` must be below `sanw_m2`")
 
     @classmethod
     def from_config(cls, config: Config, context: LossContext) -> ContrastiveLoss:  # type: ignore[override]

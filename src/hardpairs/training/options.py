@@ -111,7 +111,7 @@ class ValidationOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.patience is not None and self.save_best is None:
-            raise ValueError("patience needs save_best, the metric that it counts by")
+            raise ValueError("`patience` needs `save_best`, the metric that it counts by")
 
 
 @dataclass(frozen=True)
