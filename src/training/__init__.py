@@ -1,1 +1,1 @@
-"""Run the trainer under the names that HELIP's users know; the code is in ``hardpairs``."""
+"""The trainer under the names that HELIP's users know; the code is in ``hardpairs``."""
