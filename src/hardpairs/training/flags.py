@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from hardpairs.batches import BATCHING
+from hardpairs.batches import BATCHES
 from hardpairs.core.errors import usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
 from hardpairs.losses import LOSSES
@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("--loss-fn", type=_loss_name, metavar="NAME", help=_names("loss", LOSSES))
     ours.add_argument(
         "--batching",
-        choices=BATCHING,
+        choices=BATCHES,
         metavar="NAME",
-        help=_names("batch maker", BATCHING)
+        help=_names("batch maker", BATCHES)
         + "; default: OpenCLIP's, or random when another flag of ours needs it",
     )
     ours.add_argument(
@@ -102,6 +102,8 @@ def check_arguments(
         refuse_idle(given, part, options)
     check_photos(parser, args)
     ours = {**defaults(), **dict(config.effective())}
+    if not config.needs_labels:
+        del ours["embed"]  # nothing is embedded
     vars(args).update({n: v for n, v in ours.items() if getattr(args, n, None) is None})
     if config.batching is None:
         return args

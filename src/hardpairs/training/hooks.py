@@ -200,7 +200,7 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
     context = LossContext(
         World(args.rank, args.world_size, args.local_loss, args.gather_with_grad),
         sigmoid=args.siglip,
-        hard_per_target=args.hard_per_target if config.batching == "hard-pairs" else 0,
+        hard_per_target=getattr(config.batches, "hard_per_target", 0),
         group_ids=class_groups(samples) if config.needs_labels else None,
         width=embedding_width(config.head, args.model) if config.needs_labels else 0,
     )

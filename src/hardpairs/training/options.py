@@ -15,8 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hardpairs.batches import BATCHES
 from hardpairs.core.atomic import write_json
-from hardpairs.core.components import OptionDeclaration, Options, option
+from hardpairs.core.components import OptionDeclaration, Options, Registry, option
 from hardpairs.core.flags import (
     OptionGroup,
     build_options,
@@ -157,79 +158,6 @@ PARTS: dict[str, type[Options]] = {
 """Field of ``TrainingConfig`` -> class of its options."""
 
 
-@dataclass(frozen=True)
-class BatchOptions(Options):
-    """Options of the batch makers."""
-
-    hard_dict_dir: str | None = option(
-        None, "hard pairs: CSV or JSON, or the folder of a table", metavar="PATH"
-    )
-    url_index: str | None = option(
-        None, "url_index of an older download, whose numbers the hard pairs have", metavar="FOLDER"
-    )
-    hard_per_target: int = option(1, "p: hard pairs of each target in a batch")
-    hard_topk: int = option(50, "K: ranks of a target's list that hard pairs are drawn from")
-    hard_skip: int = option(
-        0, "first ranks of each list that are left out as likely false negatives"
-    )
-    hard_choice: str = option(
-        "uniform",
-        "draw evenly, by 1 / rank, by score, or in turn without repetition over epochs",
-        choices=("uniform", "rank", "score", "cycle"),
-    )
-    hard_schedule: int = option(
-        0, "epochs over which draws move from the lists' ends to their starts"
-    )
-    empty_rows: str = option(
-        "random",
-        "targets without hard pairs: a random row, or left out",
-        choices=("random", "skip"),
-    )
-    batching_embeddings: str | None = option(
-        None, "folder of stored embeddings that batches follow from", metavar="FOLDER"
-    )
-    p_topical: float = option(0.5, "share of the batches that come from one cluster each")
-    topical_clusters: int = option(80, "number of clusters")
-    topical_round_robin: bool = option(False, "the opposite: each batch has rows of every cluster")
-    m_per_class: int = option(2, "images of each class in a batch")
-    class_neighbours: int = option(
-        2, "nearest other classes of each class, with as many images each"
-    )
-    neighbourhood: str = option("rcm", "order of the rows", choices=("rcm", "communities"))
-    neighbourhood_size: int = option(16, "rows that are kept together")
-
-
-READ_BY = {
-    **dict.fromkeys(
-        ("hard_dict_dir", "url_index"), ("class-neighbours", "hard-pairs", "neighbourhood")
-    ),
-    **dict.fromkeys(("hard_topk", "hard_skip"), ("hard-pairs", "neighbourhood")),
-    **dict.fromkeys(
-        ("hard_per_target", "hard_choice", "hard_schedule", "empty_rows"), ("hard-pairs",)
-    ),
-    **dict.fromkeys(("p_topical", "topical_clusters", "topical_round_robin"), ("topical",)),
-    "batching_embeddings": ("class-neighbours", "topical"),
-    "m_per_class": ("class-neighbours", "m-per-class"),
-    "class_neighbours": ("class-neighbours",),
-    **dict.fromkeys(("neighbourhood", "neighbourhood_size"), ("neighbourhood",)),
-}
-
-
-def batch_groups() -> list[OptionGroup]:
-    """Return who reads which options of batch makers."""
-    makers = sorted({maker for readers in READ_BY.values() for maker in readers})
-    every = options_of(BatchOptions)
-    return [
-        OptionGroup(
-            f"--batching {maker}",
-            tuple(o for o in every if maker in READ_BY[o.field]),
-            "--batching",
-            (maker,),
-        )
-        for maker in makers
-    ]
-
-
 def label_losses() -> tuple[str, ...]:
     """Return the names of the losses for labels, those whose base is ``LabelLoss``."""
     return tuple(name for name, loss in LOSSES.items() if "LabelLoss" in loss.bases)
@@ -243,7 +171,7 @@ def option_groups() -> tuple[OptionGroup, ...]:
     )
     return (
         OptionGroup("data and steps", options_of(DataOptions)),
-        *batch_groups(),
+        *component_groups(BATCHES, "--batching"),
         OptionGroup("hard pairs made anew", options_of(RemineOptions), "--batching", REMINING),
         OptionGroup("what is trained", options_of(TrainedOptions)),
         OptionGroup("validation", options_of(ValidationOptions)),
@@ -261,6 +189,7 @@ class TrainingConfig:
         loss: Its options.
         batching: Name of the batch maker; ``None``: OpenCLIP makes the batches and computes the
             loss, and no other option counts.
+        batches: The batch maker's options.
         data: Rows and steps.
         trained: What is trained.
         validation: The best epoch.
@@ -271,6 +200,7 @@ class TrainingConfig:
     loss_fn: str
     loss: Options
     batching: str | None
+    batches: Options | None
     data: DataOptions
     trained: TrainedOptions
     validation: ValidationOptions
@@ -288,14 +218,15 @@ class TrainingConfig:
             UserError: Exit 2 for a value out of its range, or an unknown loss.
         """
         loss_fn = getattr(args, "loss_fn", None) or "clip_ce"
-        component = LOSSES.load(loss_fn)
+        batching = getattr(args, "batching", None)
         parts: dict[str, Any] = {
             name: build_options(part, options_of(part), args) for name, part in PARTS.items()
         }
         return cls(
             loss_fn=loss_fn,
-            loss=build_options(component.Config, LOSSES[loss_fn].options, args),
-            batching=getattr(args, "batching", None),
+            loss=_component_options(LOSSES, loss_fn, args),
+            batching=batching,
+            batches=None if batching is None else _component_options(BATCHES, batching, args),
             **parts,
         )
 
@@ -314,6 +245,8 @@ class TrainingConfig:
         for name, part in PARTS.items():
             yield options_of(part), getattr(self, name)
         yield LOSSES[self.loss_fn].options, self.loss
+        if self.batching is not None and self.batches is not None:
+            yield BATCHES[self.batching].options, self.batches
 
     def effective(self) -> Iterator[tuple[str, Any]]:
         """Yield (destination, value) of every option, those of the chosen components included."""
@@ -324,6 +257,11 @@ class TrainingConfig:
     def save(self, path: Path) -> None:
         """Write the configuration as JSON."""
         write_json(path, dataclasses.asdict(self))
+
+
+def _component_options(registry: Registry, name: str, args: argparse.Namespace) -> Options:
+    """Build the options of a component from parsed flags."""
+    return build_options(registry.load(name).Config, registry[name].options, args)
 
 
 def all_options() -> tuple[OptionDeclaration, ...]:
