@@ -60,17 +60,17 @@ def test_an_option_that_several_read_is_one_flag_with_each_default():
 
 def test_each_reader_has_its_own_default():
     _, args = parse()
-    assert build_options(Circle, options_of(Circle), args).radius == 1
-    assert build_options(Square, options_of(Square), args).side == 2
+    assert build_options(Circle, options_of(Circle), vars(args)).radius == 1
+    assert build_options(Square, options_of(Square), vars(args)).side == 2
     _, args = parse("--size", "3", "--filled", "--names", "a", "b")
-    circle = build_options(Circle, options_of(Circle), args)
+    circle = build_options(Circle, options_of(Circle), vars(args))
     assert circle == Circle(3, True, ("a", "b"))
     assert dict(effective_values(circle, options_of(Circle)))["size"] == 3
 
 
 def test_a_flag_that_nothing_reads_is_refused():
     _, args = parse("--turned", "3", "--no-filled")
-    given = given_flags(args, GROUPS)
+    given = given_flags(vars(args), GROUPS)
     assert given == {"turned": "--turned", "filled": "--filled"}
     with pytest.raises(UserError, match="--turned is given, but nothing uses it") as caught:
         refuse_unread(given, GROUPS, {"--shape": "circle"})
@@ -79,8 +79,8 @@ def test_a_flag_that_nothing_reads_is_refused():
 
 def test_a_flag_without_effect_is_refused():
     _, args = parse("--color", "blue")
-    given = given_flags(args, GROUPS)
-    circle = build_options(Circle, options_of(Circle), args)
+    given = given_flags(vars(args), GROUPS)
+    circle = build_options(Circle, options_of(Circle), vars(args))
     with pytest.raises(UserError, match="--color has no effect without --filled"):
         refuse_idle(given, circle, options_of(Circle))
     refuse_idle(given, Circle(filled=True, color="blue"), options_of(Circle))
@@ -89,7 +89,7 @@ def test_a_flag_without_effect_is_refused():
 def test_messages_name_flags():
     _, args = parse("--size", "-1")
     with pytest.raises(UserError, match=r"--size must be above 0, not -1\.0") as caught:
-        build_options(Circle, options_of(Circle), args)
+        build_options(Circle, options_of(Circle), vars(args))
     assert caught.value.code == 2
     with (
         pytest.raises(UserError, match="--size is too large"),

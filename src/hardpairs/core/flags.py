@@ -149,13 +149,13 @@ def _default_text(option: OptionDeclaration) -> str:
     return "" if default is None or default is False or default == () else str(default)
 
 
-def given_flags(args: argparse.Namespace, groups: Iterable[OptionGroup]) -> dict[str, str]:
-    """Return the flags that have a value: {destination: flag}."""
+def given_flags(values: Mapping[str, Any], groups: Iterable[OptionGroup]) -> dict[str, str]:
+    """Return the flags that have a value, by destination: {destination: flag}."""
     options = [option for group in groups for option in group.options]
     return {
         destination(option): option.flag
         for option in options
-        if getattr(args, destination(option), None) is not None
+        if values.get(destination(option)) is not None
     }
 
 
@@ -205,23 +205,23 @@ def refuse_idle(
 
 
 def build_options(
-    config: type[Config], options: Sequence[OptionDeclaration], args: argparse.Namespace
+    config: type[Config], options: Sequence[OptionDeclaration], values: Mapping[str, Any]
 ) -> Config:
     """Build a configuration from parsed flags; one that is ``None`` has the class's default.
 
     Args:
         config: The class.
         options: Its options.
-        args: The parsed flags.
+        values: Values by destination.
 
     Raises:
         UserError: Exit 2 for values that the class refuses.
     """
-    values = {option.field: getattr(args, destination(option), None) for option in options}
-    values = {name: value for name, value in values.items() if value is not None}
-    values = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+    given = {option.field: values.get(destination(option)) for option in options}
+    given = {name: value for name, value in given.items() if value is not None}
+    given = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
     with flags_in_messages(options):
-        return config(**values)
+        return config(**given)
 
 
 def effective_values(

@@ -91,7 +91,7 @@ def check_arguments(
     from hardpairs.training.photos import check_photos, fill_in_split
 
     fill_in_split(args)
-    given = given_flags(args, option_groups())
+    given = given_flags(vars(args), option_groups())
     args.loss_fn = args.loss_fn or "clip_ce"
     args.batching = _batching(args, given)
     groups = option_groups()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -217,16 +217,16 @@ class TrainingConfig:
         Raises:
             UserError: Exit 2 for a value out of its range, or an unknown loss.
         """
-        loss_fn = getattr(args, "loss_fn", None) or "clip_ce"
-        batching = getattr(args, "batching", None)
+        values = vars(args)
+        loss_fn, batching = values.get("loss_fn") or "clip_ce", values.get("batching")
         parts: dict[str, Any] = {
-            name: build_options(part, options_of(part), args) for name, part in PARTS.items()
+            name: build_options(part, options_of(part), values) for name, part in PARTS.items()
         }
         return cls(
             loss_fn=loss_fn,
-            loss=_component_options(LOSSES, loss_fn, args),
+            loss=_component_options(LOSSES, loss_fn, values),
             batching=batching,
-            batches=None if batching is None else _component_options(BATCHES, batching, args),
+            batches=None if batching is None else _component_options(BATCHES, batching, values),
             **parts,
         )
 
@@ -259,9 +259,10 @@ class TrainingConfig:
         write_json(path, dataclasses.asdict(self))
 
 
-def _component_options(registry: Registry, name: str, args: argparse.Namespace) -> Options:
+def _component_options(registry: Registry, name: str, values: Mapping[str, Any]) -> Options:
     """Build the options of a component from parsed flags."""
-    return build_options(registry.load(name).Config, registry[name].options, args)
+    config: type[Options] = registry.load(name).Config
+    return build_options(config, registry[name].options, values)
 
 
 def all_options() -> tuple[OptionDeclaration, ...]:
