@@ -100,11 +100,9 @@ def check_arguments(
     config = TrainingConfig.from_namespace(args)
     for options, part in config.parts():
         refuse_idle(given, part, options)
-    check_photos(parser, args)
-    ours = {**defaults(), **dict(config.effective())}
-    if not config.needs_labels:
-        del ours["embed"]  # nothing is embedded
+    ours = {**our_defaults(), **dict(config.effective())}
     vars(args).update({n: v for n, v in ours.items() if getattr(args, n, None) is None})
+    check_photos(parser, args)
     if config.batching is None:
         return args
     _check_openclip(config, args)
@@ -123,7 +121,8 @@ def check_arguments(
 
 def our_defaults() -> dict[str, Any]:
     """Return {destination: value} of our flags when none is given."""
-    return {"loss_fn": "clip_ce", "batching": None, "use_hard": False, "preset": None, **defaults()}
+    choosers = {"loss_fn": "clip_ce", "batching": None, "use_hard": False, "preset": None}
+    return {**choosers, **defaults(), "embed": None}
 
 
 def _batching(args: argparse.Namespace, given: dict[str, str]) -> str | None:

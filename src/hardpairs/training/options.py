@@ -241,9 +241,10 @@ class TrainingConfig:
         return bool(LOSSES.load(self.loss_fn).needs_class_weights)
 
     def parts(self) -> Iterator[tuple[tuple[OptionDeclaration, ...], Options]]:
-        """Yield the options of each part, and the part."""
+        """Yield the options of each part that counts, and the part."""
         for name, part in PARTS.items():
-            yield options_of(part), getattr(self, name)
+            if name != "head" or self.needs_labels:
+                yield options_of(part), getattr(self, name)
         yield LOSSES[self.loss_fn].options, self.loss
         if self.batching is not None and self.batches is not None:
             yield BATCHES[self.batching].options, self.batches
