@@ -1,63 +1,70 @@
-"""--config: flags from a YAML file; the command line wins."""
+"""The configuration of a run: built from flags, with each component's own defaults, and saved."""
 
 import argparse
-import re
+import json
 
 import pytest
 
-from hardpairs.cli.command_line import command_arguments
+from hardpairs.batches import BATCHES
+from hardpairs.core.components import Options
 from hardpairs.core.errors import UserError
-from hardpairs.training.flags import add_arguments
-from tests.compat.parsing import training_args
+from hardpairs.losses import LOSSES
+from hardpairs.training.config import TrainingConfig, defaults, label_losses
 
 
-def parse(tmp_path, text, *flags):
-    (tmp_path / "config.yaml").write_text(text)
-    return training_args(*flags, "--config", str(tmp_path / "config.yaml"))
+def config(**values):
+    return TrainingConfig.from_namespace(argparse.Namespace(**values))
 
 
-def test_the_command_line_wins_wherever_it_stands(tmp_path):
-    assert parse(tmp_path, "lr: 1\nbatch-size: 3\n", "--lr", "2").lr == 2
-    assert command_arguments("train", ["--a", "--config", "x", "b", "--config=y"]) == [
-        "--config",
-        "x",
-        "--config",
-        "y",
-        "--a",
-        "b",
+def test_components_have_their_own_defaults():
+    assert config().loss.margin_weight == 0 and config(loss_fn="helip").loss.margin_weight == 0.3
+    assert [config(loss_fn=name).loss.metric_margin for name in ("triplet", "arcface")] == [
+        0.2,
+        0.5,
     ]
+    assert config(loss_fn="triplet", metric_margin=0.1).loss.metric_margin == 0.1
+    assert config().batches is None
+    assert config(batching="hard-pairs", hard_topk=7).batches.hard_topk == 7
 
 
-def test_switches_and_lists(tmp_path):
-    args = parse(
-        tmp_path,
-        "use-hard: true\nfalse_negative_mask: false\nsanw-normalize: true\nskip_scheduler: false\nname: null\n",
-    )
-    assert (
-        args.use_hard
-        and args.false_negative_mask is False
-        and args.sanw_normalize is True
-        and not args.skip_scheduler
-    )
+@pytest.mark.parametrize("registry", [LOSSES, BATCHES], ids=["losses", "batch makers"])
+def test_declarations_are_those_of_the_classes(registry):
+    for name, declaration in registry.items():
+        component = registry.load(name)
+        assert component.name == name and issubclass(component.Config, Options)
+        ours = {option.field: option.default for option in declaration.options}
+        assert {name: field.default for name, field in fields(component)} == ours, name
+        assert declaration.summary.endswith(".")
+
+
+def fields(component):
+    return component.Config.__dataclass_fields__.items()
+
+
+def test_losses_for_labels_are_known_without_an_import():
+    assert label_losses() == tuple(name for name in LOSSES if LOSSES.load(name).needs_labels)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("values", "says"),
     [
-        ("batch_sise: 3\n", r"batch_sise.*did you mean 'batch_size'"),
-        ("loss: {nam: clip_ce}\n", r"loss.nam"),
-        ("- 1\n", "mapping"),
-        ("a: [\n", "not a YAML file"),
+        ({"patience": 2}, "--patience needs --save-best"),
+        ({"loss_fn": "sanw_bandpass", "sanw_m1": 0.9}, "--sanw-m1 must be below --sanw-m2"),
+        ({"max_bad_fraction": 2.0}, "--max-bad-fraction must be at least 0 and at most 1"),
+        ({"loss_fn": "nothing"}, "no loss 'nothing'"),
     ],
 )
-def test_wrong_files(tmp_path, text, says):
-    with pytest.raises(UserError) as caught:
-        parse(tmp_path, text)
-    assert re.search(says, str(caught.value), re.DOTALL)
+def test_messages_name_flags(values, says):
+    with pytest.raises(UserError, match=says) as caught:
+        config(**values)
+    assert caught.value.code == 2
 
 
-def test_no_such_file(tmp_path):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    with pytest.raises(UserError, match="cannot be read"):
-        parser.parse_args(["--config", str(tmp_path / "none.yaml")])
+def test_the_parameters_of_a_run_build_its_configuration(tmp_path):
+    """A namespace with every value filled in, as params.txt has it, is the same configuration."""
+    given = {"loss_fn": "sanw_debias", "batching": "random", "sanw_delta": 0.3}
+    one = config(**given)
+    assert config(**{**defaults(), **dict(one.effective())}) == one
+    one.save(tmp_path / "config.json")
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved["loss"]["sanw_delta"] == 0.3 and saved["data"]["csv_group_key"] == "group"

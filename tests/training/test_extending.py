@@ -9,8 +9,8 @@ import torch
 import hardpairs.losses
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import LOSSES, LossContext, build_loss
+from hardpairs.training.config import TrainingConfig, option_groups
 from hardpairs.training.flags import add_arguments
-from hardpairs.training.options import TrainingConfig, option_groups
 from tests.training.test_trainer import COMMA, steps, train
 
 SOURCE = '''

@@ -18,10 +18,10 @@ from hardpairs.batches import (
 from hardpairs.core.errors import UserError
 from hardpairs.core.flags import destination
 from hardpairs.losses import ContrastiveLoss, SigmoidLoss
+from hardpairs.training.config import all_options
 from hardpairs.training.data import RunBatches, make_sampler, open_training_samples
 from hardpairs.training.flags import add_arguments, check_arguments
 from hardpairs.training.hooks import create_loss
-from hardpairs.training.options import all_options
 
 OPENCLIP_DEFAULTS = {
     "train_data": None,

@@ -318,8 +318,8 @@ def test_hard_pairs_and_labels_together(labelled, tmp_path, flags):
 
 def test_a_head_that_is_taken_over_is_not_asked_for_what_is_given(labelled, tmp_path):
     """``--im-wt`` is this run's whatever the start model's was; class weights are of their classes."""
+    from hardpairs.training.config import TrainingConfig
     from hardpairs.training.heads import add_head, class_groups, make_head
-    from hardpairs.training.options import TrainingConfig
 
     def head_of(*flags, start=None):
         start = ("--pretrained", str(start)) if start else ()

@@ -1,102 +1,280 @@
-"""``--config FILE``: flags from a YAML file, by their names without hyphens in front."""
+"""The configuration of a training run: frozen dataclasses with checked options, and their flags.
+
+``TrainingConfig`` is built once from the command line. The options of the loss and of the batch
+maker are those of the components that it names; the others stand here. Nothing here imports
+PyTorch, because ``--help`` needs the declarations.
+"""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import json
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hardpairs.batches import BATCHES
+from hardpairs.core.atomic import write_json
+from hardpairs.core.components import OptionDeclaration, Options, Registry, option
+from hardpairs.core.flags import (
+    OptionGroup,
+    build_options,
+    component_groups,
+    destination,
+    effective_values,
+    options_of,
+)
+from hardpairs.losses import LOSSES
+from hardpairs.metrics.base import all_values
 
-from hardpairs.core.errors import bad_input, usage
+VALIDATION_LOSS = "clip_val_loss"
+"""OpenCLIP's own metric; all others are components of ``hardpairs.metrics``."""
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config FILE``. What stands after it wins; the command puts it first.
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """Which rows a run reads, and how many steps it takes."""
 
-    A value that starts with a brace is JSON: the content of a file whose path it has as ``config``.
-    """
-    parser.add_argument(
-        "--config",
-        action=_Config,
+    max_steps: int | None = option(
+        None, "optimizer steps in all, cut into --epochs equal parts (then 1 by default)", minimum=1
+    )
+    reject: str | None = option(
+        None, "rows that no batch has, as the page of inspect pairs saves them", metavar="FILE"
+    )
+    max_bad_fraction: float = option(
+        0.01, "stop when more than this share of images is unreadable", minimum=0, maximum=1
+    )
+    csv_group_key: str = option(
+        "group", "column whose equal values are known positives, or one label", metavar="COLUMN"
+    )
+    unlabelled: tuple[str, ...] = option((), "values of that column that mean no label")
+    captions_json: str | None = option(
+        None,
+        "captions.json, split by image into LOGS/split for training and validation",
         metavar="FILE",
-        help="flags from a YAML file; the command line wins",
+    )
+    image_root: str | None = option(
+        None,
+        "folder of a captions.json's images (default: images/ beside it, or its own)",
+        metavar="FOLDER",
     )
 
 
-class _Config(argparse.Action):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        value: Any,
-        option_string: str | None = None,
-    ) -> None:
-        values = json.loads(value) if value.startswith("{") else read_config(value)
-        path = values.pop(self.dest, value)
-        setattr(namespace, self.dest, path)
-        parser.parse_args(config_flags(parser, values, path), namespace)
+@dataclass(frozen=True)
+class TrainedOptions(Options):
+    """What is trained, and from what it starts."""
+
+    augment: str | None = option(
+        None,
+        "random changes before the model's own transform, in place of OpenCLIP's random crop",
+        choices=("none", "scanned-document", "retrieval", "miniclip"),
+    )
+    freeze_bn_stats: bool = option(False, "batch norms keep the start model's statistics")
+    freeze_backbone: bool = option(
+        False,
+        "train the towers' projections and the head alone (towers: --lock-image, --lock-text)",
+    )
+    freeze_epochs: int | None = option(
+        None, "what is frozen or locked is trained after so many epochs", minimum=1
+    )
+    head_lr: float | None = option(
+        None, "learning rate of projections, temperature and head; --lr is the backbone's", above=0
+    )
+    warmup_epochs: float | None = option(None, "--warmup in epochs", minimum=0)
+    image_weights: str | None = option(
+        None,
+        "image weights of a miniclip model: a file, torchvision (fetched if need be), or none "
+        "(default: torchvision's cache)",
+        metavar="FILE|NAME",
+    )
+    vocabulary_from: str | None = option(
+        None,
+        "captions with a word tokenizer's words: train (default), all, or a file's",
+        metavar="FILE|NAME",
+    )
 
 
-def read_config(path: str) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds.
+@dataclass(frozen=True)
+class ValidationOptions(Options):
+    """Which epoch is the best, and when a run ends early."""
 
-    Raises:
-        UserError: exit 2 for a missing file, exit 3 for what is not a mapping.
+    save_best: str | None = option(
+        None,
+        "keep the best epoch as best.pt, by a metric of --val-data",
+        choices=(*all_values(), VALIDATION_LOSS),
+    )
+    patience: int | None = option(
+        None, "stop after so many measured epochs without a better one", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patience is not None and self.save_best is None:
+            raise ValueError("`patience` needs `save_best`, the metric that it counts by")
+
+
+@dataclass(frozen=True)
+class HeadOptions(Options):
+    """The embedding that losses for labels compare."""
+
+    embed: str = option("image", "what is compared", choices=("image", "text", "pooled", "mlp"))
+    im_wt: float = option(
+        0.5, "pooled: weight of the image", needs={"embed": ("pooled",)}, minimum=0, maximum=1
+    )
+    learn_im_wt: bool = option(False, "pooled: learn that weight", needs={"embed": ("pooled",)})
+    mlp_layers: int = option(2, "mlp: linear layers", needs={"embed": ("mlp",)}, minimum=1)
+    projection: int = option(0, "width of a last linear layer; 0: none", minimum=0)
+    head_dropout: float = option(
+        0.1,
+        "dropout between the MLP's layers, and before the projection",
+        needs={"embed": ("mlp",), "projection": ()},
+        minimum=0,
+        below=1,
+    )
+
+
+@dataclass(frozen=True)
+class RemineOptions(Options):
+    """When hard pairs or embeddings are made anew."""
+
+    remine_every: int | None = option(
+        None, "epochs after which the current model makes new hard pairs (or embeddings)", minimum=1
+    )
+
+
+CAPTIONS_JSON = "captions-json"
+"""Our value of OpenCLIP's ``--dataset-type``."""
+REMINING = ("class-neighbours", "hard-pairs", "neighbourhood", "topical")
+"""Batch makers that follow from hard pairs or embeddings."""
+PARTS: dict[str, type[Options]] = {
+    "data": DataOptions,
+    "trained": TrainedOptions,
+    "validation": ValidationOptions,
+    "head": HeadOptions,
+    "remining": RemineOptions,
+}
+"""Field of ``TrainingConfig`` -> class of its options."""
+
+
+def label_losses() -> tuple[str, ...]:
+    """Return the names of the losses for labels, those whose base is ``LabelLoss``."""
+    return tuple(name for name, loss in LOSSES.items() if "LabelLoss" in loss.bases)
+
+
+@cache
+def option_groups() -> tuple[OptionGroup, ...]:
+    """Return who reads which options of a training run, in the order of ``--help``."""
+    head = OptionGroup(
+        "embedding of losses for labels", options_of(HeadOptions), "--loss-fn", label_losses()
+    )
+    return (
+        OptionGroup("data and steps", options_of(DataOptions)),
+        *component_groups(BATCHES, "--batching"),
+        OptionGroup("hard pairs made anew", options_of(RemineOptions), "--batching", REMINING),
+        OptionGroup("what is trained", options_of(TrainedOptions)),
+        OptionGroup("validation", options_of(ValidationOptions)),
+        *component_groups(LOSSES, "--loss-fn"),
+        head,
+    )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All options of ours in a training run.
+
+    Attributes:
+        loss_fn: Name of the loss.
+        loss: Its options.
+        batching: Name of the batch maker; ``None``: OpenCLIP makes the batches and computes the
+            loss, and no other option counts.
+        batches: The batch maker's options.
+        data: Rows and steps.
+        trained: What is trained.
+        validation: The best epoch.
+        head: The embedding that losses for labels compare.
+        remining: When hard pairs are made anew.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise usage(f"--config cannot be read: {error.strerror}", where=path) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise bad_input(f"not a YAML file: {' '.join(str(error).split())}", where=path) from None
-    if not isinstance(values, dict):
-        raise bad_input("a config is a mapping of flags to values", where=path)
-    return values
+
+    loss_fn: str
+    loss: Options
+    batching: str | None
+    batches: Options | None
+    data: DataOptions
+    trained: TrainedOptions
+    validation: ValidationOptions
+    head: HeadOptions
+    remining: RemineOptions
+
+    @classmethod
+    def from_namespace(cls, args: argparse.Namespace) -> TrainingConfig:
+        """Build the configuration from parsed flags; ``None`` stands for a flag not given.
+
+        Args:
+            args: Flags of ours by destination, or the lines of a run's params.txt.
+
+        Raises:
+            UserError: Exit 2 for a value out of its range, or an unknown loss.
+        """
+        values = vars(args)
+        loss_fn, batching = values.get("loss_fn") or "clip_ce", values.get("batching")
+        parts: dict[str, Any] = {
+            name: build_options(part, options_of(part), values) for name, part in PARTS.items()
+        }
+        return cls(
+            loss_fn=loss_fn,
+            loss=_component_options(LOSSES, loss_fn, values),
+            batching=batching,
+            batches=None if batching is None else _component_options(BATCHES, batching, values),
+            **parts,
+        )
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the loss compares embeddings of labeled rows."""
+        return bool(LOSSES.load(self.loss_fn).needs_labels)
+
+    @property
+    def needs_class_weights(self) -> bool:
+        """Whether the model learns a vector for each label."""
+        return bool(LOSSES.load(self.loss_fn).needs_class_weights)
+
+    def parts(self) -> Iterator[tuple[tuple[OptionDeclaration, ...], Options]]:
+        """Yield the options of each part that counts, and the part."""
+        for name, part in PARTS.items():
+            if name != "head" or self.needs_labels:
+                yield options_of(part), getattr(self, name)
+        yield LOSSES[self.loss_fn].options, self.loss
+        if self.batching is not None and self.batches is not None:
+            yield BATCHES[self.batching].options, self.batches
+
+    def effective(self) -> Iterator[tuple[str, Any]]:
+        """Yield (destination, value) of every option, those of the chosen components included."""
+        yield from (("loss_fn", self.loss_fn), ("batching", self.batching))
+        for options, part in self.parts():
+            yield from effective_values(part, options)
+
+    def save(self, path: Path) -> None:
+        """Write the configuration as JSON."""
+        write_json(path, dataclasses.asdict(self))
 
 
-def config_flags(parser: argparse.ArgumentParser, values: dict[str, Any], where: str) -> list[str]:
-    """Return the command line that a mapping of flags to values stands for.
-
-    Args:
-        parser: The parser whose flags the keys name.
-        values: Flag names without hyphens in front -> values.
-        where: The file that they come from, for errors.
-
-    Raises:
-        UserError: exit 2 for an unknown key.
-    """
-    actions = {
-        option.lstrip("-").replace("-", "_"): action
-        for action in parser._actions
-        for option in action.option_strings
-    }
-    return [word for key, value in values.items() for word in _words(actions, key, value, where)]
+def _component_options(registry: Registry, name: str, values: Mapping[str, Any]) -> Options:
+    """Build the options of a component from parsed flags."""
+    config: type[Options] = registry.load(name).Config
+    return build_options(config, registry[name].options, values)
 
 
-def _words(actions: dict[str, argparse.Action], key: str, value: Any, where: str) -> list[str]:
-    name = str(key).replace("-", "_")
-    if name not in actions:
-        near = difflib.get_close_matches(name, actions, 1)
-        fix = f"did you mean {near[0]!r}?" if near else "python -m training.main --help"
-        raise usage(f"no flag is called {key!r}", where=where, fix=fix)
-    return _flag(actions[name], value)
+def all_options() -> tuple[OptionDeclaration, ...]:
+    """Return every option of a training run."""
+    return tuple(option for group in option_groups() for option in group.options)
 
 
-def _flag(action: argparse.Action, value: Any) -> list[str]:
-    positive = [option for option in action.option_strings if not option.startswith("--no-")]
-    if value is None:
-        return []
-    if isinstance(action, argparse.BooleanOptionalAction):
-        return [
-            positive[0]
-            if value
-            else next(option for option in action.option_strings if option.startswith("--no-"))
-        ]
-    if action.nargs == 0:
-        return [positive[0]] if value else []
-    if isinstance(value, list):
-        return [positive[0], *map(str, value)]
-    return [f"{positive[0]}={value}"]
+def defaults() -> dict[str, Any]:
+    """Return {destination: value} of every option when no flag is given, by its first reader."""
+    named: dict[str, Any] = {}
+    for group in option_groups():
+        for declared in group.options:
+            named.setdefault(destination(declared), declared.default)
+    return named

@@ -17,8 +17,8 @@ from hardpairs.batches import BATCHES
 from hardpairs.core.errors import usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
 from hardpairs.losses import LOSSES
-from hardpairs.training.config import add_config
-from hardpairs.training.options import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
+from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
+from hardpairs.training.config_file import add_config
 from hardpairs.training.upstream import world_info
 
 OF_OPENCLIP_TOO = {

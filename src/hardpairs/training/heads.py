@@ -13,7 +13,7 @@ from torch import nn
 from hardpairs.core.errors import bad_input
 from hardpairs.models.checkpoint import checkpoint_weights, is_weights
 from hardpairs.models.head import EmbeddingHead, attach, head_state
-from hardpairs.training.options import HeadOptions
+from hardpairs.training.config import HeadOptions
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples

@@ -37,8 +37,8 @@ from hardpairs.models.model_config import make_tokenizer, register_configs, uses
 from hardpairs.training import data as our_data
 from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
+from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
-from hardpairs.training.options import TrainingConfig, all_options
 from hardpairs.training.photos import vocabulary_of_run
 from hardpairs.training.run_loss import RunLoss
 from hardpairs.training.similarities import FeatureSource, StartModel, StoredFeatures

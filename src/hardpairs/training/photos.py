@@ -18,8 +18,8 @@ from hardpairs.data.splits import COSINE, LOOK, SEED, Split, image_numbers, open
 from hardpairs.models.checkpoint import checkpoint_vocabulary, is_weights
 from hardpairs.models.create import find_image_weights
 from hardpairs.models.model_config import uses_words, vocabulary_of
+from hardpairs.training.config import CAPTIONS_JSON
 from hardpairs.training.data import open_table_or_folder, open_training_samples
-from hardpairs.training.options import CAPTIONS_JSON
 from hardpairs.training.upstream import world_info
 
 

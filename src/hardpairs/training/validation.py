@@ -18,7 +18,7 @@ from hardpairs.data.samples import Samples
 from hardpairs.metrics.base import MetricInputs, all_values, compute_all, lower_is_better
 from hardpairs.models.checkpoint import HEAD
 from hardpairs.training import upstream
-from hardpairs.training.options import VALIDATION_LOSS
+from hardpairs.training.config import VALIDATION_LOSS
 
 BEST = "best.pt"
 """Name of the best epoch's checkpoint."""
