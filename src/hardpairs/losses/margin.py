@@ -93,7 +93,7 @@ class HardNegativeMarginLoss(Loss):
         Raises:
             ValueError: When the rows do not divide into targets with their hard pairs.
         """
-        world, count, info = self.world, len(image_features), info or BatchInfo()
+        world, count, info = self.world, len(image_features), BatchInfo() if info is None else info
         if count % self.group_size:
             raise ValueError(
                 f"{count} rows do not divide into groups of a target "

@@ -189,7 +189,7 @@ class ContrastiveLoss(Loss):
         self, image: torch.Tensor, text: torch.Tensor, info: BatchInfo | None = None
     ) -> Negatives:
         """Return weights and masks of this rank's rows against the global batch."""
-        world, info = self.world, info or BatchInfo()
+        world, info = self.world, BatchInfo() if info is None else info
         weights = None if self.weights is None else self.weights.at(info.epochs_done)
         names = ["group_ids"] if info.group_ids is not None else []
         names += ["duplicate_features"] if names else []

@@ -67,7 +67,7 @@ class TrainingLoss(nn.Module):
             info: What the batch knows of its rows.
             **outputs: Further outputs of the model, which the main loss takes.
         """
-        info = info or BatchInfo()
+        info = BatchInfo() if info is None else info
         if not self.mask_groups:
             info = replace(info, group_ids=None, duplicate_features=None)
         if info.epochs_done < self.freeze_scale_epochs:
