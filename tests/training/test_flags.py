@@ -434,7 +434,8 @@ def test_csv_group_key_makes_known_positives(table):
     assert len(set(groups)) == 10 and (groups[:4] == groups[0]).all()
 
 
-def test_help_shows_our_groups_on_few_lines():
+def test_help_shows_our_groups_on_few_lines(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     parser = argparse.ArgumentParser(usage="")
     add_arguments(parser)
     text = parser.format_help()

@@ -27,7 +27,7 @@ class PairOptions(Options):
     )
     false_negative_embeddings: str | None = option(
         None,
-        "folder of stored embeddings: near duplicates among them are no negatives either",
+        "stored embeddings: near duplicates in them are no negatives",
         metavar="FOLDER",
     )
     false_negative_threshold: float = option(
@@ -52,15 +52,15 @@ class PairOptions(Options):
     )
     margin_detach: bool = option(
         False,
-        "no gradient through the margin's bound: hard pairs are not pulled near",
+        "no gradient that pulls hard pairs near",
         needs={"margin_weight": ()},
     )
     geometry_weight: float = option(0.0, "weight of the geometry loss", minimum=0)
     freeze_logit_scale_epochs: float = option(
-        0.0, "epochs in which the logit scale is not trained", minimum=0
+        0.0, "epochs without training the logit scale", minimum=0
     )
     loss_block_rows: int | None = option(
-        None, "rows of logits held at once; the backward pass computes them again", minimum=1
+        None, "rows of logits held at once (less memory, more work)", minimum=1
     )
 
     def __post_init__(self) -> None:

@@ -18,9 +18,7 @@ class SANWOptions(PairOptions):
 
     sanw_alpha: float = option(0.5, "share of text similarity", minimum=0, maximum=1)
     sanw_beta: float = option(1.0, "strength; 0 is CLIP", minimum=0, maximum=1)
-    sanw_warmup_epochs: float = option(
-        0.0, "epochs over which the strength grows from 0", minimum=0
-    )
+    sanw_warmup_epochs: float = option(0.0, "epochs in which the strength grows from 0", minimum=0)
     sanw_normalize: bool | None = option(
         None, "scale each row of weights to mean 1 (default: on, except for sanw_debias exp)"
     )
@@ -30,15 +28,13 @@ class SANWOptions(PairOptions):
     )
     sanw_source: str = option(
         "live",
-        "whose similarities: the model's, those of the start weights, or stored ones",
+        "whose similarities: the model's, the start model's, or stored",
         choices=("live", "initial", "embeddings"),
     )
-    sanw_embeddings: str | None = option(
-        None, "folder of stored embeddings, for --sanw-source embeddings", metavar="FOLDER"
-    )
+    sanw_embeddings: str | None = option(None, "for --sanw-source embeddings", metavar="FOLDER")
     sanw_variant: str | None = option(
         None,
-        "one of CLIPSE's three published formulas; one process only",
+        "a formula that CLIPSE published; one process",
         choices=("seed-v1", "seed-v2", "seed-v3"),
     )
 

@@ -38,7 +38,7 @@ class DataOptions(Options):
     """Which rows a run reads, and how many steps it takes."""
 
     max_steps: int | None = option(
-        None, "optimizer steps in all, cut into --epochs equal parts (then 1 by default)", minimum=1
+        None, "optimizer steps in all, cut into --epochs equal parts", minimum=1
     )
     reject: str | None = option(
         None, "rows that no batch has, as the page of inspect pairs saves them", metavar="FILE"
@@ -79,9 +79,7 @@ class TrainedOptions(Options):
     freeze_epochs: int | None = option(
         None, "what is frozen or locked is trained after so many epochs", minimum=1
     )
-    head_lr: float | None = option(
-        None, "learning rate of projections, temperature and head; --lr is the backbone's", above=0
-    )
+    head_lr: float | None = option(None, "rate of the head; --lr is the backbone's", above=0)
     warmup_epochs: float | None = option(None, "--warmup in epochs", minimum=0)
     image_weights: str | None = option(
         None,
@@ -128,7 +126,7 @@ class HeadOptions(Options):
     projection: int = option(0, "width of a last linear layer; 0: none", minimum=0)
     head_dropout: float = option(
         0.1,
-        "dropout between the MLP's layers, and before the projection",
+        "dropout in the MLP and before the projection",
         needs={"embed": ("mlp",), "projection": ()},
         minimum=0,
         below=1,
@@ -139,9 +137,7 @@ class HeadOptions(Options):
 class RemineOptions(Options):
     """When hard pairs or embeddings are made anew."""
 
-    remine_every: int | None = option(
-        None, "epochs after which the current model makes new hard pairs (or embeddings)", minimum=1
-    )
+    remine_every: int | None = option(None, "make hard pairs anew every N epochs", minimum=1)
 
 
 CAPTIONS_JSON = "captions-json"

@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import logging
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ LIMITS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
+    parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=32)  # type: ignore[assignment]
     add_config(parser)
     ours = parser.add_argument_group("loss and batches")
     ours.add_argument("--loss-fn", type=_loss_name, metavar="NAME", help=_names("loss", LOSSES))
@@ -53,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument(
         "--use-hard", action="store_true", help="hard-pair batches, as --batching hard-pairs"
     )
-    ours.add_argument(
-        "--preset", metavar="NAME", help="published settings (--help-compat); other flags win"
-    )
+    ours.add_argument("--preset", metavar="NAME", help="published settings; other flags win")
     add_flags(parser, option_groups())
     for action in parser._actions:
         if action.dest == "dataset_type" and action.choices is not None:
