@@ -1,4 +1,4 @@
-"""Laws of the patch series: what makes it safe to put on in any order, on a tree with edits, and to read."""
+"""Laws of the patch series: what makes it safe to apply in any order and on a tree with edits."""
 
 from __future__ import annotations
 

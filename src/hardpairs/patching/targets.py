@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 from pathlib import Path
 
-from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.errors import bad_input, usage
 from hardpairs.patching import tree as trees
 from hardpairs.patching.diff import PACKAGE, patch_state
 from hardpairs.patching.folders import locked, retired
@@ -42,20 +42,18 @@ def trainer_folder() -> Path:
 
 
 def make_trainer() -> Path:
-    """Make the patched trainer of an installed package when it is missing.
+    """Make the patched trainer of this installation, unless it is there.
 
     Returns:
         Its folder.
 
     Raises:
-        UserError: Exit 4 when it is missing in a checkout or a clone, where a command makes it.
+        UserError: Exit 2 when OpenCLIP is not installed, exit 4 for a version without a series,
+            exit 5 for a folder that cannot be written.
     """
     folder = trainer_folder()
     if (folder / "main.py").is_file():
         return folder
-    if not is_wheel():
-        what = "there is no patched OpenCLIP trainer"
-        raise mismatch(what, where=str(folder), fix="make it with hardpairs patch")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         trees.clear(folder)

@@ -20,7 +20,7 @@ def patched(name: str) -> ModuleType:
     """A module of the patched trainer, such as ``main`` or ``data``.
 
     Raises:
-        UserError: exit 4 when there is no patched tree.
+        UserError: exit 4 when another ``open_clip_train`` was imported first.
     """
     parent = make_trainer().parent
     if sys.path[0] != str(parent):
