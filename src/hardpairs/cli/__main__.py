@@ -44,6 +44,7 @@ def run(argv: Sequence[str]) -> int | None:
         group = [known for known in COMMANDS if known.startswith(f"{argv[0]} ")]
         near = group or difflib.get_close_matches(argv[0], COMMANDS) or list(COMMANDS)
         raise usage(f"there is no command {' '.join(argv[:2])!r}", fix=f"one of: {', '.join(near)}")
+    sys.argv[0] = f"hardpairs {name}"  # the program's name in the help of OpenCLIP's trainer
     return _load(name)(list(argv[len(name.split()) :]))
 
 
