@@ -64,7 +64,7 @@ def test_the_command_and_its_second_run(photos, tmp_path):
 def test_pictures_that_moved_keep_their_parts(photos, tmp_path, capsys):
     """And a wrong folder is told before anything is split."""
     command = ["--data", str(photos), "--out", str(tmp_path / "split")]
-    with pytest.raises(UserError, match="no such folder of images"):
+    with pytest.raises(UserError, match="no such --image-root"):
         main([*command, "--image-root", str(tmp_path / "nowhere")])
     assert not (tmp_path / "split").exists()
     main(command)

@@ -6,8 +6,8 @@ from sklearn.metrics import adjusted_rand_score
 
 import hardpairs.metrics
 from hardpairs.core.components import Registry
-from hardpairs.metrics import METRICS, base
-from hardpairs.metrics.base import MetricInputs, all_values, compute_all, lower_is_better
+from hardpairs.metrics import METRICS, all_values, base, lower_is_better
+from hardpairs.metrics.base import MetricInputs, compute_all
 from hardpairs.metrics.linkage import single_linkage
 from hardpairs.metrics.retrieval import retrieval_metrics
 
@@ -93,7 +93,8 @@ def test_a_metric_of_a_package_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "own_metrics/__init__.py").write_text("")
     (tmp_path / "own_metrics/spread.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(base, "METRICS", Registry("metric", "own_metrics", "none"))
+    for module in (hardpairs.metrics, base):
+        monkeypatch.setattr(module, "METRICS", Registry("metric", "own_metrics", "none"))
     assert all_values() == ("spread",) and lower_is_better("spread")
     assert compute_all(inputs(np.eye(2), [0, 1])) == {"spread": 0.5}
 

@@ -1,11 +1,14 @@
-"""The flags by which every command of ours is told how to read a dataset: OpenCLIP's names."""
+"""The flags of every command that reads a data set, with OpenCLIP's names."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from hardpairs.core.errors import flags
-from hardpairs.data.samples import Samples, open_samples
+
+if TYPE_CHECKING:
+    from hardpairs.data.samples import Samples
 
 DATA_FLAGS = {
     "separator": "--csv-separator",
@@ -18,6 +21,7 @@ DATA_FLAGS = {
 
 
 def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flags to a command's parser, or to a group of it."""
     parser.add_argument("--csv-separator", help="default: found from the header")
     parser.add_argument("--csv-img-key", default="filepath")
     parser.add_argument("--csv-caption-key", default="title")
@@ -38,15 +42,26 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
     )
 
 
+def data_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of ``open_samples`` that these flags give."""
+    return {
+        "separator": args.csv_separator,
+        "image_key": args.csv_img_key,
+        "caption_key": args.csv_caption_key,
+        "group_key": args.csv_group_key,
+        "unlabelled": args.unlabelled,
+        "image_root": args.image_root,
+    }
+
+
 def open_named(source: str | list[str], args: argparse.Namespace) -> Samples:
-    """Open a data set with these flags."""
+    """Open a data set with these flags.
+
+    Args:
+        source: Its path, or several shards.
+        args: The parsed command line.
+    """
+    from hardpairs.data.samples import open_samples
+
     with flags(**DATA_FLAGS):
-        return open_samples(
-            source,
-            separator=args.csv_separator,
-            image_key=args.csv_img_key,
-            caption_key=args.csv_caption_key,
-            group_key=args.csv_group_key,
-            unlabelled=args.unlabelled,
-            image_root=args.image_root,
-        )
+        return open_samples(source, **data_options(args))

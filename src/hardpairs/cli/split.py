@@ -1,14 +1,17 @@
-"""Cuts captioned pictures into tables for training, validation and test: by image, so that no picture is in two of them.
+r"""Split captioned images into tables for training, validation and test.
 
-    python -m tools.split_pairs --data photos/captions.json --image-root photos/images --out photos/split
-    python -m tools.split_pairs --data photos --out split --near-duplicates
-    python -m tools.split_pairs --data pairs.csv --out split --near-duplicates --embeddings EMB --duplicate-threshold 0.95
+    hardpairs split --data photos/captions.json --image-root photos/images --out photos/split
+    hardpairs split --data photos --out split --near-duplicates
+    hardpairs split --data pairs.csv --out split --near-duplicates --embeddings EMB \
+        --duplicate-threshold 0.95
 
-Writes OUT/train.csv, val.csv, test.csv (70, 15 and 15 % of the images, by MiniCLIP's rule and seed), OUT/split.json (the images of each
-part) and OUT/manifest.json. The same data is not split twice: the folder stands, and data that was changed since is refused, since another
-split would put images that a model was trained on into its test.
+No image is in two of them. Writes OUT/train.csv, val.csv, test.csv (70, 15 and 15 % of the images,
+by MiniCLIP's rule and seed), OUT/split.json (the images of each part) and OUT/manifest.json. The
+same data is not split twice: the folder stays as it is. Data that was changed since is refused, as
+another split would put images that a model was trained on into its test.
 
-A train.csv is an OpenCLIP table: training.main --train-data OUT/train.csv --val-data OUT/val.csv --csv-separator ,
+A train.csv is an OpenCLIP table:
+hardpairs train --train-data OUT/train.csv --val-data OUT/val.csv --csv-separator ,
 """
 
 from __future__ import annotations
@@ -16,54 +19,71 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
-from hardpairs.core.errors import Exit, usage, whole_number
-from hardpairs.core.vectors import unit_rows
-from hardpairs.data.embeddings import open_embeddings
-from hardpairs.data.manifest import check_same_dataset
-from hardpairs.data.near_duplicates import joined, look_alikes, same_direction
-from hardpairs.data.samples import Samples
-from hardpairs.data.splits import COSINE, LOOK, PARTS, SEED, Split, image_numbers, split_into
-from hardpairs.pages.numbers import plural, reasons_text
+from hardpairs.core.errors import Exit, flags, whole_number
+
+if TYPE_CHECKING:
+    from hardpairs.data.samples import Samples
+    from hardpairs.data.splits import Split
 
 
-def near_in_embeddings(
-    samples: Samples, numbers: np.ndarray, folder: str, threshold: float
-) -> np.ndarray:
-    """(P, 2) pairs of images, by number, whose stored embeddings have a cosine above the threshold; ``numbers`` (N,) is each row's image.
-
-    Raises:
-        UserError: exit 4 for embeddings of other data.
-    """
-    embeddings = open_embeddings(folder)
-    check_same_dataset(
-        samples.fingerprint, embeddings.fingerprint, ours_name="--data", theirs_name="--embeddings"
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="hardpairs split", description="Split captioned images by image."
     )
-    images, where = np.unique(numbers[embeddings.rows], return_index=True)
-    vectors = np.stack([np.asarray(embeddings.image[int(row)], np.float32) for row in where])
-    return images[same_direction(unit_rows(vectors), threshold)]
-
-
-def duplicate_groups(samples: Samples, args: argparse.Namespace) -> np.ndarray:
-    """(U,) groups of images that are kept together, as the flags ask for."""
-    numbers, first = image_numbers(samples)
-    looks = [look_alikes(samples, first)] if args.near_duplicates else []
-    near = (
-        [near_in_embeddings(samples, numbers, args.embeddings, args.duplicate_threshold)]
-        if args.embeddings
-        else []
+    add = parser.add_argument
+    add("--data", required=True, help="captions.json, a folder of images, a table, or shards")
+    add("--out", required=True, type=Path, help="folder of the three tables")
+    add("--seed", type=whole_number(0), default=42, help="seed of the split")
+    add("--near-duplicates", action="store_true", help="images that look the same stay together")
+    add(
+        "--embeddings",
+        help="folder of embeddings: images that are near each other in it stay together, too",
     )
-    return joined(len(first), np.concatenate(looks + near))
+    add("--duplicate-threshold", type=float, default=0.98, help="cosine above which they are near")
+    add_data_flags(parser)
+    return parse_arguments(parser, "split", argv)
 
 
-def tell(split: Split, samples: Samples) -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    args = parse_args(argv)
+    from hardpairs.data.near_duplicates import DuplicateSearch
+    from hardpairs.data.splits import split_into
+
+    with flags(vars(args), threshold="--duplicate-threshold"):
+        search = DuplicateSearch(
+            by_look=args.near_duplicates,
+            embeddings=args.embeddings,
+            threshold=args.duplicate_threshold,
+        )
+        samples = open_named(args.data, args)
+        split = split_into(
+            args.out,
+            samples,
+            image_root=args.image_root,
+            image_key=args.csv_img_key,
+            caption_key=args.csv_caption_key,
+            separator=args.csv_separator,
+            seed=args.seed,
+            duplicates=search.recipe,
+            find_groups=(lambda: search.groups(samples)) if search.recipe else None,
+        )
+    _report(split, samples)
+    return Exit.OK
+
+
+def _report(split: Split, samples: Samples) -> None:
+    from hardpairs.data.splits import PARTS
+    from hardpairs.pages.numbers import plural, reasons_text
+
+    images, captions = split.manifest["images"], split.manifest["captions"]
     counts = ", ".join(
-        f"{part} {split.manifest['images'][part]} images ({split.manifest['captions'][part]} captions)"
-        for part in PARTS
+        f"{part} {images[part]} images ({captions[part]} captions)" for part in PARTS
     )
     print(f"{split.folder}: {'' if split.is_new else 'split already, '}{counts}", file=sys.stderr)
     if samples.rejected:
@@ -72,57 +92,5 @@ def tell(split: Split, samples: Samples) -> None:
             file=sys.stderr,
         )
     if split.manifest["near_duplicates"] and (together := split.manifest.get("kept_together")):
-        print(
-            f"{together['images']} images in {plural(together['groups'], 'group')} of near duplicates",
-            file=sys.stderr,
-        )
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="hardpairs split", description="Split captioned pictures by image."
-    )
-    parser.add_argument(
-        "--data",
-        "--captions_json",
-        required=True,
-        help="captions.json, a folder of pictures, a table, or shards",
-    )
-    parser.add_argument("--out", required=True, type=Path, help="folder of the three tables")
-    parser.add_argument("--seed", type=whole_number(0), default=SEED)
-    parser.add_argument(
-        "--near-duplicates", action="store_true", help="pictures that look the same stay together"
-    )
-    parser.add_argument(
-        "--embeddings",
-        help="folder of mining.embed: pictures that are near each other in it stay together, too",
-    )
-    parser.add_argument(
-        "--duplicate-threshold", type=float, default=0.98, help="cosine above which they are near"
-    )
-    add_data_flags(parser)
-    args = parse_arguments(parser, "split", argv)
-    if not 0 < args.duplicate_threshold <= 1:
-        raise usage(f"--duplicate-threshold must lie in (0, 1], not {args.duplicate_threshold}")
-    return args
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    samples = open_named(args.data, args)
-    how = ({LOOK: True} if args.near_duplicates else {}) | (
-        {COSINE: args.duplicate_threshold} if args.embeddings else {}
-    )
-    split = split_into(
-        args.out,
-        samples,
-        image_root=args.image_root,
-        image_key=args.csv_img_key,
-        caption_key=args.csv_caption_key,
-        separator=args.csv_separator,
-        seed=args.seed,
-        duplicates=how,
-        find_groups=(lambda: duplicate_groups(samples, args)) if how else None,
-    )
-    tell(split, samples)
-    return Exit.OK
+        groups = plural(together["groups"], "group")
+        print(f"{together['images']} images in {groups} of near duplicates", file=sys.stderr)

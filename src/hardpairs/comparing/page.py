@@ -1,25 +1,34 @@
-"""The page of ``tools.compare_losses``: the table, validation curves, and the queries that the losses answer differently."""
+"""The page of a comparison: the table, validation curves, and queries with different answers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hardpairs.comparing.measure import Measured
-from hardpairs.comparing.runs import START, Budget
-from hardpairs.comparing.table import COLUMNS, LEADING, Row, cell, disagreements
+from hardpairs.comparing.comparison import Comparison
+from hardpairs.comparing.measure import QueryResults
+from hardpairs.comparing.runs import START, Budget, TrainingRun
+from hardpairs.comparing.table import COLUMNS, LEADING, LossRow, cell, disagreements
 from hardpairs.data.samples import Samples
 from hardpairs.pages.album import Album, ShownImage
 from hardpairs.pages.charts import Chart, line_chart
 from hardpairs.pages.numbers import p_phrase
 
 QUERIES = 12
+"""Queries on the page."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one loss gives a query: (picture, whether it is right), nearest first; ``value``: the query's average precision."""
+    """The nearest gallery images of one loss for a query.
+
+    Attributes:
+        loss: Name of the loss.
+        pictures: Image and whether it is correct, nearest first.
+        value: The query's average precision in percent.
+    """
 
     loss: str
     pictures: list[tuple[ShownImage, bool]]
@@ -28,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class LossesPage:
-    """Everything the template reads."""
+    """Everything that the template reads."""
 
     title: str
     sentences: list[str]
@@ -40,21 +49,25 @@ class LossesPage:
 
 
 def losses_page(
-    rows: list[Row],
-    curves: dict[str, list[list[tuple[int, float]]]],
-    budget: Budget,
-    measured: dict[str, list[Measured]],
-    query: Samples,
-    gallery: Samples,
-    command: str,
+    comparison: Comparison, budget: Budget, gallery: Samples, query: Samples | None, command: str
 ) -> LossesPage:
-    """Args: curves: (epoch, metric) of each loss's seeds. query, gallery: where pictures are."""
+    """Build the page.
+
+    Args:
+        comparison: The result.
+        budget: The settings of all runs.
+        gallery: The data set of the gallery images.
+        query: That of the query images; ``None``: the gallery.
+        command: The command, for the record.
+    """
+    rows = comparison.rows
     order = [row.loss for row in rows]
-    measured = {loss: measured[loss] for loss in order}
-    charts = [_chart(curves, [loss for loss in order if loss in curves], budget)]
+    results = {loss: comparison.results[loss] for loss in order}
+    runs = {loss: comparison.runs[loss] for loss in order if loss in comparison.runs}
+    chart = _chart(runs, budget)
     return LossesPage(
         title="Losses compared",
-        sentences=_sentences(rows, budget, measured),
+        sentences=[*_sentences(rows, budget, len(results[START][0].rows)), *comparison.notes],
         columns=COLUMNS,
         rows=[
             (
@@ -64,57 +77,53 @@ def losses_page(
             )
             for row in rows
         ],
-        charts=[chart for chart in charts if chart is not None],
-        queries=_queries(measured, query, gallery),
+        charts=[] if chart is None else [chart],
+        queries=_queries(results, query or gallery, gallery),
         command=command,
     )
 
 
-def _sentences(rows: list[Row], budget: Budget, measured: dict[str, list[Measured]]) -> list[str]:
-    best, queries = rows[0], len(next(iter(measured.values()))[0].rows)
-    seeds = max(row.seeds for row in rows)
+def _sentences(rows: Sequence[LossRow], budget: Budget, queries: int) -> list[str]:
+    best, seeds = rows[0], max(row.seeds for row in rows)
     near = [row.loss for row in rows[1:] if row.p is not None and row.p >= 0.05]
-    told = f"By {LEADING} the best is {best.loss} ({cell(best, LEADING)} %)"
-    told += (
+    others = (
         f"; {', '.join(near)} cannot be told from it on these queries."
         if near
         else "; all others are behind it (p < .05 each)."
     )
     return [
-        told,
-        f"All trained {budget.steps} steps of {budget.batch_size} pictures from one start model, {seeds} seed{'s' if seeds > 1 else ''}, on the same "
-        f"batches for each seed; the epoch and the rate were chosen by {budget.metric} on validation data.",
-        f"{queries} queries that no run was trained on or chosen by; a loss against the best: paired permutation test over queries.",
+        f"By {LEADING} the best is {best.loss} ({cell(best, LEADING)} %){others}",
+        f"All trained {budget.steps} steps of {budget.batch_size} images from one start model, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}, on the same batches for each seed; the epoch and "
+        f"the rate were chosen by {budget.metric} on validation data.",
+        f"{queries} queries that no run was trained on or chosen by; a loss against the best: "
+        "paired permutation test over queries.",
     ]
 
 
-def _chart(
-    curves: dict[str, list[list[tuple[int, float]]]], order: list[str], budget: Budget
-) -> Chart | None:
-    per_epoch = budget.steps // budget.epochs
+def _chart(runs: Mapping[str, Sequence[TrainingRun]], budget: Budget) -> Chart | None:
+    steps_per_epoch = budget.steps // budget.epochs
     lines = []
-    for colour, loss in enumerate(order):
-        for seed in curves[loss]:
-            epochs, values = (np.array(column, float) for column in zip(*seed, strict=True))
-            lines.append((colour, loss, epochs * per_epoch, values))
+    for color, (loss, seeds) in enumerate(runs.items()):
+        for run in seeds:
+            curve = np.array(run.curve(budget.metric), float)
+            lines.append((color, loss, curve[:, 0] * steps_per_epoch, curve[:, 1]))
     return line_chart(f"{budget.metric} on validation data", lines, note="one line for each seed")
 
 
 def _queries(
-    measured: dict[str, list[Measured]], query: Samples, gallery: Samples
+    results: Mapping[str, Sequence[QueryResults]], query: Samples, gallery: Samples
 ) -> list[tuple[ShownImage, list[Answer]]]:
-    """The queries with the largest differences, as the first seed of each loss answers them; the start model last."""
+    """Return the queries with the largest differences, by the first seed; the start model last."""
     asked, offered = Album(query), Album(gallery)
-    order = sorted(measured, key=lambda loss: loss == START)
+    trained = {loss: seeds for loss, seeds in results.items() if loss != START}
+    first = {loss: seeds[0] for loss, seeds in {**trained, START: results[START]}.items()}
     shown = []
-    for place in disagreements({loss: measured[loss] for loss in order if loss != START}, QUERIES):
+    for index in disagreements(trained, QUERIES):
         answers = []
-        for loss in order:
-            first = measured[loss][0]
-            pictures = [
-                (offered.image(row), bool(right))
-                for row, right in zip(first.found[place], first.right[place], strict=True)
-            ]
-            answers.append(Answer(loss, pictures, f"{100 * first.queries[LEADING][place]:.0f}"))
-        shown.append((asked.image(measured[order[0]][0].rows[place]), answers))
+        for loss, result in first.items():
+            nearest = zip(result.nearest[index], result.correct[index], strict=True)
+            pictures = [(offered.image(row), bool(correct)) for row, correct in nearest]
+            answers.append(Answer(loss, pictures, f"{100 * result.queries[LEADING][index]:.0f}"))
+        shown.append((asked.image(first[START].rows[index]), answers))
     return shown

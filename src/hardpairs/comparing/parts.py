@@ -1,18 +1,18 @@
-"""The parts of labelled data that losses are compared on: to train, to choose by, to report, queries and their gallery."""
+"""The parts of labeled data on which losses are compared: for training, choice and report."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import write_json, write_text
-from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.atomic import write_csv, write_json
+from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.progress import check_recipe
 from hardpairs.data.samples import FOLDER, Samples, open_samples
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -20,8 +20,15 @@ COLUMNS = ("filepath", "title", "label")
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Where the parts lie: folders of class folders, or tables with the columns ``COLUMNS``. Without a query folder, each test row asks the others."""
+class DataParts:
+    """The paths of the parts: folders of class folders, or tables with the columns ``COLUMNS``.
+
+    Attributes:
+        train: Rows to train on.
+        validation: Rows that choose epoch and rate.
+        test: Rows that are reported; with ``query``, the gallery.
+        query: Rows that ask the gallery; ``None``: each test row asks the others.
+    """
 
     train: Path
     validation: Path
@@ -29,86 +36,85 @@ class Parts:
     query: Path | None = None
 
     def open(self, name: str) -> Samples:
+        """Open a part by its name."""
         return open_samples(getattr(self, name), group_key=self.label_key)
 
     @property
     def label_key(self) -> str:
-        """What ``--csv-label-key`` is for these parts."""
+        """The column of labels, as the trainer takes it."""
         return "label" if self.train.suffix == ".csv" else FOLDER
 
     def fingerprints(self) -> tuple[str, ...]:
-        """Of every part that there is: what the runs are made from, and what they are measured on."""
-        return tuple(
-            self.open(name).fingerprint
-            for name in ("train", "validation", "test", *(["query"] if self.query else []))
-        )
+        """Return the fingerprints of all parts."""
+        names = ("train", "validation", "test", *(["query"] if self.query else []))
+        return tuple(self.open(name).fingerprint for name in names)
 
     @cached_property
     def has_answers(self) -> bool:
-        """Whether the label of some test query is in the gallery; without queries, whether two test rows share a label."""
+        """Whether any test query has a gallery row of its label."""
         gallery = self.open("test")
-        known = gallery.groups[gallery.labelled]
+        labels = gallery.groups[gallery.labelled]
         if self.query is None:
-            return len(np.unique(known)) < len(known)
+            return len(np.unique(labels)) < len(labels)
         query = self.open("query")
-        return bool(np.isin(query.groups[query.labelled], known).any())
+        return bool(np.isin(query.groups[query.labelled], labels).any())
 
     def reported(self) -> tuple[Samples, Samples | None]:
-        """(gallery, queries) that the table comes from: the test's, or, without answers there, the validation rows, which ask each other."""
+        """Open the gallery and the queries of the table.
+
+        They are the test's; without answers there, the validation rows, which ask each other.
+        """
         if not self.has_answers:
             return self.open("validation"), None
         return self.open("test"), self.open("query") if self.query else None
 
 
-def find_parts(data: str, out: Path, options: dict, *, by: str) -> Parts:
-    """The parts of a data set.
+def find_parts(data: str, out: Path, options: Mapping[str, Any], *, by: str) -> DataParts:
+    """Find the parts of a data set, or make them.
 
-    A folder with ``train`` and ``validation`` (or ``val``) inside is taken as it is; ``test`` may hold ``query`` and ``gallery``, the layout of
-    the loss comparison. Anything else is split: labels (``by="label"``, so that the test's classes are new ones) or the rows of each label.
+    A folder with ``train`` and ``validation`` (or ``val``) inside is taken as it is; ``test`` may
+    hold ``query`` and ``gallery``. Other data is split: its labels, so that the test has new ones,
+    or the rows of each label.
+
+    Args:
+        data: The data set.
+        out: Folder of the comparison; the split is written below it.
+        options: Arguments of ``open_samples``.
+        by: ``label`` or ``row``.
 
     Raises:
-        UserError: exit 2 for a layout that lacks a part; exit 3 for data with too few labels; exit 4 when OUT holds a split of other data.
+        UserError: Exit 2 for a layout that lacks a part, exit 3 for data with too few labels, exit
+            4 when the folder holds a split of other data.
     """
-    parts = _parts_of(data, out, options, by)
+    folder = Path(data)
+    if (folder / "train").is_dir():
+        parts = _parts_of_folder(folder)
+    else:
+        _write_split(open_samples(data, **options), out / "data", by)
+        parts = DataParts(*(out / f"data/{name}.csv" for name in SHARES))
     if parts.query is None and not parts.has_answers:
         raise bad_input(
-            "no two test pictures share a label: no query has an answer",
+            "no two test images share a label: no query has an answer",
             where=str(parts.test),
             fix="test/CLASS, or test/query and test/gallery",
         )
     return parts
 
 
-def _parts_of(data: str, out: Path, options: dict, by: str) -> Parts:
-    folder = Path(data)
-    if (folder / "train").is_dir():
-        validation = next(
-            (folder / name for name in ("validation", "val") if (folder / name).is_dir()), None
-        )
-        if validation is None or not (folder / "test").is_dir():
-            raise usage("a folder with train/ needs validation/ and test/, too", where=data)
-        query = folder / "test/query"
-        return Parts(
-            folder / "train",
-            validation,
-            folder / "test/gallery" if query.is_dir() else folder / "test",
-            query if query.is_dir() else None,
-        )
-    samples = open_samples(data, **options)
-    _write_split(samples, out / "data", by)
-    return Parts(*(out / f"data/{name}.csv" for name in SHARES))
+def _parts_of_folder(folder: Path) -> DataParts:
+    names = [name for name in ("validation", "val") if (folder / name).is_dir()]
+    if not names or not (folder / "test").is_dir():
+        raise usage("a folder with train/ needs validation/ and test/, too", where=str(folder))
+    train, validation, test = (folder / name for name in ("train", names[0], "test"))
+    if (test / "query").is_dir():
+        return DataParts(train, validation, test / "gallery", test / "query")
+    return DataParts(train, validation, test)
 
 
 def _write_split(samples: Samples, folder: Path, by: str) -> None:
-    """Writes the three tables once; a later call checks that the data is still the same."""
+    """Write the three tables once; a later call checks that the data is the same."""
     recipe = {"dataset_fingerprint": samples.fingerprint, "by": by, "shares": SHARES}
-    if (folder / "split.json").is_file():
-        if json.loads((folder / "split.json").read_text(encoding="utf-8")) != recipe:
-            raise mismatch(
-                "the folder holds a split of other data",
-                where=str(folder),
-                fix="choose another --out",
-            )
+    if check_recipe(folder / "split.json", recipe, kind="a split"):
         return
     rows = [row for row in np.flatnonzero(samples.labelled).tolist() if row not in samples.rejected]
     for name, part in split(samples.groups[rows], by).items():
@@ -116,41 +122,42 @@ def _write_split(samples: Samples, folder: Path, by: str) -> None:
             raise bad_input(
                 f"too few labels to split: {len(part)} rows to {name}",
                 where=samples.source,
-                fix="more labels, --split-by row, or parts of your own",
+                fix="more labels, a split by row, or parts of your own",
             )
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        writer.writerows(
-            (
-                _path_of(samples, rows[place]),
-                samples.caption(rows[place]),
-                samples.groups[rows[place]],
-            )
-            for place in part
-        )
-        write_text(folder / f"{name}.csv", text.getvalue())
+        chosen = [rows[index] for index in part]
+        lines = ((_path_of(samples, r), samples.caption(r), samples.groups[r]) for r in chosen)
+        write_csv(folder / f"{name}.csv", COLUMNS, lines)
     write_json(folder / "split.json", recipe)
 
 
 def _path_of(samples: Samples, row: int) -> str:
-    """A row's picture for a table: its file, or its member of a tar."""
+    """Return the path of a row's image for a table: a file, or a member of a tar."""
     path = samples.image_path(row)
     return str(Path(path).absolute()) if "://" not in path else path
 
 
 def split(labels: np.ndarray, by: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """Places of each part, ascending: whole labels (``by="label"``), or of each label its share (``by="row"``), at least one to train."""
+    """Split rows into the parts of ``SHARES``.
+
+    Args:
+        labels: (N,) int64.
+        by: ``label`` keeps the rows of a label together; ``row`` gives each part its share of
+            every label, and ``train`` at least one row.
+        seed: Seed of the split.
+
+    Returns:
+        Row indices of each part, ascending.
+    """
     rng = np.random.default_rng(seed)
-    names, place = np.unique(labels, return_inverse=True)
+    names, index = np.unique(labels, return_inverse=True)
     ends = np.cumsum(list(SHARES.values()))
     if by == "label":
-        position = (rng.permutation(len(names))[place] + 0.5) / len(names)
+        position = (rng.permutation(len(names))[index] + 0.5) / len(names)
     else:
         order = rng.permutation(len(labels))
         position = np.empty(len(labels))
         for label in range(len(names)):
-            mine = order[place[order] == label]
-            position[mine] = np.arange(len(mine)) / len(mine)
+            own = order[index[order] == label]
+            position[own] = np.arange(len(own)) / len(own)
     number = np.minimum(np.searchsorted(ends, position, side="right"), len(ends) - 1)
     return {name: np.flatnonzero(number == i) for i, name in enumerate(SHARES)}

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from hardpairs.comparing.measure import METRICS, Measured
+from hardpairs.comparing.measure import METRICS, QueryResults
 from hardpairs.metrics.significance import paired_permutation_test
 
 LEADING = "mAP"
-"""The metric that losses are ranked and tested by: unlike top-1 it looks at every right answer."""
+"""The metric that ranks and tests losses: unlike top-1 it counts every correct answer."""
 COLUMNS = (*METRICS, "score", "ari")
+Results = Mapping[str, Sequence[QueryResults]]
+"""Results of each seed, by loss."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A loss.
+class Training:
+    """The training of one loss, as validation data chose it.
 
     Attributes:
-        mean, spread: by metric, over seeds (standard deviation of a sample; 0 for one seed).
-        p: of a difference of ``LEADING`` to the best loss, queries paired and averaged over seeds; ``None`` for the best itself.
-        rate: the learning rate that validation data chose. epochs: the best epoch of each seed. validation: what the validation data said of these
-            epochs, mean over seeds; ``None`` for the start model, which it did not look at.
+        rate: The learning rate.
+        epochs: The best epoch of each seed.
+        validation: The metric of the validation data at these epochs, mean over seeds.
+    """
+
+    rate: float
+    epochs: tuple[int, ...]
+    validation: float
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """A row of the table.
+
+    Attributes:
+        loss: Name of the loss.
+        seeds: Number of seeds.
+        mean: Mean over seeds, by metric.
+        spread: Standard deviation of the sample over seeds, by metric; 0 for one seed.
+        p: p-value of the difference in ``LEADING`` to the best loss, by queries; ``None`` for the
+            best loss itself.
+        training: How it was trained; ``None`` for the start model.
     """
 
     loss: str
@@ -30,82 +52,100 @@ class Row:
     mean: dict[str, float]
     spread: dict[str, float]
     p: float | None
-    rate: float | None
-    epochs: tuple[int, ...]
-    validation: float | None = None
+    training: Training | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the row for JSON, which has no NaN: a single-image label has no ARI."""
+        training = self.training
+        return {
+            "loss": self.loss,
+            "seeds": self.seeds,
+            "rate": training and training.rate,
+            "p": self.p,
+            "epochs": list(training.epochs) if training else [],
+            "validation": training and training.validation,
+            **{
+                name: {"mean": _number(self.mean[name]), "sd": _number(self.spread[name])}
+                for name in COLUMNS
+            },
+        }
 
 
-def rows_of(
-    measured: dict[str, list[Measured]],
-    rates: dict[str, float],
-    epochs: dict[str, tuple[int, ...]],
-    validation: dict[str, float] | None = None,
-) -> list[Row]:
-    """A row for each loss, best first by ``LEADING``."""
-    numbers = {loss: [seed.numbers() for seed in seeds] for loss, seeds in measured.items()}
-    means = {
-        loss: {name: float(np.mean([seed[name] for seed in found])) for name in COLUMNS}
-        for loss, found in numbers.items()
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def rows_of(results: Results, trainings: Mapping[str, Training]) -> list[LossRow]:
+    """Return a row for each loss, best first by ``LEADING``.
+
+    Args:
+        results: Results of each seed, by loss.
+        trainings: How each loss was trained; the start model is not among them.
+    """
+    numbers = {
+        loss: {name: np.array([seed.numbers()[name] for seed in seeds]) for name in COLUMNS}
+        for loss, seeds in results.items()
     }
-    order = sorted(measured, key=lambda loss: -means[loss][LEADING])
-    best = _queries(measured[order[0]])
+    order = sorted(results, key=lambda loss: -float(numbers[loss][LEADING].mean()))
+    best = _by_query(results[order[0]])
     rows = []
     for loss in order:
+        seeds = len(results[loss])
         spread = {
-            name: float(np.std([seed[name] for seed in numbers[loss]], ddof=1))
-            if len(numbers[loss]) > 1
-            else 0.0
-            for name in COLUMNS
+            name: float(np.std(values, ddof=1)) if seeds > 1 else 0.0
+            for name, values in numbers[loss].items()
         }
-        p = None if loss == order[0] else paired_permutation_test(best, _queries(measured[loss]))
         rows.append(
-            Row(
+            LossRow(
                 loss,
-                len(numbers[loss]),
-                means[loss],
-                spread,
-                p,
-                rates.get(loss),
-                epochs.get(loss, ()),
-                (validation or {}).get(loss),
+                seeds,
+                mean={name: float(np.mean(values)) for name, values in numbers[loss].items()},
+                spread=spread,
+                p=None
+                if loss == order[0]
+                else paired_permutation_test(best, _by_query(results[loss])),
+                training=trainings.get(loss),
             )
         )
     return rows
 
 
-def _queries(seeds: list[Measured]) -> np.ndarray:
-    """(Q,) mean over seeds of each query's ``LEADING``."""
-    return np.mean([seed.queries[LEADING] for seed in seeds], axis=0)
+def _by_query(seeds: Sequence[QueryResults]) -> np.ndarray:
+    """Return the mean over seeds of each query's ``LEADING``, (Q,)."""
+    return np.asarray(np.mean([seed.queries[LEADING] for seed in seeds], axis=0))
 
 
-def chosen(rows: list[Row]) -> Row:
-    """The loss that validation data prefers: the one to go on with, as the test only reports."""
-    return max(
-        (row for row in rows if row.validation is not None), key=lambda row: row.validation or 0.0
-    )
+def preferred(rows: Sequence[LossRow]) -> tuple[str, float]:
+    """Return the loss that validation data prefers, and its metric there.
+
+    It is the one to go on with: the test only reports.
+    """
+    trained = {row.loss: row.training.validation for row in rows if row.training}
+    return max(trained.items(), key=lambda item: item[1])
 
 
-def markdown(rows: list[Row]) -> str:
-    """The table as text; shares in percent."""
+def markdown(rows: Sequence[LossRow]) -> str:
+    """Return the table as text; shares in percent."""
     lines = [
-        "| loss | seeds | rate | validation | " + " | ".join(COLUMNS) + " | p |",
+        f"| loss | seeds | rate | validation | {' | '.join(COLUMNS)} | p |",
         "|" + "---|" * (len(COLUMNS) + 5),
     ]
     for row in rows:
-        cells = [cell(row, name) for name in COLUMNS]
-        rate, p = (
-            "" if row.rate is None else f"{row.rate:g}",
+        training = row.training
+        cells = [
+            row.loss,
+            str(row.seeds),
+            f"{training.rate:g}" if training else "",
+            f"{100 * training.validation:.1f}" if training else "",
+            *(cell(row, name) for name in COLUMNS),
             "" if row.p is None else f"{row.p:.4f}",
-        )
-        seen = "" if row.validation is None else f"{100 * row.validation:.1f}"
-        lines.append(
-            f"| {row.loss} | {row.seeds} | {rate} | {seen} | " + " | ".join(cells) + f" | {p} |"
-        )
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def cell(row: Row, name: str) -> str:
-    """A mean with its spread: the score in its own points, all else in percent."""
+def cell(row: LossRow, name: str) -> str:
+    """Return a mean with its spread: the score in points, all else in percent."""
     scale = 1 if name == "score" else 100
     if np.isnan(row.mean[name]):
         return ""
@@ -113,11 +153,16 @@ def cell(row: Row, name: str) -> str:
     return f"{scale * row.mean[name]:.1f}{spread}"
 
 
-def disagreements(measured: dict[str, list[Measured]], most: int) -> list[int]:
-    """Queries (by place) that the losses answer most differently: the largest spread of ``LEADING`` over losses, seeds averaged."""
-    if len(measured) < 2:
+def disagreements(results: Results, most: int) -> list[int]:
+    """Return the queries with the largest spread of ``LEADING`` over losses, seeds averaged.
+
+    Args:
+        results: Results of each seed, by loss.
+        most: Number of queries to return at most.
+    """
+    if len(results) < 2:
         return []
-    values = np.stack([_queries(seeds) for seeds in measured.values()])
+    values = np.stack([_by_query(seeds) for seeds in results.values()])
     spread = values.max(axis=0) - values.min(axis=0)
     order = np.argsort(-spread, kind="stable")[:most]
-    return [int(place) for place in order if spread[place] > 0]
+    return [int(query) for query in order if spread[query] > 0]

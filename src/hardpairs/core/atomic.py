@@ -7,10 +7,12 @@ folder is flushed.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,6 +46,38 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text atomically, without changing its line ends."""
     with atomic_open(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def write_csv(
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    rows: Iterable[Iterable[object]],
+    *,
+    line_end: str = "\r\n",
+) -> int:
+    """Write a CSV file atomically, row by row.
+
+    Args:
+        path: The file.
+        columns: Names of the columns, for the first line.
+        rows: The values of each row.
+        line_end: End of each line; the default is that of RFC 4180.
+
+    Returns:
+        The number of rows.
+    """
+    count = 0
+    with atomic_open(path) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        try:
+            writer = csv.writer(file, lineterminator=line_end)
+            writer.writerow(columns)
+            for row in rows:
+                writer.writerow(row)
+                count += 1
+        finally:
+            file.detach()  # flushes; the binary file is closed and renamed by its own block
+    return count
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

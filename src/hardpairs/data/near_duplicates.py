@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,14 +16,79 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
+from hardpairs.core.errors import usage
+from hardpairs.core.vectors import unit_rows
+from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.images import UnreadableImage, read_image
+from hardpairs.data.manifest import check_same_dataset
 from hardpairs.data.samples import Samples
+from hardpairs.data.splits import COSINE, LOOK, image_numbers
 
 SIDE = 16
 """Width and height of the thumbnails that are compared."""
 SAME_LOOK = 6.0
 """Largest root mean square difference of thumbnails that look the same, in levels of 0 to 255."""
 BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class DuplicateSearch:
+    """The ways in which near duplicates are found.
+
+    Attributes:
+        by_look: Whether images that look the same are near duplicates.
+        embeddings: A folder of embeddings in which near images are near duplicates.
+        threshold: Cosine above which embeddings are near, in (0, 1].
+    """
+
+    by_look: bool = False
+    embeddings: str | None = None
+    threshold: float = 0.98
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise usage(f"`threshold` must lie in (0, 1], not {self.threshold}")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings for the manifest of a split; empty if nothing is searched."""
+        look = {LOOK: True} if self.by_look else {}
+        return look | ({COSINE: self.threshold} if self.embeddings else {})
+
+    def groups(self, samples: Samples) -> np.ndarray:
+        """Return a group number of each of the U images of a data set, (U,) int64.
+
+        Raises:
+            UserError: Exit 4 for embeddings of other data.
+        """
+        numbers, first = image_numbers(samples)
+        pairs = [look_alikes(samples, first)] if self.by_look else []
+        if self.embeddings:
+            pairs.append(near_in_embeddings(samples, numbers, self.embeddings, self.threshold))
+        return joined(len(first), np.concatenate(pairs))
+
+
+def near_in_embeddings(
+    samples: Samples, numbers: np.ndarray, folder: str, threshold: float
+) -> np.ndarray:
+    """Return the pairs of images whose stored embeddings are near, (P, 2) image numbers.
+
+    Args:
+        samples: N rows.
+        numbers: (N,) int64, the image number of each row.
+        folder: The folder of the embeddings.
+        threshold: Cosine above which two images are near.
+
+    Raises:
+        UserError: Exit 4 for embeddings of other data.
+    """
+    embeddings = open_embeddings(folder)
+    check_same_dataset(
+        samples.fingerprint, embeddings.fingerprint, ours_name=samples.source, theirs_name=folder
+    )
+    images, rows = np.unique(numbers[embeddings.rows], return_index=True)
+    vectors = np.asarray(embeddings.image[rows], np.float32)
+    return np.asarray(images[same_direction(unit_rows(vectors), threshold)])
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:

@@ -1,38 +1,26 @@
-"""The same pictures laid out by class, for metric learning, retrieval and linking: labels to train on, others to choose by, others to report on."""
+"""Images by class, for metric learning, retrieval and linking, in parts without a common label."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import write_json, write_text
+from hardpairs.core.atomic import write_csv
 from hardpairs.core.errors import bad_input
-from hardpairs.demo.build import (
-    MANIFEST,
-    UNFINISHED,
-    Options,
-    Subject,
-    Task,
-    clear,
-    groups_of,
-    image_bytes,
-    is_finished,
-    licence,
-    photograph_all,
-    subjects_of,
-    versions,
-)
+from hardpairs.demo.build import make_once
+from hardpairs.demo.options import DemoOptions
+from hardpairs.demo.subjects import PhotoTask, Subject, groups_of, photograph_all
 
 FOLDERS = ("train", "validation", "test/query", "test/gallery")
-PARTS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 NOISE = 0.12
 """Share of a text's letters that are misread."""
 _MISREAD = {
@@ -53,7 +41,15 @@ _MISREAD = {
 
 @dataclass(frozen=True)
 class Shot:
-    """A photograph: its file, the class that it shows, who drew it, its number of that drawing, and its text."""
+    """A photograph.
+
+    Attributes:
+        file: Its path.
+        label: The class that it shows.
+        vendor: Who drew the drawing.
+        view: Its number among the photographs of the drawing.
+        caption: Its text.
+    """
 
     file: Path
     label: int
@@ -62,75 +58,70 @@ class Shot:
     caption: str
 
 
-def build_classes(folder: Path, options: Options, *, force: bool = False) -> bool:
-    """Makes train/, validation/, test/query/ and test/gallery/ of class folders, and news.csv: the test pictures with misread texts.
+def build_classes(folder: Path, options: DemoOptions, *, force: bool = False) -> bool:
+    """Make class folders and a table of misread texts, unless they are there already.
 
-    No class is in two parts. Of an emoji that two vendors drew, the first one's drawings ask and the second one's are the gallery; else a drawing's
-    first photograph asks, and the others are its gallery.
+    The folders are train/, validation/, test/query/ and test/gallery/; news.csv lists the test
+    images with misread texts. No class is in two parts. Of an emoji that two vendors drew, the
+    first vendor's drawings ask and the second's are the gallery. Otherwise a drawing's first
+    photograph asks, and the others are its gallery.
+
+    Args:
+        folder: The folder.
+        options: The options of the data.
+        force: Whether data that is there is made again.
 
     Returns:
         Whether anything was made.
 
     Raises:
-        UserError: as ``hardpairs.demo.build.build``.
+        UserError: As ``hardpairs.demo.pairs.build_pairs``.
     """
-    if not force and is_finished(folder, options):
-        return False
-    subjects = subjects_of(options)
-    clear(folder, options)
-    tasks = [
-        _task(number, subject, folder / "images", options)
-        for number, subject in enumerate(subjects)
-    ]
+    return make_once(folder, options, partial(_make, folder, options), SHARES, force=force)
+
+
+def _make(folder: Path, options: DemoOptions, subjects: Sequence[Subject]) -> Mapping[str, Any]:
+    shots = _photographs(folder / "images", subjects, options)
+    part_of = _parts(shots, options.seed)
+    table = _move(folder, shots, part_of, two_vendors=options.second_vendor is not None)
+    rng = np.random.default_rng([options.seed, 3])
+    lines = ((path, misread(shot.caption, rng), shot.label) for path, shot in table)
+    write_csv(folder / "news.csv", ("image_path", "text", "label"), lines)
+    shutil.rmtree(folder / "images")
+    return {
+        "pictures": {name: len(list((folder / name).rglob("*.jpg"))) for name in FOLDERS},
+        "classes": {name: list(part_of.values()).count(name) for name in SHARES},
+    }
+
+
+def _photographs(images: Path, subjects: Sequence[Subject], options: DemoOptions) -> list[Shot]:
+    tasks = []
+    for number, subject in enumerate(subjects):
+        (images / f"{number:05d}").mkdir(parents=True, exist_ok=True)
+        files = tuple((f"{number:05d}/{view:02d}.jpg", 0, view) for view in range(options.views))
+        tasks.append(PhotoTask(subject, files, images, options.seed))
     looks = photograph_all(tasks)
     labels = groups_of([subject.concept for subject in subjects], looks)
-    shots = [
-        Shot(
-            folder / "images" / file,
-            labels[number],
-            subject.name.partition("-")[0],
-            view,
-            subject.caption,
-        )
-        for number, (subject, task) in enumerate(zip(subjects, tasks, strict=True))
+    return [
+        Shot(images / file, label, task.subject.name.partition("-")[0], view, task.subject.caption)
+        for task, label in zip(tasks, labels, strict=True)
         for file, _, view in task.files
     ]
-    parts = _parts(shots, options.seed)
-    names = _class_names(shots)
-    table = _place(folder, shots, parts, names, two_vendors=options.second_vendor is not None)
-    _write_news(folder / "news.csv", table, options.seed)
-    shutil.rmtree(folder / "images")
-    write_json(folder / MANIFEST, _manifest(folder, options, shots, parts))
-    (folder / UNFINISHED).unlink()
-    return True
-
-
-def _task(number: int, subject: Subject, images: Path, options: Options) -> Task:
-    (images / f"{number:05d}").mkdir(parents=True, exist_ok=True)
-    return Task(
-        subject,
-        tuple((f"{number:05d}/{view:02d}.jpg", 0, view) for view in range(options.views)),
-        images,
-        options.seed,
-    )
 
 
 def _parts(shots: Sequence[Shot], seed: int) -> dict[int, str]:
-    """The part of each class."""
+    """Return the part of each class."""
     labels = np.unique([shot.label for shot in shots])
     if len(labels) < 10:
         raise bad_input(f"{len(labels)} classes are too few for three parts", fix="more `pairs`")
     order = np.random.default_rng([seed, 2]).permutation(labels)
-    ends = np.rint(np.cumsum(list(PARTS.values())) * len(order)).astype(int)
-    return {
-        int(label): name
-        for name, part in zip(PARTS, np.split(order, ends[:-1]), strict=True)
-        for label in part
-    }
+    ends = np.rint(np.cumsum(list(SHARES.values())) * len(order)).astype(int)
+    parts = zip(SHARES, np.split(order, ends[:-1]), strict=True)
+    return {int(label): name for name, part in parts for label in part}
 
 
 def _class_names(shots: Sequence[Shot]) -> dict[int, str]:
-    """A folder's name for each class: its first caption, in letters, digits and underscores; with a number where two would be the same."""
+    """Return a folder name for each class: its first caption, with a number if it repeats."""
     names: dict[int, str] = {}
     for shot in shots:
         if shot.label not in names:
@@ -139,69 +130,39 @@ def _class_names(shots: Sequence[Shot]) -> dict[int, str]:
     return names
 
 
-def _place(
-    folder: Path,
-    shots: Sequence[Shot],
-    parts: dict[int, str],
-    names: dict[int, str],
-    *,
-    two_vendors: bool,
+def _move(
+    folder: Path, shots: Sequence[Shot], part_of: Mapping[int, str], *, two_vendors: bool
 ) -> list[tuple[Path, Shot]]:
-    """Moves the pictures to their places; (path, shot) of the test's."""
-    vendors = sorted({shot.vendor for shot in shots}, key=[shot.vendor for shot in shots].index)
-    both = (
-        {
-            label
-            for label in names
-            if len({shot.vendor for shot in shots if shot.label == label}) > 1
-        }
-        if two_vendors
-        else set(names)
-    )
+    """Move the images into the class folders; return path and photograph of the test's."""
+    names, first_vendor = _class_names(shots), shots[0].vendor
+    drawn_by: dict[int, set[str]] = {}
+    for shot in shots:
+        drawn_by.setdefault(shot.label, set()).add(shot.vendor)
     table = []
     for shot in shots:
-        part = parts[shot.label]
+        part = part_of[shot.label]
         if part == "test":
-            if shot.label not in both:
+            if two_vendors and len(drawn_by[shot.label]) < 2:
                 continue  # nothing would ask for it, or answer it
-            asks = shot.vendor == vendors[0] if two_vendors else shot.view == 0
+            asks = shot.vendor == first_vendor if two_vendors else shot.view == 0
             part = "test/query" if asks else "test/gallery"
-        place = folder / part / names[shot.label] / f"{shot.file.parent.name}_{shot.file.name}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(shot.file, place)
+        path = folder / part / names[shot.label] / f"{shot.file.parent.name}_{shot.file.name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(shot.file, path)
         if part.startswith("test"):
-            table.append((place, shot))
+            table.append((path, shot))
     return table
 
 
-def _write_news(path: Path, table: Sequence[tuple[Path, Shot]], seed: int) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["image_path", "text", "label"])
-    rng = np.random.default_rng([seed, 3])
-    writer.writerows((place, misread(shot.caption, rng), shot.label) for place, shot in table)
-    write_text(path, text.getvalue())
-
-
 def misread(caption: str, rng: np.random.Generator) -> str:
-    """A caption as a scanner's text recognition might have it: letters taken for others, words run together."""
-    return (
-        "".join(
-            _MISREAD.get(letter, "") if rng.random() < NOISE else letter
-            for letter in caption.lower()
-        )
-        or caption
-    )
+    """Return a caption as a scanner's text recognition might read it.
 
+    Letters are taken for others, and words run together.
 
-def _manifest(folder: Path, options: Options, shots: Sequence[Shot], parts: dict[int, str]) -> dict:
-    counts = {name: len(list((folder / name).rglob("*.jpg"))) for name in FOLDERS}
-    classes = {name: sum(part == name for part in parts.values()) for name in PARTS}
-    sizes = image_bytes(folder, ("train", "validation", "test"))
-    told = {"pictures": counts, "classes": classes, "image_bytes": sizes}
-    return {
-        "options": asdict(options),
-        **told,
-        "licence": licence(options),
-        "versions": versions(options),
-    }
+    Args:
+        caption: The text.
+        rng: The random numbers.
+    """
+    letters = caption.lower()
+    text = "".join(_MISREAD.get(a, "") if rng.random() < NOISE else a for a in letters)
+    return text or caption

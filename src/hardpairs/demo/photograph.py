@@ -1,6 +1,7 @@
-"""Photographs of stickers: a drawing, cut out with a white rim, stuck on some surface and photographed by hand.
+"""Photographs of stickers: drawings with a white rim, stuck on a surface and photographed by hand.
 
-Everything is drawn from one generator per photograph, so a photograph is a pure function of (drawing, seed).
+Everything is drawn from one generator per photograph, so that a photograph is a pure function of
+(drawing, seed).
 """
 
 from __future__ import annotations
@@ -12,28 +13,32 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 PHOTO_PIXELS = 64
-_SUPERSAMPLING = (
-    2  # photographs are composed at twice their size and averaged: warped edges stay smooth
-)
-_RIM_PIXELS = 7  # of the sticker's 96 or so: the die cut's white rim
+_SUPERSAMPLING = 2
+"""Photographs are composed at twice their size and averaged, so that warped edges stay smooth."""
+_RIM_PIXELS = 7
+"""Width of the die cut's white rim; the sticker has about 96 pixels."""
 _MARGIN = _RIM_PIXELS + 1
 
-MAX_ANGLE = 20.0  # degrees
-SCALE_RANGE = (
-    0.75,
-    1.0,
-)  # sticker's side as a share of the photograph's; drawings leave some of that empty
-MAX_KEYSTONE = 0.06  # how far a corner moves, as a share of the photograph's side
+MAX_ANGLE = 20.0
+"""In degrees."""
+SCALE_RANGE = (0.75, 1.0)
+"""Side of the sticker as a share of the photograph's; drawings leave some of it empty."""
+MAX_KEYSTONE = 0.06
+"""Largest shift of a corner, as a share of the photograph's side."""
 LIGHT_RANGE = (0.72, 1.12)
 JPEG_QUALITY = (45, 92)
 
 
 def cut_out(drawing: Image.Image) -> Image.Image:
-    """A drawing (RGBa) with a white rim around its outline, as a square RGBa image some pixels wider on each side."""
+    """Return a drawing (RGBa) with a white rim around its outline.
+
+    The result is a square RGBa image, some pixels wider on each side.
+    """
     side = drawing.width + 2 * _MARGIN
     sheet = Image.new("RGBa", (side, side))
     sheet.paste(drawing, (_MARGIN, _MARGIN))
-    # Blurred and stepped up again: a round, soft-edged rim, 25 times quicker than a maximum filter of that width.
+    # Blurred and stepped up again: a round rim with soft edges, 25 times as quick as a maximum
+    # filter of that width.
     rim = (
         sheet.getchannel("a")
         .filter(ImageFilter.GaussianBlur(0.6 * _RIM_PIXELS))
@@ -44,11 +49,11 @@ def cut_out(drawing: Image.Image) -> Image.Image:
 
 
 def photograph(sticker: Image.Image, rng: np.random.Generator) -> bytes:
-    """One photograph of a sticker as JPEG bytes, ``PHOTO_PIXELS`` square.
+    """Return one photograph of a sticker as JPEG bytes, ``PHOTO_PIXELS`` square.
 
     Args:
-        sticker: from ``cut_out``.
-        rng: decides surface, angle, size, place, light and JPEG quality.
+        sticker: From ``cut_out``.
+        rng: Random numbers for surface, angle, size, position, light and JPEG quality.
     """
     side = PHOTO_PIXELS * _SUPERSAMPLING
     placed = sticker.transform(
@@ -73,7 +78,7 @@ def photograph(sticker: Image.Image, rng: np.random.Generator) -> bytes:
 
 
 def _over(top: Image.Image, below: Image.Image) -> Image.Image:
-    """Premultiplied compositing: top + below * (1 - alpha of top)."""
+    """Return top + below * (1 - alpha of top), for premultiplied colors."""
     holes = ImageChops.invert(top.getchannel("a"))
     bands = [
         ImageChops.add(t, ImageChops.multiply(b, holes))
@@ -83,14 +88,14 @@ def _over(top: Image.Image, below: Image.Image) -> Image.Image:
 
 
 def _placement(source: int, side: int, rng: np.random.Generator) -> list[float]:
-    """Coefficients of PIL's PERSPECTIVE: where in the sticker each pixel of the photograph comes from."""
+    """Return the coefficients of PIL's PERSPECTIVE, from the photograph to the sticker."""
     half = rng.uniform(*SCALE_RANGE) / 2
     angle = math.radians(rng.uniform(-MAX_ANGLE, MAX_ANGLE))
     free = max(0.0, 0.5 - half * (abs(math.cos(angle)) + abs(math.sin(angle)) * 0.5))
-    centre = 0.5 + rng.uniform(-free, free, 2)
+    center = 0.5 + rng.uniform(-free, free, 2)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     corners = (
-        np.array([[-half, -half], [half, -half], [half, half], [-half, half]]) @ turn.T + centre
+        np.array([[-half, -half], [half, -half], [half, half], [-half, half]]) @ turn.T + center
     )
     corners = (corners + rng.uniform(-MAX_KEYSTONE, MAX_KEYSTONE, (4, 2)) * half) * side
     return _homography(
@@ -99,29 +104,32 @@ def _placement(source: int, side: int, rng: np.random.Generator) -> list[float]:
 
 
 def _homography(output: np.ndarray, source: np.ndarray) -> list[float]:
-    """The eight numbers (a..h) with source = ((ax + by + c) / w, (dx + ey + f) / w), w = gx + hy + 1, at four corners."""
+    """Return the homography that maps four corners of the output to the source.
+
+    Its eight numbers (a..h) give source = ((ax + by + c) / w, (dx + ey + f) / w), w = gx + hy + 1.
+    """
     rows, values = [], []
     for (x, y), (u, v) in zip(output, source, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         values += [u, v]
-    return np.linalg.solve(np.array(rows), np.array(values)).tolist()
+    return [float(number) for number in np.linalg.solve(np.array(rows), np.array(values))]
 
 
 def _offset(direction: float) -> tuple[int, int]:
-    """The shadow falls away from the light, two pixels."""
+    """Return the offset of the shadow: two pixels away from the light."""
     return round(-2 * math.cos(direction)), round(-2 * math.sin(direction))
 
 
 def _surface(rng: np.random.Generator) -> np.ndarray:
-    """What the sticker is stuck on, (side, side, 3) float32 in 0..255: paper, painted boards, squared paper or cloth."""
+    """Return paper, painted boards, squared paper or cloth, (side, side, 3) float32 in 0..255."""
     hue, depth = rng.uniform(0, 2 * math.pi), rng.uniform(8, 45)
-    colour = rng.uniform(130, 225) + depth * np.cos(hue + np.array([0.0, 2.1, 4.2]))
+    color = rng.uniform(130, 225) + depth * np.cos(hue + np.array([0.0, 2.1, 4.2]))
     texture = _TEXTURES[int(rng.integers(len(_TEXTURES)))](_along(rng.uniform(0, math.pi)), rng)
-    return (colour + texture[..., None]).astype(np.float32)
+    return np.asarray(color + texture[..., None], np.float32)
 
 
 def _along(angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates along and across a direction."""
+    """Return pixel coordinates along and across a direction."""
     return math.cos(angle) * _X + math.sin(angle) * _Y, math.cos(angle) * _Y - math.sin(angle) * _X
 
 
@@ -132,29 +140,29 @@ def _paper(axes: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> np.
 def _boards(axes: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> np.ndarray:
     along, across = axes
     grain = 7 * np.sin(across * rng.uniform(0.5, 1.1) + 2 * np.sin(along * 0.07))
-    return grain - 30 * (np.mod(across + rng.uniform(0, 20), rng.uniform(14, 24)) < 1)
+    gaps = np.mod(across + rng.uniform(0, 20), rng.uniform(14, 24)) < 1
+    return np.asarray(grain - 30 * gaps)
 
 
 def _squares(axes: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> np.ndarray:
     step = rng.uniform(6, 12)
-    return -22 * np.maximum(
-        *(np.mod(axis + rng.uniform(0, step), step) < 1 for axis in axes)
-    ).astype(float)
+    lines = [np.mod(axis + rng.uniform(0, step), step) < 1 for axis in axes]
+    return np.asarray(-22 * np.maximum(*lines).astype(float))
 
 
 def _cloth(axes: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    return 6 * np.sin(2.2 * axes[0]) * np.sin(2.2 * axes[1]) + rng.normal(0, 5, _X.shape)
+    weave = 6 * np.sin(2.2 * axes[0]) * np.sin(2.2 * axes[1])
+    return np.asarray(weave + rng.normal(0, 5, _X.shape))
 
 
 def _light(direction: float, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, a gradient towards the light and a tint, as factors."""
-    falloff = (
-        (_X - _CENTRE) * math.cos(direction) + (_Y - _CENTRE) * math.sin(direction)
-    ) / _CENTRE
+    """Return brightness, a gradient towards the light and a tint, as factors."""
+    x, y = (_X - _CENTER) * math.cos(direction), (_Y - _CENTER) * math.sin(direction)
+    falloff = (x + y) / _CENTER
     brightness = rng.uniform(*LIGHT_RANGE) + rng.uniform(0, 0.16) * falloff
-    return brightness[..., None] * (1 + rng.uniform(-0.07, 0.07, 3))
+    return np.asarray(brightness[..., None] * (1 + rng.uniform(-0.07, 0.07, 3)))
 
 
 _Y, _X = np.mgrid[:PHOTO_PIXELS, :PHOTO_PIXELS].astype(np.float64)
-_CENTRE = (PHOTO_PIXELS - 1) / 2
+_CENTER = (PHOTO_PIXELS - 1) / 2
 _TEXTURES = (_paper, _boards, _squares, _cloth)

@@ -1,8 +1,9 @@
-"""Compositional scenes: two coloured shapes in a relation, such as "a red circle left of a blue square".
+"""Compositional scenes: two colored shapes in a relation.
 
-What is true of a scene is known exactly: each scene is an ordered pair of different objects, the first left of or above the
-second, and no two scenes of a list are the same, so a caption is true of its own scene's pictures and of no others. Hard pairs
-come of themselves: the same two objects swapped, in another relation, or with one colour or shape changed.
+An example is "a red circle left of a blue square". Each scene is an ordered pair of different
+objects, the first left of or above the second, and no two scenes of a list are the same. A caption
+is therefore true of the images of its own scene and of no others. Hard pairs arise by themselves:
+the same two objects swapped, in another relation, or with one color or shape changed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from PIL import Image, ImageDraw
 PHOTO_PIXELS = 64
 _SUPERSAMPLING = 2
 
-COLOURS = {
+COLORS = {
     "red": (205, 40, 45),
     "blue": (45, 80, 200),
     "green": (40, 150, 70),
@@ -30,29 +31,33 @@ COLOURS = {
     "brown": (120, 75, 45),
     "pink": (245, 145, 185),
 }
-SIZES = {
-    "large": 13.5,
-    "small": 7.0,
-    "": 11.0,
-}  # radius in pixels of 64; no word when all objects have one size
+SIZES = {"large": 13.5, "small": 7.0, "": 11.0}
+"""Radius in pixels of 64; no word when all objects have one size."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: a size word or none, a colour, a shape."""
+    """One object: a size word or none, a color, a shape."""
 
     size: str
-    colour: str
+    color: str
     shape: str
 
     def __str__(self) -> str:
-        words = " ".join(word for word in (self.size, self.colour, self.shape) if word)
+        words = " ".join(word for word in (self.size, self.color, self.shape) if word)
         return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """``first`` is left of ``second`` or above it; ``mirrored`` tells the caption from the second one's side."""
+    """Two objects in a relation.
+
+    Attributes:
+        first: The object that is left of the other, or above it.
+        second: The other object.
+        sideways: Whether it is left of the other.
+        mirrored: Whether the caption starts with the second object.
+    """
 
     first: Thing
     second: Thing
@@ -61,20 +66,25 @@ class Scene:
 
     @property
     def caption(self) -> str:
+        """The text of the scene."""
         if self.mirrored:
             return f"{self.second} {'right of' if self.sideways else 'below'} {self.first}"
         return f"{self.first} {'left of' if self.sideways else 'above'} {self.second}"
 
 
 def scenes(count: int, rng: np.random.Generator) -> list[Scene]:
-    """Draws ``count`` different scenes from the smallest set of objects that has so many, so that near misses abound.
+    """Draw different scenes from the smallest set of objects with so many, for many near misses.
+
+    Args:
+        count: Number of scenes.
+        rng: The random numbers.
 
     Raises:
-        ValueError: more than ``most_scenes()``.
+        ValueError: ``count`` is above ``most_scenes()``.
     """
     if count > most_scenes():
         raise ValueError(f"{count} scenes asked for, {most_scenes()} can be made")
-    with_sizes = count > _pairs(len(COLOURS) * len(_OUTLINES))
+    with_sizes = count > _pairs(len(COLORS) * len(_OUTLINES))
     things = list(_things(("large", "small") if with_sizes else ("",)))
     things = things[: next(size for size in range(2, len(things) + 1) if _pairs(size) >= count)]
     ordered = list(itertools.permutations(range(len(things)), 2))
@@ -90,18 +100,25 @@ def scenes(count: int, rng: np.random.Generator) -> list[Scene]:
 
 
 def most_scenes() -> int:
-    """How many different scenes there are."""
-    return _pairs(2 * len(COLOURS) * len(_OUTLINES))
+    """Return the number of different scenes."""
+    return _pairs(2 * len(COLORS) * len(_OUTLINES))
 
 
 def picture(scene: Scene, rng: np.random.Generator) -> bytes:
-    """One picture of a scene as JPEG bytes; paper, places, sizes and JPEG quality vary, what the caption says does not."""
+    """Return one image of a scene as JPEG bytes.
+
+    Paper, positions, sizes and JPEG quality vary; the content of the caption does not.
+
+    Args:
+        scene: The scene.
+        rng: The random numbers.
+    """
     side = PHOTO_PIXELS * _SUPERSAMPLING
     paper = tuple(int(value) for value in rng.integers(170, 225, 3))
     image = Image.new("RGB", (side, side), paper)
     draw = ImageDraw.Draw(image)
-    # Centres lie 28 to 34 pixels apart along the relation's axis and within 5 across it: objects of radius 13.5 never overlap or
-    # leave the picture, and what is "left of" is never also "above".
+    # Centers are 28 to 34 pixels apart along the relation's axis and within 5 across it: objects of
+    # radius 13.5 never overlap or leave the image, and no object is both "left of" and "above".
     apart, across = rng.uniform(28, 34) / 2, rng.uniform(-5, 5) / 2
     middle = PHOTO_PIXELS / 2 + rng.uniform(-1.5, 1.5, 2)
     for sign, thing in ((-1, scene.first), (1, scene.second)):
@@ -110,7 +127,7 @@ def picture(scene: Scene, rng: np.random.Generator) -> bytes:
         outline = (np.array(_OUTLINES[thing.shape]) * radius + middle + shift) * _SUPERSAMPLING
         draw.polygon(
             [tuple(point) for point in outline.tolist()],
-            fill=COLOURS[thing.colour],
+            fill=COLORS[thing.color],
             outline=(70, 70, 70),
         )
     buffer = io.BytesIO()
@@ -123,16 +140,16 @@ def _pairs(things: int) -> int:
 
 
 def _things(sizes: tuple[str, ...]) -> Iterator[Thing]:
-    """All objects; the first n of them use few colours and few shapes, grown evenly."""
-    combinations = itertools.product(enumerate(COLOURS), enumerate(_OUTLINES), sizes)
+    """Yield all objects; the first n of them use few colors and few shapes, grown evenly."""
+    combinations = itertools.product(enumerate(COLORS), enumerate(_OUTLINES), sizes)
     by_shell = sorted(
         combinations, key=lambda item: (max(item[0][0], item[1][0]), item[0][0], item[1][0])
     )
-    return (Thing(size, colour, shape) for (_, colour), (_, shape), size in by_shell)
+    return (Thing(size, color, shape) for (_, color), (_, shape), size in by_shell)
 
 
 def _star(points: int, inner: float, turn: float = -90.0) -> list[tuple[float, float]]:
-    """Outline with alternating radii 1 and ``inner``; ``turn`` in degrees, y grows downwards."""
+    """Return an outline with alternating radii 1 and ``inner``, turned by degrees, y downwards."""
     angles = np.radians(turn + np.arange(2 * points) * 180 / points)
     radii = np.where(np.arange(2 * points) % 2 == 0, 1.0, inner)
     return list(

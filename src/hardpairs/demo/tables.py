@@ -1,4 +1,7 @@
-"""The URL tables of the demonstration data, ``caption<TAB>url<TAB>group`` as in CC3M's table, and their few broken entries."""
+"""The URL tables of the demonstration data, and their few broken entries.
+
+A table has the columns ``caption<TAB>url<TAB>group``, the first two as in CC3M's table.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,22 @@ from hardpairs.core.atomic import write_text
 SPLITS = ("train", "val", "test")
 HEADER = "caption\turl\tgroup"
 
-_HTML = b"<!doctype html>\n<title>Sign in</title>\n<p>This picture has moved. Please sign in to see it.</p>\n"
-_CUT_BYTES = (
-    180  # within a JPEG's tables, before any pixel: more would decode to a half grey picture
+_HTML = (
+    b"<!doctype html>\n<title>Sign in</title>\n"
+    b"<p>This picture has moved. Please sign in to see it.</p>\n"
 )
+_CUT_BYTES = 180
+"""Within a JPEG's tables, before any pixel: a later cut would decode to a half gray image."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One pair.
+class PairRow:
+    """One image-text pair.
 
     Attributes:
-        caption: the text, without tabs and line ends.
-        file: the picture, relative to ``images/``.
-        group: rows with equal numbers show the same thing, so each caption is true of each picture.
+        caption: The text, without tabs and line ends.
+        file: The image, relative to ``images/``.
+        group: Rows with equal numbers show the same thing: each caption is true of each image.
     """
 
     caption: str
@@ -33,22 +38,32 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """An entry of the train table that has to fail, and how: ``not found``, ``html``, ``cut`` or ``empty caption``."""
+class BrokenEntry:
+    """An entry of the train table that has to fail.
 
-    row: Row
+    Attributes:
+        row: The entry.
+        fault: ``not found``, ``html``, ``cut`` or ``empty caption``.
+    """
+
+    row: PairRow
     fault: str
 
 
-def break_some(rows: Sequence[Row], images: Path) -> list[Broken]:
-    """Makes two broken entries of each kind, with the captions and groups of the first rows, and writes their files.
+def break_some(rows: Sequence[PairRow], images: Path) -> list[BrokenEntry]:
+    """Make two broken entries of each kind, and write their files.
 
-    They come on top of the rows: no good pair is lost.
+    They have the captions and groups of the first rows, and are added to them: no good pair is
+    lost.
+
+    Args:
+        rows: The train table.
+        images: Folder of the images.
     """
     source = [rows[number % len(rows)] for number in range(8)]
-    good = [(images / row.file).read_bytes() for row in source]
     broken = []
-    for number, (row, jpeg) in enumerate(zip(source, good, strict=True)):
+    for number, row in enumerate(source):
+        jpeg = (images / row.file).read_bytes()
         fault, name, content = (
             ("not found", f"gone_{number}.jpg", None),
             ("html", f"sign_in_{number}.html", _HTML),
@@ -58,21 +73,34 @@ def break_some(rows: Sequence[Row], images: Path) -> list[Broken]:
         if content is not None:
             (images / "train" / name).write_bytes(content)
         caption = "" if fault == "empty caption" else row.caption
-        broken.append(Broken(Row(caption, f"train/{name}", row.group), fault))
+        broken.append(BrokenEntry(PairRow(caption, f"train/{name}", row.group), fault))
     return broken
 
 
-def write_table(path: Path, rows: Sequence[Row], url: str) -> None:
-    """Writes one table, with ``url`` (no slash at its end) before each file."""
+def write_table(path: Path, rows: Sequence[PairRow], url: str) -> None:
+    """Write one table.
+
+    Args:
+        path: The file.
+        rows: The pairs.
+        url: The URL in front of each file, without a slash at its end.
+    """
     lines = [HEADER, *(f"{row.caption}\t{url}/{row.file}\t{row.group}" for row in rows)]
     write_text(path, "\n".join(lines) + "\n")
 
 
-def move_table(path: Path, url: str) -> None:
-    """Points a table's URLs at another server; files and order stay."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    moved = [lines[0]]
-    for line in lines[1:]:
-        caption, old, group = line.split("\t")
-        moved.append(f"{caption}\t{url}/{'/'.join(old.rsplit('/', 2)[1:])}\t{group}")
-    write_text(path, "\n".join(moved) + "\n")
+def move_tables(folder: Path, url: str) -> None:
+    """Point the URLs of all tables at another server; files and order stay.
+
+    Args:
+        folder: The folder of the data.
+        url: The server's URL, without a slash at its end.
+    """
+    for split in SPLITS:
+        path = folder / f"{split}.tsv"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        moved = [lines[0]]
+        for line in lines[1:]:
+            caption, old, group = line.split("\t")
+            moved.append(f"{caption}\t{url}/{'/'.join(old.rsplit('/', 2)[1:])}\t{group}")
+        write_text(path, "\n".join(moved) + "\n")

@@ -1,24 +1,44 @@
-"""The page of ``tools.link``: how good every cut is, the largest clusters as pictures, and the pairs that the threshold decides."""
+"""The page of linked rows: every cut, the largest clusters, and the pairs nearest the threshold."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hardpairs.data.samples import Samples
-from hardpairs.linking.choose import Choice, Rows, ari_at
+from hardpairs.linking.clusters import LinkResult
+from hardpairs.linking.cuts import ChosenCut
+from hardpairs.linking.rows import LinkRows
 from hardpairs.metrics.pooling import GRID
-from hardpairs.pages import numbers
 from hardpairs.pages.album import Album, ShownImage
 from hardpairs.pages.charts import Chart, line_chart
+from hardpairs.pages.numbers import count_text
 
 CLUSTERS, MEMBERS, EDGES, THRESHOLDS = 40, 24, 20, 48
+"""Numbers of clusters, of images of each, of merges and of columns of the surface on the page."""
+SCORES = {
+    "ari": "adjusted Rand index",
+    "nmi": "normalized mutual information",
+    "ami": "adjusted mutual information",
+    "pair_precision": "precision of pairs",
+    "pair_recall": "recall of pairs",
+    "pair_f1": "F1 of pairs",
+}
 
 
 @dataclass(frozen=True)
 class DrawnCluster:
-    """A cluster; ``hidden``: members that are not drawn. ``labels``: how many of its rows' labels differ, empty without labels."""
+    """A cluster on the page.
+
+    Attributes:
+        size: Number of its rows.
+        pictures: The members that are drawn.
+        hidden: Number of members that are not drawn.
+        labels: How many different labels its rows have; empty without labels.
+    """
 
     size: int
     pictures: list[ShownImage]
@@ -28,7 +48,7 @@ class DrawnCluster:
 
 @dataclass(frozen=True)
 class DrawnEdge:
-    """A merge that the threshold decides; ``verdict`` where labels say whether it is right."""
+    """A merge near the threshold; ``verdict`` is empty where labels do not say what is right."""
 
     left: ShownImage
     right: ShownImage
@@ -39,7 +59,12 @@ class DrawnEdge:
 
 @dataclass(frozen=True)
 class Surface:
-    """ARI by image weight (rows, largest first) and threshold (columns): the share of the best, in percent, and what a reader is told."""
+    """ARI by image weight (rows, largest first) and threshold (columns).
+
+    Attributes:
+        rows: Weight, and of each cell the percentage of the best ARI and its description.
+        ends: The first and the last threshold.
+    """
 
     rows: list[tuple[str, list[tuple[int, str]]]]
     ends: tuple[str, str]
@@ -47,7 +72,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class LinkPage:
-    """Everything the template reads."""
+    """Everything that the template reads."""
 
     title: str
     sentences: list[str]
@@ -59,30 +84,27 @@ class LinkPage:
     command: str
 
 
-def link_page(
-    rows: Rows, found: np.ndarray, choice: Choice, record: dict, samples: Samples
-) -> LinkPage:
+def link_page(result: LinkResult, record: Mapping[str, Any], samples: Samples) -> LinkPage:
+    """Build the page.
+
+    Args:
+        result: The clusters.
+        record: The numbers of linkage.json.
+        samples: The data set with the images.
+    """
+    rows, choice, clusters = result.rows, result.choice, result.clusters
     album = Album(samples)
-    sizes = np.bincount(found)
-    several = int((sizes > 1).sum())
-    sentences = [
-        f"{numbers.count_text(len(found))} rows are in {numbers.count_text(len(sizes))} clusters; "
-        f"{numbers.count_text(several)} of them have more than one row, the largest {numbers.count_text(int(sizes.max()))}.",
-        f"Rows nearer than {choice.threshold:.3f} (cosine distance; {_by(rows, choice)}) are linked.",
-    ]
-    if choice.plateau:
-        sentences.append(
-            f"Any threshold from {choice.plateau[0]:.3f} to {choice.plateau[1]:.3f} does as well on the labels it was chosen by."
-        )
+    sizes = np.bincount(clusters)
+    largest = np.argsort(-sizes, kind="stable")[:CLUSTERS]
     return LinkPage(
         title="Linked",
-        sentences=sentences,
-        scores=_scores(record),
+        sentences=_sentences(rows, choice, sizes),
+        scores=_scores(record["test"], record["all"]),
         charts=_charts(choice),
         surface=_surface(choice),
         clusters=[
-            _cluster(rows, found, album, number)
-            for number in np.argsort(-sizes, kind="stable")[:CLUSTERS]
+            _cluster(rows, np.flatnonzero(clusters == number), album)
+            for number in largest
             if sizes[number] > 1
         ],
         edges=_edges(rows, choice, album),
@@ -90,108 +112,96 @@ def link_page(
     )
 
 
-def _by(rows: Rows, choice: Choice) -> str:
-    return (
+def _sentences(rows: LinkRows, choice: ChosenCut, sizes: np.ndarray) -> list[str]:
+    by = (
         f"image weight {choice.image_weight:.2f}"
         if rows.joint is None
-        else "of what the checkpoint's head makes of picture and text"
+        else "of the output of the checkpoint's head"
     )
+    sentences = [
+        f"{count_text(int(sizes.sum()))} rows are in {count_text(len(sizes))} clusters; "
+        f"{count_text(int((sizes > 1).sum()))} of them have more than one row, "
+        f"the largest {count_text(int(sizes.max()))}.",
+        f"Rows nearer than {choice.threshold:.3f} (cosine distance; {by}) are linked.",
+    ]
+    if choice.plateau:
+        low, high = choice.plateau
+        sentences.append(
+            f"Any threshold from {low:.3f} to {high:.3f} does as well on the labels "
+            "it was chosen by."
+        )
+    return sentences
 
 
-def _scores(record: dict) -> list[tuple[str, str, str]]:
-    """(what, on the test labels, on all labels)."""
-    test, whole = record["test"], record["all"]
-    names = {
-        "ari": "adjusted Rand index",
-        "nmi": "normalised mutual information",
-        "ami": "adjusted mutual information",
-        "pair_precision": "precision of pairs",
-        "pair_recall": "recall of pairs",
-        "pair_f1": "F1 of pairs",
-    }
+def _scores(test: Mapping[str, float], whole: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Return (score, value on the test labels, value on all labels)."""
     return [
         (name, f"{test[key]:.3f}", f"{whole[key]:.3f}")
-        for key, name in names.items()
+        for key, name in SCORES.items()
         if key in test and key in whole
     ]
 
 
-def _charts(choice: Choice) -> list[Chart]:
-    charts = []
-    if choice.cuts is not None:
-        cuts = choice.cuts
+def _charts(choice: ChosenCut) -> list[Chart]:
+    lines = []
+    if (cuts := choice.cuts) is not None:
+        named = (
+            ("ARI", cuts.ari),
+            ("precision of pairs", cuts.precision),
+            ("recall of pairs", cuts.recall),
+        )
         lines = [
-            (0, "ARI", cuts.ari),
-            (1, "precision of pairs", cuts.precision),
-            (2, "recall of pairs", cuts.recall),
-        ]
-        charts += [
-            line_chart(
-                f"{name} at every cut",
-                [(colour, name, cuts.thresholds, values)],
-                x_label="threshold",
-                whole=False,
-            )
-            for colour, name, values in lines
+            (f"{name} at every cut", (color, name, cuts.thresholds, values), "threshold")
+            for color, (name, values) in enumerate(named)
         ]
     if choice.tried:
         weights, values = np.array(list(choice.tried)), np.array(list(choice.tried.values()))
-        charts.append(
-            line_chart(
-                "Best ARI by image weight",
-                [(3, "ARI", weights, values)],
-                x_label="image weight",
-                whole=False,
-            )
-        )
+        lines.append(("Best ARI by image weight", (3, "ARI", weights, values), "image weight"))
+    charts = [line_chart(title, [line], x_label=x, whole=False) for title, line, x in lines]
     return [chart for chart in charts if chart is not None]
 
 
-def _surface(choice: Choice) -> Surface | None:
-    """Up to where every weight's ARI has fallen to a tenth of the best."""
-    if not choice.surface:
-        return None
-    best = max(float(cuts.ari.max()) for cuts in choice.surface.values())
+def _surface(choice: ChosenCut) -> Surface | None:
+    """Return the surface up to where the ARI of every weight has fallen to a tenth of the best."""
+    best = max((float(cuts.ari.max()) for cuts in choice.surface.values()), default=0.0)
     if best <= 0:
         return None
     last = max(
-        float(cuts.thresholds[cuts.ari > best / 10].max())
+        float(cuts.thresholds[cuts.ari > best / 10].max(initial=0.0))
         for cuts in choice.surface.values()
-        if (cuts.ari > best / 10).any()
     )
     thresholds = np.linspace(0, last, THRESHOLDS)
     rows = []
     for weight in sorted(set(choice.surface) & {*GRID, choice.image_weight}, reverse=True):
-        values = ari_at(choice.surface[weight], thresholds)
+        values = choice.surface[weight].ari_at(thresholds)
         cells = [
             (
                 max(0, round(100 * ari / best)),
-                f"weight {weight:.2f}, threshold {t:.3f}: ARI {ari:.3f}",
+                f"weight {weight:.2f}, threshold {threshold:.3f}: ARI {ari:.3f}",
             )
-            for t, ari in zip(thresholds, values, strict=True)
+            for threshold, ari in zip(thresholds, values, strict=True)
         ]
         rows.append((f"{weight:.2f}", cells))
     return Surface(rows, ("0", f"{last:.2f}"))
 
 
-def _cluster(rows: Rows, found: np.ndarray, album: Album, number: int) -> DrawnCluster:
-    members = np.flatnonzero(found == number)
+def _cluster(rows: LinkRows, members: np.ndarray, album: Album) -> DrawnCluster:
     labels = rows.labels[members]
-    known = len(np.unique(labels[labels >= 0]))
-    text = "" if not (labels >= 0).any() else "one label" if known == 1 else f"{known} labels"
+    different = len(np.unique(labels[labels >= 0]))
+    text = {0: "", 1: "one label"}.get(different, f"{different} labels")
     pictures = [album.image(rows.numbers[member]) for member in members[:MEMBERS]]
     return DrawnCluster(len(members), pictures, max(0, len(members) - MEMBERS), text)
 
 
-def _edges(rows: Rows, choice: Choice, album: Album) -> list[DrawnEdge]:
+def _edges(rows: LinkRows, choice: ChosenCut, album: Album) -> list[DrawnEdge]:
     tree = choice.tree
     nearest = np.argsort(np.abs(tree.heights - choice.threshold), kind="stable")[:EDGES]
     edges = []
     for edge in np.sort(nearest):
-        left, right = int(tree.left[edge]), int(tree.right[edge])
-        a, b = rows.labels[left], rows.labels[right]
+        ends = int(tree.left[edge]), int(tree.right[edge])
+        a, b = rows.labels[list(ends)]
         made = bool(tree.heights[edge] <= choice.threshold)
         verdict = "" if a < 0 or b < 0 else "right" if (a == b) == made else "wrong"
-        pictures = [album.image(rows.numbers[place]) for place in (left, right)]
-        edges.append(DrawnEdge(*pictures, f"{tree.heights[edge]:.3f}", made, verdict))
+        left, right = (album.image(rows.numbers[end]) for end in ends)
+        edges.append(DrawnEdge(left, right, f"{tree.heights[edge]:.3f}", made, verdict))
     return edges

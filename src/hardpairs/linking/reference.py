@@ -1,98 +1,103 @@
-"""Links each row to its nearest rows of a reference list."""
+"""Links of each row to its nearest rows of a reference list."""
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
+from collections.abc import Iterator
+from pathlib import Path
 
-from hardpairs.cli.data_flags import open_named
-from hardpairs.core.atomic import write_text
+import numpy as np
+
+from hardpairs.core.atomic import write_csv
 from hardpairs.core.errors import mismatch, usage
-from hardpairs.data.embeddings import Embeddings, open_embeddings
-from hardpairs.data.manifest import check_same_dataset
+from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.samples import Samples
-from hardpairs.linking.choose import Rows
+from hardpairs.linking.rows import (
+    LinkRows,
+    LinkSource,
+    check_embedded_from,
+    check_same_weights,
+)
 from hardpairs.metrics.neighbors import nearest, precision_at
-from hardpairs.models.head import EmbeddingHead
 
-
-def check_same_weights(
-    ours: str | None, theirs: Embeddings, *, ours_name: str, theirs_name: str
-) -> None:
-    """Refuses (exit 4) embeddings that their manifest says are of other weights; where one of them is not known, it passes."""
-    made = theirs.manifest.get("weights")
-    if None not in (ours, made) and ours != made:
-        raise mismatch(
-            f"{theirs_name} was embedded by other weights than {ours_name}",
-            where=f"{ours_name}: {ours}, {theirs_name}: {made}",
-            why="their rows have no space in common",
-            fix="embed again by the same ones",
-        )
+COLUMNS = ("row", "key", "rank", "reference_row", "reference_key", "score")
 
 
 def link_to_reference(
-    args: argparse.Namespace,
-    embeddings: Embeddings,
-    samples: Samples | None,
-    head: EmbeddingHead | None = None,
+    source: LinkSource,
+    checkpoint: str | None,
+    reference: str,
+    reference_samples: Samples | None,
+    out: Path,
     *,
-    image_weight: float = 0.5,
+    image_weight: float | None = None,
+    k: int = 1,
+    reference_data: str = "",
 ) -> dict[str, float]:
-    """Writes OUT/links.csv (row, key, rank, reference row, its key, score), best first for each row; returns precision at 1..k.
+    """Write OUT/links.csv: the ``k`` nearest reference rows of each row, best first.
+
+    Args:
+        source: Where the rows come from.
+        checkpoint: Weights of the source's model; ``None`` for stored embeddings.
+        reference: Folder of the reference embeddings.
+        reference_samples: What they were made of: labels and names.
+        out: Folder of links.csv.
+        image_weight: From 0 to 1; ``None``: that of the checkpoint's pooling head, else 0.5.
+        k: Links per row.
+        reference_data: Name of the reference data, for messages.
+
+    Returns:
+        Precision at 1 to k where both sides have data; otherwise the numbers of rows.
 
     Raises:
-        UserError: exit 4 for a list embedded from other data than it says, or by other weights; exit 2 where precision lacks labels.
+        UserError: Exit 4, a list was embedded from other data or by other weights; exit 2, a side
+            has no labels.
     """
-    ours = Rows.of(embeddings, samples, head)
-    other = open_named(args.reference_data, args) if args.reference_data else None
-    theirs_embedded = open_embeddings(args.reference, verify=True)
-    if other is not None and theirs_embedded.fingerprint:
-        check_same_dataset(
-            other.fingerprint,
-            theirs_embedded.fingerprint,
-            ours_name=args.reference_data,
-            theirs_name=args.reference,
-        )
-    check_same_weights(
-        embeddings.manifest.get("weights"),
-        theirs_embedded,
-        ours_name=args.embeddings or args.pretrained,
-        theirs_name=args.reference,
-    )
-    theirs = Rows.of(theirs_embedded, other, head)
+    if image_weight is None:
+        image_weight = source.image_weight(checkpoint)
+    head = source.load_head(checkpoint)
+    ours = source.rows(checkpoint, head)
+    embeddings = open_embeddings(reference, verify=True)
+    check_embedded_from(reference_samples, embeddings, reference_data, reference)
+    ours_name = source.embeddings or checkpoint or ""
+    check_same_weights(ours.weights, embeddings, ours_name=ours_name, theirs_name=reference)
+    theirs = LinkRows.of(embeddings, reference_samples, head)
     queries, references = ours.pooled(image_weight), theirs.pooled(image_weight)
     if queries.shape[1] != references.shape[1]:
         raise mismatch(
             f"embeddings of {queries.shape[1]} and {references.shape[1]} numbers",
-            where=f"{args.embeddings}, {args.reference}",
+            where=f"{ours_name}, {reference}",
         )
-    indices, scores = nearest(queries, references, args.k)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["row", "key", "rank", "reference_row", "reference_key", "score"])
-    for i, (places, values) in enumerate(zip(indices.tolist(), scores.tolist(), strict=True)):
-        for rank, (place, value) in enumerate(zip(places, values, strict=True), start=1):
-            writer.writerow(
-                [
-                    ours.numbers[i],
-                    ours.keys[i],
-                    rank,
-                    theirs.numbers[place],
-                    theirs.keys[place],
-                    f"{value:.6f}",
-                ]
-            )
-    write_text(args.out / "links.csv", text.getvalue())
-    if samples is None or other is None:
+    indices, scores = nearest(queries, references, k)
+    write_csv(out / "links.csv", COLUMNS, _links(ours, theirs, indices, scores))
+    if source.samples is None or reference_samples is None:
         return {"rows": len(queries), "references": len(references)}
-    labels, reference_labels = samples.groups[ours.numbers], other.groups[theirs.numbers]
-    if not samples.labelled[ours.numbers].any() or not other.labelled[theirs.numbers].any():
+    return _precision(source.samples, reference_samples, ours, theirs, indices)
+
+
+def _links(
+    ours: LinkRows, theirs: LinkRows, indices: np.ndarray, scores: np.ndarray
+) -> Iterator[tuple[object, ...]]:
+    for row, key, own, values in zip(ours.numbers, ours.keys, indices, scores, strict=True):
+        for rank, (other, score) in enumerate(zip(own, values, strict=True), start=1):
+            yield row, key, rank, theirs.numbers[other], theirs.keys[other], f"{score:.6f}"
+
+
+def _precision(
+    samples: Samples,
+    reference_samples: Samples,
+    ours: LinkRows,
+    theirs: LinkRows,
+    indices: np.ndarray,
+) -> dict[str, float]:
+    has_label = ours.labels >= 0
+    if not has_label.any() or not (theirs.labels >= 0).any():
         raise usage(
             "precision needs labels on both sides",
-            fix="--csv-label-key, or leave --reference-data out",
+            fix="a column of labels, or leave `reference_data` out",
         )
-    known = samples.labelled[ours.numbers]
     return precision_at(
-        labels[known], reference_labels, indices[known], tuple(range(1, args.k + 1))
+        samples.groups[ours.numbers][has_label],
+        reference_samples.groups[theirs.numbers],
+        indices[has_label],
+        tuple(range(1, indices.shape[1] + 1)),
     )

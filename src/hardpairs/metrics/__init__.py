@@ -20,12 +20,33 @@ METRICS = Registry("metric", "hardpairs.metrics", "hardpairs.metrics")
 _MODULES = {
     "Metric": "base",
     "MetricInputs": "base",
-    "all_values": "base",
     "best_threshold": "linkage",
     "retrieval_metrics": "retrieval",
     "single_linkage": "linkage",
 }
-__all__ = ["METRICS", *sorted(_MODULES)]
+__all__ = ["METRICS", "all_values", "lower_is_better", *sorted(_MODULES)]
+
+
+def all_values(*, needs_labels: bool | None = None) -> tuple[str, ...]:
+    """Return the names of the numbers of all metrics, without importing them.
+
+    Args:
+        needs_labels: Those of metrics that need labels, or that need none. ``None``: of both.
+    """
+    wanted = (True, False) if needs_labels is None else (needs_labels,)
+    metrics = [declaration.attributes for declaration in METRICS.values()]
+    return tuple(
+        value
+        for metric in metrics
+        if metric.get("needs_labels", False) in wanted
+        for value in metric["values"]
+    )
+
+
+def lower_is_better(value: str) -> bool:
+    """Return whether a lower number is better, for the name of a number of some metric."""
+    metrics = METRICS.values()
+    return any(value in metric.attributes.get("lower_is_better", ()) for metric in metrics)
 
 
 def __getattr__(name: str) -> Any:

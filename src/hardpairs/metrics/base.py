@@ -92,28 +92,6 @@ class Metric:
         raise NotImplementedError
 
 
-def all_values(*, needs_labels: bool | None = None) -> tuple[str, ...]:
-    """Return the names of the numbers of all metrics, without importing them.
-
-    Args:
-        needs_labels: Those of metrics that need labels, or that need none. ``None``: of both.
-    """
-    wanted = (True, False) if needs_labels is None else (needs_labels,)
-    metrics = [declaration.attributes for declaration in METRICS.values()]
-    return tuple(
-        value
-        for metric in metrics
-        if metric.get("needs_labels", False) in wanted
-        for value in metric["values"]
-    )
-
-
-def lower_is_better(value: str) -> bool:
-    """Return whether a lower number is better, for the name of a number of some metric."""
-    metrics = METRICS.values()
-    return any(value in metric.attributes.get("lower_is_better", ()) for metric in metrics)
-
-
 def compute_all(inputs: MetricInputs) -> dict[str, float]:
     """Return the numbers of every metric; of those that need labels only where labels repeat."""
     numbers: dict[str, float] = {}

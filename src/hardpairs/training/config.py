@@ -27,7 +27,7 @@ from hardpairs.core.flags import (
     options_of,
 )
 from hardpairs.losses import LOSSES
-from hardpairs.metrics.base import all_values
+from hardpairs.metrics import all_values
 
 VALIDATION_LOSS = "clip_val_loss"
 """OpenCLIP's own metric; all others are components of ``hardpairs.metrics``."""

@@ -15,7 +15,8 @@ from torch import nn
 
 from hardpairs.core.errors import bad_input
 from hardpairs.data.samples import Samples
-from hardpairs.metrics.base import MetricInputs, all_values, compute_all, lower_is_better
+from hardpairs.metrics import all_values, lower_is_better
+from hardpairs.metrics.base import MetricInputs, compute_all
 from hardpairs.models.checkpoint import HEAD
 from hardpairs.training import upstream
 from hardpairs.training.config import VALIDATION_LOSS

@@ -9,7 +9,8 @@ import pytest
 from hardpairs.cli.jaccard import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
-from hardpairs.linking.choose import row_labels, split_by_label
+from hardpairs.linking.cuts import split_by_label
+from hardpairs.linking.rows import row_labels
 
 
 @pytest.fixture

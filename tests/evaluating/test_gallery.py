@@ -101,7 +101,7 @@ def test_a_picture_in_several_rows_is_refused(folders, side):
     rows = [f"{folders}/query/class{i}/query{i}.jpg,picture {i}" for i in range(3)]
     rows.append(rows[0] + " again")
     (folders / "table.csv").write_text("filepath,title\n" + "\n".join(rows) + "\n")
-    with pytest.raises(UserError, match=r"2 rows are the picture .*query0\.jpg") as error:
+    with pytest.raises(UserError, match=r"2 rows are the image .*query0\.jpg") as error:
         main(flags(folders, side, f"{folders}/table.csv"))
     assert error.value.code == 3 and "table.csv" in error.value.text()
 
