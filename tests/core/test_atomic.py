@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hardpairs.core.atomic import atomic_open, write_text
+from hardpairs.core.atomic import atomic_open, write_csv, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -32,3 +32,22 @@ def test_killed_writers_never_leave_a_torn_file(tmp_path):
         if path.exists():
             lines = path.read_text().splitlines()
             assert len(lines) == 2000 and len(set(lines)) == 1
+
+
+def test_a_table_is_written_row_by_row_and_not_in_part(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = ((number, 'a "b", c') for number in range(3))
+    assert write_csv(path, ("n", "text"), rows) == 3
+    assert path.read_bytes() == b"n,text\r\n" + b"".join(
+        b'%d,"a ""b"", c"\r\n' % number for number in range(3)
+    )
+
+    def failing():
+        yield 1, "x"
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_csv(path, ("n", "text"), failing())
+    assert write_csv(tmp_path / "b.csv", ("n",), [(1,)], line_end="\n") == 1
+    assert (tmp_path / "b.csv").read_bytes() == b"n\n1\n" and path.read_bytes().count(b"b") == 3
+    assert sorted(os.listdir(tmp_path)) == ["a.csv", "b.csv"]

@@ -134,7 +134,7 @@ def _along(angle: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paper(axes: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    return rng.normal(0, 3, _X.shape)
+    return np.asarray(rng.normal(0, 3, _X.shape))
 
 
 def _boards(axes: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> np.ndarray:
