@@ -1,4 +1,4 @@
-"""Open several hard pair tables of one data set, each under a name that tells it from the others."""
+"""Open several hard pair tables of one data set, each under a name that tells them apart."""
 
 from __future__ import annotations
 
