@@ -58,6 +58,9 @@ class Copy:
 
 def _import_from(source: str) -> None:
     sys.path.insert(0, source)
+    # This module has imported the checkout's own package; a patched copy has one beside it.
+    for name in [name for name in sys.modules if name.split(".")[0] == "hardpairs"]:
+        del sys.modules[name]
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     multiprocessing.set_start_method(
         "fork", force=True
