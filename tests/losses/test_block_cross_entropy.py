@@ -16,7 +16,7 @@ from hardpairs.losses import (
 )
 from hardpairs.losses.block_cross_entropy import CPU_ROWS
 from hardpairs.losses.pairs import cross_entropy_both_ways
-from tests.losses.test_losses import SCALE, features
+from tests.losses.helpers import SCALE, features
 
 IDS = torch.tensor([[0], [0], [1], [2], [3], [3], [3], [4], [5], [6], [7], [8]])
 TARGETS = torch.arange(12) // 2

@@ -8,7 +8,7 @@ from open_clip.loss import SigLipLoss
 
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import SigmoidLoss, SimilarityWeights
-from tests.losses.test_losses import SCALE, WEIGHTS, features
+from tests.losses.helpers import SCALE, WEIGHTS, features
 
 BIAS = torch.tensor(-3.0, dtype=torch.float64)
 

@@ -7,7 +7,7 @@ import torch
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import SANWLoss, SigmoidLoss, SimilarityWeights, TrainingLoss
 from hardpairs.losses.statistics import logit_statistics, weight_statistics
-from tests.losses.test_losses import SCALE, features
+from tests.losses.helpers import SCALE, features
 
 
 def call(loss, x, y, **info):

@@ -1,0 +1,59 @@
+"""Features and a naive loss that the tests of losses share."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from hardpairs.batches import BatchInfo
+from hardpairs.losses import LOSSES, LossContext
+
+SCALE = torch.tensor(20.0, dtype=torch.float64)
+
+
+def features(count=12, width=6, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        F.normalize(torch.randn(count, width, generator=generator, dtype=torch.float64), dim=1).to(
+            dtype
+        )
+        for _ in range(2)
+    )
+
+
+def naive(x, y, scale, weight, positives=None):
+    """(mean over rows and both directions) of -log(e^l_ii / sum_j w_ij e^l_ij), w_ii = 1."""
+    total, count = 0.0, len(x)
+    for queries, gallery in ((x, y), (y, x)):
+        for i in range(count):
+            denominator = 0.0
+            for j in range(count):
+                w = 1.0 if i == j else weight(float(x[i] @ x[j]), float(y[i] @ y[j]))
+                if positives is not None and i != j and bool((positives[i] == positives[j]).any()):
+                    w = 0.0
+                denominator += w * math.exp(float(scale * (queries[i] @ gallery[j])))
+            total -= float(scale * (queries[i] @ gallery[i])) - math.log(denominator)
+    return total / (2 * count)
+
+
+WEIGHTS = {
+    "exp": lambda a: math.exp(-4 * max(a - 0.1, 0)),
+    "sigmoid": lambda a: 1 - 1 / (1 + math.exp(-4 * (a - 0.1))),
+    "bandpass": lambda a: max(
+        1e-3, 1 / (1 + math.exp(-(a + 0.3) / 0.05)) * (1 - 1 / (1 + math.exp(-(a - 0.5) / 0.05)))
+    ),
+}
+
+
+def weights_of(loss, x, y, **info):
+    """(B, B) effective weights of image-to-text rows and, at the same places, of text-to-image rows."""
+    return tuple(
+        logs.exp()
+        for logs in loss.negatives(x, y, BatchInfo(**info)).log_weights_both_ways(slice(0, len(x)))
+    )
+
+
+def library_loss(name, context=None, **options):
+    """Return the loss of embeddings and labels that a component wraps."""
+    component = LOSSES.load(name)
+    return component.from_config(component.Config(**options), context or LossContext()).loss
