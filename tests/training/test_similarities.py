@@ -15,9 +15,7 @@ from hardpairs.training.config import defaults
 from hardpairs.training.data import Batch
 from hardpairs.training.flags import add_arguments
 from hardpairs.training.hooks import create_loss, create_model_and_transforms
-from hardpairs.training.run_loss import RunLoss
 from hardpairs.training.similarities import StartModel, StoredFeatures
-from tests.helpers import torchrun
 
 
 def batch(rows):
@@ -163,50 +161,3 @@ def test_the_mask_takes_their_near_duplicates(table, stored):
         + torch.nn.functional.cross_entropy(logits.T, labels)
     ) / 2
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_a_loss_that_is_not_finite_names_its_rows():
-    run = RunLoss(losses.TrainingLoss(losses.ContrastiveLoss()), None)
-    run.take(batch([5, 7, 0]))
-    features = torch.nn.functional.normalize(torch.randn(3, 6), dim=1)
-    broken = features.clone()
-    broken[1] = torch.nan
-    with pytest.raises(UserError, match=r"rows \[7\]") as caught:
-        run(features, broken, torch.tensor(10.0), output_dict=True)
-    assert caught.value.code == 6
-
-
-def test_ranks_stop_together(tmp_path):
-    """Of two ranks one has a loss that is not finite (the sigmoid form looks at its own rows first): both stop with exit 6, none waits."""
-    script = tmp_path / "rank.py"
-    script.write_text(RANK)
-    done = torchrun(2, str(script), timeout=120)
-    assert done.stdout.count("stopped with 6") == 2, done.stdout + done.stderr
-
-
-RANK = """
-import datetime
-import torch, torch.distributed as dist
-from hardpairs.core.errors import UserError
-from hardpairs import losses
-from hardpairs.batches import BatchInfo
-from hardpairs.training.data import Batch
-from hardpairs.training.run_loss import RunLoss
-
-dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
-rank = dist.get_rank()
-class Local(torch.nn.Module):
-    def forward(self, image, text, *_, **__):
-        return {"contrastive_loss": (image * text).sum()}
-
-run = RunLoss(Local(), None, world_size=2)
-run.take(Batch(None, None, BatchInfo(rows=torch.arange(4), roles=torch.zeros(4))))
-features = torch.ones(4, 3)
-if rank == 1:
-    features[2] = torch.nan
-try:
-    run(features, features, torch.tensor(1.0))
-except UserError as error:
-    print(f"rank {rank} stopped with {int(error.code)}", flush=True)
-dist.barrier()
-"""
