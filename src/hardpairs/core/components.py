@@ -183,13 +183,13 @@ class Registry(Mapping[str, Declaration]):
     @cached_property
     def declarations(self) -> dict[str, Declaration]:
         """All components, by name, sorted."""
-        found: dict[str, Declaration] = {}
+        named: dict[str, Declaration] = {}
         for declaration in (*_of_package(self.package), *_of_entry_points(self.group)):
-            if declaration.name in found:
-                where = f"{found[declaration.name].module}, {declaration.module}"
+            if declaration.name in named:
+                where = f"{named[declaration.name].module}, {declaration.module}"
                 raise usage(f"two {self.kind} components are named {declaration.name}", where=where)
-            found[declaration.name] = declaration
-        return dict(sorted(found.items()))
+            named[declaration.name] = declaration
+        return dict(sorted(named.items()))
 
     def __getitem__(self, name: str) -> Declaration:
         return self.declarations[name]
@@ -208,8 +208,8 @@ class Registry(Mapping[str, Declaration]):
         """
         if name not in self.declarations:
             near = difflib.get_close_matches(name, self.declarations)
-            known = ", ".join(near or self.declarations)
-            raise usage(f"there is no {self.kind} {name!r}", fix=f"one of: {known}")
+            names = ", ".join(near or self.declarations)
+            raise usage(f"there is no {self.kind} {name!r}", fix=f"one of: {names}")
         return self.declarations[name].load()
 
 

@@ -1,4 +1,4 @@
-"""What every loss has: a name, options, and one way to be built and called."""
+"""The base class of losses: options, and one way to be built and called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hardpairs.losses.gather import World
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss needs to know of the run beside its own options.
+    """Facts of the run that a loss needs beside its own options.
 
     Attributes:
         world: How the ranks' rows are joined.

@@ -36,7 +36,7 @@ def _gather_parts(rows: torch.Tensor, world: World) -> list[torch.Tensor]:
 
 @dataclass(frozen=True)
 class World:
-    """How ranks are joined in a loss.
+    """Describe how ranks are joined in a loss.
 
     Attributes:
         rank: This process.

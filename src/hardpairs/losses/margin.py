@@ -135,7 +135,7 @@ class HardNegativeMarginLoss(Loss):
         Args:
             rows: (t, D), the targets.
             others: (B, D), all rows.
-            hard: (t, p) bool, which of a target's places hold hard pairs.
+            hard: (t, p) bool, which positions behind a target hold hard pairs.
             own: Group ids of the targets.
             columns: Group ids of all rows.
             first: Column of the first target.

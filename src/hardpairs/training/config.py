@@ -35,7 +35,7 @@ VALIDATION_LOSS = "clip_val_loss"
 
 @dataclass(frozen=True)
 class DataOptions(Options):
-    """Which rows a run reads, and how many steps it takes."""
+    """The rows that a run reads, and the number of its steps."""
 
     max_steps: int | None = option(
         None, "optimizer steps in all, cut into --epochs equal parts", minimum=1
@@ -64,7 +64,7 @@ class DataOptions(Options):
 
 @dataclass(frozen=True)
 class TrainedOptions(Options):
-    """What is trained, and from what it starts."""
+    """The trained parameters, and what they start from."""
 
     augment: str | None = option(
         None,
@@ -96,7 +96,7 @@ class TrainedOptions(Options):
 
 @dataclass(frozen=True)
 class ValidationOptions(Options):
-    """Which epoch is the best, and when a run ends early."""
+    """The choice of the best epoch, and early ends."""
 
     save_best: str | None = option(
         None,
@@ -135,7 +135,7 @@ class HeadOptions(Options):
 
 @dataclass(frozen=True)
 class RemineOptions(Options):
-    """When hard pairs or embeddings are made anew."""
+    """The time at which hard pairs or embeddings are made anew."""
 
     remine_every: int | None = option(None, "make hard pairs anew every N epochs", minimum=1)
 
@@ -228,12 +228,12 @@ class TrainingConfig:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether the loss compares embeddings of labeled rows."""
+        """True if the loss compares embeddings of labeled rows."""
         return bool(LOSSES.load(self.loss_fn).needs_labels)
 
     @property
     def needs_class_weights(self) -> bool:
-        """Whether the model learns a vector for each label."""
+        """True if the model learns a vector for each label."""
         return bool(LOSSES.load(self.loss_fn).needs_class_weights)
 
     def parts(self) -> Iterator[tuple[tuple[OptionDeclaration, ...], Options]]:

@@ -1,4 +1,4 @@
-"""What the patched trainer calls. Each function is the target of one hunk in ``patches/``.
+"""Functions that the patched trainer calls, each from one hunk of ``patches/``.
 
 Without flags of ours each does what OpenCLIP does. The namespace ends here: the functions below
 take values, or parts of ``TrainingConfig``.
