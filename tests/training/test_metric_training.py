@@ -50,7 +50,7 @@ def data(path):
         "image_path",
         "--csv-caption-key",
         "text",
-        "--csv-label-key",
+        "--csv-group-key",
         "label",
     )
     return (
@@ -182,7 +182,7 @@ def test_class_weights_are_trained_saved_and_loaded(labelled, tmp_path):
             ("--loss-fn", "arcface", "--geometry-weight", "0.1"),
             "--geometry-weight is given, but nothing uses it",
         ),
-        (("--loss-fn", "arcface", "--csv-label-key", "nolabel"), "no column 'nolabel'"),
+        (("--loss-fn", "arcface", "--csv-group-key", "nolabel"), "no column 'nolabel'"),
     ],
 )
 def test_flags_that_do_not_go_together(labelled, flags, says):
