@@ -37,6 +37,17 @@ def retrieval_flags(data, checkpoint, *more):
     return [*common, "--workers", "0", "--device", "cpu", "--method", "lstm", *more]
 
 
+def test_metrics_by_name_are_added(photos, checkpoint, tmp_path, capsys):
+    """A collection of photographs has no labels."""
+    assert main(retrieval_flags(photos, checkpoint, "--metrics", "retrieval")) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    ways = (numbers["image_to_text_R@1"], numbers["text_to_image_R@1"])
+    assert numbers["mean_R@1"] == pytest.approx(sum(ways) / 2) and "mAP" not in numbers
+    with pytest.raises(UserError, match="which the metric gallery needs") as error:
+        main(retrieval_flags(photos, checkpoint, "--metrics", "gallery"))
+    assert error.value.code == 3
+
+
 def test_command_writes_all_of_it(photos, checkpoint, capsys):
     results = photos.parent / "results"
     command = retrieval_flags(

@@ -24,6 +24,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.metrics import METRICS
 
 if TYPE_CHECKING:
     from hardpairs.data.hard_pairs import HardPairTable
@@ -80,6 +81,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="also chance, BM25, bag of words, and the ceiling of repeated captions",
     )
     parser.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=tuple(METRICS),
+        default=(),
+        metavar="NAME",
+        help=f"also the numbers of these metrics: {', '.join(METRICS)}",
+    )
+    parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
         default="ours",
@@ -98,8 +107,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     args = parse_arguments(parser, "evaluate", argv)
     if not (args.data or args.zero_shot or args.linear_probe):
         raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
-    if not args.data and (args.baselines or args.results_dir or args.protocol != "ours"):
-        raise usage("--baselines, --protocol and --results-dir are about retrieval", fix="--data")
+    about_data = args.baselines or args.metrics or args.results_dir or args.protocol != "ours"
+    if about_data and not args.data:
+        raise usage(
+            "--baselines, --metrics, --protocol and --results-dir are about retrieval",
+            fix="--data",
+        )
     return args
 
 
@@ -163,6 +176,7 @@ def _evaluate_retrieval(
         ties=args.ties,
         with_baselines=args.baselines,
         with_miniclip=args.protocol != "ours" or args.results_dir is not None,
+        more_metrics=args.metrics,
     )
     record = {
         "method": args.method,

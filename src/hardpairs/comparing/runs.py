@@ -11,14 +11,13 @@ from hardpairs.comparing.parts import DataParts
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.progress import check_recipe
+from hardpairs.losses import LOSSES
 from hardpairs.training.launch import launch, one_machine
 
 DONE, DIVERGED = "done", "diverged"
 """Files in a run's folder: it went through all epochs; its numbers stopped being finite."""
 START = "start"
 """Name of the start model among the losses: the result without training."""
-PAIR_LOSSES = ("clip_ce", "siglip", "sanw_debias", "sanw_bandpass")
-"""Losses of image-text pairs; the others take labels, and here the image alone."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def command(run: TrainingRun, parts: DataParts, budget: Budget) -> list[str]:
         "model": budget.model,
         "pretrained": budget.pretrained,
         "loss-fn": run.loss,
-        **({} if run.loss in PAIR_LOSSES else {"embed": "image"}),
+        **({"embed": "image"} if LOSSES.load(run.loss).needs_labels else {}),
         "batching": "m-per-class",
         "m-per-class": budget.m_per_class,
         "batch-size": rows_per_process,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hardpairs.evaluating.baselines import baselines, miniclip
 from hardpairs.evaluating.plot_embeddings import choose_embeddings, write_plot_embeddings
 from hardpairs.evaluating.results import register, write_results
 from hardpairs.evaluating.retrieval import evaluate_retrieval
+from hardpairs.metrics.base import MetricInputs, compute_metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ def evaluate_embeddings(
     ties: str = "pessimistic",
     with_baselines: bool = False,
     with_miniclip: bool = False,
+    more_metrics: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate a model by its embeddings of held-out pairs.
 
@@ -56,9 +59,13 @@ def evaluate_embeddings(
         with_baselines: Whether to measure chance, captions alone, and the ceiling of repeated
             captions.
         with_miniclip: Whether to test by MiniCLIP's protocol, too.
+        more_metrics: Names in ``hardpairs.metrics.METRICS`` whose numbers are added.
     """
     metrics: dict[str, Any]
     metrics, queries = evaluate_retrieval(samples, embedded, table, ties=ties)
+    if more_metrics:
+        inputs = MetricInputs.of_samples(samples, embedded.rows, embedded.image, embedded.text)
+        metrics |= compute_metrics(inputs, more_metrics)
     if with_baselines:
         metrics |= baselines(samples, embedded.rows, ties=ties)
     if with_miniclip:

@@ -20,12 +20,15 @@ the checkpoint by it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from hardpairs.core.components import Options
+from hardpairs.core.errors import bad_input
+from hardpairs.data.samples import Samples
 from hardpairs.metrics import METRICS
 
 
@@ -50,6 +53,34 @@ class MetricInputs:
     has_label: np.ndarray
     image_ids: np.ndarray
     text_ids: np.ndarray
+
+    @classmethod
+    def of_samples(
+        cls,
+        samples: Samples,
+        rows: Sequence[int] | np.ndarray,
+        image: np.ndarray,
+        text: np.ndarray,
+        joint: np.ndarray | None = None,
+    ) -> MetricInputs:
+        """Build the inputs from embeddings of some rows of a data set.
+
+        Args:
+            samples: The data set.
+            rows: (N,) int64 rows that are embedded.
+            image: (N, D) float32 unit rows.
+            text: (N, D) float32 unit rows.
+            joint: (N, E) float32, a head's output; ``None``: the image rows.
+        """
+        return cls(
+            image,
+            text,
+            image if joint is None else joint,
+            group_ids=samples.groups[rows],
+            has_label=samples.labelled[rows],
+            image_ids=samples.images[rows],
+            text_ids=samples.texts[rows],
+        )
 
     @property
     def labels(self) -> np.ndarray:
@@ -94,8 +125,27 @@ class Metric:
 
 def compute_all(inputs: MetricInputs) -> dict[str, float]:
     """Return the numbers of every metric; of those that need labels only where labels repeat."""
+    names = [n for n in METRICS if inputs.labels_repeat or not METRICS.load(n).needs_labels]
+    return compute_metrics(inputs, names)
+
+
+def compute_metrics(inputs: MetricInputs, names: Iterable[str]) -> dict[str, float]:
+    """Return the numbers of some metrics.
+
+    Args:
+        inputs: The embeddings.
+        names: Names of ``METRICS``.
+
+    Raises:
+        UserError: Exit 2 for an unknown name; exit 3, a metric needs labels that repeat.
+    """
     numbers: dict[str, float] = {}
-    for metric in map(METRICS.load, METRICS):
-        if inputs.labels_repeat or not metric.needs_labels:
-            numbers |= metric().compute(inputs)
+    for name in names:
+        metric: type[Metric] = METRICS.load(name)
+        if metric.needs_labels and not inputs.labels_repeat:
+            raise bad_input(
+                f"no two rows share a label, which the metric {name} needs",
+                fix="name the column of labels",
+            )
+        numbers |= metric().compute(inputs)
     return numbers
