@@ -26,12 +26,12 @@ class Answer:
 
     Attributes:
         loss: Name of the loss.
-        pictures: Image and whether it is correct, nearest first.
+        images: Image and whether it is correct, nearest first.
         value: The query's average precision in percent.
     """
 
     loss: str
-    pictures: list[tuple[ShownImage, bool]]
+    images: list[tuple[ShownImage, bool]]
     value: str
 
 
@@ -123,7 +123,7 @@ def _queries(
         answers = []
         for loss, result in first.items():
             nearest = zip(result.nearest[index], result.correct[index], strict=True)
-            pictures = [(offered.image(row), bool(correct)) for row, correct in nearest]
-            answers.append(Answer(loss, pictures, f"{100 * result.queries[LEADING][index]:.0f}"))
+            images = [(offered.image(row), bool(correct)) for row, correct in nearest]
+            answers.append(Answer(loss, images, f"{100 * result.queries[LEADING][index]:.0f}"))
         shown.append((asked.image(first[START].rows[index]), answers))
     return shown

@@ -220,8 +220,7 @@ def train(run: TrainingRun, parts: DataParts, budget: Budget) -> None:
         message = f"the run {run.name} failed: {_last_error(log)}"
         if code == Exit.NON_FINITE:
             write_text(run.run / DIVERGED, message)
-        known = code in set(Exit)
-        raise UserError(Exit(code) if known else Exit.UNEXPECTED, message, where=str(log))
+        raise UserError(code if code in set(Exit) else Exit.UNEXPECTED, message, where=str(log))
     (run.run / DONE).touch()
 
 

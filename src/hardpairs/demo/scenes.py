@@ -104,7 +104,7 @@ def most_scenes() -> int:
     return _pairs(2 * len(COLORS) * len(_OUTLINES))
 
 
-def picture(scene: Scene, rng: np.random.Generator) -> bytes:
+def draw(scene: Scene, rng: np.random.Generator) -> bytes:
     """Return one image of a scene as JPEG bytes.
 
     Paper, positions, sizes and JPEG quality vary; the content of the caption does not.

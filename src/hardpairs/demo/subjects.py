@@ -164,7 +164,7 @@ def _studio(subject: Subject) -> tuple[str, Photographer]:
     from hardpairs.demo import emoji, photograph, scenes
 
     if isinstance(subject.source, scenes.Scene):
-        return subject.name, lambda rng: scenes.picture(subject.source, rng)
+        return subject.name, lambda rng: scenes.draw(subject.source, rng)
     drawing = emoji.rasterize(subject.source.path)
     sticker = photograph.cut_out(drawing)
     look = hashlib.sha256(drawing.tobytes()).hexdigest()

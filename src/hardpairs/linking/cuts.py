@@ -96,9 +96,8 @@ def choose_weight_and_cut(rows: LinkRows, validation: np.ndarray) -> ChosenCut:
         return choices[weight].validation_ari
 
     weight, tried = best_weight(ari)
-    surface = {weight: choices[weight].cuts for weight in tried}
-    known = {weight: cuts for weight, cuts in surface.items() if cuts is not None}
-    return replace(choices[weight], tried=tried, surface=known)
+    surface = {w: cuts for w in tried if (cuts := choices[w].cuts) is not None}
+    return replace(choices[weight], tried=tried, surface=surface)
 
 
 def agreement(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float]:

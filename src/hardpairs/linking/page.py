@@ -35,13 +35,13 @@ class DrawnCluster:
 
     Attributes:
         size: Number of its rows.
-        pictures: The members that are drawn.
+        images: The members that are drawn.
         hidden: Number of members that are not drawn.
         labels: How many different labels its rows have; empty without labels.
     """
 
     size: int
-    pictures: list[ShownImage]
+    images: list[ShownImage]
     hidden: int
     labels: str
 
@@ -189,8 +189,8 @@ def _cluster(rows: LinkRows, members: np.ndarray, album: Album) -> DrawnCluster:
     labels = rows.labels[members]
     different = len(np.unique(labels[labels >= 0]))
     text = {0: "", 1: "one label"}.get(different, f"{different} labels")
-    pictures = [album.image(rows.numbers[member]) for member in members[:MEMBERS]]
-    return DrawnCluster(len(members), pictures, max(0, len(members) - MEMBERS), text)
+    images = [album.image(rows.numbers[member]) for member in members[:MEMBERS]]
+    return DrawnCluster(len(members), images, max(0, len(members) - MEMBERS), text)
 
 
 def _edges(rows: LinkRows, choice: ChosenCut, album: Album) -> list[DrawnEdge]:
