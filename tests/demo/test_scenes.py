@@ -16,9 +16,7 @@ def test_scenes_are_distinct_and_captions_say_what_is_shown() -> None:
     assert len({scene.caption for scene in made}) == len(made) == 400
     for scene in made:
         assert scene.first != scene.second
-        where = Image.open(io.BytesIO(scenes.draw(scene, np.random.default_rng(1)))).convert(
-            "RGB"
-        )
+        where = Image.open(io.BytesIO(scenes.draw(scene, np.random.default_rng(1)))).convert("RGB")
         centres = [
             color_center(where, scenes.COLORS[thing.color]) for thing in (scene.first, scene.second)
         ]
