@@ -261,7 +261,7 @@ def our_loader(
 
     from hardpairs.batches import RandomBatchSampler
     from hardpairs.data.samples import open_samples
-    from hardpairs.training.data import PlannedDataset, RunBatches
+    from hardpairs.training.dataset import PlannedDataset, RunBatches
 
     samples = open_samples(source)
     sampler = RandomBatchSampler(len(samples), batch_size=size)

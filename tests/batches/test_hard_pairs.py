@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardpairs.batches import BATCHES, HARD_PAIR, RANDOM, TARGET, HardPairBatchSampler
-from hardpairs.batches.draws import WEIGHTS, UniformDraw
 from hardpairs.core.errors import UserError
 from tests.batches.helpers import all_ranks, check_batches, epoch, random_table, table_of
 
@@ -16,7 +15,7 @@ CHOICES = next(o for o in BATCHES["hard-pairs"].options if o.field == "hard_choi
 
 
 def window_of(table, row, number, *, topk, skip, schedule):
-    """The ranks that a row's partners may come from, read from the definition."""
+    """The ranks that a row's hard pairs can come from, read from the definition."""
     ranks = list(range(skip, int(table.lengths[row])))
     deepest_start = max(len(ranks) - topk, 0)
     start = round(deepest_start * max(1 - number / schedule, 0)) if schedule else 0
@@ -73,7 +72,7 @@ def test_laws(data):
             assert set(group[group_roles == HARD_PAIR].tolist()) <= window
             if (
                 group_roles == RANDOM
-            ).any():  # only when every partner it could have is in the batch already, or in none
+            ).any():  # only when all its hard pairs are in the batch already, or excluded
                 assert window <= set(rows.tolist()) | set(options["exclude"].tolist())
 
 
@@ -126,7 +125,7 @@ def test_accumulation_keeps_the_laws_over_the_step():
         rows = np.concatenate([plan.rows for plan in plans] + [plan.spares for plan in plans])
         assert (
             len(np.unique(rows)) == len(rows) > 24
-        )  # stand-ins, too: two micro-batches may need one each
+        )  # spares, too: two micro-batches can need one each
 
 
 def drawn_ranks(choice, scores=None, epochs=4, **options):
@@ -154,7 +153,7 @@ def drawn_ranks(choice, scores=None, epochs=4, **options):
         ("score", [0.5, 0.25, 0.125, 0.125]),
     ],
 )
-def test_partners_are_drawn_as_often_as_their_weight_says(choice, shares):
+def test_hard_pairs_are_drawn_as_often_as_their_weight_says(choice, shares):
     assert (
         np.abs(drawn_ranks(choice) - shares).max() < 0.03
     )  # four standard deviations of 4000 draws
@@ -165,7 +164,7 @@ def test_first_ranks_can_be_skipped():
 
 
 @pytest.mark.parametrize("per_target", [1, 2, 3])
-def test_a_cycle_sees_each_partner_once(per_target):
+def test_a_cycle_sees_each_hard_pair_once(per_target):
     """Lists of six that no other target shares: 6 / p epochs see all six, none twice."""
     indices = np.full((210, 6), -1)
     indices[:30] = np.arange(30, 210).reshape(30, 6)
@@ -245,34 +244,6 @@ def test_sizes_that_do_not_fit(options, says):
     assert error.value.code == 2
 
 
-def test_uniform_draws_go_through_a_list_without_repetition():
-    """As the draw by equal weights does, with the same chances."""
-    lengths, counts = np.array([5, 0, 3, 1]), np.zeros((4, 5))
-    for seed in range(3000):
-        draw = UniformDraw(lengths, np.random.default_rng(seed))
-        drawn = [
-            draw.next(np.arange(4)),
-            draw.next(np.array([2, 0])),
-            *(draw.next(np.array([0, 2, 3])) for _ in range(4)),
-        ]
-        of_first = [drawn[0][0], drawn[1][1], *(places[0] for places in drawn[2:])]
-        assert sorted(of_first) == [-1, 0, 1, 2, 3, 4] and of_first[-1] == -1
-        assert sorted([drawn[0][2], drawn[1][0], *(places[1] for places in drawn[2:])]) == [
-            -1,
-            -1,
-            -1,
-            0,
-            1,
-            2,
-        ]
-        assert drawn[0][1] == -1 and drawn[0][3] == 0 and drawn[2][2] == -1
-        counts[0, of_first[1]] += 1
-        counts[2, drawn[0][2]] += 1
-    assert (
-        abs(counts[0] - 600).max() < 110 and abs(counts[2, :3] - 1000).max() < 130
-    )  # five standard deviations
-
-
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
@@ -284,7 +255,3 @@ def test_uniform_draws_go_through_a_list_without_repetition():
 def test_options_out_of_range(option, value, says):
     with pytest.raises(ValueError, match=f"`{option}` must be {says}"):
         HardPairBatchSampler(30, random_table(30, 3), batch_size=2, **{option: value})
-
-
-def test_every_choice_but_a_cycle_has_weights():
-    assert (*WEIGHTS, "cycle") == CHOICES

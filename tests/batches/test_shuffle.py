@@ -12,7 +12,7 @@ SEEDS = 4000
 
 @given(count=st.integers(1, 500), seed=st.integers(0, 2**40), number=st.integers(0, 99))
 @settings(deadline=None)
-def test_is_a_permutation_and_any_place_alone_gives_its_value(count, seed, number):
+def test_is_a_permutation_and_any_position_alone_gives_its_value(count, seed, number):
     keys = shuffle_keys(seed, number)
     whole = shuffled(np.arange(count), count, keys)
     assert (np.sort(whole) == np.arange(count)).all()
@@ -21,9 +21,11 @@ def test_is_a_permutation_and_any_place_alone_gives_its_value(count, seed, numbe
 
 def test_large_and_prime_sizes():
     for count in (2**31 - 1, 3_000_017):
-        places = np.arange(count - 100_000, count)
-        values = shuffled(places, count, shuffle_keys(1, 2))
-        assert len(np.unique(values)) == len(places) and values.min() >= 0 and values.max() < count
+        positions = np.arange(count - 100_000, count)
+        values = shuffled(positions, count, shuffle_keys(1, 2))
+        assert (
+            len(np.unique(values)) == len(positions) and values.min() >= 0 and values.max() < count
+        )
         assert abs(values.mean() / count - 0.5) < 0.01
 
 
@@ -33,13 +35,14 @@ def is_plausible(counts: np.ndarray) -> bool:
     return ((counts - expected) ** 2 / expected).sum() < chi2.ppf(1 - 1e-6, counts.size - 1)
 
 
-def test_each_place_and_each_pair_of_neighbours_is_uniform_over_seeds():
+def test_each_position_and_each_pair_of_neighbors_is_uniform_over_seeds():
     for count in (5, 12, 97):
         orders = np.stack(
             [shuffled(np.arange(count), count, shuffle_keys(seed, 0)) for seed in range(SEEDS)]
         )
         assert all(
-            is_plausible(np.bincount(orders[:, place], minlength=count)) for place in range(count)
+            is_plausible(np.bincount(orders[:, position], minlength=count))
+            for position in range(count)
         )
         if count < 20:
             pairs = np.bincount(
@@ -49,7 +52,7 @@ def test_each_place_and_each_pair_of_neighbours_is_uniform_over_seeds():
 
 
 def test_epochs_are_not_alike():
-    """Between two random permutations of n one place in n keeps its value, and ranks are not correlated."""
+    """Between two random permutations of n one position in n keeps its value, and ranks are not correlated."""
     count = 50_000
     first, second = (
         shuffled(np.arange(count), count, shuffle_keys(0, number)) for number in (0, 1)

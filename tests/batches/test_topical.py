@@ -82,18 +82,6 @@ def test_round_robin_gives_each_batch_its_part_of_every_cluster():
         assert np.bincount(labels[rows], minlength=4).tolist() == [1, 1, 2, 6]
 
 
-def test_clusters_of_directions():
-    """Points on a circle in three bunches of different lengths of vectors."""
-    rng = np.random.default_rng(0)
-    angle = np.repeat([0, 2, 4], 50) + rng.normal(0, 0.1, 150)
-    points = np.stack([np.cos(angle), np.sin(angle)], 1) * rng.uniform(0.1, 10, (150, 1))
-    labels = cluster(points, 3)
-    assert len(np.unique(labels)) == 3 and all(
-        len(set(bunch)) == 1 for bunch in labels.reshape(3, 50).tolist()
-    )
-    assert (cluster(points, 3) == labels).all() and labels.dtype == np.int32
-
-
 def test_batches_are_more_alike_than_random_ones():
     rng = np.random.default_rng(1)
     points = np.repeat(rng.normal(size=(8, 16)), 50, axis=0) + rng.normal(size=(400, 16)) / 2

@@ -182,27 +182,27 @@ class BatchSampler(ABC):
 
     @property
     def group_size(self) -> int:
-        """Rows that no rank's share cuts apart, such as a target and its hard pairs."""
+        """Return the number of rows that stay on one rank, such as a target and its hard pairs."""
         return 1
 
     @property
     def group_text(self) -> str:
-        """What a group is, for messages."""
+        """Return what a group is, for messages."""
         return f"{self.group_size} rows"
 
     @property
     def num_targets(self) -> int:
-        """Rows that are a target once per epoch."""
+        """Return the number of rows that are a target once per epoch."""
         return len(self.rows)
 
     @property
     def targets_per_batch(self) -> int:
-        """Targets of a global batch."""
+        """Return the number of targets of a global batch."""
         return self.global_batch_size
 
     @property
     def steps(self) -> int:
-        """Global batches per epoch."""
+        """Return the number of global batches per epoch."""
         return -(-self.num_targets // self.targets_per_batch)
 
     def set_epoch(self, epoch: int) -> None:

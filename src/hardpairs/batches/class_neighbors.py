@@ -56,6 +56,7 @@ class ClassNeighborBatchSampler(OrderedBatchSampler):
             None,
             "folder of stored embeddings that the batches follow from",
             flag="--batching-embeddings",
+            metavar="FOLDER",
         )
         m_per_class: int = option(2, "images of each label in a batch", minimum=1)
         class_neighbors: int = option(
@@ -94,7 +95,8 @@ class ClassNeighborBatchSampler(OrderedBatchSampler):
         """Find the nearest labels, by hard pairs or by stored embeddings, and build the maker."""
         if bool(config.embeddings) == bool(config.hard_pairs):
             raise usage(
-                "one of `embeddings` and `hard_pairs` is needed", fix="embed or mine the data first"
+                "this batch maker needs either `embeddings` or `hard_pairs`",
+                fix="embed or mine the data first",
             )
         samples, k = context.samples, config.class_neighbors
         labels, table = compact(samples.groups), None
@@ -211,7 +213,7 @@ def nearest_labels(rows: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     neighbors = nearest(means, means, k + 1)[0]
     others = neighbors != np.arange(count)[:, None]
     others[others.all(axis=1), -1] = False  # equal labels can push a label out of its own list
-    return neighbors[others].reshape(count, -1)
+    return np.asarray(neighbors[others].reshape(count, -1))
 
 
 def labels_of_hard_pairs(

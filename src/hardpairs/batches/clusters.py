@@ -9,7 +9,7 @@ from hardpairs.core.vectors import unit_rows
 from hardpairs.data.stacked import Stacked
 
 SAMPLE_PER_CLUSTER = 256
-"""Rows per center that the centers are fitted to; more do not move them noticeably (as in faiss)."""
+"""Rows per center that centers are fitted to, as in faiss; more do not move them noticeably."""
 ITERATIONS = 20
 BLOCK = 65_536
 """Rows that are assigned to centers at a time."""

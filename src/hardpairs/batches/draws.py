@@ -45,7 +45,7 @@ class WeightedDraw:
         total = ends[:, -1]
         # The product may round up to the total.
         point = np.minimum(self._rng.random(len(targets)) * total, np.nextafter(total, 0))
-        rank = (ends <= point[:, None]).sum(axis=1)
+        rank = np.asarray((ends <= point[:, None]).sum(axis=1))
         rank[total <= 0] = -1
         drawn = rank >= 0
         self._weights[targets[drawn], rank[drawn]] = 0

@@ -60,8 +60,7 @@ class HardPairBatchSampler(BatchSampler):
         hard_per_target: int = option(1, "hard pairs of each target in a batch", minimum=1)
         hard_choice: str = option(
             "uniform",
-            "how hard pairs are drawn: all alike, by 1 / rank, by score, or in turn without "
-            "repetition over epochs",
+            "draw evenly, by 1 / rank, by score, or in turn without repetition over epochs",
             choices=("uniform", "rank", "score", "cycle"),
         )
         hard_schedule: int = option(
@@ -71,7 +70,7 @@ class HardPairBatchSampler(BatchSampler):
         )
         empty_rows: str = option(
             "random",
-            "targets without hard pairs: followed by a random row, or left out",
+            "targets without hard pairs: a random row, or left out",
             choices=("random", "skip"),
         )
 
@@ -127,22 +126,22 @@ class HardPairBatchSampler(BatchSampler):
 
     @property
     def group_size(self) -> int:
-        """A target and its hard pairs."""
+        """Return the number of rows of a target with its hard pairs."""
         return 1 + self.options.hard_per_target
 
     @property
     def group_text(self) -> str:
-        """What a group is, for messages."""
+        """Return what a group is, for messages."""
         return f"a target and {self.options.hard_per_target} hard pairs"
 
     @property
     def num_targets(self) -> int:
-        """All usable rows, with ``empty_rows="skip"`` those that have hard pairs."""
+        """Return the number of usable rows; with ``empty_rows="skip"`` of those with hard pairs."""
         return len(self.targets)
 
     @property
     def targets_per_batch(self) -> int:
-        """One of each group."""
+        """Return the number of targets of a global batch: one of each group."""
         return self.global_batch_size // self.group_size
 
     def window(self, targets: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:

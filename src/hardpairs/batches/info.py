@@ -11,7 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-Array: TypeAlias = "np.ndarray | torch.Tensor"
+Array: TypeAlias = Any
+"""A NumPy array in a plan, a tensor from the data set on."""
 
 TARGET, HARD_PAIR, RANDOM, SPARE = range(4)
 """Roles of a row: a target, a hard pair of the target before it, a random row, a replacement of an
@@ -47,21 +48,24 @@ class BatchInfo:
         epochs_done: Epochs of the run before this batch, the part of the present one included.
     """
 
-    rows: Array | None = None
-    roles: Array | None = None
-    targets: Array | None = None
-    group_ids: Array | None = None
+    rows: Array = None
+    roles: Array = None
+    targets: Array = None
+    group_ids: Array = None
     similarity_features: tuple[Array, Array] | None = None
     duplicate_features: tuple[Array, Array] | None = None
-    spares: np.ndarray | None = None
+    spares: Array = None
     unreadable: tuple[tuple[int, str], ...] = ()
     epochs_done: float = 0.0
 
     @classmethod
     def planned(cls, rows: np.ndarray, roles: np.ndarray, spares: np.ndarray) -> BatchInfo:
         """Return the info of a batch maker's rows; the targets follow from order and roles."""
-        last_target = np.maximum.accumulate(np.where(roles == TARGET, np.arange(len(rows)), 0))
-        targets = np.where(roles == HARD_PAIR, rows[last_target], rows)
+        targets, is_hard_pair = rows, roles == HARD_PAIR
+        if is_hard_pair.any():
+            positions = np.where(roles == TARGET, np.arange(len(rows)), 0)
+            last_target = np.maximum.accumulate(positions)
+            targets = np.where(is_hard_pair, rows[last_target], rows)
         return cls(rows=rows, roles=roles, targets=targets, spares=spares)
 
     def replaced(
@@ -98,14 +102,12 @@ class BatchInfo:
     def each(self, change: Callable[[Any], Any]) -> BatchInfo:
         """Return the info with ``change`` applied to each array of rows."""
         values = {name: getattr(self, name) for name in PER_ROW}
-        return replace(
-            self,
-            **{
-                name: tuple(map(change, value)) if isinstance(value, tuple) else change(value)
-                for name, value in values.items()
-                if value is not None
-            },
-        )
+        changed: dict[str, Any] = {
+            name: tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+            for name, value in values.items()
+            if value is not None
+        }
+        return replace(self, **changed)
 
     def only(self, *names: str) -> BatchInfo:
         """Return the info with the named fields alone, so that no other is sent between ranks."""
@@ -141,18 +143,15 @@ class BatchInfo:
             return infos[0]
         import torch
 
-        values = {name: [getattr(info, name) for info in infos] for name in PER_ROW}
-        return replace(
-            infos[-1],
-            **{
-                name: tuple(map(torch.cat, zip(*parts, strict=True)))
-                if isinstance(parts[0], tuple)
-                else torch.cat(parts)
-                for name, parts in values.items()
-                if parts[0] is not None
-            },
-            unreadable=sum((info.unreadable for info in infos), ()),
-        )
+        parts = {name: [getattr(info, name) for info in infos] for name in PER_ROW}
+        joined: dict[str, Any] = {
+            name: tuple(map(torch.cat, zip(*values, strict=True)))
+            if isinstance(values[0], tuple)
+            else torch.cat(values)
+            for name, values in parts.items()
+            if values[0] is not None
+        }
+        return replace(infos[-1], **joined, unreadable=sum((info.unreadable for info in infos), ()))
 
     def same_group(self, columns: BatchInfo, duplicate_threshold: float = 1.0) -> torch.Tensor:
         """Return which of these rows are known positives of which others.
@@ -167,8 +166,6 @@ class BatchInfo:
         """
         import torch
 
-        assert isinstance(self.group_ids, torch.Tensor)
-        assert isinstance(columns.group_ids, torch.Tensor)
         shape, device = (len(self.group_ids), len(columns.group_ids)), self.group_ids.device
         same = torch.zeros(shape, dtype=torch.bool, device=device)
         for row_ids, column_ids in zip(self.group_ids.T, columns.group_ids.T, strict=True):

@@ -150,6 +150,6 @@ def label_groups(
     empty = (position >= size) & (size < m)
     position %= size
     position += first[of_label, None]
-    grouped = rows[position]
+    grouped = np.asarray(rows[position])
     grouped[empty] = -1
     return grouped

@@ -53,7 +53,7 @@ class NeighborhoodBatchSampler(OrderedBatchSampler):
 
         kind: str = option(
             "rcm",
-            "order of the rows: reverse Cuthill-McKee as in GCBS, or communities as in B3",
+            "order of the rows, as in GCBS or as in B3",
             flag="--neighbourhood",
             choices=("rcm", "communities"),
         )
@@ -162,7 +162,7 @@ def bandwidth_order(graph: csr_array) -> np.ndarray:
 
     It is reverse Cuthill-McKee, as in GCBS.
     """
-    return reverse_cuthill_mckee(graph, symmetric_mode=True).astype(np.int32)
+    return np.asarray(reverse_cuthill_mckee(graph, symmetric_mode=True), np.int32)
 
 
 def community_order(graph: csr_array, size: int, seed: int = 0) -> np.ndarray:

@@ -69,5 +69,5 @@ class RowSet:
             draw = self.at(rng.choice(len(self), size=min(wanted, len(self)), replace=False))
             outside = draw[~is_in(draw, used)]
             if len(outside) >= count or wanted >= len(self):
-                return outside[:count]
+                return np.asarray(outside[:count])
             wanted *= 2

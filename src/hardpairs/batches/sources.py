@@ -1,4 +1,4 @@
-"""What batches follow from: tables of hard pairs and stored embeddings, checked against the data."""
+"""What batches follow from: hard pairs and stored embeddings, checked against the data."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ class HardPairSource(Options):
 
     hard_pairs: str | None = option(
         None,
-        "hard pairs: CSV or JSON as HELIP or mining writes them, or the folder of the table",
+        "hard pairs: CSV, JSON, or the folder of a table",
         flag="--hard-dict-dir",
+        metavar="PATH",
     )
     url_index: str | None = option(
         None,
-        "url_index of an older download, whose row numbers the hard pairs have: rows are found "
-        "by their URL",
+        "url_index of an older download, whose row numbers the hard pairs have",
+        metavar="FOLDER",
     )
 
     def open(self, context: BatchContext) -> HardPairTable:
@@ -41,7 +42,7 @@ class HardPairSource(Options):
             UserError: exit 2 without any, exit 4 for a table of other data or a damaged one.
         """
         if self.hard_pairs is None:
-            raise usage("`hard_pairs` is needed and not given", fix="mine hard pairs first")
+            raise usage("this batch maker needs `hard_pairs`", fix="mine hard pairs first")
         return open_table(self.hard_pairs, context.samples, self.url_index, verify=context.verify)
 
 

@@ -1,4 +1,4 @@
-"""Arrays that are costly to make and the same for every rank and run: made once, kept beside what they follow from."""
+"""Arrays that are costly to make and the same for every run, stored beside their source."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ class TopicalBatchSampler(OrderedBatchSampler):
             None,
             "folder of stored embeddings that the batches follow from",
             flag="--batching-embeddings",
+            metavar="FOLDER",
         )
         clusters: int = option(
             80, "clusters of the text embeddings", flag="--topical-clusters", minimum=1
@@ -58,7 +59,7 @@ class TopicalBatchSampler(OrderedBatchSampler):
         )
         round_robin: bool = option(
             False,
-            "each batch has its part of every cluster, the opposite of topical",
+            "the opposite: each batch has rows of every cluster",
             flag="--topical-round-robin",
         )
 
@@ -82,7 +83,7 @@ class TopicalBatchSampler(OrderedBatchSampler):
         """Cluster the stored text embeddings, once for all runs, and build the batch maker."""
         samples, folder, count = context.samples, config.embeddings, config.clusters
         if folder is None:
-            raise usage("`embeddings` is needed and not given", fix="embed the data first")
+            raise usage("this batch maker needs `embeddings`", fix="embed the data first")
         embeddings = open_stored_embeddings(folder, samples, context.verify)
         if count > len(embeddings.rows):
             raise usage(
