@@ -18,10 +18,12 @@ from hardpairs.batches import (
 from hardpairs.core.errors import UserError
 from hardpairs.core.flags import destination
 from hardpairs.losses import ContrastiveLoss, SigmoidLoss
+from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.config import all_options
-from hardpairs.training.data import RunBatches, make_sampler, open_training_samples
+from hardpairs.training.dataset import RunBatches
 from hardpairs.training.flags import add_arguments, check_arguments
 from hardpairs.training.hooks import create_loss
+from hardpairs.training.samples import open_training_samples
 
 OPENCLIP_DEFAULTS = {
     "train_data": None,
@@ -242,7 +244,7 @@ def test_batch_flags(table, hard_pairs):
     args = parse(
         *use, "--hard-per-target", "3", "--hard-topk", "2", "--empty-rows", "skip", train_data=table
     )
-    sampler = make_sampler(args, open_training_samples(args), rank=0, world_size=1)
+    sampler = BatchingConfig.from_values(vars(args)).sampler(open_training_samples(vars(args)))
     options = sampler.options
     assert (options.hard_per_target, options.hard_topk, options.empty_rows) == (3, 2, "skip")
     args = parse("--max-steps", "3", train_data=table)
@@ -258,7 +260,7 @@ def test_batch_flags(table, hard_pairs):
 
 def sampler_of(*flags, **values):
     args = parse(*flags, **values)
-    return make_sampler(args, open_training_samples(args), rank=0, world_size=1)
+    return BatchingConfig.from_values(vars(args)).sampler(open_training_samples(vars(args)))
 
 
 @pytest.mark.parametrize(
@@ -363,7 +365,7 @@ def test_m_per_class_flags(tmp_path, table):
     ("flags", "says"),
     [
         (("--batching", "topical"), "needs --batching-embeddings"),
-        (("--batching", "neighbourhood"), "--batching neighbourhood needs --hard-dict-dir"),
+        (("--batching", "neighbourhood"), "needs --hard-dict-dir"),
         (
             ("--batching", "random", "--hard-choice", "rank"),
             "--hard-choice is given, but nothing uses it",
@@ -430,7 +432,7 @@ def grouped(table):
 
 def test_csv_group_key_makes_known_positives(table):
     args = parse("--batching", "random", "--csv-group-key", "kind", train_data=grouped(table))
-    groups = open_training_samples(args).groups
+    groups = open_training_samples(vars(args)).groups
     assert len(set(groups)) == 10 and (groups[:4] == groups[0]).all()
 
 

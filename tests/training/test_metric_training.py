@@ -14,9 +14,9 @@ from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.models.checkpoint import checkpoint_weights
 from hardpairs.models.head import load_head
-from hardpairs.training.data import open_training_samples
 from hardpairs.training.flags import add_arguments
 from hardpairs.training.hooks import create_loss
+from hardpairs.training.samples import open_training_samples
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import SAME_PIXELS, steps, train
@@ -327,7 +327,9 @@ def test_a_head_that_is_taken_over_is_not_asked_for_what_is_given(labelled, tmp_
             ["--model", "hardpairs-test", *data(labelled), "--batch-size", "8", *flags, *start]
         )
         config = TrainingConfig.from_namespace(args)
-        groups = class_groups(open_training_samples(args)) if config.needs_class_weights else None
+        groups = (
+            class_groups(open_training_samples(vars(args))) if config.needs_class_weights else None
+        )
         head = make_head(config.head, args.model, groups)
         return add_head(torch.nn.Linear(1, 1), head, args.pretrained).embedding_head
 

@@ -19,8 +19,8 @@ from hardpairs.data.samples import open_samples
 from hardpairs.data.splits import split_into
 from hardpairs.models.checkpoint import checkpoint_weights, load_checkpoint
 from hardpairs.models.model_config import vocabulary_of
-from hardpairs.training.data import open_training_samples
 from hardpairs.training.hooks import create_loss
+from hardpairs.training.samples import open_training_samples
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
 from tests.training.test_trainer import checkpoint, one_after_another, steps
@@ -74,7 +74,7 @@ def refused(*flags):
 def test_captions_of_one_image_are_positives_and_no_negatives(photos):
     args = parsed("--train-data", photos, "--dataset-type", "captions-json", *QUICK)
     assert args.batching == "random" and args.false_negative_mask
-    samples = open_training_samples(args)
+    samples = open_training_samples(vars(args))
     positives = torch.from_numpy(samples.positives)
     alike = (positives[:, None] == positives[None]).any(dim=2)
     for i in range(0, 80, 2):
@@ -105,7 +105,9 @@ def test_folders_and_tables_work_too(photos, tmp_path):
     for i in range(40):
         (tmp_path / f"photos/images/{i}.txt").write_text(f"number {i}")
     assert (
-        open_training_samples(parsed("--train-data", tmp_path / "photos/images", *QUICK)).caption(0)
+        open_training_samples(
+            vars(parsed("--train-data", tmp_path / "photos/images", *QUICK))
+        ).caption(0)
         == "number 0"
     )
     assert (
@@ -256,7 +258,7 @@ def test_pictures_that_look_the_same_stay_in_one_part(photos, tmp_path, capsys):
     parts = json.loads((tmp_path / "logs/split/split.json").read_text())
     assert (
         sum(bool(copies & set(names)) for names in parts.values()) == 1
-        and "8 pictures that look alike stay" in capsys.readouterr().err
+        and "8 images that look alike stay" in capsys.readouterr().err
     )
     made_before = split_into(tmp_path / "other/split", open_samples(photos))
     assert (

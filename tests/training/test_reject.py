@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hardpairs.training.data import make_sampler, open_training_samples
+from hardpairs.training.batching import BatchingConfig
+from hardpairs.training.samples import open_training_samples
 from hardpairs.training.upstream import patched
 
 
@@ -25,15 +26,15 @@ def test_a_rejected_row_is_in_no_batch(table, hard_pairs, tmp_path, batching):
         "--name",
         "",
     ]
-    without = open_training_samples(patched("params").parse_args(flags))
+    without = open_training_samples(vars(patched("params").parse_args(flags)))
     args = patched("params").parse_args([*flags, "--reject", str(tmp_path / "rows.txt")])
-    samples = open_training_samples(args)
+    samples = open_training_samples(vars(args))
     assert (
         sorted(samples.rejected) == rejected
         and not without.rejected
         and samples.fingerprint == without.fingerprint
     )
-    sampler = make_sampler(args, samples, rank=0, world_size=1)
+    sampler = BatchingConfig.from_values(vars(args)).sampler(samples)
     assert sampler.num_targets == 37
     for epoch in range(3):
         plans = [sampler.plan(number, epoch) for number in range(len(sampler))]

@@ -35,7 +35,7 @@ import torch, torch.distributed as dist
 from hardpairs.core.errors import UserError
 from hardpairs import losses
 from hardpairs.batches import BatchInfo
-from hardpairs.training.data import Batch
+from hardpairs.training.dataset import Batch
 from hardpairs.training.run_loss import RunLoss
 
 dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))

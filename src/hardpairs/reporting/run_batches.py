@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,9 +50,10 @@ def open_run_samples(options: Mapping[str, Any]) -> Samples:
     Raises:
         UserError: Exit 2 or 3 when the data is not there any more or cannot be read.
     """
-    from hardpairs.training.data import open_training_samples  # imports torch
+    from hardpairs.training.flags import our_defaults  # imports torch
+    from hardpairs.training.samples import open_training_samples
 
-    return open_training_samples(_namespace(options))
+    return open_training_samples({**our_defaults(), **options})
 
 
 def batch_makers(
@@ -69,20 +69,14 @@ def batch_makers(
         samples: The data that the run was trained on.
         processes: Processes of the run; its batch size is that of one.
     """
-    from hardpairs.training.data import make_sampler  # imports torch
+    from hardpairs.training.batching import BatchingConfig
 
-    whole = {**options, "batch_size": options["batch_size"] * processes}
+    size = options["batch_size"] * processes
     own, random = (
-        make_sampler(_namespace({**whole, **changed}), samples, rank=0, world_size=1)
-        for changed in ({}, {"batching": "random"})
+        BatchingConfig.from_values(options, batch_size=size, batching=name).sampler(samples)
+        for name in (options["batching"], "random")
     )
     return own, random
-
-
-def _namespace(options: Mapping[str, Any]) -> Namespace:
-    from hardpairs.training.flags import our_defaults
-
-    return Namespace(**{**our_defaults(), **options})
 
 
 def global_batches(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hardpairs.batches import BATCHES
 from hardpairs.batches.base import BatchContext, BatchSampler
 from hardpairs.core.components import Options
-from hardpairs.core.errors import usage
+from hardpairs.core.flags import build_options
 from hardpairs.data.samples import Samples
+from hardpairs.training.samples import SAMPLE_FLAGS
 
 
 @dataclass(frozen=True)
@@ -49,31 +50,27 @@ class BatchingConfig:
         """
         values = {**values, **changed}
         name = values["batching"]
-        config, given = BATCHES.load(name).Config, {}
-        for option in BATCHES[name].options:
-            value = values.get(option.flag.removeprefix("--").replace("-", "_"))
-            if value is not None:
-                given[option.field] = value
-        try:
-            options = config(**given)
-        except ValueError as error:
-            raise usage(str(error)) from None
         return cls(
             name=name,
-            options=options,
+            options=build_options(BATCHES.load(name).Config, BATCHES[name].options, values),
             batch_size=values["batch_size"],
             accumulate=values["accum_freq"],
             seed=values["seed"],
             embedding=values.get("embed"),
-            image_weight=values.get("im_wt", 0.5),
+            image_weight=0.5 if values.get("im_wt") is None else values["im_wt"],
         )
+
+    def following(self, source: str) -> BatchingConfig:
+        """Return the configuration with other hard pairs, or other embeddings, to follow from."""
+        name = "hard_pairs" if getattr(self.options, "hard_pairs", None) else "embeddings"
+        return replace(self, options=replace(self.options, **{name: source}))
 
     @property
     def flags(self) -> dict[str, str]:
         """Return the flags of the parameters that errors name, for ``core.errors.flags``."""
         own = {option.field: option.flag for option in BATCHES[self.name].options}
         sizes = {"batch_size": "--batch-size", "accumulate": "--accum-freq"}
-        return {**sizes, "group_key": "--csv-group-key", **own}
+        return {**SAMPLE_FLAGS, **sizes, **own}
 
     def sampler(
         self, samples: Samples, *, rank: int = 0, world_size: int = 1, verify: bool = False

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hardpairs.batches import BATCHES
-from hardpairs.core.errors import usage
+from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
@@ -88,9 +88,7 @@ def check_arguments(
     Raises:
         UserError: Exit 2 for flags that do not go together; 3 or 4 for data that cannot be used.
     """
-    from hardpairs.training.photos import check_photos, fill_in_split
-
-    fill_in_split(args)
+    _split_captions(args)
     given = given_flags(vars(args), option_groups())
     args.loss_fn = args.loss_fn or "clip_ce"
     args.batching = _batching(args, given)
@@ -102,7 +100,7 @@ def check_arguments(
         refuse_idle(given, part, options)
     ours = {**our_defaults(), **dict(config.effective())}
     vars(args).update({n: v for n, v in ours.items() if getattr(args, n, None) is None})
-    check_photos(parser, args)
+    _check_start(parser, args)
     if config.batching is None:
         return args
     _check_openclip(config, args)
@@ -119,6 +117,63 @@ def check_arguments(
     return args
 
 
+def _split_captions(args: argparse.Namespace) -> None:
+    """Make ``--train-data`` and ``--val-data`` of ``--captions-json``."""
+    if args.captions_json is None:
+        return
+    if args.train_data or args.val_data:
+        raise usage(
+            "--captions-json is split into --train-data and --val-data, and one of them is given",
+            fix="leave one out",
+        )
+    from hardpairs.training.captions_split import split_captions
+
+    split = split_captions(
+        args.captions_json,
+        Path(args.logs) / "split",
+        image_root=args.image_root,
+        verbose=world_info()[0] == 0,
+    )
+    args.train_data, args.val_data = str(split.table("train")), str(split.table("val"))
+    args.dataset_type, args.csv_separator = "csv", ","
+    args.csv_img_key, args.csv_caption_key = "filepath", "title"
+
+
+def _check_start(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse flags without effect, and a small model without weights or words."""
+    from hardpairs.models.create import find_image_weights
+    from hardpairs.models.model_config import uses_words
+    from hardpairs.training.samples import SampleOptions
+    from hardpairs.training.vocabulary import vocabulary_captions
+
+    start = args.pretrained or getattr(args, "resume", None)
+    if args.image_weights is not None and args.pretrained:
+        raise usage(
+            f"--image-weights {args.image_weights} has no effect: all weights come from "
+            "--pretrained",
+            fix="leave one out",
+        )
+    find_image_weights(args.model, args.image_weights, fresh=not start)
+    if args.vocabulary_from is not None and not uses_words(args.model):
+        raise usage(
+            f"--vocabulary-from has no effect: {args.model} has tokens of its own",
+            fix="leave it out",
+        )
+    if args.vocabulary_from is not None and args.pretrained:
+        raise usage(
+            "--vocabulary-from has no effect: the words come with --pretrained",
+            fix="leave one out",
+        )
+    if args.vocabulary_from not in (None, "train") and not start:
+        with flags(["vocabulary_from"]):
+            options = SampleOptions.from_values(vars(args))
+            vocabulary_captions(args.vocabulary_from, args.train_data, options)
+    if args.warmup_epochs is not None and args.warmup != parser.get_default("warmup"):
+        raise usage(
+            "--warmup and --warmup-epochs say the same in other units", fix="give one of them"
+        )
+
+
 def our_defaults() -> dict[str, Any]:
     """Return {destination: value} of our flags when none is given."""
     choosers = {"loss_fn": "clip_ce", "batching": None, "use_hard": False, "preset": None}
@@ -131,10 +186,12 @@ def _batching(args: argparse.Namespace, given: dict[str, str]) -> str | None:
         if args.batching not in (None, "hard-pairs"):
             raise usage(f"--use-hard and --batching {args.batching} contradict each other")
         return "hard-pairs"
-    from hardpairs.training.photos import is_for_our_reader
+    from hardpairs.training.captions_split import is_ours_to_read
 
     ours = any(getattr(args, name) is not False for name in given if name not in OF_OPENCLIP_TOO)
-    ours = ours or args.loss_fn != "clip_ce" or is_for_our_reader(args)
+    with flags(["dataset_type", "train_data"]):
+        is_ours = is_ours_to_read(args.train_data or "", getattr(args, "dataset_type", None))
+    ours = ours or args.loss_fn != "clip_ce" or is_ours
     if args.batching is not None or not ours:
         return args.batching and str(args.batching)
     loss = LOSSES.load(args.loss_fn)
@@ -186,23 +243,6 @@ def _check_openclip(config: TrainingConfig, args: argparse.Namespace) -> None:
 
 
 def _check_batches(args: argparse.Namespace) -> None:
-    if args.batching in ("hard-pairs", "neighbourhood") and not args.hard_dict_dir:
-        name = "--use-hard" if args.use_hard else f"--batching {args.batching}"
-        raise usage(
-            f"{name} needs --hard-dict-dir", fix="python -m mining.hard_pair_mining writes the file"
-        )
-    if args.batching == "topical" and not args.batching_embeddings:
-        raise usage(
-            "--batching topical needs --batching-embeddings",
-            fix="python -m mining.embed writes the folder",
-        )
-    if args.batching == "class-neighbours" and bool(args.batching_embeddings) == bool(
-        args.hard_dict_dir
-    ):
-        raise usage(
-            "--batching class-neighbours needs either --batching-embeddings or --hard-dict-dir",
-            fix="python -m mining.embed",
-        )
     if args.remine_every and args.empty_rows == "skip":
         raise usage(
             "--remine-every changes which lists are empty, and an epoch's length must not change",
@@ -256,13 +296,9 @@ def _check_data(
 ) -> None:
     """Open the data, make the batches, and check that all belongs together."""
     from hardpairs.batches import open_stored_embeddings
-    from hardpairs.training.data import (
-        batches_per_epoch,
-        make_sampler,
-        open_training_samples,
-        open_validation_samples,
-    )
-    from hardpairs.training.photos import fill_in_warmup
+    from hardpairs.training.batching import BatchingConfig
+    from hardpairs.training.data import batches_per_epoch
+    from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
     from hardpairs.training.validation import check_val_labels
 
     rank, world_size = world_info()
@@ -273,11 +309,16 @@ def _check_data(
             where=str(log.parent),
             fix="--resume latest goes on with its last checkpoint; or choose another --name",
         )
-    samples = open_training_samples(args)
-    sampler = make_sampler(args, samples, rank=rank, world_size=world_size, verify=rank == 0)
-    fill_in_warmup(parser, args, batches_per_epoch(args, sampler))
+    batching = BatchingConfig.from_values(vars(args))
+    with flags(["max_steps", "epochs"], **batching.flags):
+        samples = open_training_samples(vars(args))
+        sampler = batching.sampler(samples, rank=rank, world_size=world_size, verify=rank == 0)
+        num_batches = batches_per_epoch(sampler, args.max_steps, args.epochs)
+    if args.warmup_epochs is not None and args.warmup == parser.get_default("warmup"):
+        args.warmup = round(args.warmup_epochs * (num_batches // args.accum_freq))
     if config.validation.save_best:
-        check_val_labels(config.validation.save_best, open_validation_samples(args))
+        validation_samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
+        check_val_labels(config.validation.save_best, validation_samples)
     stored = {
         getattr(config.loss, name, None)
         for name in ("sanw_embeddings", "false_negative_embeddings")

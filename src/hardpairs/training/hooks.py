@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ import torch
 from torch import nn
 
 from hardpairs.batches import open_stored_embeddings
-from hardpairs.core.errors import usage
+from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import flags_in_messages
+from hardpairs.core.ranks import Ranks
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import Samples
@@ -34,15 +36,19 @@ from hardpairs.models.create import (
 )
 from hardpairs.models.miniclip import MiniCLIP
 from hardpairs.models.model_config import make_tokenizer, register_configs, uses_words
-from hardpairs.training import data as our_data
 from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
+from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.config import TrainingConfig, all_options
+from hardpairs.training.data import Remining, TrainData, batches_per_epoch, train_data
+from hardpairs.training.dataset import Batch
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
-from hardpairs.training.photos import vocabulary_of_run
 from hardpairs.training.run_loss import RunLoss
+from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
 from hardpairs.training.similarities import FeatureSource, StartModel, StoredFeatures
 from hardpairs.training.step_log import log_statistics
+from hardpairs.training.validation_data import PairDataset, ValidationBatches, ValidationData
+from hardpairs.training.vocabulary import run_vocabulary, vocabulary_captions
 
 SAME_MODEL = (
     *("force_image_size", "force_quick_gelu", "force_custom_text", "force_context_length"),
@@ -105,7 +111,7 @@ def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
     if config.needs_labels:
         groups = None
         if config.needs_class_weights:
-            groups = class_groups(our_data.open_training_samples(args))
+            groups = class_groups(open_training_samples(vars(args)))
         model = add_head(model, make_head(config.head, args.model, groups), args.pretrained)
     if config.batching is not None:
         with flags_in_messages(all_options()):
@@ -138,7 +144,7 @@ def prepare_optimizer(
 
 def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
     fresh = not (args.pretrained or args.resume)
-    vocabulary = vocabulary_of_run(args)
+    vocabulary = _vocabulary(args)
     weights = find_image_weights(args.model, args.image_weights, fresh=fresh)
     prepare_towers(model, vocabulary, weights)
     if not args.rank:
@@ -157,7 +163,7 @@ def get_tokenizer(args: argparse.Namespace) -> Any:
         return open_clip.get_tokenizer(
             args.model, cache_dir=args.cache_dir, context_length=context_length
         )
-    return make_tokenizer(args.model, vocabulary_of_run(args), context_length=context_length)
+    return make_tokenizer(args.model, _vocabulary(args), context_length=context_length)
 
 
 def get_data(
@@ -181,13 +187,59 @@ def get_data(
     preprocess_train, preprocess_val = preprocess_fns
     if config.trained.augment is not None:
         preprocess_train = augmented(config.trained.augment, preprocess_val)
-    data: dict[str, Any] = {"train": our_data.train_data(args, preprocess_train, tokenizer)}
+    data: dict[str, Any] = {"train": _train_data(args, preprocess_train, tokenizer)}
     if args.val_data:
-        data["val"] = our_data.val_data(args, preprocess_val, tokenizer)
+        samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
+        pairs = PairDataset(samples, preprocess_val, tokenizer)
+        data["val"] = ValidationData(ValidationBatches(pairs, args.batch_size, args.workers))
     rest = copy.copy(args)
     rest.train_data = rest.val_data = None
     rest.dataset_type = "auto"
     return {**data, **theirs(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer)}
+
+
+def _train_data(
+    args: argparse.Namespace, transform: Callable[..., Any], tokenizer: Any
+) -> TrainData:
+    batching = BatchingConfig.from_values(vars(args))
+    with flags(**batching.flags):
+        samples = open_training_samples(vars(args))
+        data = train_data(
+            samples,
+            batching,
+            transform,
+            tokenizer,
+            num_batches=lambda sampler: batches_per_epoch(sampler, args.max_steps, args.epochs),
+            remining=_remining(args),
+            workers=args.workers,
+            rank=args.rank,
+            world_size=args.world_size,
+        )
+    steps = len(data.batches) // args.accum_freq * args.epochs
+    if not args.rank and args.lr_scheduler != "const" and args.warmup >= steps:
+        logging.warning(
+            f"--warmup {args.warmup} is longer than the run's {steps} steps: the learning rate "
+            f"never gets to {args.lr}."
+        )
+    if not args.rank and args.train_num_samples and args.train_num_samples != len(samples):
+        logging.info(
+            f"--train-num-samples {args.train_num_samples} is not needed here; the data has "
+            f"{len(samples)} rows."
+        )
+    return data
+
+
+def _remining(args: argparse.Namespace) -> Remining:
+    return Remining(config_of(args).remining.remine_every, Path(args.logs) / args.name / "remined")
+
+
+def _vocabulary(args: argparse.Namespace) -> list[str] | None:
+    start = args.resume or (args.pretrained if is_weights(args.pretrained) else None)
+    options = SampleOptions.from_values(vars(args))
+    captions = functools.partial(
+        vocabulary_captions, args.vocabulary_from, args.train_data, options, args.reject
+    )
+    return run_vocabulary(args.model, start, captions if args.train_data else None)
 
 
 def create_loss(args: argparse.Namespace) -> nn.Module:
@@ -196,7 +248,7 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
     if config.batching is None:
         theirs: nn.Module = open_clip.create_loss(args)
         return theirs
-    samples = our_data.open_training_samples(args)
+    samples = open_training_samples(vars(args))
     context = LossContext(
         World(args.rank, args.world_size, args.local_loss, args.gather_with_grad),
         sigmoid=args.siglip,
@@ -243,7 +295,7 @@ def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tenso
     with flags_in_messages(all_options()):
         if isinstance(batch, Exception):
             raise batch
-        if isinstance(batch, our_data.Batch) and isinstance(loss, RunLoss):
+        if isinstance(batch, Batch) and isinstance(loss, RunLoss):
             loss.take(batch)
     return batch[0], batch[1]
 
@@ -282,14 +334,14 @@ def run_epochs(
     """
     config, train = config_of(args), data.get("train")
     remine_every = config.remining.remine_every
-    if isinstance(train, our_data.TrainData) and not args.rank:
+    if isinstance(train, TrainData) and not args.rank:
         _warn_of_another_transform(args, model, train.table)
     for epoch in epochs:
         if _is_over(config, args, epoch):
             return
         freezing.thaw(model, epoch)
         is_due = remine_every is not None and epoch and epoch % remine_every == 0
-        if isinstance(train, our_data.TrainData) and is_due:
+        if isinstance(train, TrainData) and is_due:
             _remine(args, model, train, transform, tokenizer, epoch)
         yield epoch
 
@@ -327,18 +379,32 @@ def _warn_of_another_transform(
 def _remine(
     args: argparse.Namespace,
     model: nn.Module,
-    train: our_data.TrainData,
+    train: TrainData,
     transform: Callable[..., Any],
     tokenizer: Callable[..., Any],
     epoch: int,
 ) -> None:
     # The search compiles code when it is imported.
-    from hardpairs.training.remine import embed_again, remine
+    from hardpairs.training.remine import Reminer
 
+    autocast = upstream.patched("precision").get_autocast
+    reminer = Reminer(
+        train.samples,
+        transform,
+        tokenizer,
+        ranks=Ranks(args.rank, args.world_size),
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=args.device,
+        input_dtype=open_clip.get_input_dtype(args.precision),
+        autocast=autocast(args.precision, device_type=torch.device(args.device).type),
+    )
+    folder = _remining(args).source(epoch)
+    assert folder is not None
     if train.table is None:
-        embed_again(args, model, train.samples, transform, tokenizer, epoch)
+        reminer.embed(model, folder, epoch)
     else:
-        remine(args, model, train.samples, train.table, transform, tokenizer, epoch)
+        reminer.mine(model, train.table, folder, epoch)
 
 
 def validation_metrics(
@@ -355,7 +421,7 @@ def validation_metrics(
         text: (M, D) unit features of the same rows, on the CPU.
     """
     batches = val.dataloader
-    if not isinstance(batches, our_data.ValidationBatches):
+    if not isinstance(batches, ValidationBatches):
         return {}
     return validation.val_numbers(model, batches.samples, batches.rows, image, text)
 
@@ -378,7 +444,7 @@ def extra_state(
     if uses_words(args.model):
         state["vocabulary"] = get_tokenizer(args).vocabulary
     train = data.get("train")
-    if isinstance(train, our_data.TrainData):
+    if isinstance(train, TrainData):
         state["hardpairs"] = {
             "dataset_fingerprint": train.samples.fingerprint,
             "hard_pairs_sha256": None if train.table is None else train.table.manifest["sha256"],

@@ -1,215 +1,219 @@
-"""New hard pairs, or new embeddings that batches follow from, out of the model as it is, before an epoch (``--remine-every``)."""
+"""Hard pairs, or embeddings that batches follow from, made anew by the model during a run."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from open_clip import get_input_dtype
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Subset
 
 from hardpairs.core.errors import bad_input
-from hardpairs.core.workers import answer_to_the_parent
+from hardpairs.core.ranks import Ranks
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.hard_pairs import HardPairTable, write_table
 from hardpairs.data.samples import Samples
-from hardpairs.mining.search import Filters, Found, Ranks, Work, search
-from hardpairs.training import upstream
-from hardpairs.training.data import Pairs, pair_batch, remined_table
+from hardpairs.mining.search import Filters, Work, search
+from hardpairs.training.validation_data import PairDataset, pair_loader
 
 
-@torch.no_grad()
-def embed(
-    args: argparse.Namespace, model: nn.Module, rows: Dataset
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(places, (b, D) image rows, (b, D) text rows) float32, batch by batch, by the model as it is."""
-    model = getattr(model, "module", model).eval()
-    device, dtype = torch.device(args.device), get_input_dtype(args.precision)
-    autocast = upstream.patched("precision").get_autocast(args.precision, device_type=device.type)
-    options = {
-        "batch_size": args.batch_size,
-        "num_workers": args.workers,
-        "worker_init_fn": answer_to_the_parent,
-    }
-    for places, images, texts, _ in DataLoader(rows, collate_fn=pair_batch, **options):
-        if not len(places):
-            continue
-        with autocast():
-            image = model.encode_image(images.to(device, dtype), normalize=True)
-            text = model.encode_text(texts.to(device), normalize=True)
-        yield places.numpy(), image.float().cpu().numpy(), text.float().cpu().numpy()
+@dataclass(frozen=True)
+class Embedded:
+    """The usable rows of the data and their embeddings, mapped by all ranks.
 
-
-def remine(
-    args: argparse.Namespace,
-    model: nn.Module,
-    samples: Samples,
-    start: HardPairTable,
-    transform: Callable,
-    tokenizer: Callable,
-    completed: int,
-) -> None:
-    """Embeds the data with ``model`` and writes the hard pairs that epoch ``completed`` (from 0) trains on, by the start table's options.
-
-    A collective call: ranks share embedding and search, through files in the run folder. Killed, it leaves no table, and a run that is
-    resumed makes it.
+    Attributes:
+        rows: (M,) row numbers.
+        image: (M, D) float32, zero for unreadable images.
+        text: (M, D) float32.
+        unreadable: Positions in ``rows`` whose images are unreadable.
     """
-    began = time.monotonic()
-    folder, ranks = _cleared(args, completed), Ranks(args.rank, args.world_size)
-    rows, image, text, unread = _embedded(
-        args, model, samples, transform, tokenizer, folder.with_suffix(".work")
-    )
-    options = start.manifest.get("options", {})
-    found = search(
-        image,
-        text,
-        top_k=start.indices.shape[1],
-        filters=Filters(
-            **{name: options[name] for name in Filters.__dataclass_fields__ if name in options}
-        ),
-        groups=samples.positives[rows],
-        exclude=unread,
-        method=options.get("mining_method", "HPM"),
-        approx=options.get("approx"),
-        seed=options.get("seed", 0),
-        device=args.device,
-        work=Work(folder.with_suffix(".work") / "search", dict, writer=not args.rank),
-        ranks=ranks,
-    )
-    if found is not None:
-        _write(folder, found, rows, samples, start, completed)
-        logging.info(
-            f"New hard pairs: {found.kept} of the model after epoch {completed}, in {time.monotonic() - began:.0f} s."
-        )
-        shutil.rmtree(folder.with_suffix(".work"))
-    ranks.barrier()
+
+    rows: np.ndarray
+    image: np.ndarray
+    text: np.ndarray
+    unreadable: np.ndarray
 
 
-def embed_again(
-    args: argparse.Namespace,
-    model: nn.Module,
-    samples: Samples,
-    transform: Callable,
-    tokenizer: Callable,
-    completed: int,
-) -> None:
-    """Embeds the data with ``model`` into the folder that epoch ``completed`` (from 0) makes its batches from. Collective, like ``remine``."""
-    began = time.monotonic()
-    folder = _cleared(args, completed)
-    rows, image, text, unread = _embedded(
-        args, model, samples, transform, tokenizer, folder.with_suffix(".work")
-    )
-    if not args.rank:
-        kept = np.delete(np.arange(len(rows)), unread)
-        write_embeddings(
-            folder,
-            image=image[kept],
-            text=text[kept],
-            rows=rows[kept],
-            captions=[samples.caption(row) for row in rows[kept]],
-            keys=[samples.keys[row] for row in rows[kept]],
-            groups=samples.groups[rows[kept]],
-            images=samples.images[rows[kept]],
-            manifest={
-                "dataset_fingerprint": samples.fingerprint,
-                "num_samples": len(samples),
-                "epochs": completed,
-            },
-        )
-        logging.info(
-            f"The data was embedded by the model after epoch {completed}, in {time.monotonic() - began:.0f} s."
-        )
-        shutil.rmtree(folder.with_suffix(".work"))
-    Ranks(args.rank, args.world_size).barrier()
+@dataclass(frozen=True)
+class Reminer:
+    """Make hard pairs or embeddings anew by the model of a running training.
 
+    The methods are collective calls: ranks share the work through files in a folder of the run. A
+    killed run leaves no finished folder; the resumed run makes it.
 
-def _cleared(args: argparse.Namespace, completed: int) -> Path:
-    """The folder for an epoch, free for new files, with a ``.work`` folder beside it. Collective."""
-    folder = remined_table(args, completed)
-    assert folder is not None
-    if not args.rank:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(folder.with_suffix(".work"), ignore_errors=True)
-        folder.with_suffix(".work").mkdir(parents=True)
-    Ranks(args.rank, args.world_size).barrier()
-    return folder
+    Attributes:
+        samples: The training data.
+        transform: Called with each image; returns a tensor.
+        tokenizer: Called with a list of captions; returns a tensor.
+        ranks: This process among those of the run.
+        batch_size: Rows that are embedded at once.
+        workers: Worker processes of the DataLoader.
+        device: Device of the model.
+        input_dtype: Dtype of the images; ``None``: float32.
+        autocast: Returns the context in which the model runs.
+    """
 
+    samples: Samples
+    transform: Callable[[Any], torch.Tensor]
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    ranks: Ranks
+    batch_size: int
+    workers: int
+    device: str
+    input_dtype: torch.dtype | None
+    autocast: Callable[[], AbstractContextManager[Any]]
 
-def _embedded(
-    args: argparse.Namespace,
-    model: nn.Module,
-    samples: Samples,
-    transform: Callable,
-    tokenizer: Callable,
-    folder: Path,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(M,) usable rows, their (M, D) image and text embeddings, made by all ranks together and mapped, and the places of those that could not be
-    read."""
-    ranks = Ranks(args.rank, args.world_size)
-    if ranks.world_size > 1:
-        for buffer in (
-            model.buffers()
-        ):  # batch norms' statistics are each rank's own until the next forward pass
-            dist.broadcast(buffer, 0)
-    pairs = Pairs(samples, transform, tokenizer)
-    first, last = ranks.share(0, len(pairs))
-    sides: list[np.ndarray] = []
-    for places, *features in embed(args, model, Subset(pairs, range(first, last))):
-        if not sides:
-            sides = [np.zeros((last - first, rows.shape[1]), np.float32) for rows in features]
-        for side, rows in zip(sides, features, strict=True):
-            side[places - first] = rows
-    if not sides:
-        raise bad_input(
-            "no image of this rank's share could be read",
-            where=args.train_data,
-            fix="check the paths",
-        )
-    for name, side in zip(("image", "text"), sides, strict=True):
-        np.save(folder / f"{name}_{ranks.rank}.npy", side)
-    ranks.barrier()
-    if not ranks.rank:
-        for name in ("image", "text"):
-            np.save(
-                folder / f"{name}.npy",
-                np.concatenate(
-                    [np.load(folder / f"{name}_{rank}.npy") for rank in range(ranks.world_size)]
-                ),
+    def mine(self, model: nn.Module, start: HardPairTable, folder: Path, epoch: int) -> None:
+        """Write the hard pairs that an epoch trains on, by the options of the first table.
+
+        Args:
+            model: The model; it is left in evaluation mode.
+            start: The first table.
+            folder: Where the new table is written.
+            epoch: From 0; the number of completed epochs.
+        """
+        began = time.monotonic()
+        with self._work_folder(folder) as work:
+            embedded = self._embed(model, work)
+            options = start.manifest.get("options", {})
+            filters = {
+                name: options[name] for name in Filters.__dataclass_fields__ if name in options
+            }
+            result = search(
+                embedded.image,
+                embedded.text,
+                top_k=start.indices.shape[1],
+                filters=Filters(**filters),
+                groups=self.samples.positives[embedded.rows],
+                exclude=embedded.unreadable,
+                method=options.get("mining_method", "HPM"),
+                approx=options.get("approx"),
+                seed=options.get("seed", 0),
+                device=self.device,
+                work=Work(work / "search", dict, writer=not self.ranks.rank),
+                ranks=self.ranks,
             )
-    ranks.barrier()
-    image, text = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "text"))
-    ranks.barrier()  # all have them open before one may take the folder away
-    return np.array(pairs.rows), image, text, np.flatnonzero(~image.any(axis=1))
+            if result is None:
+                return
+            indices, scores = result.of_dataset(embedded.rows, len(self.samples))
+            kept = {name: start.manifest[name] for name in KEPT if name in start.manifest}
+            manifest = {**kept, "kind": "hard_pairs", **self._origin(epoch)}
+            write_table(folder, indices, scores, manifest)
+        logging.info(
+            f"New hard pairs: {result.kept} of the model after epoch {epoch}, in "
+            f"{time.monotonic() - began:.0f} s."
+        )
+
+    def embed(self, model: nn.Module, folder: Path, epoch: int) -> None:
+        """Write the embeddings that an epoch makes its batches from.
+
+        Args:
+            model: The model; it is left in evaluation mode.
+            folder: Where the embeddings are written.
+            epoch: From 0; the number of completed epochs.
+        """
+        began = time.monotonic()
+        with self._work_folder(folder) as work:
+            embedded = self._embed(model, work)
+            if self.ranks.rank:
+                return
+            kept = np.delete(np.arange(len(embedded.rows)), embedded.unreadable)
+            rows, samples = embedded.rows[kept], self.samples
+            write_embeddings(
+                folder,
+                image=embedded.image[kept],
+                text=embedded.text[kept],
+                rows=rows,
+                captions=[samples.caption(row) for row in rows],
+                keys=[samples.keys[row] for row in rows],
+                groups=samples.groups[rows],
+                images=samples.images[rows],
+                manifest={"num_samples": len(samples), **self._origin(epoch)},
+            )
+        logging.info(
+            f"The data was embedded by the model after epoch {epoch}, in "
+            f"{time.monotonic() - began:.0f} s."
+        )
+
+    def _origin(self, epoch: int) -> dict[str, Any]:
+        return {"dataset_fingerprint": self.samples.fingerprint, "epochs": epoch}
+
+    @contextmanager
+    def _work_folder(self, folder: Path) -> Iterator[Path]:
+        """Remove what is at ``folder``, and give a folder beside it that all ranks use."""
+        work = folder.with_suffix(".work")
+        if not self.ranks.rank:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+        self.ranks.barrier()
+        yield work
+        if not self.ranks.rank:
+            shutil.rmtree(work)
+        self.ranks.barrier()
+
+    def _embed(self, model: nn.Module, folder: Path) -> Embedded:
+        """Embed the usable rows, all ranks together."""
+        if self.ranks.world_size > 1:
+            # Statistics of batch norms are each rank's own until the next forward pass.
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+        pairs = PairDataset(self.samples, self.transform, self.tokenizer)
+        first, last = self.ranks.share(0, len(pairs))
+        sides: list[np.ndarray] = []
+        for positions, *features in self._features(model, Subset(pairs, range(first, last))):
+            if not sides:
+                sides = [np.zeros((last - first, rows.shape[1]), np.float32) for rows in features]
+            for side, rows in zip(sides, features, strict=True):
+                side[positions - first] = rows
+        if not sides:
+            raise bad_input(
+                "no image of this rank's share is readable",
+                where=self.samples.source,
+                fix="check the paths",
+            )
+        image, text = (
+            self._joined(side, folder, name)
+            for side, name in zip(sides, ("image", "text"), strict=True)
+        )
+        self.ranks.barrier()  # all have mapped the files before one removes the folder
+        return Embedded(np.array(pairs.rows), image, text, np.flatnonzero(~image.any(axis=1)))
+
+    def _joined(self, share: np.ndarray, folder: Path, name: str) -> np.ndarray:
+        """Join the ranks' shares of an array through files, and map it."""
+        np.save(folder / f"{name}_{self.ranks.rank}.npy", share)
+        self.ranks.barrier()
+        if not self.ranks.rank:
+            paths = [folder / f"{name}_{rank}.npy" for rank in range(self.ranks.world_size)]
+            np.save(folder / f"{name}.npy", np.concatenate([np.load(path) for path in paths]))
+        self.ranks.barrier()
+        return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
+
+    @torch.no_grad()
+    def _features(
+        self, model: nn.Module, pairs: Subset[Any]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield positions, image features and text features, (b, D) float32, of the batches."""
+        encoder: Any = getattr(model, "module", model).eval()
+        for positions, images, texts, _ in pair_loader(pairs, self.batch_size, self.workers):
+            if not len(positions):
+                continue
+            with self.autocast():
+                image = encoder.encode_image(
+                    images.to(self.device, self.input_dtype), normalize=True
+                )
+                text = encoder.encode_text(texts.to(self.device), normalize=True)
+            yield positions.numpy(), image.float().cpu().numpy(), text.float().cpu().numpy()
 
 
-def _write(
-    folder: Path,
-    found: Found,
-    rows: np.ndarray,
-    samples: Samples,
-    start: HardPairTable,
-    completed: int,
-) -> None:
-    indices, scores = found.of_dataset(rows, len(samples))
-    kept = {
-        name: start.manifest[name] for name in ("options", "rejected") if name in start.manifest
-    }
-    write_table(
-        folder,
-        indices,
-        scores,
-        {
-            **kept,
-            "kind": "hard_pairs",
-            "dataset_fingerprint": samples.fingerprint,
-            "epochs": completed,
-        },
-    )
+KEPT = ("options", "rejected")
+"""What a new table's manifest takes over from the first one."""

@@ -15,7 +15,7 @@ from hardpairs.core.errors import non_finite
 from hardpairs.data.samples import Samples
 from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.losses import TrainingLoss
-from hardpairs.training.data import Batch
+from hardpairs.training.dataset import Batch
 from hardpairs.training.similarities import FeatureSource
 
 COUNTS = {"targets": TARGET, "mined": HARD_PAIR, "random": RANDOM, "reserves": SPARE}

@@ -11,7 +11,7 @@ from torch import nn
 
 from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import Embeddings
-from hardpairs.training.data import Batch
+from hardpairs.training.dataset import Batch
 
 FeatureSource = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
 """Returns unit image and text features of a batch, (b, D) float32 each."""

@@ -1,0 +1,121 @@
+"""Whole training batches by plan: the data set that a DataLoader's workers run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from hardpairs.batches.base import BatchSampler
+from hardpairs.batches.info import BatchInfo
+from hardpairs.core.errors import UserError, bad_input
+from hardpairs.data.images import UnreadableImage, read_image
+from hardpairs.data.samples import Samples
+
+
+class Batch(NamedTuple):
+    """One rank's micro-batch of b rows.
+
+    Attributes:
+        images: (b, 3, H, W) float.
+        texts: (b, L) int64.
+        info: What is known of the rows, as tensors.
+    """
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    info: BatchInfo
+
+
+class PlannedDataset(Dataset[Any]):
+    """Load whole batches by plan.
+
+    Args:
+        samples: The training data.
+        transform: Called with each image; returns a tensor.
+        tokenizer: Called with a list of captions; returns a tensor.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        transform: Callable[[Any], torch.Tensor],
+        tokenizer: Callable[[list[str]], torch.Tensor],
+    ) -> None:
+        self.samples, self.transform, self.tokenizer = samples, transform, tokenizer
+        self.group_ids = samples.positives
+
+    def __len__(self) -> int:
+        """Return the number of rows of the data."""
+        return len(self.samples)
+
+    def __getitems__(self, plan: BatchInfo) -> Batch | UserError:
+        """Return the batch of a plan.
+
+        An error is returned instead of raised: a DataLoader loses the fields of an exception on the
+        way from a worker.
+        """
+        try:
+            return self._load(plan)
+        except UserError as error:
+            return error
+
+    def _load(self, plan: BatchInfo) -> Batch:
+        rows, spares = np.array(plan.rows), iter(plan.spares)
+        images: list[torch.Tensor] = []
+        unreadable: list[tuple[int, str]] = []
+        for position in range(len(rows)):
+            while len(images) == position:
+                try:
+                    images.append(self.transform(read_image(self.samples, rows[position])))
+                except UnreadableImage as error:
+                    unreadable.append((int(rows[position]), str(error)))
+                    rows[position] = next(spares, -1)
+                    if rows[position] < 0:
+                        raise self._too_few_spares(unreadable) from None
+        texts = self.tokenizer([self.samples.caption(row) for row in rows])
+        info = plan.replaced(rows, unreadable, self.group_ids[rows])
+        return Batch(torch.stack(images), texts, info.as_tensors())
+
+    def _too_few_spares(self, unreadable: Sequence[tuple[int, str]]) -> UserError:
+        rows = [row for row, _ in unreadable[:10]]
+        return bad_input(
+            f"{len(unreadable)} images of one batch are unreadable, more than it has spares",
+            where=f"{self.samples.source}, rows {rows} ({unreadable[0][1]})",
+            fix="check the paths, or download the images again",
+        )
+
+
+class RunBatches:
+    """The plans of one OpenCLIP epoch, as a DataLoader's batch sampler.
+
+    A run is one sequence of micro-batches, one epoch of the batch maker after the other; an
+    OpenCLIP epoch is the next ``num_batches`` of them. The two kinds of epoch differ only where the
+    number of steps is given.
+
+    Args:
+        sampler: The batch maker.
+        num_batches: Micro-batches of an OpenCLIP epoch.
+
+    Attributes:
+        epoch: Number of the OpenCLIP epoch, from 0.
+    """
+
+    def __init__(self, sampler: BatchSampler, num_batches: int) -> None:
+        self.sampler, self.num_batches, self.epoch = sampler, num_batches, 0
+
+    def __len__(self) -> int:
+        """Return the number of micro-batches of an OpenCLIP epoch."""
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[BatchInfo]:
+        """Iterate over the plans of the epoch."""
+        first = self.epoch * self.num_batches
+        for number in range(first, first + self.num_batches):
+            epoch, batch = divmod(number, len(self.sampler))
+            plan = self.sampler.plan(batch, epoch)
+            yield replace(plan, epochs_done=number / self.num_batches)

@@ -1,0 +1,77 @@
+"""The data that a run trains and validates on, opened once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from hardpairs.data.rejects import read_rejects
+from hardpairs.data.samples import Samples, open_samples
+
+SAMPLE_FLAGS = {
+    "separator": "--csv-separator",
+    "image_key": "--csv-img-key",
+    "caption_key": "--csv-caption-key",
+    "group_key": "--csv-group-key",
+    "unlabelled": "--unlabelled",
+    "image_root": "--image-root",
+}
+"""Flags of the fields of ``SampleOptions``, for values and for messages."""
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How the rows of tables, shards and folders are read, as in ``open_samples``.
+
+    Attributes:
+        separator: Separator of a table; ``None`` finds it from the header line.
+        image_key: Column of image paths.
+        caption_key: Column of captions.
+        group_key: Column, or key of a sample's JSON, of groups or labels.
+        unlabelled: Values of the group that say there is none.
+        image_root: Folder of the images of a captions.json.
+    """
+
+    separator: str | None = None
+    image_key: str = "filepath"
+    caption_key: str = "title"
+    group_key: str = "group"
+    unlabelled: tuple[str, ...] = ()
+    image_root: str | None = None
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> SampleOptions:
+        """Build the options from the values of flags, or from a run's stored parameters."""
+        given = {name: values[flag[2:].replace("-", "_")] for name, flag in SAMPLE_FLAGS.items()}
+        return cls(**{**given, "unlabelled": tuple(given["unlabelled"] or ())})
+
+
+def open_training_samples(values: Mapping[str, Any]) -> Samples:
+    """Open the training data by the values of flags, or by a run's stored parameters."""
+    return open_once(values["train_data"], SampleOptions.from_values(values), values["reject"])
+
+
+def open_once(source: str, options: SampleOptions, reject: str | None = None) -> Samples:
+    """Open samples; the same arguments give the same object.
+
+    Args:
+        source: A table, shards or a folder, as in ``open_samples``.
+        options: How rows are read.
+        reject: File of rows that are in no batch.
+
+    Raises:
+        UserError: exit 2 for a path that does not exist, exit 3 for bad content, exit 4 for rejects
+            of other data.
+    """
+    return _open(source, options, reject)
+
+
+@lru_cache(maxsize=4)
+def _open(source: str, options: SampleOptions, reject: str | None) -> Samples:
+    samples = open_samples(source, **vars(options))
+    if reject is not None:
+        rows = read_rejects(reject, num_samples=len(samples), fingerprint=samples.fingerprint)
+        samples.rejected.update({**rows, **samples.rejected})
+    return samples
