@@ -193,7 +193,7 @@ def test_the_wheel_works_outside_the_checkout(installed, checkpoint):
     assert "applied" in installed("hardpairs", "patch", "--check").stdout
 
     installed("hardpairs", "photos", "index", "photos", "--out", "index", *model)
-    query = installed("hardpairs", "photos", "query", "picture number 3", "--index", "index")
+    query = installed("hardpairs", "photos", "query", "index", "picture number 3")
     assert ".jpg" in query.stdout
     report = installed(
         "hardpairs", "inspect", "pairs", table, "--data", "pairs.csv", "--html", "p.html"
