@@ -1,1 +1,3 @@
-"""Speed, memory and quality; each benchmark prints a table and writes JSON with machine, versions and command."""
+"""Speed, memory and quality; each benchmark prints a table and writes JSON with machine, versions
+and command.
+"""

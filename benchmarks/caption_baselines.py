@@ -1,8 +1,10 @@
-"""What words alone find in MiniCLIP's test split, and the ceiling of its repeated captions: the table of docs/photo-evaluation.md.
+"""What words alone find in MiniCLIP's test split, and the ceiling of its repeated captions: the
+table of docs/photo-evaluation.md.
 
     python -m benchmarks.caption_baselines miniclip/data/captions.json --out benchmarks/results/caption_baselines.json
 
-Takes MiniCLIP's captions.json (github.com/SoroushRaeisian/miniclip); the photographs are not needed. Split by its rule and seed.
+Takes MiniCLIP's captions.json (github.com/SoroushRaeisian/miniclip); the photographs are not
+needed. Split by its rule and seed.
 """
 
 from __future__ import annotations

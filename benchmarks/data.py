@@ -1,9 +1,11 @@
-"""The data path: opening a table, planning an epoch, reading tars at random, hard-pair batches in the loop, coverage; HELIP's way beside.
+"""The data path: opening a table, planning an epoch, reading tars at random, hard-pair batches in
+the loop, coverage; HELIP's way beside.
 
     python -m benchmarks.data --out benchmarks/results/data.json
 
-HELIP's loader and sampler are written anew here from the description of their behaviour (a CSV through pandas into a dict of lists;
-each rank shuffles with its own seed and takes every world-size-th place). Needs about 5 GB of memory and 2 GB of disk at the default sizes.
+HELIP's loader and sampler are written anew here from the description of their behaviour (a CSV
+through pandas into a dict of lists; each rank shuffles with its own seed and takes every
+world-size-th place). Needs about 5 GB of memory and 2 GB of disk at the default sizes.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ MEGABYTE = 1e6
 
 
 def memory(kind: str) -> float:
-    """Megabytes of this process now: ``Rss``, ``Pss`` (shared pages divided among their users), ``Anonymous``."""
+    """Megabytes of this process now: ``Rss``, ``Pss`` (shared pages divided among their users),
+    ``Anonymous``.
+    """
     for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
         if line.startswith(f"{kind}:"):
             return int(line.split()[1]) * 1024 / MEGABYTE
@@ -125,7 +129,8 @@ def benchmark_open(folder: Path, rows: int) -> dict[str, Any]:
     together = children_together("open_as_ours", str(folder), count=8)
     table_megabytes = rows * (DEPTH + 1) * 4 / MEGABYTE
     seconds = statistics.median(run["seconds"] for run in ours)
-    # What one process has of the table when eight read all of it; Pss gives each an eighth of what they share.
+    # What one process has of the table when eight read all of it; Pss gives each an eighth of what
+    # they share.
     share = statistics.mean(run["pss_after_all_pages"] for run in together)
     return {
         "rows": rows,
@@ -446,7 +451,9 @@ def helip_targets(count: int, rank: int, world_size: int, seed: int) -> list[int
 
 
 def benchmark_coverage(count: int) -> dict[str, Any]:
-    """Share of rows that are a target at least once in an epoch, by world size; HELIP with one process takes no hard pairs at all."""
+    """Share of rows that are a target at least once in an epoch, by world size; HELIP with one
+    process takes no hard pairs at all.
+    """
     from types import SimpleNamespace
 
     from hardpairs.batches import TARGET, HardPairBatchSampler
@@ -545,7 +552,8 @@ def table_text(results: dict[str, Any]) -> str:
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         print(json.dumps(globals()[sys.argv[2]](*json.loads(sys.argv[3]))), flush=True)
-        sys.stdin.readline()  # stays until all have measured: who leaves takes no part in the sharing any more
+        # stays until all have measured: who leaves takes no part in the sharing any more
+        sys.stdin.readline()
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(

@@ -1,12 +1,14 @@
-"""Embedding against its own encoder: how much of the encoder's throughput on decoded tensors is left when pictures are read and decoded.
+"""Embedding against its own encoder: how much of the encoder's throughput on decoded tensors is
+left when pictures are read and decoded.
 
     python -m benchmarks.embed --pairs 512 --sides 256 512 --out benchmarks/results/embed.json
     python -m benchmarks.embed --pairs 20000 --device cuda --workers 12 --batch-size 512
 
-Data: JPEGs of noise over gradients (about as large as photographs) with captions, in tars. Per size of picture: pairs/s of the encoder
-alone, on one batch that is decoded already; of loading and decoding alone; of the whole command's work. Where decoding and encoding
-share the cores, the best there is takes as long as both together: 1 / (1 / encoder + 1 / loading). Memory: peak of a process that embeds
-N pairs, and four times as many.
+Data: JPEGs of noise over gradients (about as large as photographs) with captions, in tars. Per size
+of picture: pairs/s of the encoder alone, on one batch that is decoded already; of loading and
+decoding alone; of the whole command's work. Where decoding and encoding share the cores, the best
+there is takes as long as both together: 1 / (1 / encoder + 1 / loading). Memory: peak of a process
+that embeds N pairs, and four times as many.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ from hardpairs.models.encoders import Encoders, open_encoders
 
 
 def make_shards(folder: Path, count: int, side: int, per_shard: int = 1000) -> Path:
-    """Tars of ``count`` pictures of ``side`` pixels; the same 64 pictures again and again, so that making them takes no time."""
+    """Tars of ``count`` pictures of ``side`` pixels; the same 64 pictures again and again, so that
+    making them takes no time.
+    """
     rng, pictures = np.random.default_rng(0), []
     for _ in range(64):
         smooth = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize(

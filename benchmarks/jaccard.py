@@ -1,10 +1,13 @@
-"""Near-duplicate texts by shared n-grams: our inverted index against the edge list that CLIPPINGS' script builds.
+"""Near-duplicate texts by shared n-grams: our inverted index against the edge list that CLIPPINGS'
+script builds.
 
     python -m benchmarks.jaccard --out benchmarks/results/jaccard.json
 
-The script compares every text with every other, both ways round, and looks each edge up in a list. Its rule is written down here anew (the
-comparisons, the double order, the list), timed on a few texts, and extrapolated: comparisons grow with the square of the texts. On these few both
-must give the same edges. Texts: sentences of made-up words with Zipf's frequencies, a third of them noised copies of others.
+The script compares every text with every other, both ways round, and looks each edge up in a list.
+Its rule is written down here anew (the comparisons, the double order, the list), timed on a few
+texts, and extrapolated: comparisons grow with the square of the texts. On these few both must give
+the same edges. Texts: sentences of made-up words with Zipf's frequencies, a third of them noised
+copies of others.
 """
 
 from __future__ import annotations
@@ -43,7 +46,9 @@ def texts_of(count: int, seed: int = 0) -> list[str]:
 
 
 def edge_list(texts: list[str], n: int, threshold: float) -> list[tuple[int, int]]:
-    """The script's way: all pairs both ways round, each new edge looked up in the list of those that are there."""
+    """The script's way: all pairs both ways round, each new edge looked up in the list of those
+    that are there.
+    """
     sets = [ngrams(split_words(text, "clippings"), n) for text in texts]
     edges: list[tuple[int, int]] = []
     for i, a in enumerate(sets):

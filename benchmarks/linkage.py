@@ -1,10 +1,13 @@
-"""Single linkage and the best cut, against a plain Prim loop and against a random search of thresholds.
+"""Single linkage and the best cut, against a plain Prim loop and against a random search of
+thresholds.
 
     python -m benchmarks.linkage --out benchmarks/results/linkage.json
 
-Data: clusters of log-normal size, 768-d, spread so that ARI is neither 0 nor 1. "prim": one product of a row with all rows per step (the
-textbook way in O(N) memory), and the same cuts. "random search": thresholds tried through scikit-learn's DBSCAN as CLIPPINGS does, 100,000 of
-them; a few are timed and the rest extrapolated. Every measurement is a process of its own, methods take turns, the shortest time counts.
+Data: clusters of log-normal size, 768-d, spread so that ARI is neither 0 nor 1. "prim": one product
+of a row with all rows per step (the textbook way in O(N) memory), and the same cuts. "random
+search": thresholds tried through scikit-learn's DBSCAN as CLIPPINGS does, 100,000 of them; a few
+are timed and the rest extrapolated. Every measurement is a process of its own, methods take turns,
+the shortest time counts.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ SEARCHES = 100_000
 
 
 def clustered(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(embeddings, labels): topics, clusters in them of log-normal size, and noise; power-law spectrum."""
+    """(embeddings, labels): topics, clusters in them of log-normal size, and noise; power-law
+    spectrum.
+    """
     rng = np.random.default_rng(seed)
     clusters = count // 8
     weights = np.exp(rng.normal(size=clusters))
@@ -94,7 +99,9 @@ def one(method: str, count: int) -> dict:
 
 
 def against_search(rows: np.ndarray, labels: np.ndarray, tree: Tree, threshold: float) -> dict:
-    """Equality with DBSCAN at the found threshold, and what CLIPPINGS' search costs on a part of the rows."""
+    """Equality with DBSCAN at the found threshold, and what CLIPPINGS' search costs on a part of
+    the rows.
+    """
     from sklearn.cluster import DBSCAN
     from sklearn.metrics import adjusted_rand_score
 

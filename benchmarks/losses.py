@@ -2,8 +2,8 @@
 
     python -m benchmarks.losses --out benchmarks/results/losses.json
 
-Each loss and its peer run alternately; a figure is the median of the rounds' ratios. Memory is the peak of a process of its own above
-what it held before the loss was called.
+Each loss and its peer run alternately; a figure is the median of the rounds' ratios. Memory is the
+peak of a process of its own above what it held before the loss was called.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def seconds(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.
 def ratios(
     batch: int, rounds: int, block: int | None, device: str, names: list[str]
 ) -> dict[str, dict[str, float]]:
-    """Of each loss the median seconds, and the median ratio to its peer timed beside it in every round."""
+    """Of each loss the median seconds, and the median ratio to its peer timed beside it in every
+    round.
+    """
     sides = features(batch, device)
     losses = {name: LOSSES[name](block) for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -183,7 +185,9 @@ def resident_peak() -> int:
 
 
 def inf_cl() -> Callable[..., torch.Tensor] | None:
-    """Inf-CL's kernels (arXiv 2410.17243) for both ways' cross entropy, where its package is installed (pip install inf-cl)."""
+    """Inf-CL's kernels (arXiv 2410.17243) for both ways' cross entropy, where its package is
+    installed (pip install inf-cl).
+    """
     try:
         from inf_cl import cal_flash_loss
     except ImportError:
@@ -199,7 +203,9 @@ def inf_cl() -> Callable[..., torch.Tensor] | None:
 
 
 def huge(sizes: list[int], block: int, device: str) -> list[dict[str, str | int | float]]:
-    """Seconds, and on a GPU peak memory, of one forward and backward on bfloat16 features, for global batches on one device."""
+    """Seconds, and on a GPU peak memory, of one forward and backward on bfloat16 features, for
+    global batches on one device.
+    """
     losses = {
         "clip_ce": ContrastiveLoss(block_rows=block),
         "sanw_debias": SANWLoss(block_rows=block),

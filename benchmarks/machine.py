@@ -39,7 +39,9 @@ def _processor() -> str:
 
 
 class PeakMemory:
-    """Gigabytes that this process needs at most above what it has when this is made. (``getrusage``'s peak may be the parent's.)"""
+    """Gigabytes that this process needs at most above what it has when this is made.
+    (``getrusage``'s peak may be the parent's.)
+    """
 
     def __init__(self) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew

@@ -1,8 +1,10 @@
-"""Metric losses through the trainer's wrapper (gathering, labels, miner) against the same pytorch-metric-learning loss called by itself.
+"""Metric losses through the trainer's wrapper (gathering, labels, miner) against the same
+pytorch-metric-learning loss called by itself.
 
     python -m benchmarks.metric_losses --out benchmarks/results/metric_losses.json
 
-Forward and backward on the same embeddings, both ways in turn; a figure is the median of the rounds' ratios.
+Forward and backward on the same embeddings, both ways in turn; a figure is the median of the
+rounds' ratios.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ CASES = {
 def steps(
     loss_name: str, miner_name: str, batch: int, classes: int
 ) -> tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor]]:
-    """(ours, the library's own call): each gives the loss of the same batch, to be gone back through."""
+    """(ours, the library's own call): each gives the loss of the same batch, to be gone back
+    through.
+    """
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(batch) // 4 % classes
     raw = torch.randn(batch, WIDTH, generator=generator, requires_grad=True)

@@ -1,14 +1,17 @@
-"""Hard pair mining against what else finds such pairs: time, peak memory, recall; processes, growth, pools.
+"""Hard pair mining against what else finds such pairs: time, peak memory, recall; processes,
+growth, pools.
 
     python -m benchmarks.mining --out benchmarks/results/mining.json
     python -m benchmarks.mining --pairs 3000 --repeats 1 --only methods pools --out /tmp/look.json
 
-Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at 2/5 N: it is slow), ``processes`` (at N and 2N: two of one
-thread against one), ``growth`` (N/2 and 2N), ``pools`` (``--approx``). Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes, topics and
-sub-topics of log-normal sizes, which images and captions share, with a power-law spectrum: neighbours exist, as in real embeddings. "isotropic":
-normal numbers; no pair is hard, and thresholds gain least. Every measurement is a process of its own, methods take turns, and the
-shortest time of each counts (all stand in the file). Recall is the share of ours that a method lists; ours is compared on sampled rows
-with a float64 product of all rows.
+Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at 2/5
+N: it is slow), ``processes`` (at N and 2N: two of one thread against one), ``growth`` (N/2 and 2N),
+``pools`` (``--approx``). Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes,
+topics and sub-topics of log-normal sizes, which images and captions share, with a power-law
+spectrum: neighbours exist, as in real embeddings. "isotropic": normal numbers; no pair is hard, and
+thresholds gain least. Every measurement is a process of its own, methods take turns, and the
+shortest time of each counts (all stand in the file). Recall is the share of ours that a method
+lists; ours is compared on sampled rows with a float64 product of all rows.
 """
 
 from __future__ import annotations
@@ -43,7 +46,9 @@ DUPLICATE = 0.98
 def themed(
     count: int, seed: int = 0, themes: int = 40, topics: int = 20, parts: int = 10
 ) -> list[np.ndarray]:
-    """Image and text embeddings of pairs that belong to one of 40 x 20 x 10 sub-topics of log-normal size."""
+    """Image and text embeddings of pairs that belong to one of 40 x 20 x 10 sub-topics of
+    log-normal size.
+    """
     rng = np.random.default_rng(seed)
     weights = np.exp(
         rng.normal(size=(themes, 1, 1))
@@ -79,7 +84,9 @@ def isotropic(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 def helip(image: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """HELIP's published algorithm on one device: 600 targets at a time against all; a pair is itself when its captions are alike."""
+    """HELIP's published algorithm on one device: 600 targets at a time against all; a pair is
+    itself when its captions are alike.
+    """
     x, y = (torch.nn.functional.normalize(torch.from_numpy(rows), dim=1) for rows in (image, text))
     lists = []
     for start in range(0, len(x), 600):
@@ -121,7 +128,9 @@ def faiss_rerank(image: np.ndarray, text: np.ndarray, candidates: int = 1000) ->
 
 
 def faiss_concatenated(image: np.ndarray, text: np.ndarray, candidates: int = 200) -> np.ndarray:
-    """FAISS flat on the joined vectors (inner product = sum of the similarities), candidates rescored with the product."""
+    """FAISS flat on the joined vectors (inner product = sum of the similarities), candidates
+    rescored with the product.
+    """
     import faiss
 
     unit = [
@@ -157,7 +166,9 @@ KINDS = {"themed": themed, "isotropic": isotropic}
 
 
 def one(method: str, folder: Path, approx: int | None) -> None:
-    """One measurement in this process, or in several; compiled code is loaded and threads are warm before it."""
+    """One measurement in this process, or in several; compiled code is loaded and threads are warm
+    before it.
+    """
     ranks = join()
     image, text = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "text"))
     if method == "ours":
@@ -227,7 +238,9 @@ def recall(listed: np.ndarray, exact: np.ndarray) -> float:
 
 
 def wrong_rows(folder: Path, exact: np.ndarray, sample: int = 200) -> int:
-    """Sampled rows whose list is not that of a float64 product of all rows, scores rounded to float32 and ties by row number."""
+    """Sampled rows whose list is not that of a float64 product of all rows, scores rounded to
+    float32 and ties by row number.
+    """
     unit = []
     for name in ("image", "text"):
         rows = np.load(folder / f"{name}.npy").astype(np.float64)
@@ -303,7 +316,9 @@ def benchmark_faiss(count: int, repeats: int, threads: int, folder: Path) -> lis
 
 
 def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, Any]]:
-    """What ``--approx`` saves and loses, for pools of 1/2 to 1/64: recall, and the mean score of what is listed to that of the exact lists."""
+    """What ``--approx`` saves and loses, for pools of 1/2 to 1/64: recall, and the mean score of
+    what is listed to that of the exact lists.
+    """
     make_data("themed", count, folder)
     rows: list[dict[str, Any]] = []
     for part in (1, 2, 4, 8, 16, 32, 64):

@@ -1,13 +1,16 @@
-"""Exact hard pair mining on one GPU: seconds by stage, against what the card can do, and rows checked against float64.
+"""Exact hard pair mining on one GPU: seconds by stage, against what the card can do, and rows
+checked against float64.
 
     python -m benchmarks.mining_gpu --pairs 2900000 --out benchmarks/results/mining_gpu.json
     python -m benchmarks.mining_gpu --device cpu --pairs 45312 --tile 256 --out benchmarks/results/mining_device_on_cpu.json
 
-Data: N pairs of 384-d image and 768-d text embeddings made on the device, themed as in ``benchmarks.mining``, in no order. The search is timed as
-``hardpairs.mining.search.search`` runs it, from embeddings in the host's memory to finished lists there; compiled code is loaded before.
+Data: N pairs of 384-d image and 768-d text embeddings made on the device, themed as in
+``benchmarks.mining``, in no order. The search is timed as ``hardpairs.mining.search.search`` runs
+it, from embeddings in the host's memory to finished lists there; compiled code is loaded before.
 
-``--device cpu`` takes the same way with plain torch in the GPU's place: its seconds say nothing about a GPU, but how many pairs the device would
-hand to the host, and what the host takes for them, hold for one. With N / ``--tile`` as on the GPU, the lists fill in as many steps.
+``--device cpu`` takes the same way with plain torch in the GPU's place: its seconds say nothing
+about a GPU, but how many pairs the device would hand to the host, and what the host takes for them,
+hold for one. With N / ``--tile`` as on the GPU, the lists fill in as many steps.
 """
 
 from __future__ import annotations
@@ -41,7 +44,9 @@ THEMES, TOPICS, PARTS = 40, 20, 10
 
 
 def themed(count: int, device: str, seed: int = 0) -> list[np.ndarray]:
-    """``benchmarks.mining.themed``, made on the device: other numbers of the same kind. float32 on the host."""
+    """``benchmarks.mining.themed``, made on the device: other numbers of the same kind. float32 on
+    the host.
+    """
     generator = torch.Generator(device).manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -123,7 +128,9 @@ class Stages:
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """What the device reaches here: bfloat16 and float16 products of 8192 x 8192 random numbers, and a copy in its memory; nothing on a CPU."""
+    """What the device reaches here: bfloat16 and float16 products of 8192 x 8192 random numbers,
+    and a copy in its memory; nothing on a CPU.
+    """
     if device == "cpu":
         return {}
     found = {}
@@ -163,7 +170,9 @@ def device_seconds(work: Callable[[], object], repeats: int = 20) -> float:
 
 
 def of_one_tile(sweep: mining_device.DeviceSweep, count: int) -> dict[str, float]:
-    """Device seconds of a tile's products and of the search for its pairs with the final thresholds; two far ranges of rows."""
+    """Device seconds of a tile's products and of the search for its pairs with the final
+    thresholds; two far ranges of rows.
+    """
     side = min(sweep.products.block, count // 2)
     rows, columns = slice(0, side), slice(side, 2 * side)
     products = device_seconds(lambda: sweep.products(rows, columns))
@@ -212,7 +221,9 @@ def _device_memory(device: str) -> dict[str, float]:
 def check(
     image: np.ndarray, text: np.ndarray, found: Found, sample: int, device: str
 ) -> dict[str, int]:
-    """Sampled rows against float64 products with all rows: scores rounded to float32, ties by row number."""
+    """Sampled rows against float64 products with all rows: scores rounded to float32, ties by row
+    number.
+    """
     rows = np.sort(
         np.random.default_rng(0).choice(len(image), min(sample, len(image)), replace=False)
     )

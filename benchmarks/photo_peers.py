@@ -1,12 +1,15 @@
-"""The photograph search beside rclip and clip-retrieval: whole programs, one model, the same photographs.
+"""The photograph search beside rclip and clip-retrieval: whole programs, one model, the same
+photographs.
 
     python -m venv rclip && rclip/bin/pip install rclip==3.3.0
     python -m venv clipr && clipr/bin/pip install clip-retrieval==2.45.0 "numpy<2" "onnx<1.18" "setuptools<70"
     python -m benchmarks.photo_peers --rclip rclip --clip-retrieval clipr --out benchmarks/results/photo_peers.json
 
-The model is rclip's (ViT-B-32-256) with random weights, which are as fast as any: a file for this project and for clip-retrieval, and the
-two ONNX files that rclip would download, exported from it. All are run as their users run them, each command in a process of its own, in turns.
-clip-retrieval embeds everything again at each run, and its command for a query reads OpenAI's weights alone, so these are not measured.
+The model is rclip's (ViT-B-32-256) with random weights, which are as fast as any: a file for this
+project and for clip-retrieval, and the two ONNX files that rclip would download, exported from it.
+All are run as their users run them, each command in a process of its own, in turns. clip-retrieval
+embeds everything again at each run, and its command for a query reads OpenAI's weights alone, so
+these are not measured.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
-"""What the trainer costs a small collection: the preset on 210 pictures with 420 captions, against a bare loop over the same towers and data.
+"""What the trainer costs a small collection: the preset on 210 pictures with 420 captions, against
+a bare loop over the same towers and data.
 
     python -m benchmarks.photos_training --out benchmarks/results/photos_training.json
 
-The bare loop has what a training needs and nothing else: MiniCLIP's pictures through PIL and the same transform, torch's DataLoader with
-as many workers, cross entropy, AdamW, clipping, a schedule. Both take the same number of full batches in an epoch. (Ours fills the
-last one up with pictures from the start of the pass; a loop that leaves it short has fewer to do, and one that drops it fewer still.)
-Rounds are interleaved. ``loops`` is the time between the first and last step of each epoch, waiting for data included; ``run`` is the
-whole process: imports, start, validation and checkpoints, which the bare loop has, too; ``cpu`` is what the processors spent on it,
-which other programs on the machine disturb least.
+The bare loop has what a training needs and nothing else: MiniCLIP's pictures through PIL and the
+same transform, torch's DataLoader with as many workers, cross entropy, AdamW, clipping, a schedule.
+Both take the same number of full batches in an epoch. (Ours fills the last one up with pictures
+from the start of the pass; a loop that leaves it short has fewer to do, and one that drops it fewer
+still.) Rounds are interleaved. ``loops`` is the time between the first and last step of each epoch,
+waiting for data included; ``run`` is the whole process: imports, start, validation and checkpoints,
+which the bare loop has, too; ``cpu`` is what the processors spent on it, which other programs on
+the machine disturb least.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ IMAGES = 210
 
 
 def make_collection(folder: Path, size: int) -> None:
-    """210 pictures, each in its own emoji's likeness and of ``size`` pixels, and a captions.json with two captions of each."""
+    """210 pictures, each in its own emoji's likeness and of ``size`` pixels, and a captions.json
+    with two captions of each.
+    """
     from PIL import Image
 
     from hardpairs.cli.demo_data import main as demo_data
@@ -61,7 +66,9 @@ def make_collection(folder: Path, size: int) -> None:
 
 
 def flags_of(folder: Path, options: argparse.Namespace, name: str) -> list[str]:
-    """The trainer's command line; the bare loop, which does all its epochs, takes its settings from the same."""
+    """The trainer's command line; the bare loop, which does all its epochs, takes its settings from
+    the same.
+    """
     return [
         *(
             "--preset",

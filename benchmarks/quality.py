@@ -1,11 +1,12 @@
-"""What in the quickstart's settings makes the gain: continuations of its base model, judged on its validation photographs.
+"""What in the quickstart's settings makes the gain: continuations of its base model, judged on its
+validation photographs.
 
     bash scripts/quickstart.sh && python -m benchmarks.quality --out benchmarks/results/quality.json
     python -m benchmarks.quality --seeds 3 --only "hard, 3 partners of 20" "hard, 3 of 20, SANW delta .6" \\
         "hard, 3 of 20, SANW delta .6, partners exempt" --out benchmarks/results/exempt.json
 
-Each variant changes one thing of the quickstart's continuation and is trained with the same number of pairs seen. The test photographs are
-not looked at.
+Each variant changes one thing of the quickstart's continuation and is trained with the same number
+of pairs seen. The test photographs are not looked at.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def command(*parts: str) -> None:
 
 
 def prepare(runs: Path, data: Path, work: Path) -> None:
-    """The validation photographs' hard pairs by the base model: what "beats its hard pairs" is measured on."""
+    """The validation photographs' hard pairs by the base model: what "beats its hard pairs" is
+    measured on.
+    """
     base = str(runs / "base/checkpoints/epoch_1.pt")
     command(
         sys.executable,

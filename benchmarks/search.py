@@ -1,15 +1,19 @@
-"""The photograph search: indexing against its own encoder, a second run, queries, starting; and what others take for the same.
+"""The photograph search: indexing against its own encoder, a second run, queries, starting; and
+what others take for the same.
 
     python -m benchmarks.search --out benchmarks/results/search.json
     python -m benchmarks.search --rclip VENV/bin/python --faiss VENV/bin/python     (environments of their own)
     python -m benchmarks.search --photos 64 --files 2000 --rows 10000 --repeats 1   (to try it)
 
-Data: JPEGs of noise over gradients (``benchmarks.embed``), an index of random unit rows. Models have random weights, which are as fast
-as any. Where decoding and encoding share the cores, the best there is takes as long as both together; both shares are reported.
+Data: JPEGs of noise over gradients (``benchmarks.embed``), an index of random unit rows. Models
+have random weights, which are as fast as any. Where decoding and encoding share the cores, the best
+there is takes as long as both together; both shares are reported.
 
-Others: what is measured here is what they do around the model (whole programs: ``benchmarks.photo_peers``). rclip's own ``search`` (reads all vectors
-from its database, in each of its processes) and ``ensure_index`` over an unchanged folder, with a given vector in place of the
-text encoder's; clip-retrieval's exact search is faiss' IndexFlatIP, which is loaded and asked; its service is not.
+Others: what is measured here is what they do around the model (whole programs:
+``benchmarks.photo_peers``). rclip's own ``search`` (reads all vectors from its database, in each of
+its processes) and ``ensure_index`` over an unchanged folder, with a given vector in place of the
+text encoder's; clip-retrieval's exact search is faiss' IndexFlatIP, which is loaded and asked; its
+service is not.
 """
 
 from __future__ import annotations
@@ -69,7 +73,9 @@ def seconds(call) -> float:
 
 
 def indexing(args: argparse.Namespace, folder: Path) -> dict:
-    """Photographs/s of the encoder on decoded tensors, of loading alone, and of the whole; in turns, so that all see the same machine."""
+    """Photographs/s of the encoder on decoded tensors, of loading alone, and of the whole; in
+    turns, so that all see the same machine.
+    """
     photos, encoders = (
         make_photos(folder, args.photos, args.side),
         open_encoders(model=args.model, pretrained="none", device=args.device),
@@ -139,7 +145,9 @@ def _encoder_alone(encoders: Encoders, places: list[Place], args: argparse.Names
 
 
 def second_run(args: argparse.Namespace, folder: Path) -> dict:
-    """Seconds of the whole command over a folder of which nothing has changed, a new process each time."""
+    """Seconds of the whole command over a folder of which nothing has changed, a new process each
+    time.
+    """
     photos, checkpoint = make_photos(folder, args.files, 32), folder / "model.pt"
     _small_checkpoint(checkpoint)
     index = folder / "index"
@@ -189,7 +197,9 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def querying(args: argparse.Namespace, folder: Path) -> dict:
-    """Milliseconds of a query after the text encoder, of the text encoder, and of opening the index."""
+    """Milliseconds of a query after the text encoder, of the text encoder, and of opening the
+    index.
+    """
     encoders = open_encoders(model=args.model, pretrained="none")
     path = make_index(folder / "index", args.rows, args.model, WIDTH)
     opening = seconds(lambda: Index.open(path))
@@ -224,7 +234,9 @@ def querying(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def starting(args: argparse.Namespace, folder: Path) -> dict:
-    """Seconds of new processes: importing and loading the model alone, a whole query, and the page until its first answer."""
+    """Seconds of new processes: importing and loading the model alone, a whole query, and the page
+    until its first answer.
+    """
     index = folder / "index"
     load = f"from mining.encoders import open_encoders; open_encoders(model={args.model!r}, pretrained='none')"
 

@@ -1,8 +1,10 @@
-"""What the patches cost a plain run: step time of the patched trainer against the installed one, without flags of ours.
+"""What the patches cost a plain run: step time of the patched trainer against the installed one,
+without flags of ours.
 
     python -m benchmarks.trainer --out benchmarks/results/trainer.json
 
-Ten interleaved pairs of runs on synthetic pictures; the median of a run's steps, and the median of the ten ratios.
+Ten interleaved pairs of runs on synthetic pictures; the median of a run's steps, and the median of
+the ten ratios.
 """
 
 from __future__ import annotations
