@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("shell", choices=SHELLS, help="the shell to print the script for")
     shell = parser.parse_args(argv).shell
 
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["hardpairs"], shell=shell))
+    print(shellcode(["hardpairs"], shell=shell))
     return Exit.OK
