@@ -49,7 +49,7 @@ def edge_list(texts: list[str], n: int, threshold: float) -> list[tuple[int, int
     """The script's way: all pairs both ways round, each new edge looked up in the list of those
     that are there.
     """
-    sets = [ngrams(split_words(text, "clippings"), n) for text in texts]
+    sets = [ngrams(split_words(text, "printed"), n) for text in texts]
     edges: list[tuple[int, int]] = []
     for i, a in enumerate(sets):
         for j, b in enumerate(sets):

@@ -51,15 +51,15 @@ def test_bm25_is_lucenes_formula():
 def naive_ranks(captions, images, groups, method):
     """Rank of the best image of the caption's group, ties against it, one caption at a time."""
     score, found = (
-        lexical.SCORERS[method]([split_words(caption, "miniclip") for caption in captions]),
+        lexical.SCORERS[method]([split_words(caption, "compounds") for caption in captions]),
         [],
     )
     for query, group in zip(captions, groups, strict=True):
-        scores = score([split_words(query, "miniclip")])[0]
+        scores = score([split_words(query, "compounds")])[0]
         best = {}
         for document, image, owner, value in zip(captions, images, groups, scores, strict=True):
-            same = owner == group and split_words(document, "miniclip") == split_words(
-                query, "miniclip"
+            same = owner == group and split_words(document, "compounds") == split_words(
+                query, "compounds"
             )
             best[image] = max(best.get(image, 0.0), 0.0 if same else value)
         own = max(

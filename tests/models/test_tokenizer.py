@@ -45,8 +45,8 @@ def test_vocabulary_is_cut_to_size_with_ties_by_first_seen():
         "Chair, mug.",
         "dog on mug",
     ]  # mug 3, then on 2 and chair 2, of which "on" comes first
-    assert build_vocabulary(captions, 5000, "miniclip") == ["mug", "on", "chair", "dog"]
-    assert build_vocabulary(captions, 6, "miniclip") == ["mug", "on"]
+    assert build_vocabulary(captions, 5000, "compounds") == ["mug", "on", "chair", "dog"]
+    assert build_vocabulary(captions, 6, "compounds") == ["mug", "on"]
     assert vocabulary_of("miniclip-lstm", captions) == ["mug", "on", "chair", "dog"]
 
 

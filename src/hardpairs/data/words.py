@@ -6,17 +6,17 @@ import re
 import unicodedata
 from typing import Literal
 
-Rule = Literal["letters", "signs", "miniclip", "clippings"]
-MINICLIP_SIGNS = ",.!?:;'\"()[]"
-"""The signs that MiniCLIP reads as spaces."""
+Rule = Literal["letters", "signs", "compounds", "printed"]
+SEPARATORS = ",.!?:;'\"()[]"
+"""The signs that the rule ``compounds`` reads as spaces (MiniCLIP's)."""
 
 _PATTERNS = {
     "letters": re.compile(r"[^\W_]+"),
     "signs": re.compile(r"[^\W_]+|[^\w\s]|_"),
-    "miniclip": re.compile(rf"[^\s{re.escape(MINICLIP_SIGNS)}]+"),
+    "compounds": re.compile(rf"[^\s{re.escape(SEPARATORS)}]+"),
 }
-_CLIPPINGS_SIGNS = str.maketrans("", "", "\"#$%&()*+/:;<=>@[\\]^_`{|}~.?,!'")
-_CLIPPINGS_WORD = re.compile(r"\S+", re.ASCII)
+_PUNCTUATION = str.maketrans("", "", "\"#$%&()*+/:;<=>@[\\]^_`{|}~.?,!'")
+_PRINTED_WORD = re.compile(r"\S+", re.ASCII)
 
 
 def split_words(text: str, rule: Rule = "letters") -> list[str]:
@@ -28,9 +28,9 @@ def split_words(text: str, rule: Rule = "letters") -> list[str]:
             ``letters``: a run of letters and digits.
             ``signs``: the same, and each other sign is a word, so that "keycap #" and "keycap *"
             differ.
-            ``miniclip``: a run of anything but spaces and ``MINICLIP_SIGNS``, so that "t-shirt" is
-            one word.
-            ``clippings``: what CLIPPINGS' ``jaccard_sim.py`` compares. Words cut at the end of a
+            ``compounds``: a run of anything but spaces and ``SEPARATORS``, so that "t-shirt" is one
+            word.
+            ``printed``: what CLIPPINGS' ``jaccard_sim.py`` compares. Words cut at the end of a
             line are joined, punctuation is deleted, and so is what is not ASCII, except that a word
             without an ASCII character keeps its letters.
 
@@ -39,18 +39,18 @@ def split_words(text: str, rule: Rule = "letters") -> list[str]:
         ['the', 'cat', 's', 't', 'shirt']
         >>> split_words("Keycap: #", "signs")
         ['keycap', ':', '#']
-        >>> split_words("The cat's T-shirt (red)!", "miniclip")
+        >>> split_words("The cat's T-shirt (red)!", "compounds")
         ['the', 'cat', 's', 't-shirt', 'red']
-        >>> split_words("The Presi-\ndent, today: YES.", "clippings")
+        >>> split_words("The Presi-\ndent, today: YES.", "printed")
         ['the', 'president', 'today', 'yes']
     """
-    if rule == "clippings":
-        joined = text.replace("-\n", "").translate(_CLIPPINGS_SIGNS)
-        return [word for word in map(_clippings_word, _CLIPPINGS_WORD.findall(joined)) if word]
+    if rule == "printed":
+        joined = text.replace("-\n", "").translate(_PUNCTUATION)
+        return [word for word in map(_printed_word, _PRINTED_WORD.findall(joined)) if word]
     return _PATTERNS[rule].findall(text.lower())
 
 
-def _clippings_word(word: str) -> str:
+def _printed_word(word: str) -> str:
     ascii_part = word.encode("ascii", "ignore").decode()
     letters = (sign for sign in word if unicodedata.category(sign)[0] in "LMN")
     return (ascii_part or "".join(letters)).lower()

@@ -68,7 +68,7 @@ def _group_sizes(gallery: np.ndarray, queries: np.ndarray) -> np.ndarray:
 
 def _without_another(samples: Samples, rows: np.ndarray, groups: np.ndarray) -> int:
     """Return the number of captions that are the only one of their group, by their words."""
-    phrases = stable_ids(" ".join(split_words(samples.caption(row), "miniclip")) for row in rows)
+    phrases = stable_ids(" ".join(split_words(samples.caption(row), "compounds")) for row in rows)
     return int((_group_sizes(groups[first_of_each(groups, phrases)], groups) == 1).sum())
 
 

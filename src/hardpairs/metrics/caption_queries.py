@@ -106,7 +106,7 @@ def caption_query_bag_of_words(
         Metrics by ``pessimistic``, ``expected`` and ``optimistic``, over the captions whose image
         has another one; empty where none has.
     """
-    documents, blocks = [split_words(caption, "miniclip") for caption in captions], []
+    documents, blocks = [split_words(caption, "compounds") for caption in captions], []
     score, rows = bag_of_words(documents), np.arange(len(documents))
     for block in blocks_of(len(documents), len(documents)):
         itself = rows[block, None] == rows

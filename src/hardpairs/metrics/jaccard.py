@@ -128,7 +128,7 @@ def jaccard_blocks(
         raise ValueError(
             f"n must be at least 1 and the threshold in (0, 1], not {n} and {threshold}"
         )
-    sets = [ngrams(split_words(text, "clippings"), n) for text in texts]
+    sets = [ngrams(split_words(text, "printed"), n) for text in texts]
     frequency = Counter(gram for grams in sets for gram in grams)
     rarest_first = sorted(frequency, key=lambda gram: (frequency[gram], gram))
     number = {gram: i for i, gram in enumerate(rarest_first)}

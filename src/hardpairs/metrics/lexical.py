@@ -112,8 +112,8 @@ def rank_by_other_captions(
     """
     order = np.argsort(caption_images, kind="stable")
     starts = np.searchsorted(caption_images[order], np.arange(len(image_groups)))
-    documents = [split_words(captions[i], "miniclip") for i in order]
-    asked = [split_words(query, "miniclip") for query in queries]
+    documents = [split_words(captions[i], "compounds") for i in order]
+    asked = [split_words(query, "compounds") for query in queries]
     phrase = {text: number for number, text in enumerate(dict.fromkeys(map(tuple, documents)))}
     document_phrases = np.array([phrase[tuple(text)] for text in documents])
     document_groups = image_groups[caption_images[order]]

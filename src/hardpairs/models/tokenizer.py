@@ -81,7 +81,7 @@ class PlainWordTokenizer(WordTokenizer):
         tensor([[1, 4, 5, 0]])
     """
 
-    rule: Rule = "miniclip"
+    rule: Rule = "compounds"
 
     def _encode(self, text: str, length: int) -> list[int]:
         return self._word_ids(text, length)
