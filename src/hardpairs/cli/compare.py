@@ -1,7 +1,7 @@
 r"""Train one start model with several losses, on the same data, batches and steps, and compare.
 
     hardpairs compare images --model RN50-quickgelu --pretrained openai --out compared
-    hardpairs compare data.csv --csv-label-key label --losses arcface,triplet,clip_ce,supcon \
+    hardpairs compare data.csv --csv-group-key label --losses arcface,triplet,clip_ce,supcon \
         --seeds 3 --lr 1e-5 1e-4 --model ViT-B-32 --pretrained start.pt --out compared \
         -- --precision amp --freeze-backbone
 

@@ -14,7 +14,7 @@ DATA_FLAGS = {
     "separator": "--csv-separator",
     "image_key": "--csv-img-key",
     "caption_key": "--csv-caption-key",
-    "group_key": "--csv-label-key",
+    "group_key": "--csv-group-key",
     "image_root": "--image-root",
 }
 """The flags of the parameters of ``open_samples``."""
@@ -27,7 +27,6 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
     parser.add_argument("--csv-caption-key", default="title")
     parser.add_argument(
         "--csv-group-key",
-        "--csv-label-key",
         default="group",
         help="column of a CSV whose equal values are known positives, or one class (may be absent)",
     )
@@ -35,7 +34,7 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
         "--unlabelled",
         nargs="*",
         default=(),
-        help="values of that column that mean none, as an empty one does (CLIPPINGS: 999)",
+        help="values of that column that mean none, as an empty one does",
     )
     parser.add_argument(
         "--image-root", help="folder of a captions.json's images (default: images/ beside it)"

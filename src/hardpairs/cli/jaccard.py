@@ -1,6 +1,6 @@
 """Link near-duplicate texts by shared words: a baseline for ``hardpairs link``.
 
-    hardpairs jaccard --data news.csv --csv-label-key label --out jaccard
+    hardpairs jaccard --data news.csv --csv-group-key label --out jaccard
     hardpairs jaccard --data news.csv --n 3 --threshold 0.1 --out jaccard
 
 Without --n and --threshold they are the best of CLIPPINGS' grid on a part of the labels, and the

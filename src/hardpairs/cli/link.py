@@ -1,9 +1,9 @@
 r"""Link near duplicates: clusters by single linkage on images, texts or both.
 
-    hardpairs link --embeddings EMB --data news.csv --csv-label-key label --opt-im-wt \
+    hardpairs link --embeddings EMB --data news.csv --csv-group-key label --opt-im-wt \
         --out linked --html linked/clusters.html
     hardpairs link --embeddings EMB --threshold 0.23 --im-wt 0.76 --out linked
-    hardpairs link --data news.csv --csv-label-key label --model ViT-B-32 \
+    hardpairs link --data news.csv --csv-group-key label --model ViT-B-32 \
         --pretrained 'logs/x/checkpoints/*.pt' --out linked
 
 The labels are split in two parts without a label in common. The first part chooses the threshold

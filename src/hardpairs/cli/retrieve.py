@@ -2,7 +2,7 @@ r"""Find the nearest gallery images of each query image.
 
     hardpairs retrieve --query test/query --gallery test/gallery --model ViT-B-32 \
         --pretrained epoch_5.pt --out results
-    hardpairs retrieve --query val.csv --gallery gallery.csv --csv-label-key label \
+    hardpairs retrieve --query val.csv --gallery gallery.csv --csv-group-key label \
         --model RN50-quickgelu --pretrained openai --out results --metric euclidean
 
 Query and gallery are folders of images (class folders are labels), CSVs or shards. Writes

@@ -136,7 +136,7 @@ def command(run: TrainingRun, parts: DataParts, budget: Budget) -> list[str]:
         "train-data": parts.train,
         "val-data": parts.validation,
         "csv-separator": ",",
-        "csv-label-key": parts.label_key,
+        "csv-group-key": parts.label_key,
         "model": budget.model,
         "pretrained": budget.pretrained,
         "loss-fn": run.loss,
