@@ -8,7 +8,6 @@ description: positions are added to the first token too, the dropout, and the ac
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import sys
@@ -30,6 +29,7 @@ from hardpairs.models.miniclip.model import MiniCLIP
 from hardpairs.models.miniclip.text import sinusoids
 from hardpairs.models.model_config import vocabulary_of
 from hardpairs.models.tokenizer import SPECIALS
+from hardpairs.photos.demonstration import short_hash
 
 Weights = dict[str, torch.Tensor]
 _scalar = np.float64(0).__reduce__()[0]
@@ -280,8 +280,7 @@ def imported_once(checkpoint: Path, captions_json: str, out: Path) -> tuple[str,
         UserError: as ``import_checkpoint`` raises.
     """
     facts = [sha256_file(path) for path in (checkpoint, captions_json) if Path(path).is_file()]
-    mark = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
-    ours = out / f"{checkpoint.stem}-{mark}.pt"
+    ours = out / f"{checkpoint.stem}-{short_hash(*facts)}.pt"
     if ours.is_file():
         return load_checkpoint(ours)["name"], str(ours)
     return import_checkpoint(str(checkpoint), captions_json, ours), str(ours)

@@ -169,7 +169,8 @@ def short_hash(*facts: str) -> str:
 def index_folder(out: Path, name: str, model: str, pretrained: str) -> Path:
     """Return the folder in ``out`` of a demonstration's index: one for each model's weights."""
     weights = sha256_file(pretrained) if Path(pretrained).is_file() else pretrained
-    return out / f"photos_{name}-{short_hash(model, weights)}.index"
+    start = "_".join(filter(None, ("photos", name)))
+    return out / f"{start}-{short_hash(model, weights)}.index"
 
 
 def newest_run(folder: Path, name: str) -> tuple[str, str]:
