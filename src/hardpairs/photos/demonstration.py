@@ -117,16 +117,13 @@ class Demonstration:
             print(strange, file=sys.stderr)
         vector = combine(list(text_vectors(self.encoders, [text])), [])
         nearest = list(search(self.index, vector, self.top))
-        results: list[dict[str, Any]] = []
+        print(f"Top {len(nearest)} results for {text!r}:")
+        results = []
         for rank, result in enumerate(nearest, start=1):
-            place = self.index.photos.place(result.row)
+            place, score = self.index.photos.place(result.row), result.similarity
             name = place.key or Path(place.path).name
-            fields = {"path": place.path, "filename": name, "score": result.similarity}
-            results.append({**fields, "rank": rank})
-        print(f"Top {len(results)} results for {text!r}:")
-        for fields in results:
-            shown = f"{shown_path(fields['filename'])} (score: {fields['score']:.3f})"
-            print(f"   {fields['rank']}. {shown}")
+            results.append({"path": place.path, "filename": name, "score": score, "rank": rank})
+            print(f"   {rank}. {shown_path(name)} (score: {score:.3f})")
         sys.stdout.flush()
         return Answer(text, [result.row for result in nearest], results)
 
