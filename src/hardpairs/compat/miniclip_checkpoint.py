@@ -152,7 +152,7 @@ def _model_name(theirs: Weights, where: str) -> str:
 
 def _matched(theirs: Weights, model: MiniCLIP, where: str) -> Weights:
     """Return their weights by our names, or refuse them and show the first difference."""
-    width, length = cast(int, model.text.width), model.context_length
+    width, length = model.text.width, model.context_length
     theirs = {
         name: value for name, value in theirs.items() if not _is_positions(value, width, length)
     }
