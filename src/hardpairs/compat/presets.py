@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from hardpairs.compat.spelling import CommandLine, Words
+from hardpairs.core.components import OptionDeclaration
 from hardpairs.core.errors import usage
 
-LABEL_LOSSES = ("supcon", "contrastive", "contrastive_squared", "triplet", "arcface")
-READ_BY_LOSS = {
-    **dict.fromkeys(("--embed", "--im-wt", "--projection", "--head-dropout"), LABEL_LOSSES),
-    "--metric-temperature": ("supcon",),
-    "--metric-margin": ("contrastive", "triplet", "arcface"),
-    "--metric-negative-margin": ("contrastive", "contrastive_squared"),
-    "--metric-scale": ("arcface",),
-}
-"""Flag of a preset -> the losses that read it."""
-READ_BY_BATCHES = {"--m-per-class": ("m-per-class", "class-neighbours")}
-"""Flag of a preset -> the batch makers that read it."""
 INSTEAD = {
     "--warmup": ("--warmup-epochs",),
     "--warmup-epochs": ("--warmup",),
@@ -29,8 +19,8 @@ INSTEAD = {
 def expand_preset(line: CommandLine, presets: Mapping[str, Sequence[str]]) -> None:
     """Put the words of the named preset into ``line.preset``.
 
-    A word of the preset is left out where the line says otherwise: the flag itself, one that
-    stands for it, or a loss, a batch maker or a head that does not read it.
+    A flag of the preset is left out where the line gives it, or gives one that stands for it, and
+    where the loss, the batch maker or the head of the line does not read it.
 
     Raises:
         UserError: exit 2 for an unknown name.
@@ -42,7 +32,7 @@ def expand_preset(line: CommandLine, presets: Mapping[str, Sequence[str]]) -> No
         raise usage(f"there is no preset {name!r}", fix=f"one of: {', '.join(presets)}")
     line.preset = list(presets[name])
     line.preset = [
-        word for words in _flags(presets[name]) if _is_read(line, words[0]) for word in words
+        word for words in _flags(presets[name]) if _has_effect(line, words[0]) for word in words
     ]
 
 
@@ -57,15 +47,35 @@ def _flags(words: Sequence[str]) -> Iterator[Words]:
     yield group
 
 
-def _is_read(line: CommandLine, flag: str) -> bool:
+def _has_effect(line: CommandLine, flag: str) -> bool:
+    """Tell whether a flag of the preset counts beside what the line gives."""
+    from hardpairs.training.config import option_groups  # reads the sources of all components
+
     if line.gives(flag, flag.replace("--", "--no-", 1), *INSTEAD.get(flag, ())):
         return False
-    loss = (line.value("--loss-fn") or "").replace("-", "_")
-    batching = "hard-pairs" if line.gives("--use-hard") else line.value("--batching") or ""
-    embed = line.value("--embed")
-    return (
-        loss in READ_BY_LOSS.get(flag, (loss,))
-        and batching in READ_BY_BATCHES.get(flag, (batching,))
-        and (flag != "--im-wt" or embed == "pooled")
-        and (flag != "--head-dropout" or embed == "mlp" or line.value("--projection") != "0")
+    chosen = {
+        "--loss-fn": (line.value("--loss-fn") or "").replace("-", "_"),
+        "--batching": "hard-pairs" if line.gives("--use-hard") else line.value("--batching"),
+    }
+    readers = [
+        (group, option)
+        for group in option_groups()
+        for option in group.options
+        if option.flag == flag
+    ]
+    return not readers or any(
+        group.is_read(chosen) and _needs_are_met(line, option) for group, option in readers
+    )
+
+
+def _needs_are_met(line: CommandLine, option: OptionDeclaration) -> bool:
+    """Tell whether one of the options that this one depends on has a value that it needs.
+
+    No values stand for any value but zero.
+    """
+    needs = option.facts["needs"] or {}
+    given = {field: line.value("--" + field.replace("_", "-")) for field in needs}
+    return not needs or any(
+        value in needs[field] if needs[field] else value not in (None, "0")
+        for field, value in given.items()
     )
