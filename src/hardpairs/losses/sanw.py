@@ -54,7 +54,7 @@ class SANWLoss(ContrastiveLoss):
     ``hardpairs.losses.weights`` has w(A). Known positives get weight 0.
 
     Source: CLIPSE (github.com/skcpda/CLIPSE), which published three formulas under this name
-    (``hardpairs.losses.clipse`` has them). We deviate from it: the positive stays in the
+    (``hardpairs.losses.sanw_variants`` has them). We deviate from it: the positive stays in the
     denominator, so the loss is at least 0 and w = 1 is CLIP exactly; and both directions use the
     same W (A is symmetric), where CLIPSE transposes a row-normalized one.
 
@@ -112,12 +112,12 @@ def weighted_loss(
     common: dict[str, Any] = {"exempt_hard_pairs": config.sanw_exempt_hard_pairs}
     if config.sanw_variant is None:
         return pair_loss(config, context, weights=weights, **common)
-    from hardpairs.losses.clipse import ClipseLoss
+    from hardpairs.losses.sanw_variants import SANWVariantLoss
 
     weights = replace(weights, normalize=False, max_weight=None)
     if config.sanw_variant == "seed-v2":
         weighting = weighting if weighting == "bandpass" else "sigmoid"
         weights = replace(weights, weighting=weighting, floor=1e-30)
     return pair_loss(
-        config, context, ClipseLoss, variant=config.sanw_variant, weights=weights, **common
+        config, context, SANWVariantLoss, variant=config.sanw_variant, weights=weights, **common
     )

@@ -7,7 +7,7 @@ import torch
 from open_clip.loss import ClipLoss
 
 from hardpairs.losses import SimilarityWeights
-from hardpairs.losses.clipse import ClipseLoss
+from hardpairs.losses.sanw_variants import SANWVariantLoss
 from tests.losses.helpers import SCALE, features
 
 W = {
@@ -59,7 +59,7 @@ def test_clipses_formulas(variant, weighting):
     expected = one_way(variant, logits, weight, 0.2) + one_way(
         variant, transposed, [list(c) for c in zip(*weight, strict=True)], 0.2
     )
-    loss = ClipseLoss(
+    loss = SANWVariantLoss(
         variant, weights=SimilarityWeights(weighting, delta=0.1, beta=0.2, normalize=False)
     )(x, y, SCALE)
     assert loss.item() == pytest.approx(expected / 2, rel=1e-10)
@@ -70,11 +70,15 @@ def test_their_defects_are_reproduced():
     x, y = features()
     clip = ClipLoss()(x, y, SCALE).item()
     even = SimilarityWeights(lam=0.0, normalize=False)
-    assert ClipseLoss("seed-v1", weights=even)(x, y, SCALE).item() != pytest.approx(clip, rel=1e-3)
+    assert SANWVariantLoss("seed-v1", weights=even)(x, y, SCALE).item() != pytest.approx(
+        clip, rel=1e-3
+    )
     same = torch.eye(12, dtype=torch.float64)
-    assert ClipseLoss("seed-v2", weights=even)(same, same, SCALE).item() < 0
-    assert ClipseLoss("seed-v3", weights=SimilarityWeights(beta=0.2))(x, y, SCALE).item() > clip
-    assert ClipseLoss("seed-v3", weights=SimilarityWeights(beta=0.0))(
+    assert SANWVariantLoss("seed-v2", weights=even)(same, same, SCALE).item() < 0
+    assert (
+        SANWVariantLoss("seed-v3", weights=SimilarityWeights(beta=0.2))(x, y, SCALE).item() > clip
+    )
+    assert SANWVariantLoss("seed-v3", weights=SimilarityWeights(beta=0.0))(
         x, y, SCALE
     ).item() == pytest.approx(clip)
 
@@ -83,4 +87,4 @@ def test_one_process_only():
     from hardpairs.losses import World
 
     with pytest.raises(ValueError, match="one process"):
-        ClipseLoss("seed-v1", weights=SimilarityWeights(), world=World(0, 2))
+        SANWVariantLoss("seed-v1", weights=SimilarityWeights(), world=World(0, 2))

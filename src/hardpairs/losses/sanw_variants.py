@@ -16,7 +16,7 @@ from hardpairs.losses.pairs import ContrastiveLoss
 VARIANTS = ("seed-v1", "seed-v2", "seed-v3")
 
 
-class ClipseLoss(ContrastiveLoss):
+class SANWVariantLoss(ContrastiveLoss):
     r"""CLIPSE's published SANW losses, for one process.
 
     With l the logits, w the raw weights and A's diagonal set to 0:
@@ -45,7 +45,7 @@ class ClipseLoss(ContrastiveLoss):
         if variant not in VARIANTS:
             raise ValueError(f"variant must be one of {VARIANTS}, not {variant!r}")
         if self.world.world_size > 1:
-            raise ValueError("CLIPSE's own formulas are for one process")
+            raise ValueError("the published variants are for one process")
         self.variant = variant
 
     def contrast(
