@@ -17,7 +17,6 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 HEAVY = {
     "torch",
     "open_clip",
-    "open_clip_train",
     "numba",
     "matplotlib",
     "gradio",

@@ -1,0 +1,32 @@
+"""``hardpairs list``: every component with its sentence, and its flags, without PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from hardpairs.cli.list import REGISTRIES, main
+
+KINDS = [kind for kind in REGISTRIES if kind != "encoders"]
+
+
+def components(kind: str):
+    module, name = REGISTRIES[kind]
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_component_is_listed(kind, capsys):
+    assert main([kind]) == 0
+    rows = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert rows == {name: each.summary for name, each in components(kind).items()}
+    assert all(rows.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_flag_is_listed(kind, capsys):
+    assert main([kind, "--options"]) == 0
+    lines = {line.strip() for line in capsys.readouterr().out.splitlines()}
+    for declaration in components(kind).values():
+        assert {option.flag for option in declaration.options} <= lines
