@@ -1,6 +1,6 @@
-"""Show the batches that a training command would train on, without training.
+r"""Show the batches that a training command would train on, without training.
 
-    python -m tools.inspect_batches --out batches.html --train-data pairs.csv --csv-separator , \\
+    python -m tools.inspect_batches --out batches.html --train-data pairs.csv --csv-separator , \
         --use-hard --hard-dict-dir OUT/pairs_hard_sample.csv --batch-size 64 --embeddings EMB
 
 Prints counts and similarities, and draws some batches on one offline page. Takes all flags of

@@ -1,7 +1,7 @@
-"""Make one offline page of finished runs: results, curves, examples, hard pairs, their origin.
+r"""Make one offline page of finished runs: results, curves, examples, hard pairs, their origin.
 
     python -m tools.report runs/a runs/b --out report.html
-    python -m tools.report runs/quickstart/{base,plain,hard} --out report.html --steps steps.tsv \\
+    python -m tools.report runs/quickstart/{base,plain,hard} --out report.html --steps steps.tsv \
         --summary summary.json
 
 Each RUN is a folder that tools.evaluate wrote into; a training run's own folder shows its curves

@@ -24,7 +24,7 @@ def parse_training_flags(argv: Sequence[str]) -> dict[str, Any]:
     from hardpairs.training.upstream import patched
 
     argv = [*command_arguments("train", argv), "--name", ""]
-    options = vars(patched("params").parse_args(argv))
+    options: dict[str, Any] = vars(patched("params").parse_args(argv))
     if options["batching"] is None:
         raise usage(
             "these flags leave the batches to OpenCLIP",

@@ -61,8 +61,8 @@ def evaluate_embeddings(
         with_miniclip: Whether to test by MiniCLIP's protocol, too.
         more_metrics: Names in ``hardpairs.metrics.METRICS`` whose numbers are added.
     """
-    metrics: dict[str, Any]
-    metrics, queries = evaluate_retrieval(samples, embedded, table, ties=ties)
+    retrieval, queries = evaluate_retrieval(samples, embedded, table, ties=ties)
+    metrics: dict[str, Any] = {**retrieval}
     if more_metrics:
         inputs = MetricInputs.of_samples(samples, embedded.rows, embedded.image, embedded.text)
         metrics |= compute_metrics(inputs, more_metrics)

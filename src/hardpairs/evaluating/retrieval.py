@@ -82,7 +82,7 @@ def _embedded_hard_pairs(embedded: Embedded, table: HardPairTable) -> np.ndarray
     """Return (M, K) positions of the rows' hard pairs among the embedded rows; -1 for none."""
     position = np.full(len(table.lengths) + 1, -1)  # the last entry serves the padding
     position[embedded.rows] = np.arange(len(embedded.rows))
-    return position[np.asarray(table.indices)[embedded.rows]]
+    return np.asarray(position[np.asarray(table.indices)[embedded.rows]])
 
 
 def _beats(embedded: Embedded, hard_pairs: np.ndarray) -> dict[str, np.ndarray]:
@@ -91,7 +91,7 @@ def _beats(embedded: Embedded, hard_pairs: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "image_to_text_beats": to_text,
         "text_to_image_beats": to_image,
-        "beats_counted": (hard_pairs >= 0).any(axis=1),
+        "beats_counted": np.asarray((hard_pairs >= 0).any(axis=1)),
     }
 
 

@@ -129,7 +129,7 @@ def read_run(folder: Path) -> Run:
 def _read_record(path: Path) -> dict[str, Any]:
     fix = f"evaluate the model into {path.parent}"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for name in ("image_to_text_R@1", "text_to_image_R@1", "images", "texts"):
             float(record[name])
         int(record.get("seed") or 0)

@@ -43,10 +43,10 @@ class ShownImage:
 
 
 def shown_text(text: str) -> str:
-    """Return a text without control characters, cut to a length that one reads.
+    r"""Return a text without control characters, cut to a length that one reads.
 
     Example:
-        >>> shown_text("a\\u202ecat\\n")
+        >>> shown_text("a\u202ecat\n")
         'a cat'
     """
     text = " ".join(_UNSHOWABLE.sub(" ", text).split())

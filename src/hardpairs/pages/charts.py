@@ -59,7 +59,7 @@ CHART_WIDTH, CHART_HEIGHT = 310, 218
 MAX_POINTS = 400
 """Points of a line beyond which neighbors are averaged: more cannot be seen."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same image everywhere
     "font.size": 9.0,
@@ -83,7 +83,7 @@ _STYLE = {
 }
 
 Line = tuple[int, str, np.ndarray, np.ndarray]
-"""A line of a chart: number of its color, label, x (P,) and y (P,); points with NaN are left out."""
+"""A line of a chart: number of its color, label, x (P,) and y (P,); NaN is left out."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _locator(whole: bool = False) -> MaxNLocator:
 
 def ticks(low: float, high: float) -> list[float]:
     """Return about five round numbers inside a range."""
-    values = [round(value, 12) for value in _locator().tick_values(low, high).tolist()]
+    values = [round(float(value), 12) for value in _locator().tick_values(low, high)]
     return sorted({value for value in values if low <= value <= high})
 
 
@@ -265,7 +265,7 @@ def light_grid(axes: Axes, *, linewidth: float = 0.6) -> None:
 
 
 def lines_of(text: str, width: int, most: int) -> str:
-    """Break a caption into lines.
+    r"""Break a caption into lines.
 
     Args:
         text: The caption.
@@ -274,7 +274,7 @@ def lines_of(text: str, width: int, most: int) -> str:
 
     Example:
         >>> lines_of("a mug on a white chair on a dark floor", 12, 2)
-        'a mug on a\\nwhite chair…'
+        'a mug on a\nwhite chair…'
     """
     lines = textwrap.wrap(shown_text(text), width) or [""]
     if len(lines) > most:
@@ -301,7 +301,7 @@ def show_image(
     """
     if pixels is None:
         axes.set_facecolor("#f1efe9")
-        middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, "not\nreadable", color=SOFT, fontsize=7, **middle)
         axes.set_box_aspect(1)
     else:

@@ -1,4 +1,4 @@
-"""Fill a template of this folder: everything in it is escaped, nothing is fetched from elsewhere."""
+"""Fill a template of this folder: all values are escaped, nothing is fetched from elsewhere."""
 
 from __future__ import annotations
 

@@ -110,30 +110,34 @@ def render(page: BatchPage) -> str:
 
 def comparison_lines(ours: Similarities, random: Similarities) -> list[Line]:
     """Return the lines that compare these batches with random ones."""
-    pair = (ours, random)
     lines = []
     if ours.mean is not None:
-        for name, field in (
-            ("mean cosine of two rows of a batch", "mean"),
-            ("mean cosine of a row and the one most like it", "nearest"),
-        ):
-            lines.append((name, *(_score(getattr(each, field)) for each in pair)))
-    lines.append(
+        lines += [
+            ("mean cosine of two rows of a batch", _score(ours.mean), _score(random.mean)),
+            (
+                "mean cosine of a row and the one most like it",
+                _score(ours.nearest),
+                _score(random.nearest),
+            ),
+        ]
+    return [
+        *lines,
         (
             "pairs of a batch with equal group or caption",
-            *(f"{each.collisions:.2f}" for each in pair),
-        )
-    )
-    lines.append(
+            f"{ours.collisions:.2f}",
+            f"{random.collisions:.2f}",
+        ),
         (
             "batches with such a pair, percent",
-            *(value_text(each.with_collision, "share") for each in pair),
-        )
-    )
-    return lines
+            value_text(ours.with_collision, "share"),
+            value_text(random.with_collision, "share"),
+        ),
+    ]
 
 
-def _score(value: float) -> str:
+def _score(value: float | None) -> str:
+    if value is None:
+        return ""
     return value_text(value, "score") if value >= 0 else difference_text(value, "score")
 
 

@@ -143,7 +143,7 @@ def _distinct(
     The suspicious hard pair of a row often has that row as its own.
     """
     seen: set[frozenset[int]] = set()
-    chosen = []
+    chosen: list[Suspicion] = []
     for suspicion in suspected:
         other = int(table.indices[suspicion.row, suspicion.place])
         groups = frozenset((samples.group(suspicion.row), samples.group(other)))

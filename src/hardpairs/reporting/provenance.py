@@ -197,7 +197,9 @@ def demo_manifest(*paths: str) -> dict[str, Any]:
     for path in paths:
         for folder in list(Path(path.split("{")[0]).absolute().parents)[:3]:
             try:
-                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+                manifest: dict[str, Any] = json.loads(
+                    (folder / "manifest.json").read_text(encoding="utf-8")
+                )
                 if isinstance(manifest["licence"], str) and isinstance(
                     manifest["options"]["kind"], str
                 ):

@@ -103,8 +103,8 @@ def global_batches(
 
 def spread_steps(maker: BatchSampler, count: int) -> list[int]:
     """Return the numbers of at most ``count`` batches, spread evenly over an epoch."""
-    steps = np.linspace(0, maker.steps - 1, min(count, maker.steps))
-    return np.unique(steps.astype(np.int64)).tolist()
+    steps = np.linspace(0, maker.steps - 1, min(count, maker.steps)).astype(np.int64)
+    return [int(step) for step in np.unique(steps)]
 
 
 def draw_batches(

@@ -72,8 +72,8 @@ def _start_sentence(methods: Sequence[Method], pairs: int | None) -> str:
 def _mining_sentence(depth: int, own: bool) -> str:
     whose = "Its own embeddings" if own else "A frozen model's embeddings"
     return (
-        f"{whose} then named, for each pair, up to {count_text(depth)} other pairs that are hardest "
-        "to tell from it: its hard pairs."
+        f"{whose} then named, for each pair, up to {count_text(depth)} other pairs that are "
+        "hardest to tell from it: its hard pairs."
     )
 
 
@@ -240,8 +240,8 @@ def _query_lines(comparison: Comparison) -> list[str]:
         "With this many queries, differences in R@1 below about "
         f"{max(map(_half_width, recalls)):.1f} points cannot be told from chance.",
         f"A difference is called one when p < {str(ALPHA)[1:]} (paired permutation test over "
-        f"queries, two-sided) and no seed says otherwise. Of the {tests} tests behind this headline "
-        f"about {tests * ALPHA:.1f} would come out so by chance alone. Queries count as "
+        f"queries, two-sided) and no seed says otherwise. Of the {tests} tests behind this "
+        f"headline about {tests * ALPHA:.1f} would come out so by chance alone. Queries count as "
         "independent, which several images of one thing are not quite.",
     ]
 

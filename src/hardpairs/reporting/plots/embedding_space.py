@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -96,6 +97,6 @@ def _write_key(axes: Axes, samples: Samples, stored: Mapping[str, np.ndarray]) -
     first = np.searchsorted(stored["text_image"], np.arange(len(stored["image"])))
     for number, row in enumerate(stored["text_rows"][first]):
         height = 1 - (number + 0.5) / len(first)
-        look = {"va": "center", "fontsize": 8, "transform": axes.transAxes}
+        look: dict[str, Any] = {"va": "center", "fontsize": 8, "transform": axes.transAxes}
         axes.text(0.09, height, str(number + 1), ha="right", color=SOFT, **look)
         axes.text(0.13, height, lines_of(samples.caption(int(row)), 24, 1), **look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -93,7 +94,7 @@ def _draw_bar(axes: Axes, height: float, value: Spread, unit: str, color: str) -
     mean = 100 * value.mean
     axes.barh(height, mean, 0.74, color=color)
     if value.sd is not None:
-        look = {"ecolor": INK, "elinewidth": 1.0, "capsize": 2.2}
+        look: dict[str, Any] = {"ecolor": INK, "elinewidth": 1.0, "capsize": 2.2}
         axes.errorbar(mean, height, xerr=100 * value.sd, fmt="none", **look)
         runs = 100 * np.array(value.values)
         heights = np.full(len(runs), height)

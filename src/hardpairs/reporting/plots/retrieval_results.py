@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def retrieval_results(samples: Samples, queries: Mapping[str, np.ndarray], label
 
 def _write_query(axes: Axes, caption: str, rank: int) -> None:
     axes.axis("off")
-    lines, at = lines_of(caption, 18, 4), {"transform": axes.transAxes}
+    lines, at = lines_of(caption, 18, 4), dict[str, Any](transform=axes.transAxes)
     axes.text(0, 0.5, lines, va="bottom", fontsize=9.5, weight="bold", linespacing=1.15, **at)
     text = f"first right one: rank {count_text(rank)}"
     axes.text(0, 0.42, text, va="top", fontsize=8.5, color=SOFT, **at)

@@ -88,4 +88,4 @@ def _write_values(axes: Axes, similarity: np.ndarray, low: float, high: float) -
 def _first_captions(samples: Samples, stored: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return positions of one caption of each image, no two with the same text."""
     first = first_of_each(stored["text_image"])
-    return first[first_of_each(samples.texts[stored["text_rows"][first]])]
+    return np.asarray(first[first_of_each(samples.texts[stored["text_rows"][first]])])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hardpairs.evaluating.runs import DIRECTIONS
 from hardpairs.pages.charts import IMAGE, SERIES, SOFT, TEXT, light_grid, new_figure
@@ -101,5 +102,5 @@ def _draw_recall(axes: Axes, validation: Sequence[Mapping[str, float]]) -> None:
         color=SOFT,
     )
     axes.set_ylim(0, min(106, 1.18 * axes.get_ylim()[1]))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.legend(loc="best")
