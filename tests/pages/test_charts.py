@@ -27,7 +27,7 @@ def test_ticks(low, high):
 
 def test_tick_labels_are_short():
     texts = [tick_text(value) for value in (1000, 0.5, -0.25, 2e-5, 0.1 + 0.2, 1e-17)]
-    assert texts == ["1,000", ".5", "−.25", "2e-05", ".3", "0"]
+    assert texts == ["1,000", ".5", "−.25", "2e-5", ".3", "0"]
 
 
 def paths(svg):
@@ -74,6 +74,13 @@ def test_charts_follow_the_page_and_load_nothing():
     assert "#" not in svg and "id=" not in svg and "href" not in svg and "url(" not in svg
     assert "font-family" not in svg and "<b>" not in svg and svg.count("<text") > 3
     assert svg == line_chart("<loss>", [(0, "<b>", x, x)], x_label="<x>").svg
+
+
+def test_labels_are_whole_and_coordinates_short():
+    x = np.arange(3.0)
+    svg = line_chart("learning rate", [(0, "a", x, x / 2000)]).svg
+    assert {">.001<", ">5e-4<"} <= {*re.findall(r">[^<\n]+<", svg)}
+    assert not re.search(r'[dxy]="[^"]*\.\d{3}', svg)
 
 
 def test_nothing_to_draw():

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hardpairs.cli import report
+from hardpairs.core.errors import Exit
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding.stream import Embedded
@@ -128,3 +130,10 @@ def write_four(data: Path) -> list[Path]:
     """Write a table and runs of the quickstart's four methods."""
     write_hard_pairs(data)
     return [write_run(data, method) for method in ("base", "plain", "hard", "hard_sanw")]
+
+
+def make_report(folders: list[Path], *flags: str) -> str:
+    """Run the report command and return the page."""
+    out = folders[0].parent / "report.html"
+    assert report.main([*map(str, folders), "--out", str(out), *flags]) == Exit.OK
+    return out.read_text(encoding="utf-8")

@@ -177,11 +177,11 @@ def tick_text(value: float) -> str:
 
     Example:
         >>> tick_text(1000), tick_text(0.5), tick_text(0.00002)
-        ('1,000', '.5', '2e-05')
+        ('1,000', '.5', '2e-5')
     """
     value = round(value, 12)
     if value and abs(value) < 0.001:
-        return f"{value:.0e}"
+        return f"{value:.0e}".replace("e-0", "e-")
     text = f"{abs(value):,.4f}".rstrip("0").rstrip(".")
     return (MINUS if value < 0 else "") + (text.removeprefix("0") if text[:2] == "0." else text)
 
@@ -204,7 +204,8 @@ def page_svg(figure: Figure) -> Markup:
     svg = re.sub(r' id="[^"]*"|font-family: [^;"]*;? ?|font: [\d.]+px [^;"]*;? ?', "", svg)
     svg = re.sub("#[0-9a-f]{6}", lambda match: _TO_PAGE.get(match[0], match[0]), svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*"|</?g/?>', "", svg)
-    svg = re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\s*\n\s*", "\n", svg))
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    svg = re.sub(r' [dxy]="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), svg)
     return Markup(f'<svg viewBox="0 0 {width:.0f} {height:.0f}" aria-hidden="true">{svg}')
 
 
