@@ -1,14 +1,13 @@
-"""Embedding against its own encoder: how much of the encoder's throughput on decoded tensors is
-left when pictures are read and decoded.
+"""Embedding against its own encoder: the share of its throughput that is left with decoding.
 
     python -m benchmarks.embed --pairs 512 --sides 256 512 --out benchmarks/results/embed.json
     python -m benchmarks.embed --pairs 20000 --device cuda --workers 12 --batch-size 512
 
-Data: JPEGs of noise over gradients (about as large as photographs) with captions, in tars. Per size
-of picture: pairs/s of the encoder alone, on one batch that is decoded already; of loading and
-decoding alone; of the whole command's work. Where decoding and encoding share the cores, the best
-there is takes as long as both together: 1 / (1 / encoder + 1 / loading). Memory: peak of a process
-that embeds N pairs, and four times as many.
+Data: JPEGs of noise over gradients (about as large as photos) with captions, in tars. Per size of
+image: pairs/s of the encoder alone, on one decoded batch; of loading and decoding alone; of the
+whole command's work. Where decoding and encoding share the cores, the best possible time is that of
+both together: 1 / (1 / encoder + 1 / loading). Memory: peak of a process that embeds N pairs, and
+of one that embeds four times as many.
 """
 
 from __future__ import annotations
@@ -33,15 +32,13 @@ from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.embedding.embed import embed_to_folder
-from hardpairs.embedding.stream import encode, loading
+from hardpairs.embedding.stream import encode_batch, load_batches
 from hardpairs.models.encoders import Encoders, open_encoders
 
 
 def make_shards(folder: Path, count: int, side: int, per_shard: int = 1000) -> Path:
-    """Tars of ``count`` pictures of ``side`` pixels; the same 64 pictures again and again, so that
-    making them takes no time.
-    """
-    rng, pictures = np.random.default_rng(0), []
+    """Write tars of ``count`` images of ``side`` pixels, the same 64 images again and again."""
+    rng, images = np.random.default_rng(0), []
     for _ in range(64):
         smooth = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize(
             (side, side), Image.Resampling.BICUBIC
@@ -49,13 +46,13 @@ def make_shards(folder: Path, count: int, side: int, per_shard: int = 1000) -> P
         pixels = np.asarray(smooth, np.int16) + rng.normal(0, 12, (side, side, 3))
         buffer = io.BytesIO()
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=85)
-        pictures.append(buffer.getvalue())
+        images.append(buffer.getvalue())
     folder.mkdir(parents=True)
     for shard in range(-(-count // per_shard)):
         with tarfile.open(folder / f"{shard:05d}.tar", "w") as tar:
             for i in range(shard * per_shard, min((shard + 1) * per_shard, count)):
                 for extension, data in (
-                    ("jpg", pictures[i % 64]),
+                    ("jpg", images[i % 64]),
                     ("txt", f"a photo of thing number {i} on a table".encode()),
                 ):
                     info = tarfile.TarInfo(f"{i:09d}.{extension}")
@@ -72,12 +69,12 @@ def encoder_alone(
     samples: Samples, encoders: Encoders, count: int, size: int, device: str
 ) -> float:
     """Pairs/s on one decoded batch."""
-    batch = next(iter(loading(samples, encoders, batches(size, size), workers=0)))
-    on_device = (batch[0], batch[1].to(device), batch[2], batch[3])
-    encode(encoders, on_device, device)  # warm
+    batch = next(iter(load_batches(samples, encoders, batches(size, size), workers=0)))
+    on_device = batch._replace(pixels=batch.pixels.to(device))
+    encode_batch(encoders, on_device, device)  # warm
     start, rounds = time.perf_counter(), max(count // size, 1)
     for _ in range(rounds):
-        encode(encoders, on_device, device)
+        encode_batch(encoders, on_device, device)
     return rounds * size / (time.perf_counter() - start)
 
 
@@ -85,7 +82,7 @@ def loading_alone(
     samples: Samples, encoders: Encoders, count: int, size: int, workers: int
 ) -> float:
     """Pairs/s, once the workers have started."""
-    loaded = iter(loading(samples, encoders, batches(count, size), workers=workers))
+    loaded = iter(load_batches(samples, encoders, batches(count, size), workers=workers))
     done = -len(next(loaded)[0])
     start = time.perf_counter()
     done += size + sum(len(batch[0]) for batch in loaded)
@@ -106,15 +103,15 @@ def compare(args: argparse.Namespace, side: int, folder: Path) -> dict:
     encoders = open_encoders(
         model=args.model, pretrained="none", device=args.device, captions=samples.captions
     )
-    found: dict[str, list[float]] = {"encoder": [], "loading": [], "whole": []}
+    speeds: dict[str, list[float]] = {"encoder": [], "loading": [], "whole": []}
     for turn in range(args.repeats):
-        found["encoder"].append(
+        speeds["encoder"].append(
             encoder_alone(samples, encoders, args.pairs, args.batch_size, args.device)
         )
-        found["loading"].append(
+        speeds["loading"].append(
             loading_alone(samples, encoders, args.pairs, args.batch_size, args.workers)
         )
-        found["whole"].append(
+        speeds["whole"].append(
             whole(
                 samples,
                 encoders,
@@ -124,7 +121,7 @@ def compare(args: argparse.Namespace, side: int, folder: Path) -> dict:
                 args.device,
             )
         )
-    speed = {name: float(np.median(values)) for name, values in found.items()}
+    speed = {name: float(np.median(values)) for name, values in speeds.items()}
     both = 1 / speed["encoder"] + 1 / speed["loading"]
     row = {
         "side": side,
@@ -163,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=512)
     parser.add_argument(
-        "--sides", type=int, nargs="*", default=[256, 512], help="pixels of the pictures on disk"
+        "--sides", type=int, nargs="*", default=[256, 512], help="pixels of the images on disk"
     )
     parser.add_argument(
         "--model", default="ViT-B-32", help="OpenCLIP model; random weights are as fast as any"

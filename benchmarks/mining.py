@@ -1,17 +1,18 @@
-"""Hard pair mining against what else finds such pairs: time, peak memory, recall; processes,
-growth, pools.
+"""Hard pair mining against what else finds such pairs: time, peak memory, recall.
 
     python -m benchmarks.mining --out benchmarks/results/mining.json
     python -m benchmarks.mining --pairs 3000 --repeats 1 --only methods pools --out /tmp/look.json
 
-Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at 2/5
-N: it is slow), ``processes`` (at N and 2N: two of one thread against one), ``growth`` (N/2 and 2N),
-``pools`` (``--approx``). Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes,
-topics and sub-topics of log-normal sizes, which images and captions share, with a power-law
-spectrum: neighbours exist, as in real embeddings. "isotropic": normal numbers; no pair is hard, and
-thresholds gain least. Every measurement is a process of its own, methods take turns, and the
-shortest time of each counts (all stand in the file). Recall is the share of ours that a method
-lists; ours is compared on sampled rows with a float64 product of all rows.
+Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at
+2/5 N: it is slow), ``processes`` (at N and 2N: two of one thread against one), ``growth`` (N/2 and
+2N), ``pools`` (``--approx``).
+
+Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes, topics and sub-topics of
+log-normal sizes, which images and captions share, with a power-law spectrum: neighbors exist, as in
+real embeddings. "isotropic": normal numbers; no pair is hard, and thresholds gain least. Every
+measurement is a process of its own, methods take turns, and the shortest time of each counts (all
+are in the file). Recall is the share of our pairs that a method lists. Ours is compared on sampled
+rows with a float64 product of all rows.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ import torch
 
 from benchmarks.machine import PeakMemory, describe_machine
 from hardpairs.core.atomic import write_json
+from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import join
-from hardpairs.mining.filters import Filters
-from hardpairs.mining.search import search
-from hardpairs.mining.work import Work
+from hardpairs.mining.api import Execution, search
+from hardpairs.mining.options import MiningOptions
 
 WIDTHS = (384, 768)
 TOP_K = 50
@@ -46,9 +47,7 @@ DUPLICATE = 0.98
 def themed(
     count: int, seed: int = 0, themes: int = 40, topics: int = 20, parts: int = 10
 ) -> list[np.ndarray]:
-    """Image and text embeddings of pairs that belong to one of 40 x 20 x 10 sub-topics of
-    log-normal size.
-    """
+    """Return embeddings of pairs that belong to one of 40 x 20 x 10 sub-topics."""
     rng = np.random.default_rng(seed)
     weights = np.exp(
         rng.normal(size=(themes, 1, 1))
@@ -84,8 +83,9 @@ def isotropic(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 def helip(image: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """HELIP's published algorithm on one device: 600 targets at a time against all; a pair is
-    itself when its captions are alike.
+    """Run HELIP's published algorithm: 600 targets at a time against all rows.
+
+    It takes a pair for itself when its captions are alike.
     """
     x, y = (torch.nn.functional.normalize(torch.from_numpy(rows), dim=1) for rows in (image, text))
     lists = []
@@ -99,7 +99,7 @@ def helip(image: np.ndarray, text: np.ndarray) -> np.ndarray:
 
 
 def dense(image: np.ndarray, text: np.ndarray, rows: int = 1024) -> np.ndarray:
-    """Float32 blocks and top-k, with our definition of a hard pair."""
+    """Take the top K of float32 blocks, with our definition of a hard pair."""
     x, y = (torch.nn.functional.normalize(torch.from_numpy(part), dim=1) for part in (image, text))
     lists = []
     for start in range(0, len(x), rows):
@@ -112,7 +112,7 @@ def dense(image: np.ndarray, text: np.ndarray, rows: int = 1024) -> np.ndarray:
 
 
 def faiss_rerank(image: np.ndarray, text: np.ndarray, candidates: int = 1000) -> np.ndarray:
-    """FAISS flat per modality, the candidates of both rescored with the product."""
+    """Search each modality with FAISS flat; rescore the candidates of both."""
     import faiss
 
     unit = [
@@ -128,9 +128,7 @@ def faiss_rerank(image: np.ndarray, text: np.ndarray, candidates: int = 1000) ->
 
 
 def faiss_concatenated(image: np.ndarray, text: np.ndarray, candidates: int = 200) -> np.ndarray:
-    """FAISS flat on the joined vectors (inner product = sum of the similarities), candidates
-    rescored with the product.
-    """
+    """Search joined vectors with FAISS flat (the sum of the similarities); rescore candidates."""
     import faiss
 
     unit = [
@@ -166,17 +164,15 @@ KINDS = {"themed": themed, "isotropic": isotropic}
 
 
 def one(method: str, folder: Path, approx: int | None) -> None:
-    """One measurement in this process, or in several; compiled code is loaded and threads are warm
-    before it.
-    """
+    """Measure in this process, or in several, with compiled code loaded and threads warm."""
     ranks = join()
     image, text = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "text"))
     if method == "ours":
-        search(np.array(image[:5000]), np.array(text[:5000]), top_k=TOP_K, filters=Filters())
+        search(np.array(image[:5000]), np.array(text[:5000]), MiningOptions(top_k=TOP_K))
     torch.ones(512, 512) @ torch.ones(512, 512)
     image.sum(), text.sum()  # in the page cache, and counted as there already
-    work = (
-        Work(Path(os.environ["BENCHMARK_WORK"]), dict, writer=ranks.rank == 0)
+    progress = (
+        Progress(Path(os.environ["BENCHMARK_WORK"]), {}, owner=ranks.rank == 0)
         if ranks.world_size > 1
         else None
     )
@@ -184,10 +180,10 @@ def one(method: str, folder: Path, approx: int | None) -> None:
     memory = PeakMemory()
     start = time.perf_counter()
     if method == "ours":
-        found = search(
-            image, text, top_k=TOP_K, filters=Filters(), approx=approx, work=work, ranks=ranks
-        )
-        indices, scores = (None, None) if found is None else (found.indices, found.scores)
+        options = MiningOptions(top_k=TOP_K, approx=approx)
+        execution = Execution(progress=progress, ranks=ranks)
+        result = search(image, text, options, execution=execution)
+        indices, scores = (None, None) if result is None else (result.indices, result.scores)
     else:
         indices, scores = PEERS[method](image, text), None
     seconds = time.perf_counter() - start
@@ -202,7 +198,7 @@ def one(method: str, folder: Path, approx: int | None) -> None:
 def measure(
     method: str, folder: Path, *, threads: int, processes: int = 1, approx: int | None = None
 ) -> dict[str, float]:
-    """``one`` in a process of its own (or several, by torchrun)."""
+    """Run ``one`` in a process of its own, or in several by torchrun."""
     launcher = (
         ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         if processes > 1
@@ -232,15 +228,13 @@ def measure(
 
 
 def recall(listed: np.ndarray, exact: np.ndarray) -> float:
-    """Share of the exact pairs that are listed."""
-    hits = sum(len(np.intersect1d(a, b[b >= 0])) for a, b in zip(listed, exact, strict=True))
-    return hits / max(1, int((exact >= 0).sum()))
+    """Return the share of the exact pairs that are listed."""
+    common = sum(len(np.intersect1d(a, b[b >= 0])) for a, b in zip(listed, exact, strict=True))
+    return common / max(1, int((exact >= 0).sum()))
 
 
 def wrong_rows(folder: Path, exact: np.ndarray, sample: int = 200) -> int:
-    """Sampled rows whose list is not that of a float64 product of all rows, scores rounded to
-    float32 and ties by row number.
-    """
+    """Count sampled rows whose list is not that of a float64 product of all rows."""
     unit = []
     for name in ("image", "text"):
         rows = np.load(folder / f"{name}.npy").astype(np.float64)
@@ -264,7 +258,7 @@ def wrong_rows(folder: Path, exact: np.ndarray, sample: int = 200) -> int:
 def compare(
     kind: str, count: int, methods: list[str], repeats: int, threads: int, folder: Path
 ) -> list[dict[str, Any]]:
-    """One row per method: the shortest of interleaved repeats."""
+    """Return one row per method: the shortest of interleaved repeats."""
     make_data(kind, count, folder)
     runs: dict[str, list[dict]] = {method: [] for method in methods}
     for _ in range(repeats):
@@ -316,9 +310,7 @@ def benchmark_faiss(count: int, repeats: int, threads: int, folder: Path) -> lis
 
 
 def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, Any]]:
-    """What ``--approx`` saves and loses, for pools of 1/2 to 1/64: recall, and the mean score of
-    what is listed to that of the exact lists.
-    """
+    """Measure pools of 1/2 to 1/64 of the rows: recall, and mean score to that of exact lists."""
     make_data("themed", count, folder)
     rows: list[dict[str, Any]] = []
     for part in (1, 2, 4, 8, 16, 32, 64):
@@ -345,7 +337,7 @@ def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, An
 
 
 def benchmark_processes(count: int, repeats: int, folder: Path) -> dict[str, Any]:
-    """Two processes of one thread against one."""
+    """Measure two processes of one thread against one."""
     make_data("themed", count, folder)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     lists = {}
@@ -380,7 +372,7 @@ def benchmark_growth(
 
 
 def table_text(record: dict[str, Any]) -> str:
-    """What was measured, against what was asked for."""
+    """Return the results as Markdown tables."""
     results = {part: measured["result"] for part, measured in record.items()}
     lines = [
         "| | N | seconds | times ours | recall | GB above the embeddings |",
@@ -393,23 +385,26 @@ def table_text(record: dict[str, Any]) -> str:
             "dense": "dense float32",
             "faiss_rerank": "FAISS per modality, reranked",
         }
+        method = name.get(row["method"], "FAISS on joined vectors, reranked")
         lines.append(
-            f"| {name.get(row['method'], 'FAISS on joined vectors, reranked')}, {row['data']} | {row['pairs']:,} | {row['seconds']:.1f} | "
+            f"| {method}, {row['data']} | {row['pairs']:,} | {row['seconds']:.1f} | "
             f"{row['times_ours']:.1f} | {row['recall']:.4f} | {row['gb_above_embeddings']:.2f} |"
         )
     lines += ["", "| what | measured |", "|---|---|"]
-    for found in results.get("processes", []):
+    for row in results.get("processes", []):
         lines.append(
-            f"| two processes to one, {found['pairs']:,} pairs | {found['ratio']:.2f}, same bytes: {found['same_bytes']} |"
+            f"| two processes to one, {row['pairs']:,} pairs | {row['ratio']:.2f}, "
+            f"same bytes: {row['same_bytes']} |"
         )
     for row in results.get("growth", []):
         lines.append(
-            f"| ns per pair of rows at {row['pairs']:,}; GB | {row['nanoseconds_per_pair']:.2f}; {row['gb_above_embeddings']:.2f} |"
+            f"| ns per pair of rows at {row['pairs']:,}; GB | {row['nanoseconds_per_pair']:.2f}; "
+            f"{row['gb_above_embeddings']:.2f} |"
         )
     for row in results.get("pools", []):
         lines.append(
-            f"| `--approx {row['pool']}` of {row['pairs']:,}: recall; mean score to exact; seconds | {row['recall']:.3f}; "
-            f"{row['mean_score']:.3f}; {row['seconds']:.1f} |"
+            f"| `--approx {row['pool']}` of {row['pairs']:,}: recall; mean score to exact; seconds "
+            f"| {row['recall']:.3f}; {row['mean_score']:.3f}; {row['seconds']:.1f} |"
         )
     return "\n".join(lines)
 

@@ -1,16 +1,15 @@
-"""Exact hard pair mining on one GPU: seconds by stage, against what the card can do, and rows
-checked against float64.
+"""Exact hard pair mining on one GPU: seconds by stage, and rows checked against float64.
 
     python -m benchmarks.mining_gpu --pairs 2900000 --out benchmarks/results/mining_gpu.json
-    python -m benchmarks.mining_gpu --device cpu --pairs 45312 --tile 256 --out benchmarks/results/mining_device_on_cpu.json
+    python -m benchmarks.mining_gpu --device cpu --pairs 45312 --tile 256 --out /tmp/device.json
 
 Data: N pairs of 384-d image and 768-d text embeddings made on the device, themed as in
-``benchmarks.mining``, in no order. The search is timed as ``hardpairs.mining.search.search`` runs
-it, from embeddings in the host's memory to finished lists there; compiled code is loaded before.
+``benchmarks.mining``, in no order. The search is timed as ``hardpairs.mining.api.search`` runs it,
+from embeddings in the host's memory to finished lists there; compiled code is loaded before.
 
-``--device cpu`` takes the same way with plain torch in the GPU's place: its seconds say nothing
-about a GPU, but how many pairs the device would hand to the host, and what the host takes for them,
-hold for one. With N / ``--tile`` as on the GPU, the lists fill in as many steps.
+``--device cpu`` runs the same engine with plain torch in place of the GPU. Its seconds say nothing
+about a GPU, but the number of pairs that the device hands to the host, and the host's time for
+them, hold for one. With the same N / ``--tile`` as on the GPU, the lists fill in as many steps.
 """
 
 from __future__ import annotations
@@ -29,13 +28,14 @@ import torch
 
 from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
-from hardpairs.mining import device as mining_device
-from hardpairs.mining import search as mining_search
-from hardpairs.mining.filters import Filters
-from hardpairs.mining.found import Found, Table
+from hardpairs.mining import api, engine
+from hardpairs.mining.api import Execution, search
+from hardpairs.mining.engine import cuda
+from hardpairs.mining.engine.cuda import CudaEngine
+from hardpairs.mining.list_blocks import ListBlocks
+from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import DEVICE_TILE
-from hardpairs.mining.search import search
-from hardpairs.mining.strips import Strips
+from hardpairs.mining.result import MiningResult, ResultBuilder
 
 WIDTHS = (384, 768)
 TOP_K = 50
@@ -44,9 +44,7 @@ THEMES, TOPICS, PARTS = 40, 20, 10
 
 
 def themed(count: int, device: str, seed: int = 0) -> list[np.ndarray]:
-    """``benchmarks.mining.themed``, made on the device: other numbers of the same kind. float32 on
-    the host.
-    """
+    """Make data like those of ``benchmarks.mining.themed`` on the device; float32 on the host."""
     generator = torch.Generator(device).manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -93,7 +91,7 @@ class Stages:
         self.seconds: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.pairs = 0
-        self.sweep: mining_device.DeviceSweep | None = None
+        self.engine: CudaEngine | None = None
 
     def timed(self, name: str, function: Callable) -> Callable:
         def call(*arguments, **options):
@@ -104,40 +102,38 @@ class Stages:
                 self.seconds[name] += time.perf_counter() - start
                 self.calls[name] += 1
             if name == "upload":
-                self.sweep = result
+                self.engine = result
             if name == "fetch pairs":
-                self.pairs += len(result[0])
+                self.pairs += len(result.slots)
             return result
 
         return call
 
     def watch(self) -> None:
-        """The stages of a search, and what the sweep's host side spends its time with."""
+        """Time the stages of a search, and what the host does meanwhile."""
         for module, attribute, name in (
-            (mining_search, "make_rows", "unit rows"),
-            (mining_search, "_sweep", "upload"),
-            (Strips, "_fill", "sweep"),
-            (Strips, "_decide", "decide"),
-            (Table, "add", "assemble"),
-            (mining_device, "in_pieces", "offer pairs"),
-            (mining_device.DeviceSweep, "_fetch", "fetch pairs"),
-            (mining_device.DeviceSweep, "_receive", "receive"),
-            (mining_device.DeviceSweep, "_send", "send"),
+            (api, "make_unit_vectors", "unit vectors"),
+            (api, "open_engine", "upload"),
+            (ListBlocks, "fill", "fill"),
+            (ListBlocks, "_decide", "decide"),
+            (ResultBuilder, "add", "assemble"),
+            (cuda, "run_ranges", "offer pairs"),
+            (CudaEngine, "_fetch", "fetch pairs"),
+            (CudaEngine, "_receive", "receive"),
+            (CudaEngine, "_send", "send"),
         ):
             setattr(module, attribute, self.timed(name, getattr(module, attribute)))
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """What the device reaches here: bfloat16 and float16 products of 8192 x 8192 random numbers,
-    and a copy in its memory; nothing on a CPU.
-    """
+    """Return the speed of 8192 x 8192 products and of a copy on the device; nothing for a CPU."""
     if device == "cpu":
         return {}
-    found = {}
+    speeds = {}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
         left, right = (torch.randn(8192, 8192, device="cuda", dtype=dtype) for _ in range(2))
         out = torch.empty_like(left)
-        found[f"{name}_tflops"] = (
+        speeds[f"{name}_tflops"] = (
             2
             * 8192**3
             / device_seconds(lambda a=left, b=right, o=out: torch.mm(a, b.T, out=o))
@@ -145,14 +141,14 @@ def ceilings(device: str) -> dict[str, float]:
         )
     source = torch.randn(1 << 30, device="cuda")
     target = torch.empty_like(source)
-    found["copy_terabytes_per_second"] = (
+    speeds["copy_terabytes_per_second"] = (
         2 * source.nbytes / device_seconds(lambda: target.copy_(source)) / 1e12
     )
-    return found
+    return speeds
 
 
 def device_seconds(work: Callable[[], object], repeats: int = 20) -> float:
-    """Median over repeats, by the device's clock; on a CPU, of one."""
+    """Return the median over repeats, by the device's clock; on a CPU, of one."""
     if not torch.cuda.is_available():
         start = time.perf_counter()
         work()
@@ -169,25 +165,23 @@ def device_seconds(work: Callable[[], object], repeats: int = 20) -> float:
     return statistics.median(times)
 
 
-def of_one_tile(sweep: mining_device.DeviceSweep, count: int) -> dict[str, float]:
-    """Device seconds of a tile's products and of the search for its pairs with the final
-    thresholds; two far ranges of rows.
-    """
-    side = min(sweep.products.block, count // 2)
+def of_one_tile(engine: CudaEngine, count: int) -> dict[str, float]:
+    """Return the device seconds of one tile of two far ranges, with the final thresholds."""
+    side = min(engine.products.block, count // 2)
     rows, columns = slice(0, side), slice(side, 2 * side)
-    products = device_seconds(lambda: sweep.products(rows, columns))
-    first, second = sweep.products(rows, columns)
-    hits = sweep._hits[0]
+    products = device_seconds(lambda: engine.products(rows, columns))
+    first, second = engine.products(rows, columns)
+    buffer = engine._buffers[0]
 
     def find() -> None:
-        hits.count.zero_()
-        sweep.append_hits(
+        buffer.count.zero_()
+        engine.append_candidates(
             first,
             second,
-            sweep.bounds,
-            sweep._side_of(0, side, True),
-            sweep._side_of(side, 2 * side, True),
-            hits,
+            engine.bounds,
+            engine._side(0, side, True),
+            engine._side(side, 2 * side, True),
+            buffer,
         )
 
     return {
@@ -195,20 +189,20 @@ def of_one_tile(sweep: mining_device.DeviceSweep, count: int) -> dict[str, float
         "products_seconds": products,
         "products_tflops": 2 * sum(WIDTHS) * side**2 / products / 1e12,
         "find_seconds": device_seconds(find),
-        "first_thresholds_seconds": device_seconds(lambda: _seed_again(sweep, first, second), 3),
-        "pairs": int(hits.count),
+        "first_thresholds_seconds": device_seconds(
+            lambda: _first_thresholds_again(engine, first, second), 3
+        ),
+        "pairs": int(buffer.count),
     }
 
 
-def _seed_again(
-    sweep: mining_device.DeviceSweep, first: torch.Tensor, second: torch.Tensor
-) -> None:
-    sweep._seeded[: len(first)] = False
-    sweep._seed(first, second, 0, len(first))
+def _first_thresholds_again(engine: CudaEngine, first: torch.Tensor, second: torch.Tensor) -> None:
+    engine._has_threshold[: len(first)] = False
+    engine._first_thresholds(first, second, 0, len(first))
 
 
 def _device_memory(device: str) -> dict[str, float]:
-    """Peaks, in GB; nothing for a CPU, whose are the host's."""
+    """Return peaks in GB; nothing for a CPU, whose memory is the host's."""
     if device == "cpu":
         return {}
     peaks = {
@@ -219,11 +213,9 @@ def _device_memory(device: str) -> dict[str, float]:
 
 
 def check(
-    image: np.ndarray, text: np.ndarray, found: Found, sample: int, device: str
+    image: np.ndarray, text: np.ndarray, result: MiningResult, sample: int, device: str
 ) -> dict[str, int]:
-    """Sampled rows against float64 products with all rows: scores rounded to float32, ties by row
-    number.
-    """
+    """Compare sampled rows with float64 products: float32 scores, ties by row number."""
     rows = np.sort(
         np.random.default_rng(0).choice(len(image), min(sample, len(image)), replace=False)
     )
@@ -239,8 +231,8 @@ def check(
     for own, row in zip(score, rows, strict=True):
         best = np.flatnonzero(own >= -np.partition(-own, TOP_K)[TOP_K - 1])
         order = best[np.lexsort((best, -own[best]))][:TOP_K]
-        wrong_rows += not np.array_equal(order, found.indices[row])
-        wrong_scores += not np.array_equal(own[order], found.scores[row])
+        wrong_rows += not np.array_equal(order, result.indices[row])
+        wrong_scores += not np.array_equal(own[order], result.scores[row])
     return {
         "rows": len(rows),
         "rows_with_another_list": wrong_rows,
@@ -249,7 +241,7 @@ def check(
 
 
 def _similarities(side: np.ndarray, rows: np.ndarray, device: str) -> np.ndarray:
-    """(S, N) float64 cosines of unit rows as the search makes them."""
+    """Return (S, N) float64 cosines of unit vectors as the search makes them."""
 
     def unit(part: np.ndarray) -> torch.Tensor:
         part = part.astype(np.float64)
@@ -271,11 +263,12 @@ def _similarities(side: np.ndarray, rows: np.ndarray, device: str) -> np.ndarray
     )
 
 
-def one_search(image: np.ndarray, text: np.ndarray, device: str) -> tuple[Found, float]:
+def one_search(image: np.ndarray, text: np.ndarray, device: str) -> tuple[MiningResult, float]:
     start = time.perf_counter()
-    found = search(image, text, top_k=TOP_K, filters=Filters(), device=device, verbose=True)
-    assert found is not None
-    return found, time.perf_counter() - start
+    execution = Execution(device, verbose=True)
+    result = search(image, text, MiningOptions(top_k=TOP_K), execution=execution)
+    assert result is not None
+    return result, time.perf_counter() - start
 
 
 def main() -> None:
@@ -287,7 +280,8 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=DEVICE_TILE, help="rows of a tile")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    mining_search.DEVICE_TILE, mining_search.runs_on_device = args.tile, lambda device: True  # type: ignore[assignment]
+    api.DEVICE_TILE = args.tile
+    api.is_accelerator = engine.is_accelerator = lambda device: True
     peaks = ceilings(args.device)
     print(peaks, flush=True)
     small = themed(min(40_000, args.pairs // 4), args.device, seed=1)
@@ -303,7 +297,7 @@ def main() -> None:
         if args.device == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        found, seconds = one_search(image, text, args.device)
+        result, seconds = one_search(image, text, args.device)
         runs.append(
             {
                 "seconds": seconds,
@@ -318,18 +312,18 @@ def main() -> None:
                     resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
                 )
                 / 1e6,
-                "sweep_tflops": args.pairs
+                "fill_tflops": args.pairs
                 * (args.pairs + args.tile)
                 * sum(WIDTHS)
-                / stages.seconds["sweep"]
+                / stages.seconds["fill"]
                 / 1e12,
             }
         )
         print(runs[-1], flush=True)
-    assert stages.sweep is not None
-    tile = of_one_tile(stages.sweep, args.pairs)
+    assert stages.engine is not None
+    tile = of_one_tile(stages.engine, args.pairs)
     print(tile, flush=True)
-    stages.sweep = None
+    stages.engine = None
     results = {
         "command": " ".join(["python -m benchmarks.mining_gpu", *sys.argv[1:]]),
         "machine": {
@@ -349,9 +343,9 @@ def main() -> None:
                 else {}
             ),
         },
-        "kept": found.kept,
-        "removed": found.removed,
-        "check": check(image, text, found, args.sample, args.device),
+        "kept": result.kept,
+        "removed": result.removed,
+        "check": check(image, text, result, args.sample, args.device),
     }
     print(results["check"], flush=True)
     if args.out:

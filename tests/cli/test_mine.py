@@ -8,13 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hardpairs.cli import mine as hard_pair_mining
 from hardpairs.core.errors import UserError
 from hardpairs.data.datasets import find_dataset, shards_between
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.mining.filters import REMOVED_BY
+from hardpairs.mining.options import REMOVED_BY, MiningOptions
 from tests.mining.command import mine
-from tests.mining.test_search import themed
+from tests.mining.searches import themed
 
 
 @pytest.fixture
@@ -148,7 +147,10 @@ def test_what_it_prints(arrays, tmp_path):
     limits = ("--max-score", "0.5", "--range-min", "1", "--topk", "4", "--max-memory", "1G")
     done = mine("--dataset", "x", "--save_path", tmp_path, *limits, *pair(tmp_path))
     first, *_, last, _ = done.stderr.splitlines()
-    assert first.startswith("plan: 60 rows, 60 candidates, one strip") and ", about 0 s" in first
+    assert (
+        first.startswith("plan: 60 rows, 60 candidates, all lists at once")
+        and ", about 0 s" in first
+    )
     counts = HardPairTable.open(tmp_path / "x_hard_pairs", verify=True).manifest["counts"]
     assert (
         counts["candidates"] == counts["kept"] + sum(counts["removed"].values())
@@ -288,8 +290,8 @@ def test_names_of_datasets(shards, tmp_path, monkeypatch):
         ),
         (("--embeddings", "E", "--commit-seconds", "-1"), "--commit-seconds must be 0 or more"),
         (("--embeddings", "E", "--commit-seconds", "nan"), "--commit-seconds must be 0 or more"),
-        (("--embeddings", "E", "--save_path", "README.md"), "--save_path is no folder"),
-        (("--embeddings", "E", "--save_path", "README.md/out"), "--save_path is no folder"),
+        (("--embeddings", "E", "--save_path", "README.md"), "--save-path is no folder"),
+        (("--embeddings", "E", "--save_path", "README.md/out"), "--save-path is no folder"),
         (("--embeddings", "E", "--topk", "0"), "must be a whole number from 1"),
         (("--embeddings", "E", "--approx", "0"), "must be a whole number from 1"),
         (("--embeddings", "E", "--max-memory", "lots"), "a size such as 800M"),
@@ -297,7 +299,7 @@ def test_names_of_datasets(shards, tmp_path, monkeypatch):
         (("--embeddings", "E", "--mining_method", "audio"), "invalid choice"),
         (
             ("--embeddings", "E", "--duplicate-threshold", "nan"),
-            "--duplicate-threshold must lie in",
+            "--duplicate-threshold must be above 0",
         ),
         (("--dataset", "../x"), "names files"),
     ],
@@ -311,13 +313,13 @@ def test_wrong_flags(flags, says, tmp_path):
     ("flags", "says"),
     [
         (("--relative-margin", "0.1"), "12 and 8 wide"),
-        (("--range-min", "5", "--range-max", "5"), "range_min < range_max"),
+        (("--range-min", "5", "--range-max", "5"), "--range-min must be below --range-max"),
         (
             ("--mining_method", "text", "--max-image-score", "0.5"),
             "does not look at the image similarity",
         ),
-        (("--max-score", "1.5"), "max_score must lie in"),
-        (("--image-weight", "2"), "image_weight must lie in"),
+        (("--max-score", "1.5"), "--max-score must be at least -1"),
+        (("--image-weight", "2"), "--image-weight must be at least 0"),
     ],
 )
 def test_filters_that_do_not_go_with_the_embeddings(arrays, tmp_path, flags, says):
@@ -334,11 +336,11 @@ def test_too_little_memory(arrays, tmp_path):
 
 def test_options_of_mining_stay_few():
     """A new flag is a decision: this list is changed with it."""
-    names = {field.name for field in dataclasses.fields(hard_pair_mining.Options)}
+    names = {field.name for field in dataclasses.fields(MiningOptions)}
     assert names == {
         *(
-            "topk",
-            "mining_method",
+            "top_k",
+            "method",
             "noise_rule",
             "approx",
             "seed",

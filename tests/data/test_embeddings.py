@@ -12,7 +12,8 @@ from hardpairs.data.embeddings import (
     write_embeddings,
     write_streamed,
 )
-from hardpairs.mining.mine import Options, mine
+from hardpairs.mining.dataset import mine_dataset
+from hardpairs.mining.options import MiningOptions
 
 
 def vectors(count=12, seed=0):
@@ -129,7 +130,7 @@ def test_a_margin_needs_one_space(tmp_path):
         manifest={"num_samples": 12, "one_space": False},
     )
     with pytest.raises(UserError, match="separate encoders") as error:
-        mine(open_embeddings(tmp_path), Options(topk=2, absolute_margin=0.1))
+        mine_dataset(open_embeddings(tmp_path), MiningOptions(top_k=2, absolute_margin=0.1))
     assert error.value.code == 2
 
 

@@ -1,4 +1,4 @@
-"""Embedding: the same bytes for every kill, restart and number of processes; nothing lost, little held in memory."""
+"""The same bytes for every kill, restart and number of processes; nothing lost, little memory."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ from hardpairs.data.manifest import read_manifest, write_manifest
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding.embed import embed, embed_to_folder
 from hardpairs.embedding.parts import Parts
-from hardpairs.embedding.stream import Clock, encoded
+from hardpairs.embedding.stream import Clock, encode_batches
 from hardpairs.models.encoders import Encoders, ImageEncoder, TextEncoder, open_encoders
 from tests.helpers import ROOT, picture, torchrun
 
@@ -164,7 +164,7 @@ def test_memory_holds_one_part(table, tmp_path, monkeypatch):
 
 
 def test_killed_anywhere_the_same_command_goes_on(table, tmp_path):
-    """A real kill; then nothing that was finished is made again, and the bytes are those of an undisturbed run."""
+    """After a real kill, finished parts are not made again, and the bytes are the same."""
     command = [
         "--csv",
         str(table),
@@ -178,8 +178,10 @@ def test_killed_anywhere_the_same_command_goes_on(table, tmp_path):
     ]
     embed_command.main([*command, "--out", str(tmp_path / "whole")])
     slow = (
-        "import sys, time\nfrom hardpairs.cli import embed\nfrom hardpairs.embedding import parts\nsave = parts.Parts.save\n"
-        "def saved(*a):\n    save(*a)\n    time.sleep(.2)\nparts.Parts.save = saved\nembed.main(sys.argv[1:])"
+        "import sys, time\nfrom hardpairs.cli import embed\nfrom hardpairs.embedding import parts\n"
+        "save = parts.Parts.save\n"
+        "def saved(*a):\n    save(*a)\n    time.sleep(.2)\n"
+        "parts.Parts.save = saved\nembed.main(sys.argv[1:])"
     )
     out = tmp_path / "killed"
     process = subprocess.Popen(
@@ -209,7 +211,7 @@ def _times(out):
 
 
 def test_stopped_at_every_file_operation(shards, tmp_path, monkeypatch):
-    """Each fsync and rename may be the last; the next start finishes the folder, and no folder looks finished before."""
+    """Each fsync and rename may be the last; the next start finishes the folder, none before."""
     samples = open_samples(shards)
     options = {"part_rows": 8, "batch_size": 4, "workers": 0}
     embed_to_folder(samples, colours(), tmp_path / "whole", **options)
@@ -295,7 +297,8 @@ def test_a_damaged_part_is_named(table, tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "unfinished", lambda self: [])
     parts = Parts(tmp_path, {}, 4, 4, 4)
     parts.claim()
-    part = next(encoded(open_samples(table), colours(), [[0, 1, 2, 3]], workers=0, device="cpu"))
+    rows = [[0, 1, 2, 3]]
+    part = next(encode_batches(open_samples(table), colours(), rows, workers=0, device="cpu"))
     parts.save(0, part)
     path = tmp_path / ".unfinished/part_00000000.npz"
     data = bytearray(path.read_bytes())
@@ -480,7 +483,7 @@ def test_the_clock_tells_who_waits(table):
         assert (
             len(
                 list(
-                    encoded(
+                    encode_batches(
                         samples,
                         Encoders(image, encoders.text, False),
                         batches,
@@ -518,12 +521,16 @@ def test_in_memory_is_the_same(shards, tmp_path):
 
 
 def test_mining_embeds_with_all_its_processes(shards, tmp_path, monkeypatch):
-    """Each rank embeds its share of the parts; more than one part takes more than the default number of rows, so there are fewer here."""
+    """Each rank embeds its share of the parts, which are small here."""
     monkeypatch.setenv("HARDPAIRS_DATA", str(shards.parent))
     told = (
-        "import os, sys\nfrom hardpairs.cli import mine\nfrom hardpairs.embedding import embed, parts\nembed.embed_to_folder.__kwdefaults__['part_rows'] = 4\n"
+        "import os, sys\nfrom hardpairs.cli import mine\n"
+        "from hardpairs.embedding import embed, parts\n"
+        "embed.embed_to_folder.__kwdefaults__['part_rows'] = 4\n"
         "save = parts.Parts.save\ndef saved(self, number, part):\n"
-        "    print('part', number, 'by rank', os.environ['RANK'], file=sys.stderr, flush=True)\n    save(self, number, part)\n"
+        "    rank = os.environ['RANK']\n"
+        "    print('part', number, 'by rank', rank, file=sys.stderr, flush=True)\n"
+        "    save(self, number, part)\n"
         "parts.Parts.save = saved\nmine.main(sys.argv[1:])\n"
     )
     (tmp_path / "told.py").write_text(told)

@@ -1,4 +1,4 @@
-"""The command ``mining.hard_pair_mining`` in this process, for tests that need no process of its own: starting one takes seconds."""
+"""The command ``hardpairs mine`` in this process: starting one of its own takes seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Done:
 
 
 def mine(*arguments: object) -> Done:
-    """What the command would return and print."""
+    """Return what the command returns and prints."""
     stdout, stderr = io.StringIO(), io.StringIO()
     code = 0
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):

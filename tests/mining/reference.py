@@ -1,4 +1,4 @@
-"""The definition of hard pairs, filters and counts in plain numpy, sharing nothing with the search."""
+"""Hard pairs, filters and counts by definition in plain numpy; shares nothing with the search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from hardpairs.mining.filters import REMOVED_BY, Filters
+from hardpairs.mining.options import REMOVED_BY, MiningOptions
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -21,16 +21,22 @@ def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.array([np.cumsum(row * right, axis=1)[:, -1] for row in left])
 
 
-PLAIN = Filters()
+def reference(image, text, top_k, *, groups=None, exclude=(), pool=None, **options):
+    """Return (indices, scores, kept, removed) by walking down all other rows of every row.
 
-
-def reference(
-    image, text, top_k, filters=PLAIN, *, method="HPM", groups=None, exclude=(), pool=None
-):
-    """(indices, scores, kept, removed) by walking down every row's partners."""
+    Args:
+        image: (N, D) embeddings.
+        text: (N, E) embeddings.
+        top_k: K.
+        groups: (N, G) group ids.
+        exclude: Rows that are neither targets nor candidates.
+        pool: Rows that may be candidates, by default all.
+        **options: Further fields of ``MiningOptions``.
+    """
+    filters = MiningOptions(top_k=top_k, **options)
     image, text = unit(image), unit(text)
     similarity = {"image": dots(image, image), "text": dots(text, text)}
-    sides = {"HPM": ("image", "text"), "image": ("image",), "text": ("text",)}[method]
+    sides = {"HPM": ("image", "text"), "image": ("image",), "text": ("text",)}[filters.method]
     cross = dots(image, text) if filters.has_margin else None
     count = len(image)
     indices, scores = np.full((count, top_k), -1, np.int64), np.zeros((count, top_k), np.float32)
@@ -46,11 +52,11 @@ def reference(
     for i in range(count):
         if i in exclude:
             continue
-        ahead, passed, partners = [], [], 0
+        ahead, passed, others = [], [], 0
         for j in range(count):
             if j == i or j in exclude or (pool is not None and j not in pool):
                 continue
-            partners += 1
+            others += 1
             values = [similarity[side][i, j] for side in sides]
             score = _score(filters, values)
             if np.float32(score) > 0 and score >= least:
@@ -65,18 +71,18 @@ def reference(
                     j,
                 )
                 ahead.append((-np.float32(score), j, reason))
-        for place, j, reason in sorted(ahead, key=lambda entry: entry[:2]):
+        for key, j, reason in sorted(ahead, key=lambda entry: entry[:2]):
             if reason is None:
-                passed.append((j, -place))
+                passed.append((j, -key))
             else:
                 removed[reason] += 1
-            if len(passed) == filters.depth(top_k):
+            if len(passed) == filters.depth:
                 break
         else:
             removed["min_score"] += int(
                 filters.min_score is not None
                 and filters.min_score == least > 0
-                and len(ahead) < partners
+                and len(ahead) < others
             )
         listed = passed[filters.range_min : filters.range_max]
         removed["range"] += len(passed) - len(listed)
@@ -86,14 +92,14 @@ def reference(
     return indices, scores, kept, removed
 
 
-def _score(filters: Filters, values) -> float:
+def _score(filters: MiningOptions, values) -> float:
     factors = [max(float(value), 0.0) for value in values]
     if len(factors) == 1 or filters.image_weight == 0.5:
         return math.prod(factors)
     return factors[0] ** (2 * filters.image_weight) * factors[1] ** (2 - 2 * filters.image_weight)
 
 
-def _reason(filters: Filters, sides, values, score, related, cross, i, j) -> str | None:
+def _reason(filters: MiningOptions, sides, values, score, related, cross, i, j) -> str | None:
     if related:
         return "known_positive"
     if max(values) > filters.duplicate_threshold:

@@ -1,34 +1,35 @@
-"""Embeds a dataset's images and captions.
+r"""Embed the images and captions of a data set.
 
-    python -m mining.embed --csv pairs.csv --model ViT-B-32 --pretrained epoch_5.pt --out EMB
-    python -m mining.embed --shards 'data/{00000..00331}.tar' --out EMB \\
-        --image-encoder timm/vit_small_patch14_reg4_dinov2.lvd142m --text-encoder sentence-transformers/all-mpnet-base-v2
-    torchrun --nproc_per_node 8 -m mining.embed --shards data --model ViT-B-32 --pretrained laion2b_s34b_b79k --out EMB
+hardpairs embed --csv pairs.csv --model ViT-B-32 --pretrained epoch_5.pt --out EMB
+hardpairs embed --shards 'data/{00000..00331}.tar' --out EMB \
+    --image-encoder timm/vit_small_patch14_reg4_dinov2.lvd142m \
+    --text-encoder sentence-transformers/all-mpnet-base-v2
+torchrun --nproc_per_node 8 -m hardpairs.cli embed --shards data --out EMB \
+    --model ViT-B-32 --pretrained laion2b_s34b_b79k
 
-Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. Killed anywhere, the same command goes on: finished parts
-are in EMB/.unfinished. A finished folder made from the same data, model and weights is kept as it is.
+Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. The same command
+continues a killed run: finished parts are in EMB/.unfinished. A finished folder made from the same
+data, model and weights is kept as it is.
 """
 
 from __future__ import annotations
 
 import argparse
-
-import torch
+from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
+from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
-from hardpairs.core.ranks import join
-from hardpairs.data.datasets import shards_between
-from hardpairs.data.samples import Samples
-from hardpairs.data.unreadable import MAX_BAD_FRACTION
-from hardpairs.embedding.embed import PART_ROWS, embed_to_folder
-from hardpairs.models.encoders import open_encoders
+
+if TYPE_CHECKING:
+    from hardpairs.data.samples import Samples
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(
-        prog="hardpairs embed", description="Embed the images and captions of a dataset."
+        prog="hardpairs embed", description="Embed the images and captions of a data set."
     )
     _add_data(parser.add_argument_group("data (--shards or --csv)"))
     _add_encoders(
@@ -36,34 +37,37 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             "encoders (--model, or one for each half; --model stands for a half that is not named)"
         )
     )
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--batch-size", type=whole_number(1), default=256)
+    parser.add_argument("--out", required=True, help="output folder")
+    parser.add_argument("--batch-size", type=whole_number(1), default=256, metavar="N")
     parser.add_argument(
         "--workers",
         type=whole_number(0),
         default=2,
-        help="processes of each rank that load and decode",
+        metavar="N",
+        help="processes of each rank that load and decode (default: %(default)s)",
     )
     parser.add_argument(
         "--part-rows",
         type=whole_number(1),
-        default=PART_ROWS,
-        help="rows between commits of unfinished work",
+        default=8192,
+        metavar="N",
+        help="rows between commits of unfinished work (default: %(default)s)",
     )
     parser.add_argument(
         "--max-bad-fraction",
         type=float,
-        default=MAX_BAD_FRACTION,
-        help="stop when more than this share of pictures cannot be read",
+        default=0.01,
+        metavar="X",
+        help="stop when more than this share of the images cannot be read (default: %(default)s)",
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="default: cuda where there is one, otherwise cpu")
     args = parse_arguments(parser, "embed", argv)
     if not 0 <= args.max_bad_fraction <= 1:
         raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")
     if bool(args.shards) == bool(args.csv):
         raise usage("give either --shards or --csv")
     if args.csv and (args.start_tar is not None or args.end_tar is not None):
-        raise usage("--start_tar and --end_tar choose among --shards", fix="leave them out")
+        raise usage("--start-tar and --end-tar choose among --shards", fix="leave them out")
     return args
 
 
@@ -72,9 +76,9 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         "--shards", nargs="+", help="webdataset tars: brace text, glob, folder or list"
     )
     group.add_argument(
-        "--start_tar", "--start-tar", type=whole_number(0), help="first tar, by its number"
+        "--start-tar", type=whole_number(0), metavar="N", help="first tar, by its number"
     )
-    group.add_argument("--end_tar", "--end-tar", type=whole_number(0), help="last tar, included")
+    group.add_argument("--end-tar", type=whole_number(0), metavar="N", help="last tar, included")
     group.add_argument("--csv", help="OpenCLIP CSV or TSV, or MiniCLIP captions.json")
     add_data_flags(group)
 
@@ -86,12 +90,15 @@ def _add_encoders(group: argparse._ArgumentGroup) -> None:
         help="its checkpoint file or OpenCLIP tag; none: random weights, to try things out",
     )
     group.add_argument(
-        "--image-encoder", help="timm/NAME, or a folder with config.json and weights"
+        "--image-encoder",
+        help="KIND/NAME, such as timm/NAME (hardpairs list encoders), or a folder with config.json "
+        "and weights",
     )
     group.add_argument("--image-weights", help="a local file of its weights; none: random ones")
     group.add_argument(
         "--image-size",
         type=whole_number(1),
+        metavar="N",
         help="pixels of its input, where it is not to be the model's own",
     )
     group.add_argument(
@@ -101,29 +108,40 @@ def _add_encoders(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--text-encoder",
-        help="sentence-transformers model: a name or a folder (pip install sentence-transformers)",
+        help="KIND/NAME, or a model of sentence-transformers: a name or a folder (pip install "
+        "sentence-transformers)",
     )
-    group.add_argument("--seed", type=whole_number(0), default=0, help="of random weights")
+    group.add_argument(
+        "--seed", type=whole_number(0), default=0, metavar="N", help="seed of random weights"
+    )
 
 
 def open_data(args: argparse.Namespace) -> Samples:
-    """The samples that the data flags name."""
-    source = args.csv or shards_between(
-        args.shards if len(args.shards) > 1 else args.shards[0], args.start_tar, args.end_tar
-    )
-    return open_named(source, args)
+    """Return the samples that the data flags name."""
+    from hardpairs.data.datasets import shards_between
+
+    if args.csv:
+        return open_named(args.csv, args)
+    shards = args.shards if len(args.shards) > 1 else args.shards[0]
+    return open_named(shards_between(shards, args.start_tar, args.end_tar), args)
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     args = parse_args(argv)
-    with flags(vars(args)):
-        run(args)
+    with flags(vars(args), resize_mode="--image-resize-mode"):
+        _run(args)
     return Exit.OK
 
 
-def run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> None:
+    device = choose_device(args.device)
+    from hardpairs.core.ranks import join
+    from hardpairs.embedding.embed import embed_to_folder
+    from hardpairs.models.encoders import open_encoders
+
     ranks = join()
-    device = ranks.device(args.device)
+    device = ranks.device(device)
     samples = ranks.first_alone(lambda: open_data(args))
     encoders = open_encoders(
         model=args.model,

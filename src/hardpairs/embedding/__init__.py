@@ -1,1 +1,7 @@
-"""Samples in, unit embeddings out; ``embed`` is the place to start reading."""
+"""Samples in, unit embeddings out.
+
+``embed`` holds the two entry points: ``embed`` returns the embeddings of a data set, and
+``embed_to_folder`` writes them in clip-retrieval's layout, part by part, so that the same command
+continues a killed run. ``stream`` decodes and encodes batches, ``parts`` stores finished parts.
+Start reading with ``embed``.
+"""

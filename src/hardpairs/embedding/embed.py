@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from hardpairs.data.manifest import read_manifest
 from hardpairs.data.samples import Samples
 from hardpairs.data.unreadable import MAX_BAD_FRACTION, UnreadableImages
 from hardpairs.embedding.parts import Parts
-from hardpairs.embedding.stream import Clock, Embedded, encoded
+from hardpairs.embedding.stream import Clock, Embedded, encode_batches
 from hardpairs.models.encoders import Encoders
 
 LATER_FIELDS = ("first_image", "groups")
@@ -39,20 +40,29 @@ def embed(
     workers: int = 2,
     device: str = "cpu",
 ) -> Embedded:
-    """Embeds every usable row in memory; a row whose image cannot be read is left out, with its reason in ``rejected``.
+    """Return the embeddings of every usable row, in memory.
+
+    Args:
+        samples: The data set.
+        encoders: Both halves.
+        batch_size: Rows per batch.
+        workers: Processes that load and decode; 0 for this one.
+        device: Where the encoders run.
+
+    Returns:
+        The embeddings. A row with an unreadable image is in ``rejected`` with its reason.
 
     Raises:
-        UserError: exit 3 when no row can be embedded; exit 6 for embeddings that are not finite.
+        UserError: Exit 3 when no row can be embedded; exit 6 for embeddings that are not finite.
     """
     batches = list(_batches(samples, range(len(samples)), batch_size))
-    found = []
-    with tqdm(
-        total=sum(map(len, batches)), unit="pair", desc="embed", file=sys.stderr, disable=None
-    ) as bar:
-        for rows in encoded(samples, encoders, batches, workers=workers, device=device):
-            found.append(rows)
-            bar.update(len(rows.rows) + len(rows.rejected))
-    rows = Embedded.joined(found)
+    stream = encode_batches(samples, encoders, batches, workers=workers, device=device)
+    parts = []
+    with _progress_bar(sum(map(len, batches))) as bar:
+        for part in stream:
+            parts.append(part)
+            bar.update(len(part.rows) + len(part.rejected))
+    rows = Embedded.joined(parts)
     rejected = dict(sorted({**samples.rejected, **rows.rejected}.items()))
     if not len(rows.rows):
         raise _nothing_embedded(samples, rejected)
@@ -72,17 +82,26 @@ def embed_to_folder(
     max_bad_fraction: float = MAX_BAD_FRACTION,
     ranks: Ranks | None = None,
 ) -> None:
-    """Embeds into a folder in clip-retrieval's layout; does nothing when it already holds just this.
+    """Embed into a folder in clip-retrieval's layout; do nothing when it already holds just this.
 
-    The parts are shared among the ranks. With one number of threads and one batch size, the bytes are the same for every number of ranks,
-    every number of workers, and after any kill and restart.
+    The parts are shared among the ranks. With one number of threads and one batch size, the bytes
+    are the same for every number of ranks and workers, and after any kill and restart.
 
     Args:
-        max_bad_fraction: share of the pictures that may be unreadable (``hardpairs.data.unreadable``).
+        samples: The data set.
+        encoders: Both halves.
+        out: The folder.
+        batch_size: Rows per batch.
+        workers: Processes of each rank that load and decode; 0 for the rank itself.
+        device: Where the encoders run.
+        part_rows: Rows between commits.
+        max_bad_fraction: Share of the images that may be unreadable.
+        ranks: This process and the others.
 
     Raises:
-        UserError: exit 3 when too many pictures cannot be read, and finished parts stay; exit 4 when the folder holds embeddings of other
-            data, of pictures elsewhere, with other groups or of another model; exit 6 for non-finite ones.
+        UserError: Exit 3 when too many images cannot be read (finished parts stay); exit 4 when the
+            folder holds embeddings of other data, of images elsewhere, with other groups or of
+            another model; exit 6 for embeddings that are not finite.
     """
     out, ranks = Path(out), ranks or Ranks()
     recipe = {
@@ -129,7 +148,10 @@ def embed_to_folder(
 
 
 def _first_image(samples: Samples) -> dict[str, str]:
-    """Where the first picture lies, for data whose fingerprint does not say it: a captions.json, or a folder of pictures."""
+    """Return the path of the first image, for data whose fingerprint does not contain it.
+
+    Such data are a captions.json and a folder of images.
+    """
     where = samples.image_path(0) if len(samples) else ""
     if not where or samples.shards[0] or samples.keys[0] == where:
         return {}
@@ -137,11 +159,13 @@ def _first_image(samples: Samples) -> dict[str, str]:
 
 
 def _groups_digest(samples: Samples) -> str:
-    """Hex sha256 of which rows share a group and which an image, whatever the ids are."""
+    """Return the hex sha256 of which rows share a group and which an image, whatever their ids."""
     digest = hashlib.sha256()
     for ids in (samples.groups, samples.images):
         _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-        digest.update(first[inverse].astype("<i8"))  # of each row: the first row of its group
+        digest.update(
+            first[inverse].astype("<i8").tobytes()
+        )  # of each row: the first row of its group
     return digest.hexdigest()
 
 
@@ -164,17 +188,13 @@ def _make_parts(
     batches = (
         batch for number in todo for batch in _batches(samples, parts.rows(number), batch_size)
     )
-    found = encoded(samples, encoders, batches, workers=workers, device=device, clock=clock)
-    with tqdm(
-        total=sum(counts),
-        unit="pair",
-        desc="embed",
-        file=sys.stderr,
-        disable=True if quiet else None,
-    ) as bar:
+    encoded = encode_batches(
+        samples, encoders, batches, workers=workers, device=device, clock=clock
+    )
+    with _progress_bar(sum(counts), hidden=quiet) as bar:
 
         def watched() -> Iterator[Embedded]:
-            for rows in found:
+            for rows in encoded:
                 bar.set_postfix_str(f"waiting for data {clock.share_waiting:.0%}", refresh=False)
                 bar.update(len(rows.rows) + len(rows.rejected))
                 yield rows
@@ -193,12 +213,17 @@ def _make_parts(
         )
 
 
+def _progress_bar(total: int, *, hidden: bool = False) -> tqdm:
+    disable = True if hidden else None  # None: shown on a terminal
+    return tqdm(total=total, unit="pair", desc="embed", file=sys.stderr, disable=disable)
+
+
 def _rejected_in(samples: Samples, rows: range) -> int:
     return sum(row in samples.rejected for row in rows)
 
 
 def _batches(samples: Samples, rows: range, size: int) -> Iterator[list[int]]:
-    """The usable ones of ``rows``, ``size`` at a time."""
+    """Yield the usable ones of some rows, ``size`` at a time."""
     usable = (row for row in rows if row not in samples.rejected)
     while batch := list(islice(usable, size)):
         yield batch
@@ -214,8 +239,10 @@ def _check_finite(part: Embedded) -> None:
         )
 
 
-def _join_parts(samples: Samples, parts: Parts, unreadable: UnreadableImages, recipe: dict) -> None:
-    """Writes the folder's files from its parts, then takes the parts away."""
+def _join_parts(
+    samples: Samples, parts: Parts, unreadable: UnreadableImages, recipe: dict[str, Any]
+) -> None:
+    """Write the folder's files from its parts, then remove the parts."""
     missing = parts.unfinished()
     if missing:  # some file systems show a file late
         raise mismatch(
@@ -243,14 +270,15 @@ def _join_parts(samples: Samples, parts: Parts, unreadable: UnreadableImages, re
         },
     )
     parts.remove()
-    told = dict(sorted(Counter(rejected.values()).items()))
+    reasons = dict(sorted(Counter(rejected.values()).items()))
     print(
-        f"{len(samples)} pairs = {kept} embedded + {len(rejected)} rejected {told}", file=sys.stderr
+        f"{len(samples)} pairs = {kept} embedded + {len(rejected)} rejected {reasons}",
+        file=sys.stderr,
     )
 
 
 def _counted(samples: Samples, parts: Parts) -> tuple[tuple[int, int], int, dict[int, str]]:
-    """(widths of image and text embeddings, kept rows, reasons of the others) of all parts."""
+    """Return widths of image and text embeddings, kept rows, and reasons of the others."""
     rejected, kept, widths = dict(samples.rejected), 0, (0, 0)
     for number in range(len(parts)):
         part = parts.load(number, "rows", "rejected")
@@ -283,18 +311,19 @@ def _nothing_embedded(samples: Samples, rejected: dict[int, str]) -> Exception:
     )
 
 
-def _is_done(out: Path, recipe: dict) -> bool:
+def _is_done(out: Path, recipe: dict[str, Any]) -> bool:
     if not (out / "manifest.json").is_file():
         return False
-    there = read_manifest(out)
+    stored = read_manifest(out)
     differing = [
         key
         for key, value in recipe.items()
-        if there.get(key) != value and not (key in LATER_FIELDS and key not in there)
+        if stored.get(key) != value and not (key in LATER_FIELDS and key not in stored)
     ]
     if differing:
+        verb = "differs" if len(differing) == 1 else "differ"
         raise mismatch(
-            f"the folder holds other embeddings: {', '.join(differing)} differ{'s' if len(differing) == 1 else ''}",
+            f"the folder holds other embeddings: {', '.join(differing)} {verb}",
             where=str(out),
             fix="choose another output folder, or delete this one",
         )

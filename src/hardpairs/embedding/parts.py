@@ -1,7 +1,7 @@
 """Embeddings on their way: finished parts of a fixed number of rows, in ``OUT/.unfinished/``.
 
-A part is a fixed range of dataset rows, cut into fixed batches. What is in it does not depend on the
-process that made it, nor on what was made before.
+A part is a fixed range of dataset rows, cut into fixed batches. What is in it depends neither on
+the process that made it nor on what was made before.
 """
 
 from __future__ import annotations

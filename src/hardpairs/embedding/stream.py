@@ -1,11 +1,14 @@
-"""Rows in, embeddings out, batch by batch: decoding in worker processes, encoding here, and a clock that says which of them waits."""
+"""Encode rows batch by batch: worker processes decode, this process encodes.
+
+``Clock`` measures which of them waits for the other.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,13 +20,33 @@ from hardpairs.data.images import read_images
 from hardpairs.data.samples import Samples
 from hardpairs.models.encoders.base import Encoders
 
-Loaded = tuple[list[int], torch.Tensor | None, Any, dict[int, str]]
-"""(kept rows, their pixels, their prepared captions, reasons of the others)."""
+
+class LoadedBatch(NamedTuple):
+    """A decoded batch.
+
+    Attributes:
+        rows: The rows whose images could be read.
+        pixels: (B, 3, H, W) float32; ``None`` without rows.
+        captions: What the text encoder prepared; ``None`` without rows.
+        rejected: Reasons of the other rows, by row.
+    """
+
+    rows: list[int]
+    pixels: torch.Tensor | None
+    captions: Any
+    rejected: dict[int, str]
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings of some rows: ``image`` (M, D) and ``text`` (M, E) float32 of unit length, ``rows`` (M,) int64 ascending, and reasons."""
+    """Embeddings of some rows.
+
+    Attributes:
+        image: (M, D) float32 of unit length.
+        text: (M, E) float32 of unit length.
+        rows: (M,) int64 ascending row numbers.
+        rejected: Reasons of the rows that could not be embedded, by row.
+    """
 
     image: np.ndarray
     text: np.ndarray
@@ -32,27 +55,22 @@ class Embedded:
 
     @classmethod
     def joined(cls, parts: list[Embedded]) -> Embedded:
+        """Return the embeddings of all parts, in order."""
         rejected = {row: reason for part in parts for row, reason in part.rejected.items()}
         parts = [part for part in parts if len(part.rows)]
         if not parts:
             return cls.nothing(rejected)
-        return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("image", "text", "rows")
-            ),
-            rejected,
+        image, text, rows = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("image", "text", "rows")
         )
+        return cls(image, text, rows, rejected)
 
     @classmethod
     def nothing(cls, rejected: dict[int, str]) -> Embedded:
-        """No row at all: the widths are not known then, and 0."""
-        return cls(
-            np.zeros((0, 0), np.float32),
-            np.zeros((0, 0), np.float32),
-            np.zeros(0, np.int64),
-            rejected,
-        )
+        """Return embeddings without rows; their widths are unknown and 0."""
+        empty = np.zeros((0, 0), np.float32)
+        return cls(empty, empty, np.zeros(0, np.int64), rejected)
 
 
 @dataclass
@@ -64,69 +82,73 @@ class Clock:
 
     @property
     def share_waiting(self) -> float:
+        """Return the share of the time that was spent waiting."""
         return self.waiting / max(self.waiting + self.encoding, 1e-9)
 
 
-class _Loading(Dataset):
-    """Loads a list of rows at a time, in a worker process; stacked there, since each tensor is passed on by itself."""
+class _Batches(Dataset[LoadedBatch]):
+    """Loads a list of rows at a time, in a worker process.
+
+    Images are stacked there, since a worker hands over each tensor by itself.
+    """
 
     def __init__(self, samples: Samples, encoders: Encoders) -> None:
-        self.samples, self.transform, self.prepare = (
-            samples,
-            encoders.image.transform,
-            encoders.text.prepare,
-        )
+        self.samples, self.prepare = samples, encoders.text.prepare
+        self.transform = encoders.image.transform
 
-    def __getitems__(self, rows: list[int]) -> Loaded:
-        good, pixels, rejected = read_images(self.samples, rows, self.transform)
-        if not good:
-            return [], None, None, rejected
-        return (
-            good,
-            torch.stack(pixels),
-            self.prepare([self.samples.caption(row) for row in good]),
-            rejected,
-        )
+    def __getitems__(self, rows: list[int]) -> LoadedBatch:
+        usable, pixels, rejected = read_images(self.samples, rows, self.transform)
+        if not usable:
+            return LoadedBatch([], None, None, rejected)
+        captions = self.prepare([self.samples.caption(row) for row in usable])
+        return LoadedBatch(usable, torch.stack(pixels), captions, rejected)
 
 
-def _same(loaded: Loaded) -> Loaded:
-    return loaded
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
-def loading(
+def load_batches(
     samples: Samples,
     encoders: Encoders,
     batches: Iterable[list[int]],
     *,
     workers: int,
     pin_memory: bool = False,
-) -> DataLoader:
-    """Loaded batches, in order."""
+) -> DataLoader[LoadedBatch]:
+    """Return a loader of decoded batches, in order.
+
+    Args:
+        samples: The data set.
+        encoders: Their transforms run in the workers.
+        batches: Rows of each batch.
+        workers: Processes that load and decode; 0 for this one.
+        pin_memory: Put pixels into page-locked memory.
+    """
     return DataLoader(
-        _Loading(samples, encoders),
+        _Batches(samples, encoders),
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_same,
-        pin_memory=pin_memory,  # type: ignore[arg-type]
+        collate_fn=_unchanged,
+        pin_memory=pin_memory,
         worker_init_fn=answer_to_the_parent,
     )
 
 
-def encode(encoders: Encoders, loaded: Loaded, device: str) -> Embedded:
-    """Embeds a loaded batch."""
-    good, pixels, captions, rejected = loaded
-    if pixels is None:
-        return Embedded.nothing(rejected)
+def encode_batch(encoders: Encoders, batch: LoadedBatch, device: str) -> Embedded:
+    """Return the embeddings of a loaded batch."""
+    if batch.pixels is None:
+        return Embedded.nothing(batch.rejected)
     with torch.inference_mode():
         halves = (
-            encoders.image.encode(pixels.to(device, non_blocking=True)),
-            encoders.text.encode(captions),
+            encoders.image.encode(batch.pixels.to(device, non_blocking=True)),
+            encoders.text.encode(batch.captions),
         )
         image, text = (functional.normalize(half.float(), dim=-1).cpu().numpy() for half in halves)
-    return Embedded(image, text, np.array(good, np.int64), rejected)
+    return Embedded(image, text, np.array(batch.rows, np.int64), batch.rejected)
 
 
-def encoded(
+def encode_batches(
     samples: Samples,
     encoders: Encoders,
     batches: Iterable[list[int]],
@@ -135,17 +157,25 @@ def encoded(
     device: str,
     clock: Clock | None = None,
 ) -> Iterator[Embedded]:
-    """Embeds batches of rows, in order; a row whose picture cannot be read is in ``rejected`` with its reason."""
-    clock = clock or Clock()
-    loaded = iter(
-        loading(samples, encoders, batches, workers=workers, pin_memory=device.startswith("cuda"))
-    )
+    """Yield the embeddings of each batch, in order.
+
+    Args:
+        samples: The data set.
+        encoders: Both halves.
+        batches: Rows of each batch. A row with an unreadable image is in ``rejected``.
+        workers: Processes that load and decode; 0 for this one.
+        device: Where the encoders run.
+        clock: Measures loading and encoding.
+    """
+    clock, pin_memory = clock or Clock(), device.startswith("cuda")
+    loader = load_batches(samples, encoders, batches, workers=workers, pin_memory=pin_memory)
+    loaded = iter(loader)
     while True:
         start = time.perf_counter()
         batch = next(loaded, None)
         clock.waiting += (before := time.perf_counter()) - start
         if batch is None:
             return
-        rows = encode(encoders, batch, device)
+        embedded = encode_batch(encoders, batch, device)
         clock.encoding += time.perf_counter() - before
-        yield rows
+        yield embedded

@@ -1,4 +1,4 @@
-"""What a hard pair table holds, in numbers; how tables of one dataset overlap; and which pairs are likely no negatives at all."""
+"""Numbers of a hard pair table, its overlap with another, and pairs that may be false negatives."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from hardpairs.data.words import split_words
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 CHECKED_ROWS = 20_000
-"""Rows whose hardest pairs are compared by caption: in a larger table half of them are those with the highest scores, half are random."""
-CHECKED_PARTNERS = 10
+"""Rows whose hardest pairs are compared by caption.
+
+In a larger table, half of them are those with the highest scores and half are random.
+"""
+CHECKED_RANKS = 10
+"""Hard pairs of a row that are compared by caption."""
 ROWS_AT_ONCE = 65_536
 
 
@@ -22,12 +26,16 @@ class Statistics:
     """Numbers of a table.
 
     Attributes:
-        rows, pairs: N, and how many pairs are listed in all.
-        empty: share of the rows with an empty list.
-        hardest, all: QUANTILES of each list's first score, and of all scores; ``None`` where scores are unknown.
-        most_listed, most_listed_row: the row in most lists, and in how many it is.
-        never_listed: share of the rows that are in no list.
-        hub_share: share of all places taken by the most listed hundredth of the rows (.01 if all were listed equally often).
+        rows: N.
+        pairs: Pairs that are listed in all.
+        empty: Share of the rows with an empty list.
+        hardest: QUANTILES of each list's first score; ``None`` where scores are unknown.
+        all: QUANTILES of all scores; ``None`` where scores are unknown.
+        most_listed: Lists that hold the row which is in most lists.
+        most_listed_row: That row.
+        never_listed: Share of the rows that are in no list.
+        hub_share: Share of all listed pairs that lead to the most listed hundredth of the rows (.01
+            if all were listed equally often).
     """
 
     rows: int
@@ -42,24 +50,24 @@ class Statistics:
 
 
 def statistics(table: HardPairTable) -> Statistics:
+    """Return the numbers of a table."""
     lengths = np.asarray(table.lengths, np.int64)
     listed = np.zeros(len(lengths), np.int64)
     for start in range(0, len(lengths), ROWS_AT_ONCE):
         block = table.indices[start : start + ROWS_AT_ONCE]
         listed += np.bincount(block[block >= 0], minlength=len(lengths))
-    known = table.has_scores and lengths.any()
-    real = (
-        np.concatenate([_real(table, start) for start in range(0, len(lengths), ROWS_AT_ONCE)])
-        if known
-        else None
-    )
+    hardest = scores = None
+    if table.has_scores and lengths.any():
+        starts = range(0, len(lengths), ROWS_AT_ONCE)
+        scores = np.concatenate([_listed_scores(table, start) for start in starts])
+        hardest = np.asarray(table.scores[:, 0])[lengths > 0]
     descending = np.sort(listed)[::-1]
     return Statistics(
         rows=len(lengths),
         pairs=int(lengths.sum()),
         empty=float((lengths == 0).mean()),
-        hardest=_quantiles(np.asarray(table.scores[:, 0])[lengths > 0]) if known else None,
-        all=_quantiles(real) if real is not None else None,
+        hardest=None if hardest is None else _quantiles(hardest),
+        all=None if scores is None else _quantiles(scores),
         most_listed=int(descending[0]),
         most_listed_row=int(np.argmax(listed)),
         never_listed=float((listed == 0).mean()),
@@ -67,11 +75,24 @@ def statistics(table: HardPairTable) -> Statistics:
     )
 
 
-def _real(table: HardPairTable, start: int) -> np.ndarray:
-    block = table.scores[start : start + ROWS_AT_ONCE]
-    return block[
-        np.arange(block.shape[1]) < np.asarray(table.lengths[start : start + ROWS_AT_ONCE])[:, None]
-    ]
+def summary(table: HardPairTable) -> dict[str, float]:
+    """Return the few numbers that tell a good table from a bad one."""
+    lengths = np.asarray(table.lengths)
+    listed = np.asarray(table.indices)[np.asarray(table.indices) >= 0]
+    hardest = np.asarray(table.scores)[:, 0][lengths > 0]
+    return {
+        "rows": len(lengths),
+        "rows_with_pairs": int((lengths > 0).sum()),
+        "pairs_per_row": float(lengths.mean()),
+        "hardest_score_median": float(np.median(hardest)) if len(hardest) else 0.0,
+        "most_listed": int(np.bincount(listed).max()) if len(listed) else 0,
+    }
+
+
+def _listed_scores(table: HardPairTable, start: int) -> np.ndarray:
+    rows = slice(start, start + ROWS_AT_ONCE)
+    block = table.scores[rows]
+    return block[np.arange(block.shape[1]) < np.asarray(table.lengths[rows])[:, None]]
 
 
 def _quantiles(values: np.ndarray) -> tuple[float, ...]:
@@ -79,13 +100,13 @@ def _quantiles(values: np.ndarray) -> tuple[float, ...]:
 
 
 def overlap(ours: HardPairTable, theirs: HardPairTable) -> float:
-    """Share of the pairs of ``ours`` that ``theirs`` lists, too."""
+    """Return the share of the pairs of ``ours`` that ``theirs`` lists, too."""
     common = pairs = 0
     count = len(ours.lengths)
     for start in range(0, count, ROWS_AT_ONCE):
-        keys = [_keys(table, start, count) for table in (ours, theirs)]
-        common += int(np.isin(*keys).sum())
-        pairs += len(keys[0])
+        own, others = (_keys(table, start, count) for table in (ours, theirs))
+        common += int(np.isin(own, others).sum())
+        pairs += len(own)
     return common / max(pairs, 1)
 
 
@@ -96,12 +117,13 @@ def _keys(table: HardPairTable, start: int, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A pair that may be no negative: two of one thing.
+    """A pair that may be a false negative: two images of one thing.
 
     Attributes:
-        row, place: the anchor, and the partner's place in its list, from 0.
-        likeness: the larger of the score and ``caption_likeness``.
-        reason: what one should look at.
+        row: The target.
+        place: Rank of the hard pair in its list, from 0.
+        likeness: The larger of the score and ``caption_likeness``.
+        reason: What one should look at.
     """
 
     row: int
@@ -123,31 +145,38 @@ def words(caption: str) -> frozenset[str]:
 
 
 def caption_likeness(first: str, second: str) -> float:
-    """Words in common over words in either (Jaccard), from 0 to 1; 0 for captions without words."""
+    """Return words in common over words in either (Jaccard), from 0 to 1.
+
+    Captions without words give 0.
+    """
     ours, theirs = words(first), words(second)
     return len(ours & theirs) / max(len(ours | theirs), 1)
 
 
 def suspicions(table: HardPairTable, samples: Samples, *, seed: int = 0) -> list[Suspicion]:
-    """One suspicion for each checked row, of its most suspicious partner; most suspicious first, ties by row."""
-    known = table.has_scores
-    found = []
+    """Return the most suspicious hard pair of each checked row.
+
+    Args:
+        table: Hard pairs.
+        samples: The data set, for the captions.
+        seed: Seed of the rows that are checked in a large table.
+
+    Returns:
+        Suspicions, the most suspicious first, ties by row.
+    """
+    result = []
     for row in _checked(table, seed).tolist():
-        partners = table.indices[row, : min(int(table.lengths[row]), CHECKED_PARTNERS)].tolist()
-        captions = [
-            caption_likeness(samples.caption(row), samples.caption(partner)) for partner in partners
-        ]
-        scores = (
-            np.asarray(table.scores[row, : len(partners)]).tolist()
-            if known
-            else [0.0] * len(partners)
-        )
+        others = table.indices[row, : min(int(table.lengths[row]), CHECKED_RANKS)].tolist()
+        own = samples.caption(row)
+        captions = [caption_likeness(own, samples.caption(other)) for other in others]
+        scores = [0.0] * len(others)
+        if table.has_scores:
+            scores = np.asarray(table.scores[row, : len(others)]).tolist()
         likeness = [max(pair) for pair in zip(captions, scores, strict=True)]
-        place = int(np.argmax(likeness))
-        found.append(
-            Suspicion(row, place, likeness[place], _reason(captions[place], scores[place]))
-        )
-    return sorted(found, key=lambda suspicion: (-suspicion.likeness, suspicion.row))
+        rank = int(np.argmax(likeness))
+        reason = _reason(captions[rank], scores[rank])
+        result.append(Suspicion(row, rank, likeness[rank], reason))
+    return sorted(result, key=lambda suspicion: (-suspicion.likeness, suspicion.row))
 
 
 def _checked(table: HardPairTable, seed: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from hardpairs.core.devices import check_device
 from hardpairs.core.errors import usage
 from hardpairs.models.checkpoint import (
     checkpoint_image_size,
@@ -96,16 +97,6 @@ def load_encoder(
     weights = f"random, seed {seed}" if pretrained is None else weights_identity(pretrained)
     description = {"model": model_name, "weights": weights, "preprocess": preprocess_of(model)}
     return Encoder(model.eval(), transform, tokenizer, description)
-
-
-def check_device(device: str) -> None:
-    """Raise UserError (exit 2) for a device that PyTorch or this machine does not have."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise usage(
-            f"no such device: {device}", why=str(error).splitlines()[0], fix="`device` cpu"
-        ) from None
 
 
 def _tags(model_name: str) -> list[str]:

@@ -12,6 +12,7 @@ from hardpairs.data.hard_pairs import HardPairTable, open_hard_pairs
 from hardpairs.data.manifest import check_same_dataset
 from hardpairs.data.samples import Samples
 from hardpairs.evaluating.runs import Run
+from hardpairs.mining.pair_statistics import summary
 from hardpairs.pages.album import Album, ShownImage
 from hardpairs.pages.charts import histogram
 from hardpairs.reporting.examples import draw
@@ -115,13 +116,11 @@ def open_training(run: Run) -> tuple[Samples, HardPairTable | None]:
 
 def training_pairs(run: Run, samples: Samples, table: HardPairTable) -> TrainingPairs:
     """Return what the page shows of the hard pairs that a run was trained with."""
-    from hardpairs.mining.mine import statistics  # imports torch
-
     album = Album(samples)
     scores = np.asarray(table.scores[:, 0])[np.asarray(table.lengths) > 0]
     random_batch, own_batch = first_batches(run, table, album)
     return TrainingPairs(
-        statistics=statistics(table),
+        statistics=summary(table),
         options=table.manifest.get("options") or {},
         histogram=histogram(scores) if table.has_scores and len(scores) else [],
         targets=targets(table, album),

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from torch import nn
 from torch.utils.data import Subset
 
 from hardpairs.core.errors import bad_input
+from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.hard_pairs import HardPairTable, write_table
 from hardpairs.data.samples import Samples
-from hardpairs.mining.search import Filters, Work, search
+from hardpairs.mining.api import Execution, search
+from hardpairs.mining.options import MiningOptions
 from hardpairs.training.validation_data import PairDataset, pair_loader
 
 
@@ -84,30 +86,22 @@ class Reminer:
         began = time.monotonic()
         with self._work_folder(folder) as work:
             embedded = self._embed(model, work)
-            options = start.manifest.get("options", {})
-            filters = {
-                name: options[name] for name in Filters.__dataclass_fields__ if name in options
-            }
+            stored = MiningOptions.from_manifest(start.manifest.get("options", {}))
+            progress = Progress(work / "search", {}, owner=not self.ranks.rank)
             result = search(
                 embedded.image,
                 embedded.text,
-                top_k=start.indices.shape[1],
-                filters=Filters(**filters),
+                replace(stored, top_k=start.indices.shape[1]),
                 groups=self.samples.positives[embedded.rows],
                 exclude=embedded.unreadable,
-                method=options.get("mining_method", "HPM"),
-                approx=options.get("approx"),
-                seed=options.get("seed", 0),
-                device=self.device,
-                work=Work(work / "search", dict, writer=not self.ranks.rank),
-                ranks=self.ranks,
+                execution=Execution(self.device, progress=progress, ranks=self.ranks),
             )
             if result is None:
                 return
-            indices, scores = result.of_dataset(embedded.rows, len(self.samples))
+            result = result.for_dataset(embedded.rows, len(self.samples))
             kept = {name: start.manifest[name] for name in KEPT if name in start.manifest}
             manifest = {**kept, "kind": "hard_pairs", **self._origin(epoch)}
-            write_table(folder, indices, scores, manifest)
+            write_table(folder, result.indices, result.scores, manifest)
         logging.info(
             f"New hard pairs: {result.kept} of the model after epoch {epoch}, in "
             f"{time.monotonic() - began:.0f} s."

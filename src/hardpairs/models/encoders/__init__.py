@@ -1,27 +1,54 @@
-"""Encoders by name. A new kind is one file, and one line in the table of its half."""
+"""Encoders by name: what turns images and captions into embeddings.
+
+An encoder is a component, one class in one file: ``openclip`` embeds both halves, ``timm`` images,
+``sentence-transformers`` captions. ``open_encoders`` puts two halves together. Start reading with
+``base``, which says what a half is, then ``timm``.
+
+A package of the user's adds an encoder under the entry point ``hardpairs.encoders``: a subclass of
+``ImageEncoder``, ``TextEncoder`` or ``Encoders`` with a ``Config`` that has a field ``name``. It is
+chosen by prefix, as in ``--image-encoder KIND/NAME``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
+from hardpairs.core.components import Registry
+from hardpairs.core.devices import check_device
 from hardpairs.core.errors import usage
-from hardpairs.models.encoders.base import Encoders, ImageEncoder, TextEncoder
-from hardpairs.models.encoders.openclip import from_encoder, open_openclip
-from hardpairs.models.load import check_device
 
-__all__ = ["Encoders", "ImageEncoder", "TextEncoder", "from_encoder", "open_encoders"]
+if TYPE_CHECKING:
+    from hardpairs.models.encoders.base import EncoderContext, Encoders, ImageEncoder, TextEncoder
+    from hardpairs.models.encoders.openclip import from_encoder
+
+__all__ = [
+    "ENCODERS",
+    "EncoderContext",
+    "Encoders",
+    "ImageEncoder",
+    "TextEncoder",
+    "from_encoder",
+    "open_encoders",
+]
+
+ENCODERS = Registry("encoder", "hardpairs.models.encoders", "hardpairs.encoders")
+RANDOM = "none"
+"""Name of seeded random weights."""
 
 
-def _timm(name: str, **options) -> ImageEncoder:
-    from hardpairs.models.encoders.timm_image import open_timm
+def __getattr__(name: str) -> Any:
+    """Import what needs PyTorch when it is asked for."""
+    if name == "from_encoder":
+        from hardpairs.models.encoders.openclip import from_encoder
 
-    return open_timm(name, **options)
+        return from_encoder
+    if name in __all__:
+        from hardpairs.models.encoders import base
 
-
-def _sentence_transformers(name: str, **options) -> TextEncoder:
-    from hardpairs.models.encoders.sentence_text import open_sentence_transformer
-
-    return open_sentence_transformer(name, **options)
+        return getattr(base, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def open_encoders(
@@ -37,51 +64,93 @@ def open_encoders(
     captions: Iterable[str] = (),
     resize_mode: str | None = None,
 ) -> Encoders:
-    """Both halves: each from its own encoder where one is named, else from the OpenCLIP model.
+    """Return both halves: each from its own encoder where one is named, else from the model.
 
     Args:
-        model, pretrained: as in ``hardpairs.models.encoders.openclip``.
-        image_encoder, image_weights, image_size: as in ``hardpairs.models.encoders.timm_image``.
-        text_encoder: as in ``hardpairs.models.encoders.sentence_text``.
-        seed: of random weights.
-        captions: of the data, as in ``hardpairs.models.encoders.openclip``.
-        resize_mode: of the OpenCLIP model's pictures, as in ``hardpairs.models.load.load_encoder``.
+        model: An OpenCLIP model, or one of ours (``hardpairs-*``, ``miniclip-*``).
+        pretrained: Its checkpoint file or OpenCLIP tag; ``none`` for random weights.
+        image_encoder: ``KIND/NAME`` of a registered encoder such as ``timm``, or a timm folder.
+        image_weights: A local file of its weights; ``none`` for random ones.
+        image_size: Height and width of its input in pixels; default: the encoder's own.
+        text_encoder: ``KIND/NAME`` of a registered encoder, or a model of sentence-transformers.
+        device: Where the encoders run.
+        seed: Seed of random weights.
+        captions: Captions of the data, where a model with random weights takes its words from.
+        resize_mode: How the model's images become squares: ``shortest``, ``longest``, ``squash``.
 
     Raises:
-        UserError: exit 2 for halves that are missing, given twice, or unknown; 3 and 4 for weights.
+        UserError: Exit 2 for halves that are missing, given twice, or unknown; exit 3 when weights
+            cannot be had; exit 4 for weights of another model.
     """
+    from hardpairs.models.encoders.base import EncoderContext, Encoders
+
     check_device(device)
-    missing = [
-        flag
-        for flag, given in (("--image-encoder", image_encoder), ("--text-encoder", text_encoder))
-        if not given
-    ]
-    if missing and model is None:
+    _check_halves(model, image_encoder, text_encoder, bool(image_weights or image_size))
+    context = EncoderContext(device, captions)
+    halves: dict[str, Any] = {}
+    if model is not None:
+        given: dict[str, Any] = {"pretrained": pretrained, "resize_mode": resize_mode}
+        both: Encoders = _open("openclip", model, seed, context, given)
+        if not image_encoder and not text_encoder:
+            return both
+        halves = {"image": both.image, "text": both.text}
+    if image_encoder:
+        given, kind = {"image_weights": image_weights, "image_size": image_size}, "timm"
+        halves["image"] = _open_half("image", image_encoder, kind, seed, context, given)
+    if text_encoder:
+        kind = "sentence-transformers"
+        halves["text"] = _open_half("text", text_encoder, kind, seed, context, {})
+    return Encoders(halves["image"], halves["text"], one_space=False)
+
+
+def _check_halves(
+    model: str | None, image_encoder: str | None, text_encoder: str | None, has_options: bool
+) -> None:
+    if model is None and not image_encoder:
+        raise usage("nothing embeds the images", fix="give `model`, or `image_encoder`")
+    if model is None and not text_encoder:
+        raise usage("nothing embeds the captions", fix="give `model`, or `text_encoder`")
+    if model is not None and image_encoder and text_encoder:
         raise usage(
-            f"nothing embeds the {'pictures' if missing[0] == '--image-encoder' else 'captions'}",
-            fix=f"--model, or {missing[0]}",
-        )
-    if model is not None and not missing:
-        raise usage(
-            "--model has no part in it, when --image-encoder and --text-encoder are given",
+            "`model` embeds nothing when `image_encoder` and `text_encoder` are given",
             fix="leave it out",
         )
-    if image_encoder is None and (image_weights or image_size):
+    if has_options and not image_encoder:
         raise usage(
-            "--image-weights and --image-size go with --image-encoder",
-            fix="--pretrained for --model",
+            "`image_weights` and `image_size` go with `image_encoder`",
+            fix="for `model` give `pretrained`",
         )
-    image, text, clip = None, None, None
-    if image_encoder:
-        image = _timm(
-            image_encoder, weights=image_weights, image_size=image_size, device=device, seed=seed
-        )
-    if text_encoder:
-        text = _sentence_transformers(text_encoder, device=device)
-    if model is not None:
-        clip = open_openclip(
-            model, pretrained, device=device, seed=seed, captions=captions, resize_mode=resize_mode
-        )
-        if image is None and text is None:
-            return clip
-    return Encoders(image or clip.image, text or clip.text, one_space=False)
+
+
+def _open_half(
+    half: str,
+    name: str,
+    default: str,
+    seed: int,
+    context: EncoderContext,
+    given: dict[str, Any],
+) -> Any:
+    """Return an image or a text encoder of the kind that the name's prefix chooses."""
+    from hardpairs.models.encoders.base import Encoders, ImageEncoder, TextEncoder
+
+    prefix, slash, _ = name.partition("/")
+    kind = prefix if slash and prefix in ENCODERS else default
+    encoder = _open(kind, name, seed, context, given)
+    if isinstance(encoder, Encoders):
+        return getattr(encoder, half)
+    if not isinstance(encoder, ImageEncoder if half == "image" else TextEncoder):
+        raise usage(f"the encoder {kind} does not embed {half}s", fix="choose another one")
+    return encoder
+
+
+def _open(kind: str, name: str, seed: int, context: EncoderContext, given: dict[str, Any]) -> Any:
+    """Return an encoder, or both, with the options of its ``Config`` that are given."""
+    component = ENCODERS.load(kind)
+    fields = {field.name for field in dataclasses.fields(component.Config)}
+    options = {option: value for option, value in given.items() if value is not None}
+    if unread := sorted(options.keys() - fields):
+        names = " and ".join(f"`{option}`" for option in unread)
+        raise usage(f"the encoder {kind} does not read {names}", fix="leave it out")
+    if "seed" in fields:
+        options["seed"] = seed
+    return component.from_config(component.Config(name=name, **options), context)

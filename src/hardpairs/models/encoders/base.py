@@ -1,9 +1,13 @@
-"""What an encoder is: a half for pictures, a half for captions, and what identifies them."""
+"""What an encoder is: a half for images, a half for captions, and what identifies them.
+
+A component of the registry is a subclass of one of these classes with a ``Config`` and a class
+method ``from_config(config, context)`` that returns an instance.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +16,26 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class ImageEncoder:
-    """Embeds pictures.
+class EncoderContext:
+    """What an encoder needs besides its options.
 
     Attributes:
-        transform: an RGB image to a (3, H, W) float tensor; runs in the loading processes.
-        encode: (B, 3, H, W) pixels on any device to (B, D) features of any length.
-        description: ``model``, ``weights`` (a hash), ``preprocess``.
+        device: Where it runs.
+        captions: Captions of the data, where a model without weights takes its words from.
+    """
+
+    device: str = "cpu"
+    captions: Iterable[str] = ()
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """Embeds images.
+
+    Attributes:
+        transform: Turns an RGB image into a (3, H, W) float tensor; runs in the loading processes.
+        encode: Turns (B, 3, H, W) pixels on any device into (B, D) features of any length.
+        description: ``model``, ``weights`` (a hash) and ``preprocess``, for a manifest.
     """
 
     transform: Callable[[Any], torch.Tensor]
@@ -31,9 +48,9 @@ class TextEncoder:
     """Embeds captions.
 
     Attributes:
-        prepare: B captions to what ``encode`` reads; runs in the loading processes.
-        encode: that to (B, D) features of any length.
-        description: ``model``, ``weights`` (a hash), ``preprocess``.
+        prepare: Turns B captions into what ``encode`` reads; runs in the loading processes.
+        encode: Turns that into (B, D) features of any length.
+        description: ``model``, ``weights`` (a hash) and ``preprocess``, for a manifest.
     """
 
     prepare: Callable[[list[str]], Any]
@@ -43,7 +60,13 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class Encoders:
-    """The two halves; ``one_space`` where an image and a caption may be compared with each other, as in a CLIP model."""
+    """The two halves.
+
+    Attributes:
+        image: Embeds images.
+        text: Embeds captions.
+        one_space: An image and a caption may be compared with each other, as in a CLIP model.
+    """
 
     image: ImageEncoder
     text: TextEncoder
@@ -51,7 +74,7 @@ class Encoders:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What identifies the embeddings, for a manifest."""
+        """Return what identifies the embeddings, for a manifest."""
         if self.one_space:
             return self.image.description
         image, text = self.image.description, self.text.description
@@ -65,7 +88,10 @@ class Encoders:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """``sha256:`` of all weights by name, type and shape: the same whatever file or hub they came from."""
+    """Return ``sha256:`` and the hash of all weights by name, type and shape.
+
+    It does not depend on the file or hub that they came from.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
@@ -74,7 +100,7 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, as JSON gives them back."""
+    """Return a value with its tuples as lists, as JSON gives them back."""
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -2,69 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import usage
-from hardpairs.models.encoders.base import Encoders, ImageEncoder, TextEncoder, weights_hash
+from hardpairs.models.encoders import RANDOM
+from hardpairs.models.encoders.base import (
+    EncoderContext,
+    Encoders,
+    ImageEncoder,
+    TextEncoder,
+    weights_hash,
+)
 from hardpairs.models.load import Encoder, load_encoder
 from hardpairs.models.model_config import uses_words, vocabulary_of
 
-RANDOM = "none"
-"""The name of seeded random weights."""
 
+@register("openclip")
+class OpenCLIPEncoders(Encoders):
+    """Both halves of an OpenCLIP model, or of one of ours."""
 
-def open_openclip(
-    model: str,
-    pretrained: str | None,
-    *,
-    device: str,
-    seed: int = 0,
-    captions: Iterable[str] = (),
-    resize_mode: str | None = None,
-) -> Encoders:
-    """A model by OpenCLIP's name, or one of ours (``hardpairs-*``), with a checkpoint file, a tag, or ``none``: seeded random weights.
+    @dataclass(frozen=True)
+    class Config(Options):
+        """Options of an OpenCLIP model."""
 
-    A model of ours with random weights takes its words from ``captions``.
-
-    Raises:
-        UserError: exit 2 for unknown names or none given, exit 3 when the weights cannot be had, exit 4 for a torn or foreign checkpoint.
-    """
-    if pretrained is None:
-        raise usage(
-            f"--model {model} needs its weights",
-            why="without them it would be a random model",
-            fix=f"--pretrained FILE or an OpenCLIP tag; --pretrained {RANDOM} for random weights, to try things out",
+        name: str = option("", "OpenCLIP model, or hardpairs-*, miniclip-*", flag="--model")
+        pretrained: str | None = option(
+            None, "its checkpoint file or OpenCLIP tag; none: random weights, to try things out"
         )
-    if pretrained != RANDOM:
-        return from_encoder(
-            load_encoder(model, pretrained, device=device, resize_mode=resize_mode), device
+        resize_mode: str | None = option(
+            None,
+            "how images become squares: cut, padded, stretched (default: the model's own)",
+            flag="--image-resize-mode",
+            choices=("shortest", "longest", "squash"),
         )
-    words = vocabulary_of(model, captions) if uses_words(model) else None
-    return from_encoder(
-        load_encoder(
-            model, None, device=device, seed=seed, vocabulary=words, resize_mode=resize_mode
-        ),
-        device,
-    )
+        seed: int = option(0, "seed of random weights", minimum=0)
+
+    @classmethod
+    def from_config(cls, config: Config, context: EncoderContext) -> Encoders:
+        """Load the model. One of ours with random weights takes its words from the captions.
+
+        Raises:
+            UserError: Exit 2 for unknown names or missing weights, exit 3 when the weights cannot
+                be had, exit 4 for a torn or foreign checkpoint.
+        """
+        if config.pretrained is None:
+            raise usage(
+                f"`model` {config.name} needs its weights",
+                why="without them it would be a random model",
+                fix="`pretrained` FILE or an OpenCLIP tag; "
+                f"`pretrained` {RANDOM} for random weights, to try things out",
+            )
+        weights: str | None = config.pretrained
+        words = None
+        if config.pretrained == RANDOM:
+            weights = None
+            words = (
+                vocabulary_of(config.name, context.captions) if uses_words(config.name) else None
+            )
+        encoder = load_encoder(
+            config.name,
+            weights,
+            device=context.device,
+            seed=config.seed,
+            vocabulary=words,
+            resize_mode=config.resize_mode,
+        )
+        return from_encoder(encoder, context.device)
 
 
 def from_encoder(encoder: Encoder, device: str) -> Encoders:
-    """Both halves of a loaded model."""
+    """Return both halves of a loaded model."""
     description = dict(encoder.description)
     if description["weights"].startswith("tag:"):  # what a tag names can change
         description["weights"] += f" {weights_hash(encoder.model)}"
 
-    def encode_text(tokens: torch.Tensor) -> torch.Tensor:
-        return encoder.model.encode_text(tokens.to(device, non_blocking=True))
+    model: Any = encoder.model
 
+    def encode_text(tokens: torch.Tensor) -> Any:
+        return model.encode_text(tokens.to(device, non_blocking=True))
+
+    text_description = {**description, "preprocess": {"tokenizer": description["model"]}}
     return Encoders(
-        ImageEncoder(encoder.transform, encoder.model.encode_image, description),
-        TextEncoder(
-            encoder.tokenizer,
-            encode_text,
-            {**description, "preprocess": {"tokenizer": description["model"]}},
-        ),
+        ImageEncoder(encoder.transform, model.encode_image, description),
+        TextEncoder(encoder.tokenizer, encode_text, text_description),
         one_space=True,
     )

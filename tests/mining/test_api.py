@@ -1,4 +1,4 @@
-"""Exactness against a float64 brute force that shares nothing with the search but the definition."""
+"""Exactness against a float64 brute force that shares only the definition with the search."""
 
 import functools
 
@@ -7,19 +7,11 @@ import pytest
 import torch
 
 from hardpairs.core.errors import UserError
-from hardpairs.mining import search
-from hardpairs.mining.filters import Filters
+from hardpairs.mining import api, hard_pairs
+from hardpairs.mining.api import Execution
 from hardpairs.mining.plan import make_plan
-from hardpairs.mining.search import hard_pairs
 from tests.mining import reference as walk
-
-
-def themed(count: int, width: int, seed: int = 0, themes: int = 12) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(themes, width))
-    return (centres[rng.integers(0, themes, count)] + 0.8 * rng.normal(size=(count, width))).astype(
-        np.float32
-    )
+from tests.mining.searches import assert_same, search, themed
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -42,7 +34,7 @@ def brute(image, text, top_k, *, duplicate=0.98, floor=0.0, groups=None, exclude
     count = len(image)
     indices, scores = np.full((count, top_k), -1), np.zeros((count, top_k), np.float32)
     for i in range(count):
-        found = []
+        others = []
         for j in range(count):
             if j == i or i in exclude or j in exclude:
                 continue
@@ -53,8 +45,8 @@ def brute(image, text, top_k, *, duplicate=0.98, floor=0.0, groups=None, exclude
                 continue
             score = np.float32(np.prod([max(s, 0.0) if s >= floor else 0.0 for s in similarities]))
             if score > 0:
-                found.append((-score, j))
-        for rank, (score, j) in enumerate(sorted(found)[:top_k]):
+                others.append((-score, j))
+        for rank, (score, j) in enumerate(sorted(others)[:top_k]):
             indices[i, rank], scores[i, rank] = j, -score
     return indices, scores
 
@@ -113,10 +105,9 @@ def near_ties(kind: str):
 @pytest.mark.parametrize("kind", ["below bfloat16", "below float32", "exact"])
 def test_near_ties_are_decided_exactly(kind, precision):
     image, text = near_ties(kind)
-    filters = Filters(duplicate_threshold=2.0)
-    found = search.search(image, text, top_k=4, filters=filters, precision=precision)
-    expected = walk.reference(image, text, 4, filters)
-    assert (found.indices == expected[0]).all() and (found.scores == expected[1]).all()
+    execution = Execution(precision=precision)
+    result = search(image, text, 4, duplicate_threshold=2.0, execution=execution)
+    assert_same(result, walk.reference(image, text, 4, duplicate_threshold=2.0))
 
 
 @pytest.mark.parametrize("kind", ["themed", "isotropic"])
@@ -127,10 +118,7 @@ def test_every_row_of_a_larger_set(kind):
         if kind == "themed"
         else (rng.normal(size=(900, 32)), rng.normal(size=(900, 24)))
     )
-    found = search.search(image, text, top_k=20, filters=Filters())
-    expected = walk.reference(image, text, 20, Filters())
-    assert (found.indices == expected[0]).all() and (found.scores == expected[1]).all()
-    assert found.removed == expected[3]
+    assert_same(search(image, text, 20), walk.reference(image, text, 20))
 
 
 @pytest.mark.parametrize("tile", [1, 7, 64, 1000])
@@ -138,7 +126,7 @@ def test_every_row_of_a_larger_set(kind):
 def test_tiles_and_threads_change_nothing(monkeypatch, tile, threads):
     image, text = themed(70 if tile == 1 else 300, 24), themed(70 if tile == 1 else 300, 24, 1)
     expected = hard_pairs(image, text, top_k=5)
-    monkeypatch.setattr(search, "make_plan", functools.partial(make_plan, tile=tile))
+    monkeypatch.setattr(api, "make_plan", functools.partial(make_plan, tile=tile))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -148,7 +136,7 @@ def test_tiles_and_threads_change_nothing(monkeypatch, tile, threads):
     assert indices.tobytes() == expected[0].tobytes() and scores.tobytes() == expected[1].tobytes()
 
 
-def test_more_partners_than_rows():
+def test_more_pairs_than_rows():
     image = themed(4, 8, themes=1)
     indices, _ = hard_pairs(image, image, top_k=10)
     assert indices.shape == (4, 10) and (indices == brute(image, image, 10)[0]).all()
@@ -214,7 +202,7 @@ def test_senseless_arguments(options):
     ],
 )
 def test_groups_and_excluded_rows_that_do_not_fit(options):
-    """Each of these was once taken for something else: a mask for rows 0 and 1, -1 for the last row."""
+    """Each of these could be taken for something else: a mask for rows 0 and 1, -1 for the last."""
     with pytest.raises(ValueError, match=next(iter(options))):
         hard_pairs(themed(20, 4), themed(20, 4), top_k=1, **options)
 

@@ -1,21 +1,23 @@
-"""Every filter, and the law that kept + removed = candidates, against a walk down all partners."""
+"""Every filter, and the law that kept + removed = candidates, against a walk down all rows."""
 
 import numpy as np
 import pytest
 
-from hardpairs.mining import kernel, search
-from hardpairs.mining.filters import Filters
-from hardpairs.mining.search import hard_pairs
+from hardpairs.mining import hard_pairs
+from hardpairs.mining.api import Execution
+from hardpairs.mining.engine import kernel
+from hardpairs.mining.engine.cpu import CpuEngine
+from hardpairs.mining.options import REMOVED_BY, MiningOptions
 from tests.mining.reference import reference
-from tests.mining.test_search import themed
+from tests.mining.searches import assert_same, search, themed
 
 
-def found_and_expected(image, text, top_k, filters, precision=None, **options):
-    found = search.search(image, text, top_k=top_k, filters=filters, precision=precision, **options)
-    expected = reference(image, text, top_k, filters, **options)
-    assert (found.indices == expected[0]).all() and (found.scores == expected[1]).all()
-    assert found.kept == expected[2] and found.removed == expected[3]
-    return found
+def checked(image, text, top_k, precision=None, **options):
+    """Return the result of a search that equals the reference."""
+    execution = Execution(precision=precision)
+    result = search(image, text, top_k, execution=execution, **options)
+    assert_same(result, reference(image, text, top_k, **options))
+    return result
 
 
 FILTERS = {
@@ -49,48 +51,39 @@ def test_lists_and_counts(name, precision):
     image, text = themed(160, 24), themed(160, 24, 1)
     image[20:30] = image[10:20]
     groups = np.random.default_rng(0).integers(0, 30, (160, 2))
-    found = found_and_expected(
-        image,
-        text,
-        8,
-        Filters(**FILTERS[name]),
-        precision,
-        groups=groups,
-        exclude=np.array([4, 90]),
-    )
-    assert found.kept == (found.indices >= 0).sum()
+    exclude = np.array([4, 90])
+    result = checked(image, text, 8, precision, groups=groups, exclude=exclude, **FILTERS[name])
+    assert result.kept == (result.indices >= 0).sum()
 
 
 @pytest.mark.parametrize("method", ["image", "text"])
 def test_one_modality(method):
     limits = {f"max_{method}_score": 0.6, "min_score": 0.1, "range_min": 2}
-    found = found_and_expected(
-        themed(140, 24), themed(140, 16, 1), 6, Filters(**limits), method=method
-    )
-    assert found.removed[f"max_{method}_score"] > 0 and found.removed["range"] > 0
+    result = checked(themed(140, 24), themed(140, 16, 1), 6, method=method, **limits)
+    assert result.removed[f"max_{method}_score"] > 0 and result.removed["range"] > 0
 
 
-def test_rows_whose_removed_partners_do_not_fit_are_counted_again(monkeypatch):
+def test_rows_whose_removed_entries_do_not_fit_are_counted_again(monkeypatch):
     image, text = themed(700, 16, themes=2), themed(700, 16, 1, themes=2)
     image[:400] = image[0]
     text[:300] = text[0]
     groups = np.arange(700) % 2
-    spilled = []
-    monkeypatch.setattr(
-        search.Sweep,
-        "count_removed",
-        lambda *a, real=search.Sweep.count_removed: (spilled.append(len(a[1])), real(*a)),
-    )
-    found = found_and_expected(image, text, 3, Filters(), groups=groups[:, None])
-    assert spilled and spilled[0] >= 300 and found.removed["duplicate_threshold"] > 10_000
+    overflowed, count_removed = [], CpuEngine.count_removed
+
+    def counted(self, rows, *arguments):
+        overflowed.append(len(rows))
+        count_removed(self, rows, *arguments)
+
+    monkeypatch.setattr(CpuEngine, "count_removed", counted)
+    result = checked(image, text, 3, groups=groups[:, None])
+    assert overflowed and overflowed[0] >= 300 and result.removed["duplicate_threshold"] > 10_000
 
 
 def test_a_pool_is_counted_as_a_pool():
     image, text = themed(150, 24), themed(150, 16, 1)
     pool = set(np.random.default_rng(5).choice(150, 60, replace=False).tolist())
-    found = search.search(image, text, top_k=70, filters=Filters(min_score=0.05), approx=60, seed=5)
-    expected = reference(image, text, 70, Filters(min_score=0.05), pool=pool)
-    assert (found.indices == expected[0]).all() and found.removed == expected[3]
+    result = search(image, text, 70, min_score=0.05, approx=60, seed=5)
+    assert_same(result, reference(image, text, 70, min_score=0.05, pool=pool))
 
 
 @pytest.mark.parametrize(
@@ -116,8 +109,6 @@ def test_margins_need_one_space():
 
 
 def test_reasons_of_the_kernel_have_their_names():
-    from hardpairs.mining.filters import REMOVED_BY
-
     for name, number in (
         ("known_positive", kernel.GROUP),
         ("similarity_floor", kernel.FLOOR),
@@ -125,3 +116,19 @@ def test_reasons_of_the_kernel_have_their_names():
     ):
         assert REMOVED_BY[number - 1] == name
     assert REMOVED_BY[kernel.MARGIN - 1] == "margin" and len(REMOVED_BY) == kernel.REASONS + 1
+
+
+def test_a_manifest_keeps_the_options():
+    options = MiningOptions(top_k=7, method="image", approx=5, seed=3, max_image_score=0.9)
+    stored = options.for_manifest()
+    assert stored["topk"] == 7 and stored["mining_method"] == "image"
+    assert list(stored)[-6:] == [
+        "topk",
+        "mining_method",
+        "noise_rule",
+        "approx",
+        "seed",
+        "drop_nonfinite",
+    ]
+    assert MiningOptions.from_manifest({**stored, "of a later version": 1}) == options
+    assert MiningOptions.from_manifest({}) == MiningOptions()

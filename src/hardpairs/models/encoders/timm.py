@@ -1,118 +1,137 @@
-"""Any timm image model: its pooled features (no class logits), with the preprocessing of its own data config.
+"""Any timm image model: its pooled features (no class logits), with its own preprocessing.
 
 timm/vit_small_patch14_reg4_dinov2.lvd142m      timm's weights, from its cache or the hub
-timm/vit_small_patch14_reg4_dinov2.lvd142m      and a local file of them (--image-weights)
-path/to/folder                                  config.json and weights, as timm and the hub save them; nothing is fetched
+timm/vit_small_patch14_reg4_dinov2.lvd142m      and a local file of them (image_weights)
+path/to/folder                                  config.json and weights, as timm and the hub save
+                                                them; nothing is fetched
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from timm.data import create_transform, resolve_model_data_config
+from timm.data import create_transform, resolve_model_data_config  # type: ignore[attr-defined]
 from timm.models import get_arch_pretrained_cfgs, split_model_name_tag
 
+from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
-from hardpairs.models.encoders.base import ImageEncoder, plain, weights_hash
-from hardpairs.models.encoders.openclip import RANDOM
+from hardpairs.models.encoders import RANDOM
+from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, weights_hash
 
 PREFIX = "timm/"
 PREPROCESS = ("input_size", "interpolation", "mean", "std")
 """What a model's config must say; timm would fill in ImageNet's."""
 
 
-def open_timm(
-    name: str,
-    weights: str | None = None,
-    *,
-    device: str,
-    seed: int = 0,
-    image_size: int | None = None,
-) -> ImageEncoder:
-    """Opens a timm model as a feature extractor.
+@register("timm")
+class TimmEncoder(ImageEncoder):
+    """The pooled features of a timm image model."""
 
-    Args:
-        name: ``timm/ARCHITECTURE.TAG``, or a folder with ``config.json``.
-        weights: a local file of that model's weights, ``none`` for seeded random ones, or ``None`` for timm's own (or the folder's).
-        image_size: height and width of the input in pixels; default: the model's own.
+    @dataclass(frozen=True)
+    class Config(Options):
+        """Options of a timm model."""
 
-    Raises:
-        UserError: exit 2 for an unknown name, exit 3 when the weights cannot be had or nothing says how pictures must be prepared,
-            exit 4 for weights of another model.
-    """
-    source, overlay, fixed = _resolve(name, weights)
-    if image_size is not None:
-        overlay["input_size"] = (3, image_size, image_size)
-    options = {"img_size": image_size} if fixed and image_size else {}
-    model = _create(name, weights, source, overlay, options, seed)
-    if weights != RANDOM:
-        _check_loaded(
-            model, _create(name, RANDOM, source, overlay, options, seed), str(weights or name)
+        name: str = option(
+            "",
+            "timm/ARCHITECTURE.TAG, or a folder with config.json and weights",
+            flag="--image-encoder",
         )
-    config = resolve_model_data_config(model, {"img_size": image_size} if image_size else None)
-    tag = model.pretrained_cfg.get("tag")
-    description = {
-        "model": f"{PREFIX}{model.pretrained_cfg['architecture']}{f'.{tag}' if tag and weights != RANDOM else ''}",
-        "weights": f"random, seed {seed}" if weights == RANDOM else weights_hash(model),
-        "preprocess": plain(config),
-    }
-    model = model.eval().to(device)
+        image_weights: str | None = option(
+            None, "a local file of its weights; none: random ones (default: timm's own)"
+        )
+        image_size: int | None = option(
+            None, "pixels of its input, where it is not to be the model's own", minimum=1
+        )
+        seed: int = option(0, "seed of random weights", minimum=0)
 
-    def encode(pixels: torch.Tensor) -> torch.Tensor:
-        features = model(pixels)
-        if features.ndim != 2:
-            raise usage(
-                f"{name} gives no vector for a picture, but an array of shape {tuple(features.shape[1:])}",
-                fix="another model",
-            )
-        return features
+    @classmethod
+    def from_config(cls, config: Config, context: EncoderContext) -> TimmEncoder:
+        """Load the model as a feature extractor.
 
-    return ImageEncoder(create_transform(**config, is_training=False), encode, description)
+        Raises:
+            UserError: Exit 2 for an unknown name, exit 3 when the weights cannot be had or nothing
+                says how images must be prepared, exit 4 for weights of another model.
+        """
+        name, weights, image_size = config.name, config.image_weights, config.image_size
+        source, overlay, fixed = _resolve(name, weights)
+        if image_size is not None:
+            overlay["input_size"] = (3, image_size, image_size)
+        options = {"img_size": image_size} if fixed and image_size else {}
+        model: Any = _create(name, weights, source, overlay, options, config.seed)
+        if weights != RANDOM:
+            untouched = _create(name, RANDOM, source, overlay, options, config.seed)
+            _check_loaded(model, untouched, str(weights or name))
+        data_config = resolve_model_data_config(  # type: ignore[no-untyped-call]
+            model, {"img_size": image_size} if image_size else None
+        )
+        architecture, tag = (model.pretrained_cfg.get(key) for key in ("architecture", "tag"))
+        suffix = f".{tag}" if tag and weights != RANDOM else ""
+        description = {
+            "model": f"{PREFIX}{architecture}{suffix}",
+            "weights": f"random, seed {config.seed}" if weights == RANDOM else weights_hash(model),
+            "preprocess": plain(data_config),
+        }
+        model = model.eval().to(context.device)
+
+        def encode(pixels: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = model(pixels)
+            if features.ndim != 2:
+                raise usage(
+                    f"{name} gives no vector for an image, but an array of shape "
+                    f"{tuple(features.shape[1:])}",
+                    fix="choose another model",
+                )
+            return features
+
+        return cls(create_transform(**data_config, is_training=False), encode, description)
 
 
 def _resolve(name: str, weights: str | None) -> tuple[str, dict[str, Any], bool]:
-    """(timm's name of the model, changes to its config, whether its input size is built in)."""
+    """Return timm's name of the model, changes to its config, and if its input size is fixed."""
     if weights not in (None, RANDOM) and not Path(str(weights)).is_file():
         raise usage("no such weights file", where=str(weights), fix="check the path")
     if not name.startswith(PREFIX):
         config = _folder_config(Path(name))
-        # Older config.json do not say it, and timm then builds the model for another size and stretches its position embedding.
-        fixed = bool(
-            config.get("fixed_input_size", _default_config(config["architecture"]).fixed_input_size)
-        )
+        # An older config.json does not say it; timm then builds the model for another size and
+        # stretches its position embedding.
+        default = _default_config(config["architecture"]).fixed_input_size
+        fixed = bool(config.get("fixed_input_size", default))
         return f"local-dir:{name}", {**_overlay(weights), "fixed_input_size": fixed}, fixed
     name = name.removeprefix(PREFIX)
     architecture, tag = split_model_name_tag(name)
     configs = get_arch_pretrained_cfgs(architecture) if timm.is_model(architecture) else {}
     tags = {key.partition(".")[2]: config for key, config in configs.items()}
     if not configs or (tag and tag not in tags):
-        known = (
+        choices = (
             f"its weights are {', '.join(filter(None, tags))}"
             if tags
             else "python -c 'import timm; print(timm.list_pretrained())'"
         )
-        raise usage(f"timm has no model {name!r}", fix=known)
+        raise usage(f"timm has no model {name!r}", fix=choices)
     if weights != RANDOM and not tag and len(_preprocessings(tags.values())) > 1:
         raise bad_input(
-            f"nothing says how {name} prepares its pictures: its {len(tags)} published weights differ in it",
+            f"nothing says how {name} prepares its images: its {len(tags)} weights differ in it",
             why="other sizes or means give other embeddings",
             fix=f"name one: {', '.join(f'{PREFIX}{name}.{tag}' for tag in sorted(tags)[:6])}",
         )
     chosen = tags[tag or next(iter(tags))]
     if weights not in (None, RANDOM) and not chosen.has_weights:
         raise bad_input(
-            f"nothing says how the pictures for {weights} were prepared: timm knows no weights of {name}",
+            f"nothing says how the images for {weights} were prepared: timm knows no weights of "
+            f"{name}",
             why="other sizes or means give other embeddings",
             fix="give a folder with the weights and a config.json that says it",
         )
     return name, _overlay(weights), bool(chosen.fixed_input_size)
 
 
-def _preprocessings(configs: Any) -> set[tuple]:
+def _preprocessings(configs: Iterable[Any]) -> set[tuple[str, ...]]:
     return {
         tuple(str(getattr(config, key)) for key in (*PREPROCESS, "crop_pct", "crop_mode"))
         for config in configs
@@ -126,7 +145,7 @@ def _overlay(weights: str | None) -> dict[str, Any]:
 
 
 def _folder_config(folder: Path) -> dict[str, Any]:
-    """The part of a folder's ``config.json`` about preprocessing."""
+    """Return what a folder's ``config.json`` says about preprocessing."""
     if not folder.is_dir():
         raise usage(
             f"no image encoder {str(folder)!r}",
@@ -177,30 +196,33 @@ def _create(
             **options,
         )
     except Exception as error:  # timm, torch, safetensors and the hub each have their own
-        raise _told(error, name, weights) from None
+        raise _load_error(error, name, weights) from None
 
 
 def _check_loaded(model: torch.nn.Module, untouched: torch.nn.Module, where: str) -> None:
-    """Refuses weights that leave a part of the model as it was made: without its classifier timm takes any file for any model."""
+    """Refuse weights that leave a part of the model untouched.
+
+    Without its classifier, timm takes any file for any model.
+    """
     random = {
         name: tensor
         for name, tensor in untouched.state_dict().items()
         if tensor.numel() > 1 and tensor.min() < tensor.max()
     }
-    left = [
+    left_out = [
         name
         for name, tensor in model.state_dict().items()
         if name in random and torch.equal(tensor, random[name])
     ]
-    if left:
+    if left_out:
         raise mismatch(
-            f"the weights are not of this model: nothing for {', '.join(left[:5])}",
+            f"the weights are not of this model: nothing for {', '.join(left_out[:5])}",
             where=where,
             fix="give its own weights",
         )
 
 
-def _told(error: Exception, name: str, weights: str | None) -> UserError:
+def _load_error(error: Exception, name: str, weights: str | None) -> UserError:
     reason = " ".join(str(error).split())[:300]
     if weights not in (None, RANDOM) or not name.startswith(PREFIX):
         return mismatch(
@@ -210,5 +232,5 @@ def _told(error: Exception, name: str, weights: str | None) -> UserError:
         )
     return bad_input(
         f"the weights of {name} cannot be had: {reason}",
-        fix="--image-weights FILE, or a folder with config.json and weights as the name",
+        fix="`image_weights` FILE, or a folder with config.json and weights as the name",
     )

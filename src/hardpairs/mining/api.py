@@ -1,0 +1,319 @@
+"""Search hard pairs in arrays of embeddings.
+
+The search is exact: low-precision products choose candidates within a proven error bound, and a
+float64 sum in one fixed order decides. It never holds N x N numbers. Its result does not depend on
+tiles, blocks, threads, processes, interruptions or the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hardpairs.core.progress import Progress
+from hardpairs.core.ranks import ALONE, Ranks
+from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
+from hardpairs.mining.engine.error_bound import sum_error
+from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
+from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.plan import DEVICE_TILE, Plan, make_plan
+from hardpairs.mining.result import MiningResult, ResultBuilder
+from hardpairs.mining.unit_vectors import Rows, make_unit_vectors, order_by_similarity
+
+SEARCH_TO_PRODUCTS = 1.5
+"""Time of a whole search to that of its products: a rough figure, for the forecast alone."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a search runs. Nothing here changes its result.
+
+    Attributes:
+        device: Such as ``cpu`` or ``cuda``.
+        max_memory: Bytes to stay within; default half of what is free.
+        precision: "bfloat16" or "float32" for the products that choose candidates; default the
+            faster one here.
+        progress: Where unfinished work is committed. Several ranks need it, since they share the
+            unit vectors through it.
+        ranks: This process and the others that share the search.
+        verbose: Print the plan and a progress bar to stderr.
+    """
+
+    device: str = "cpu"
+    max_memory: int | None = None
+    precision: str | None = None
+    progress: Progress | None = None
+    ranks: Ranks = ALONE
+    verbose: bool = False
+
+
+def hard_pairs(
+    image_embeddings: np.ndarray | torch.Tensor,
+    text_embeddings: np.ndarray | torch.Tensor,
+    *,
+    top_k: int,
+    duplicate_threshold: float = 0.98,
+    similarity_floor: float = 0.0,
+    groups: np.ndarray | None = None,
+    exclude: np.ndarray | None = None,
+    method: str = "HPM",
+    approx: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    max_memory: int | None = None,
+    **filters: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``top_k`` hardest pairs of each row.
+
+    score(i, j) = max(x_i.x_j, 0) * max(y_i.y_j, 0) over unit vectors (HELIP, arXiv 2305.05208, Eq.
+    5; the methods "image" and "text" take one factor). Left out are j = i, near duplicates (either
+    similarity above ``duplicate_threshold``; a single-modality method looks at its own), rows of
+    the same group, and score 0. Pairs are sorted by the score as stored (float64 rounded to
+    float32), descending, then by j, ascending. Unlike in the published script, two negative
+    similarities never make a positive score, and a row is itself by its number.
+
+    Args:
+        image_embeddings: (N, D_image), any floating dtype; rows need not be normalized; may be a
+            memory map.
+        text_embeddings: (N, D_text), likewise.
+        top_k: K, hard pairs of each row.
+        duplicate_threshold: A similarity above it makes a pair a near duplicate.
+        similarity_floor: tau; a similarity below it counts as 0.
+        groups: (N,) or (N, G) integers; rows that share a value in any column are of one group.
+        exclude: Row numbers (no mask) that are neither targets nor candidates.
+        method: "HPM", "image" or "text".
+        approx: Size of a seeded random pool of candidate rows (HELIP's fastHPM); default all.
+        seed: Seed of the pool.
+        device: Such as ``cpu`` or ``cuda``.
+        max_memory: Bytes to stay within; default half of what is free.
+        **filters: Further fields of ``hardpairs.mining.options.MiningOptions``: range_min,
+            range_max, max_score, image_weight, ...
+
+    Returns:
+        indices (N, top_k) int64, padded with -1; scores (N, top_k) float32, padded with 0.
+
+    Raises:
+        ValueError: Shapes or options make no sense.
+        UserError: Exit 6 for zero or non-finite rows, naming them; exit 5 when ``max_memory`` is
+            too little.
+    """
+    options = MiningOptions(
+        top_k=top_k,
+        duplicate_threshold=duplicate_threshold,
+        similarity_floor=similarity_floor,
+        method=method,
+        approx=approx,
+        seed=seed,
+        **filters,
+    )
+    result = search(
+        _as_numpy(image_embeddings),
+        _as_numpy(text_embeddings),
+        options,
+        groups=groups,
+        exclude=exclude,
+        execution=Execution(device, max_memory),
+    )
+    assert result is not None
+    return result.indices, result.scores
+
+
+def search(
+    image: Rows,
+    text: Rows,
+    options: MiningOptions,
+    *,
+    groups: np.ndarray | None = None,
+    exclude: np.ndarray | None = None,
+    execution: Execution | None = None,
+) -> MiningResult | None:
+    """Return the hard pairs with the counts of all filters.
+
+    Args:
+        image: (N, D_image) embeddings.
+        text: (N, D_text) embeddings.
+        options: What decides the result.
+        groups: As in ``hard_pairs``.
+        exclude: As in ``hard_pairs``.
+        execution: How the search runs.
+
+    Returns:
+        The result on rank 0, ``None`` on the others.
+
+    Raises:
+        ValueError: Shapes or options do not go together.
+        UserError: As ``hard_pairs``.
+    """
+    execution = execution or Execution()
+    device, progress, ranks = execution.device, execution.progress, execution.ranks
+    _check_shapes(image, text, groups, exclude)
+    options.check_widths(image.shape[1], text.shape[1])
+    embeddings = {"image": image, "text": text}
+    if options.method != "HPM":
+        embeddings = {options.method: embeddings[options.method]}
+    order, pool = search_order(list(embeddings.values()), exclude, options, execution)
+    widths = [rows.shape[1] for rows in embeddings.values()]
+    plan = _plan(len(order), pool, widths, options, execution)
+    plan, order = agreed_plan(plan, order, progress, ranks)
+    with contextlib.ExitStack() as stack:
+        if plan.mapped and progress is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hard_pairs_"))
+            progress = Progress(Path(folder) / "progress", {})
+        vectors = make_unit_vectors(embeddings, order, plan, progress, ranks)
+        data = kernel_data(vectors.unit, order, groups, options, plan.depth)
+        engine = open_engine(data, vectors, plan, device)
+        if execution.verbose and ranks.rank == 0:
+            print(f"{plan.text()}, {_forecast(plan, engine, ranks)}", file=sys.stderr)
+        builder = ResultBuilder(len(image) if ranks.rank == 0 else 0, order, pool, options)
+        for decided in ListBlocks(plan, engine, progress, ranks).run(execution.verbose):
+            builder.add(decided)
+    return builder.result() if ranks.rank == 0 else None
+
+
+def _plan(
+    rows: int, pool: int, widths: list[int], options: MiningOptions, execution: Execution
+) -> Plan:
+    if is_accelerator(execution.device):
+        precision = "float32"
+        sizes = {"tile": DEVICE_TILE, "product_block": DEVICE_TILE}
+    else:
+        precision = execution.precision or cpu.choose_precision(max(widths), execution.device)
+        sizes = {"threads": torch.get_num_threads()}
+    return make_plan(
+        rows=rows,
+        pool=pool,
+        widths=widths,
+        depth=min(options.depth, max(pool, 1)),
+        max_memory=execution.max_memory,
+        shared=execution.ranks.world_size > 1,
+        precision=precision,
+        **sizes,
+    )
+
+
+def _check_shapes(
+    image: Rows, text: Rows, groups: np.ndarray | None, exclude: np.ndarray | None
+) -> None:
+    if image.ndim != 2 or text.ndim != 2 or len(image) != len(text):
+        raise ValueError(
+            "image and text embeddings must be (N, D) with equal N, not "
+            f"{tuple(image.shape)} and {tuple(text.shape)}"
+        )
+    count, rows = len(image), np.asarray([] if exclude is None else exclude)
+    is_list = rows.ndim == 1 and rows.dtype.kind in "iu"
+    if rows.size and (not is_list or rows.min() < 0 or rows.max() >= count):
+        raise ValueError(
+            f"exclude must be row numbers from 0 to {count - 1}; of a mask: np.flatnonzero(mask)"
+        )
+    if groups is None:
+        return
+    shape, kind = np.shape(groups), np.asarray(groups).dtype
+    if len(shape) not in (1, 2) or shape[0] != count or kind.kind not in "iu":
+        raise ValueError(
+            f"groups must be integers of shape ({count},) or ({count}, G), not {kind} {shape}"
+        )
+
+
+def _as_numpy(rows: np.ndarray | torch.Tensor) -> np.ndarray:
+    if isinstance(rows, torch.Tensor):
+        rows = rows.detach().cpu()
+        return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
+    return rows
+
+
+def search_order(
+    embeddings: Sequence[Rows],
+    exclude: np.ndarray | None,
+    options: MiningOptions,
+    execution: Execution,
+) -> tuple[np.ndarray, int]:
+    """Return the rows of all targets, candidates first, and how many candidates there are.
+
+    Args:
+        embeddings: (N, D) of the modalities that are searched. Similar rows stand together.
+        exclude: Row numbers that are left out.
+        options: The size and seed of the pool.
+        execution: The device, and the ranks that share the work.
+    """
+    usable = np.ones(len(embeddings[0]), bool)
+    usable[np.asarray([] if exclude is None else exclude, dtype=np.int64)] = False
+    candidates, others = np.flatnonzero(usable), np.zeros(0, np.int64)
+    if options.approx is not None and options.approx < len(candidates):
+        generator = np.random.default_rng(options.seed)
+        pool = generator.choice(candidates, options.approx, replace=False)
+        usable[pool] = False
+        candidates, others = np.sort(pool), np.flatnonzero(usable)
+    device = execution.device
+    if is_accelerator(device):
+        from hardpairs.mining.engine.cuda import own_device
+
+        device = str(own_device(device))
+    order = order_by_similarity(
+        embeddings, candidates, others, device, execution.progress, execution.ranks
+    )
+    return order, len(candidates)
+
+
+def kernel_data(
+    units: list[np.ndarray],
+    order: np.ndarray,
+    groups: np.ndarray | None,
+    options: MiningOptions,
+    depth: int,
+) -> kernel.Data:
+    """Return what the kernel makes scores of.
+
+    Args:
+        units: (M, D) unit vectors of one or two modalities, in search order.
+        order: (M,) row numbers.
+        groups: (N,) or (N, G) integers, or ``None``.
+        options: The filters.
+        depth: Ranks of a list that must be known.
+    """
+    first, second = units[0], np.zeros((len(order), 0), np.float32)
+    if len(units) == 2:
+        second = units[1]
+    group_ids = np.zeros((len(order), 0), np.int64)
+    if groups is not None:
+        all_ids = np.asarray(groups, np.int64)
+        group_ids = np.ascontiguousarray(all_ids.reshape(len(all_ids), -1)[order])
+    return kernel.Data(
+        first,
+        second,
+        group_ids,
+        order,
+        _margins(first, second, options),
+        options.limits(),
+        options.mode,
+        options.image_weight,
+        sum_error(max(unit.shape[1] for unit in units)),
+        depth,
+    )
+
+
+def _margins(first: np.ndarray, second: np.ndarray, options: MiningOptions) -> np.ndarray:
+    """Return what x_i.y_j must not exceed, (M,) float64; (0,) without a margin."""
+    if not options.has_margin:
+        return np.zeros(0)
+    own, margins = np.empty(len(first)), np.full(len(first), np.inf)
+    kernel.own_similarity(first, second, own)
+    if options.absolute_margin is not None:
+        margins = np.minimum(margins, own - options.absolute_margin)
+    if options.relative_margin is not None:
+        margins = np.minimum(margins, (1 - options.relative_margin) * own)
+    return margins
+
+
+def _forecast(plan: Plan, engine: Engine, ranks: Ranks) -> str:
+    if not plan.pool:
+        return "nothing to compare"
+    seconds = engine.seconds_per_pair(plan.pool) * plan.pairs() / ranks.world_size
+    return f"about {SEARCH_TO_PRODUCTS * seconds:.0f} s"

@@ -1,0 +1,164 @@
+"""Mine the hard pairs of a data set from its embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hardpairs.core.errors import Exit, UserError, usage
+from hardpairs.data.embeddings import Embeddings
+from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
+from hardpairs.data.stacked import Stacked
+from hardpairs.data.url_index import write_url_index
+from hardpairs.mining.api import Execution, search
+from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.result import MiningResult
+from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM
+
+
+@dataclass(frozen=True)
+class MinedDataset:
+    """Hard pairs of a data set.
+
+    Attributes:
+        result: Lists of all N rows. Rows that were left out have empty ones.
+        rejected: Reason of each row that was left out.
+    """
+
+    result: MiningResult
+    rejected: dict[int, str]
+
+
+def mine_dataset(
+    embeddings: Embeddings,
+    options: MiningOptions,
+    *,
+    reject: Mapping[int, str] | None = None,
+    execution: Execution | None = None,
+) -> MinedDataset | None:
+    """Return the hard pairs of all rows of a data set.
+
+    Args:
+        embeddings: Embeddings with their row numbers.
+        options: What decides the hard pairs.
+        reject: Rows that neither have nor are hard pairs, with reasons.
+        execution: How the search runs.
+
+    Returns:
+        The hard pairs on rank 0, ``None`` on the others.
+
+    Raises:
+        UserError: Exit 6 for non-finite embeddings without ``drop_nonfinite``; exit 2 for options
+            that do not go with the embeddings.
+    """
+    reject = dict(reject or {})
+    dropped = {**_unusable(embeddings, options.drop_nonfinite), **_positions(embeddings, reject)}
+    if options.has_margin and embeddings.manifest.get("one_space") is False:
+        raise usage(
+            "a margin compares images with captions, and these were embedded by separate encoders",
+            fix="embed with a CLIP model",
+        )
+    try:
+        options.check_widths(embeddings.image.shape[1], embeddings.text.shape[1])
+    except ValueError as error:
+        raise usage(str(error)) from None
+    result = search(
+        embeddings.image,
+        embeddings.text,
+        options,
+        groups=embeddings.positives,
+        exclude=np.array(sorted(dropped), np.int64),
+        execution=execution,
+    )
+    if result is None:
+        return None
+    if options.noise_rule == "paper":
+        result = result.without_noise(options)
+    stored = embeddings.manifest.get("rejected", {})
+    rejected = {**reject, **{int(row): reason for row, reason in stored.items()}}
+    rejected |= {int(embeddings.rows[i]): reason for i, reason in dropped.items()}
+    return MinedDataset(result.for_dataset(embeddings.rows, embeddings.num_samples), rejected)
+
+
+def _unusable(embeddings: Embeddings, drop_nonfinite: bool) -> dict[int, str]:
+    """Return positions of zero rows and, if allowed, of non-finite ones, with the reason."""
+    norms = np.stack([_norms(rows) for rows in (embeddings.image, embeddings.text)])
+    nonfinite = np.flatnonzero(~np.isfinite(norms).all(axis=0))
+    if len(nonfinite) and not drop_nonfinite:
+        raise UserError(
+            Exit.NON_FINITE,
+            f"{len(nonfinite)} embeddings are not finite",
+            where=f"rows {embeddings.rows[nonfinite][:10].tolist()}",
+            fix="embed again with other weights, or leave them out with `drop_nonfinite`",
+        )
+    zero = np.flatnonzero((norms <= SMALLEST_NORM).any(axis=0))
+    return {**{int(i): "zero_norm" for i in zero}, **{int(i): "non_finite" for i in nonfinite}}
+
+
+def _positions(embeddings: Embeddings, reject: Mapping[int, str]) -> dict[int, str]:
+    """Return rejected rows by their position among the embeddings, those that have one."""
+    positions = np.flatnonzero(np.isin(embeddings.rows, list(reject)))
+    return {int(i): reject[int(embeddings.rows[i])] for i in positions}
+
+
+def _norms(rows: np.ndarray | Stacked) -> np.ndarray:
+    """Return the (M,) float64 norms of embeddings."""
+    norms = np.zeros(len(rows))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        block = slice(start, start + ROWS_AT_ONCE)
+        norms[block] = np.linalg.norm(np.asarray(rows[block], np.float64), axis=1)
+    return norms
+
+
+def content_hash(embeddings: Embeddings) -> str:
+    """Return the hex sha256 of everything in the embeddings that decides hard pairs."""
+    digest = hashlib.sha256()
+    for array in (embeddings.image, embeddings.text, embeddings.rows, embeddings.positives):
+        if array is None:
+            continue
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        for start in range(0, len(array), ROWS_AT_ONCE):
+            digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).data)
+    return digest.hexdigest()
+
+
+def write_mined(
+    out: str | Path,
+    name: str,
+    mined: MinedDataset,
+    embeddings: Embeddings,
+    options: MiningOptions,
+) -> HardPairTable:
+    """Write hard pairs in HELIP's formats and as a memory-mapped table.
+
+    Args:
+        out: The output folder.
+        name: Name of the data set, which names the files.
+        mined: The hard pairs.
+        embeddings: What they were mined from; their URLs, if there are any, go to ``url_index/``.
+        options: What decided the hard pairs.
+
+    Returns:
+        The table.
+    """
+    described = ("model", "weights", "preprocess", "sha256")
+    manifest = {
+        "kind": "hard_pairs",
+        "dataset": name,
+        "dataset_fingerprint": embeddings.fingerprint,
+        "embeddings": {key: embeddings.manifest.get(key) for key in described},
+        "options": options.for_manifest(),
+        "counts": mined.result.counts,
+        "rejected": {str(row): reason for row, reason in sorted(mined.rejected.items())},
+    }
+    indices, scores = mined.result.indices, mined.result.scores
+    table = write_table(table_folder(out, name), indices, scores, manifest)
+    write_helip(out, name, table)
+    if embeddings.urls is not None and any(url.as_py() for url in embeddings.urls):
+        urls = (url.as_py() or "" for url in embeddings.urls)
+        write_url_index(out, name, zip(urls, embeddings.rows.tolist(), strict=True))
+    return table

@@ -1,0 +1,194 @@
+"""Fill the lists of rows block by block, decide them, and commit what is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+from tqdm import tqdm
+
+from hardpairs.core.progress import Progress
+from hardpairs.core.ranks import Ranks
+from hardpairs.mining.engine import Engine
+from hardpairs.mining.engine.kernel import CandidateLists, Decided
+from hardpairs.mining.engine.lists import (
+    decide_lists,
+    empty_lists,
+    list_rows,
+    merge,
+    pack,
+    packed_rows,
+    raise_thresholds,
+    unpack,
+)
+from hardpairs.mining.options import LEAST
+from hardpairs.mining.plan import Plan, Tile
+
+
+def agreed_plan(
+    plan: Plan, order: np.ndarray, progress: Progress | None, ranks: Ranks
+) -> tuple[Plan, np.ndarray]:
+    """Return the plan and the order of rows that all ranks and an earlier run follow.
+
+    Unfinished work keeps its own, since its tiles must stay. Otherwise rank 0's count, since free
+    memory and the rounding of products differ between ranks.
+
+    Args:
+        plan: This rank's plan.
+        order: (M,) this rank's order of rows.
+        progress: Where unfinished work is.
+        ranks: This process and the others.
+    """
+    if progress is None:
+        return plan, order
+    if ranks.rank == 0 and ranks.world_size > 1:
+        _save_plan(progress, plan, order)
+    ranks.barrier()
+    stored = progress.load("plan")
+    if stored is None:
+        return plan, order
+    order = stored.pop("order")
+    return Plan(**{name: value.item() for name, value in stored.items()}), order
+
+
+def _save_plan(progress: Progress, plan: Plan, order: np.ndarray) -> None:
+    if progress.owner and not progress.has("plan"):
+        sizes = {name: np.array(value) for name, value in asdict(plan).items()}
+        progress.save("plan", order=order, **sizes)
+
+
+class ListBlocks:
+    """The search of one rank, over all blocks of lists.
+
+    Names of committed progress: ``lists{block}_{rank}``, a rank's lists of a block as far as they
+    are filled; ``result{block}_{rank}``, its share of the decided ones.
+
+    Args:
+        plan: The sizes of the search.
+        engine: Compares the pairs of a tile.
+        progress: Where unfinished work is committed. Several ranks need it to hand their lists to
+            each other.
+        ranks: This process and the others.
+    """
+
+    def __init__(self, plan: Plan, engine: Engine, progress: Progress | None, ranks: Ranks) -> None:
+        self.plan, self.engine, self.progress, self.ranks = plan, engine, progress, ranks
+
+    def run(self, verbose: bool) -> Iterator[Decided]:
+        """Yield the final lists of all rows in search order; on ranks other than 0, nothing."""
+        blocks = self.plan.list_blocks()
+        total = sum(tile.pairs for block in blocks for tile in self._own_tiles(*block))
+        hidden = None if verbose and self.ranks.rank == 0 else True  # None: unless on a terminal
+        form = {"unit": "pair", "unit_scale": True, "desc": "mine", "file": sys.stderr}
+        with tqdm(total=total, disable=hidden, **form) as bar:
+            for number, (start, stop) in enumerate(blocks):
+                yield from self._block(number, start, stop, bar)
+
+    def _block(self, number: int, start: int, stop: int, bar: tqdm) -> Iterator[Decided]:
+        progress, rank, several = self.progress, self.ranks.rank, self.ranks.world_size > 1
+        stored = progress.load(f"result{number}_{rank}") if progress else None
+        if stored is None:
+            lists = self.fill(number, start, stop, bar)
+        else:
+            for _ in range(2):  # the other ranks share their thresholds twice
+                self.ranks.maximum(np.zeros(stop - start, np.float32))
+        self.ranks.barrier()  # after it the lists of all ranks are committed
+        if stored is None:
+            own = self._decide(number, start, stop, lists)
+            if progress and (several or self.plan.list_block < self.plan.rows):
+                _save_plan(progress, self.plan, self.engine.data.row_number)
+                progress.save(f"result{number}_{rank}", **own._asdict())
+        else:
+            own = Decided(**stored)
+        self.ranks.barrier()  # after it all results are committed, and no rank needs lists
+        if progress:
+            progress.forget(f"lists{number}_{rank}")
+        if rank == 0:
+            yield own
+            for other in range(1, self.ranks.world_size):
+                yield Decided(**self._stored(f"result{number}_{other}"))
+
+    def _own_tiles(self, start: int, stop: int) -> list[Tile]:
+        """Return this rank's tiles of a block; each tile goes to the rank with the fewest pairs."""
+        loads = [0] * self.ranks.world_size
+        own = []
+        for tile in self.plan.tiles(start, stop):
+            rank = loads.index(min(loads))
+            loads[rank] += tile.pairs
+            if rank == self.ranks.rank:
+                own.append(tile)
+        return own
+
+    def fill(self, number: int, start: int, stop: int, bar: tqdm) -> CandidateLists:
+        """Return lists filled from this rank's tiles, committed where other ranks wait for them.
+
+        Args:
+            number: Number of the block; committed lists of it are continued.
+            start: First row.
+            stop: Row after the last one.
+            bar: Shows the pairs that are done.
+        """
+        tiles, name = self._own_tiles(start, stop), f"lists{number}_{self.ranks.rank}"
+        progress, engine, capacity = self.progress, self.engine, self.plan.capacity
+        stored = progress.load(name) if progress else None
+        if stored is None:
+            first, least = 0, float(engine.data.limits[LEAST])
+            lists = empty_lists(start, stop - start, capacity, least)
+        else:
+            first = int(stored.pop("position"))
+            lists = unpack(stored, start, capacity)
+            bar.update(sum(tile.pairs for tile in tiles[:first]))
+        near = sum(map(self.plan.is_near, tiles))  # they come first
+        for position in range(first, len(tiles) + 1):
+            if position == max(near, first):
+                self._share_thresholds(lists)
+            if position == len(tiles):
+                break
+            if progress and progress.due() and position > first:
+                engine.flush()
+                _save_plan(progress, self.plan, engine.data.row_number)
+                progress.save(name, position=np.array(position), **pack(lists))
+            engine.offer(tiles[position], lists)
+            bar.update(tiles[position].pairs)
+        engine.flush()
+        if progress and self.ranks.world_size > 1:
+            self._share_thresholds(lists)
+            raise_thresholds(engine.data, lists)
+            progress.save(name, position=np.array(len(tiles)), **pack(lists))
+        return lists
+
+    def _share_thresholds(self, lists: CandidateLists) -> None:
+        """Give every list the highest threshold that a rank has for it; done twice per block.
+
+        After the near tiles, the rank that had them tells the others what they need not look at. At
+        the end, it tells what they need not hand over.
+        """
+        if self.ranks.world_size > 1:
+            self.engine.flush()
+            raise_thresholds(self.engine.data, lists)
+            self.ranks.maximum(lists.threshold)
+
+    def _decide(self, number: int, start: int, stop: int, lists: CandidateLists) -> Decided:
+        """Return the final lists of this rank's share, from what every rank put into them."""
+        top, bottom = (row - start for row in self.ranks.share(start, stop))
+        lists = list_rows(lists, top, bottom)
+        others = (rank for rank in range(self.ranks.world_size) if rank != self.ranks.rank)
+        packed = [
+            packed_rows(self._stored(f"lists{number}_{rank}"), top, bottom) for rank in others
+        ]
+        lists = merge(lists, packed) if packed else lists
+        decided = decide_lists(self.engine.data, lists)
+        overflowed = np.flatnonzero(lists.overflowed)
+        if len(overflowed):
+            counts, rows = decided.removed[overflowed], overflowed + lists.first_row
+            self.engine.count_removed(rows, self.plan.pool, decided.last_key[overflowed], counts)
+            decided.removed[overflowed] = counts
+        return decided
+
+    def _stored(self, name: str) -> dict[str, np.ndarray]:
+        """Return what another rank has committed before the last barrier."""
+        stored = self.progress.load(name) if self.progress else None
+        assert stored is not None
+        return stored

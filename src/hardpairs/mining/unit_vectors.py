@@ -1,0 +1,231 @@
+"""Unit vectors in search order: float32 ones to decide with, bfloat16 ones to choose with.
+
+The search order puts similar rows together. The result does not depend on it, the time does: a row
+meets most of its best candidates in its first tiles, so that its threshold is high before the
+others come, and the rows that decide its list lie near each other in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.progress import Progress
+from hardpairs.core.ranks import ALONE, Ranks
+from hardpairs.core.threads import in_parallel
+from hardpairs.data.stacked import Stacked
+from hardpairs.mining.engine.error_bound import NORM_ROUNDING
+from hardpairs.mining.plan import Plan
+
+ROWS_AT_ONCE = 512
+"""Rows that are converted together: their float64 copies should fit into a core's cache."""
+Rows = np.ndarray | Stacked
+"""(N, D) embeddings, in one array or in several files."""
+SMALLEST_NORM = 1e-30
+"""A row that is not longer counts as zero."""
+ROWS_PER_PIVOT, MOST_PIVOTS = 256, 1024
+SAMPLE_PER_PIVOT = 16
+"""Rows per pivot that its mean is taken of."""
+
+
+@dataclass(frozen=True)
+class UnitVectors:
+    """Unit vectors of one or two modalities.
+
+    Attributes:
+        unit: (M, D) float32 each.
+        multiplied: What products are made of: their bfloat16 bits (M, D) uint16, or ``unit``.
+        errors: For each modality, the largest distance of a multiplied row from its unit vector.
+    """
+
+    unit: list[np.ndarray]
+    multiplied: list[np.ndarray]
+    errors: list[float]
+
+
+def make_unit_vectors(
+    embeddings: Mapping[str, Rows],
+    order: np.ndarray,
+    plan: Plan,
+    progress: Progress | None,
+    ranks: Ranks,
+) -> UnitVectors:
+    """Return the unit vectors of all rows; several ranks share the work through mapped files.
+
+    Args:
+        embeddings: (N, D) by name of the modality.
+        order: (M,) row numbers in search order.
+        plan: Says whether the vectors are mapped, and the precision of products.
+        progress: Holds the mapped files; needed by a plan with mapped vectors and by several ranks.
+        ranks: This process and the others.
+
+    Raises:
+        UserError: Exit 6 for zero or non-finite rows, naming them.
+    """
+    shapes = {name: (len(order), rows.shape[1]) for name, rows in embeddings.items()}
+    unit = _allocate(shapes, np.float32, plan, progress, ranks)
+    rounds, multiplied = plan.precision == "bfloat16", unit
+    if rounds:
+        shapes = {f"{name}_bfloat16": shape for name, shape in shapes.items()}
+        multiplied = _allocate(shapes, np.uint16, plan, progress, ranks)
+    own = slice(*ranks.share(0, len(order)))
+    errors = []
+    for (name, rows), out, low in zip(embeddings.items(), unit, multiplied, strict=True):
+        write_unit_vectors(rows, order[own], name, out[own])
+        errors.append(round_vectors(out[own], low[own]) if rounds else 0.0)
+    return UnitVectors(unit, multiplied, _largest(errors, progress, ranks))
+
+
+def _allocate(
+    shapes: dict[str, tuple[int, int]],
+    kind: type,
+    plan: Plan,
+    progress: Progress | None,
+    ranks: Ranks,
+) -> list[np.ndarray]:
+    if not plan.mapped:
+        # By torch, at whole cache lines: products of numpy's arrays take up to twice as long.
+        torch_kind = torch.float32 if kind is np.float32 else torch.uint16
+        return [torch.empty(shape, dtype=torch_kind).numpy() for shape in shapes.values()]
+    assert progress is not None
+    if ranks.rank == 0:
+        for name, shape in shapes.items():
+            progress.create_map(name, shape, kind)
+    ranks.barrier()
+    return [progress.map(name) for name in shapes]
+
+
+def _largest(errors: list[float], progress: Progress | None, ranks: Ranks) -> list[float]:
+    """Return the largest of the errors that the ranks measured in their shares."""
+    if progress is None or ranks.world_size == 1:
+        return errors
+    progress.save(f"errors_{ranks.rank}", errors=np.array(errors))
+    ranks.barrier()  # after it all rows are written, too
+    stored = [progress.load(f"errors_{rank}") for rank in range(ranks.world_size)]
+    largest = np.max([arrays["errors"] for arrays in stored if arrays is not None], axis=0)
+    return [float(error) for error in largest]
+
+
+def write_unit_vectors(embeddings: Rows, order: np.ndarray, name: str, out: np.ndarray) -> None:
+    """Write ``embeddings[order]`` at unit length, with norms in float64.
+
+    Args:
+        embeddings: (N, D) rows of any length.
+        order: (M,) row numbers.
+        name: Name of the modality, for the message.
+        out: (M, D) float32.
+
+    Raises:
+        UserError: Exit 6 for zero or non-finite rows, naming them.
+    """
+
+    def write(start: int) -> list[int]:
+        numbers = order[start : start + ROWS_AT_ONCE]
+        rows = np.asarray(embeddings[numbers], dtype=np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        usable = np.isfinite(norms) & (norms > SMALLEST_NORM)
+        out[start : start + ROWS_AT_ONCE] = rows / np.where(usable, norms, 1)
+        return [int(number) for number in numbers[~usable[:, 0]]]
+
+    blocks = in_parallel(write, range(0, len(order), ROWS_AT_ONCE))
+    unusable = sorted(number for numbers in blocks for number in numbers)
+    if unusable:
+        raise UserError(
+            Exit.NON_FINITE,
+            f"{len(unusable)} {name} embeddings are zero or not finite",
+            where=f"rows {', '.join(map(str, unusable[:10]))}",
+            fix="leave them out with `exclude`",
+        )
+
+
+def round_vectors(unit: np.ndarray, out: np.ndarray) -> float:
+    """Write vectors as bfloat16 bits and return the largest |rounded vector - vector|.
+
+    Args:
+        unit: (M, D) float32.
+        out: (M, D) uint16.
+    """
+
+    def write(start: int) -> float:
+        rows = torch.from_numpy(unit[start : start + ROWS_AT_ONCE])
+        rounded = rows.to(torch.bfloat16)
+        out[start : start + ROWS_AT_ONCE] = rounded.view(torch.uint16).numpy()
+        distances = rounded.float().sub_(rows).norm(dim=1)  # the differences are exact
+        return float(distances.max())
+
+    largest = in_parallel(write, range(0, len(unit), ROWS_AT_ONCE))
+    return max(largest, default=0.0) * NORM_ROUNDING
+
+
+def order_by_similarity(
+    modalities: Sequence[Rows],
+    candidates: np.ndarray,
+    others: np.ndarray,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> np.ndarray:
+    """Return the rows of the candidates, then the others, each sorted by the nearest pivot.
+
+    Pivots are candidates, evenly drawn and moved by one step of k-means on the sum of the
+    similarities.
+
+    Args:
+        modalities: (N, D) embeddings of one or two modalities, of any length. Rows that are zero or
+            not finite stand anywhere.
+        candidates: Row numbers of the candidate pool.
+        others: Row numbers of the other targets.
+        device: Where products are computed.
+        progress: Through which several ranks hand each other their shares.
+        ranks: This process and the others.
+    """
+    count = min(MOST_PIVOTS, len(candidates) // ROWS_PER_PIVOT)
+    if count < 2:
+        return np.concatenate((candidates, others))
+    pivots = _joined(modalities, candidates[_spread(len(candidates), count)], device)
+    sample = candidates[_spread(len(candidates), count * SAMPLE_PER_PIVOT)]
+    rows = _joined(modalities, sample, device)
+    sums = torch.zeros_like(pivots).index_add_(0, (rows @ pivots.T).argmax(dim=1), rows)
+    pivots = torch.nn.functional.normalize(sums + 1e-3 * pivots, dim=1)
+
+    def nearest(numbers: np.ndarray) -> np.ndarray:
+        return (_joined(modalities, numbers, device) @ pivots.T).argmax(dim=1).cpu().numpy()
+
+    ordered = []
+    for name, numbers in (("candidates", candidates), ("others", others)):
+        own = numbers[slice(*ranks.share(0, len(numbers)))]
+        blocks = np.split(own, range(ROWS_AT_ONCE, len(own), ROWS_AT_ONCE))
+        cells = np.concatenate(in_parallel(nearest, blocks))
+        cells = _of_all_ranks(cells, f"cells_{name}", progress, ranks)
+        ordered.append(numbers[np.argsort(cells, kind="stable")])
+    return np.concatenate(ordered)
+
+
+def _of_all_ranks(
+    own: np.ndarray, name: str, progress: Progress | None, ranks: Ranks
+) -> np.ndarray:
+    if progress is None or ranks.world_size == 1:
+        return own
+    progress.save(f"{name}_{ranks.rank}", cells=own)
+    ranks.barrier()
+    stored = [progress.load(f"{name}_{rank}") for rank in range(ranks.world_size)]
+    return np.concatenate([arrays["cells"] for arrays in stored if arrays is not None])
+
+
+def _spread(count: int, wanted: int) -> np.ndarray:
+    """Return ``wanted`` positions evenly spread over ``count``."""
+    return np.linspace(0, count - 1, min(wanted, count)).astype(np.int64)
+
+
+def _joined(modalities: Sequence[Rows], numbers: np.ndarray, device: str) -> torch.Tensor:
+    """Return unit vectors of all modalities side by side, (n, sum of D) float32.
+
+    One product of them adds up the similarities of the modalities.
+    """
+    rows = [torch.from_numpy(np.asarray(side[numbers], np.float32)) for side in modalities]
+    unit = [torch.nn.functional.normalize(side.to(device), dim=1).nan_to_num_() for side in rows]
+    return torch.cat(unit, dim=1)

@@ -1,0 +1,206 @@
+"""The engine for accelerators: on the CPU in every run, on a GPU with ``pytest -m gpu``."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from tqdm import tqdm
+
+from hardpairs.core.errors import UserError
+from hardpairs.core.progress import Progress
+from hardpairs.core.ranks import Ranks
+from hardpairs.mining import api, engine
+from hardpairs.mining.api import Execution, kernel_data, search_order
+from hardpairs.mining.engine import candidates, cuda, lists
+from hardpairs.mining.engine.cuda import CudaEngine, HalfProducts, own_device
+from hardpairs.mining.engine.error_bound import (
+    FLOAT16_ROUNDING,
+    FLOAT16_UNDERFLOW,
+    similarity_error,
+)
+from hardpairs.mining.list_blocks import ListBlocks
+from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.plan import make_plan
+from hardpairs.mining.unit_vectors import UnitVectors, write_unit_vectors
+from tests.mining.reference import dots, reference, unit
+from tests.mining.searches import assert_same, search, themed
+
+gpu = pytest.param(
+    "cuda",
+    marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")],
+)
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+@pytest.mark.parametrize("width", [1, 24, 384, 769])
+def test_no_similarity_is_further_off_than_the_bound(where, width):
+    """Rows whose components lie just below the middle of two float16 numbers."""
+    rng = np.random.default_rng(0)
+    bits = (
+        (rng.normal(size=(200, width)).astype(np.float32) / np.sqrt(width))
+        .astype(np.float32)
+        .view(np.uint32)
+    )
+    rows = ((bits & 0xFFFFE000) | 0xFFF).view(np.float32)
+    rows[100:] = np.abs(rows[100:])
+    rows = unit(rows).astype(np.float32)
+    kept = rows.copy()
+    products = HalfProducts([rows], 200, own_device(where))
+    values = products(slice(0, 200), slice(0, 200))[0].double().cpu().numpy()
+    off = np.abs(values - dots(rows.astype(np.float64), rows.astype(np.float64)))
+    assert (off <= FLOAT16_ROUNDING * np.abs(values) + products.errors[0]).all()
+    assert products.errors[0] < similarity_error(width, 2.0**-11) + FLOAT16_UNDERFLOW
+    assert (rows == kept).all()
+
+
+CASES = {
+    "plain": {},
+    "image": {"method": "image"},
+    "pool": {"approx": 90},
+    "weights": {"image_weight": 0.3, "max_image_score": 0.8, "min_score": 0.1},
+    "ranks": {"range_min": 3, "range_max": 7},
+    "margin": {"absolute_margin": 0.05},
+    "floor and groups": {
+        "similarity_floor": 0.3,
+        "max_score": 0.9,
+        "groups": np.random.default_rng(0).integers(0, 40, (260, 2)),
+        "exclude": np.array([3, 9]),
+    },
+}
+
+
+@pytest.fixture
+def through_device(monkeypatch):
+    """Let searches use the engine for accelerators, wherever they run."""
+
+    def prepare(tile: int, capacity: int) -> None:
+        for module in (api, engine):
+            monkeypatch.setattr(module, "is_accelerator", lambda device: True)
+        for module in (cuda, candidates):
+            monkeypatch.setattr(module, "ROWS_AT_ONCE", 50)
+        monkeypatch.setattr(api, "DEVICE_TILE", tile)
+        monkeypatch.setattr(cuda, "CAPACITY", capacity)
+
+    return prepare
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    image, text = themed(260, 16), themed(260, 16, 1)
+    image[7], text[30:60] = image[3], text[30]  # duplicates, and ties
+    return image, text
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+@pytest.mark.parametrize("tile, capacity", [(50, 1 << 16), (300, 1 << 16), (128, 700)])
+@pytest.mark.parametrize("case", CASES)
+def test_equal_to_the_reference(through_device, where, tile, capacity, case):
+    """Lists, scores and counts; with room for 700 pairs most tiles are done again in quarters."""
+    through_device(tile, capacity)
+    image, text = data()
+    result = search(image, text, 6, execution=Execution(where), **CASES[case])
+    expected = dict(CASES[case])
+    if "approx" in expected:
+        options = MiningOptions(approx=expected.pop("approx"))
+        order, pool = search_order([image, text], None, options, Execution(where))
+        expected["pool"] = set(order[:pool].tolist())
+    assert_same(result, reference(image, text, 6, **expected))
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+def test_lists_too_short_for_what_was_removed(through_device, where):
+    """Nearly all pairs are duplicates: they do not fit, and are counted again."""
+    through_device(64, 5000)
+    rng = np.random.default_rng(0)
+    image = np.concatenate(
+        (np.ones((250, 8)) + 1e-3 * rng.normal(size=(250, 8)), 1 + rng.normal(size=(50, 8)))
+    ).astype(np.float32)
+    text = themed(300, 12)
+    result = search(image, text, 4, execution=Execution(where))
+    assert_same(result, reference(image, text, 4))
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_few_rows(through_device, where, rows):
+    through_device(64, 5000)
+    image = themed(4, 8, themes=1)[:rows]
+    result = search(image, image, 3, duplicate_threshold=2.0, execution=Execution(where))
+    assert (result.indices == reference(image, image, 3, duplicate_threshold=2.0)[0]).all()
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+def test_stopped_and_started_again(through_device, tmp_path, monkeypatch, where):
+    through_device(40, 1 << 16)
+    image, text = data()
+    expected = search(image, text, 6, execution=Execution(where))
+    calls, offer = [], CudaEngine.offer
+
+    def stop_later(self, *arguments):
+        calls.append(1)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        offer(self, *arguments)
+
+    monkeypatch.setattr(CudaEngine, "offer", stop_later)
+    progress = functools.partial(Progress, tmp_path / "work", {}, every=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        search(image, text, 6, execution=Execution(where, progress=progress()))
+    before = len(calls)
+    result = search(image, text, 6, execution=Execution(where, progress=progress()))
+    assert len(calls) - before < 28 - 10  # of 28 tiles
+    assert (result.indices == expected.indices).all() and (result.scores == expected.scores).all()
+
+
+class Apart(Ranks):
+    """Ranks that tell each other no thresholds."""
+
+    def maximum(self, values):
+        pass
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
+    """Each rank has lists of all rows from its own tiles alone.
+
+    Many of them lack the tile on the diagonal, which gives first thresholds.
+    """
+    through_device(30, 1 << 16)
+    image, text = data()
+    order = np.arange(len(image))
+    units = [np.empty(rows.shape, np.float32) for rows in (image, text)]
+    for rows, out in zip((image, text), units, strict=True):
+        write_unit_vectors(rows, order, "", out)
+    plan = make_plan(rows=260, pool=260, widths=[16, 16], depth=6, tile=30)
+    known = kernel_data(units, order, None, MiningOptions(), plan.depth)
+    packed = []
+    for rank in range(3):
+        one = engine.open_engine(known, UnitVectors(units, units, [0.0, 0.0]), plan, where)
+        blocks = ListBlocks(plan, one, None, Apart(rank, 3))
+        packed.append(lists.pack(blocks.fill(0, 0, 260, tqdm(disable=True))))
+    merged = lists.merge(lists.unpack(packed[0], 0, plan.capacity), packed[1:])
+    decided = lists.decide_lists(known, merged)
+    expected = reference(image, text, 6)
+    assert (decided.indices == expected[0]).all() and (decided.scores == expected[1]).all()
+
+
+def test_short_memory_halves_the_blocks(through_device, monkeypatch, capsys):
+    """A device with room for blocks of 40 rows, then one without room for the rows themselves."""
+    through_device(200, 1 << 16)
+    image, text = data()
+    expected = reference(image, text, 6)
+    make, most = HalfProducts.__init__, 40
+
+    def short(self, units, block, where):
+        if block > most:
+            raise torch.OutOfMemoryError("as CUDA says it")
+        make(self, units, block, where)
+
+    monkeypatch.setattr(HalfProducts, "__init__", short)
+    monkeypatch.setattr(cuda, "SMALLEST_BLOCK", 25)
+    assert_same(search(image, text, 6), expected)
+    assert "out of memory on cpu: starting with blocks of 25 rows" in capsys.readouterr().err
+    most = 0
+    with pytest.raises(UserError, match="no room for the rows") as error:
+        search(image, text, 6)
+    assert error.value.code == 5

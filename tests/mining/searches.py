@@ -1,0 +1,32 @@
+"""Data for searches, and a search by keywords."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hardpairs.mining import api
+from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.result import MiningResult
+
+
+def themed(count: int, width: int, seed: int = 0, themes: int = 12) -> np.ndarray:
+    """Return (count, width) float32 embeddings around a few centers."""
+    rng = np.random.default_rng(seed)
+    centers = rng.normal(size=(themes, width))
+    noise = 0.8 * rng.normal(size=(count, width))
+    return (centers[rng.integers(0, themes, count)] + noise).astype(np.float32)
+
+
+def search(image, text, top_k, *, groups=None, exclude=None, execution=None, **options):
+    """Return the result of a search with the options given as keywords."""
+    rules = MiningOptions(top_k=top_k, **options)
+    result = api.search(image, text, rules, groups=groups, exclude=exclude, execution=execution)
+    assert isinstance(result, MiningResult)
+    return result
+
+
+def assert_same(result: MiningResult, expected: tuple) -> None:
+    """Compare a result with what ``reference`` returns."""
+    indices, scores, kept, removed = expected
+    assert (result.indices == indices).all() and (result.scores == scores).all()
+    assert result.kept == kept and result.removed == removed
