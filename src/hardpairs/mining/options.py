@@ -123,8 +123,8 @@ class MiningOptions(Options):
         for name in (f"max_{other}_score", f"min_{other}_score") if other else ():
             if getattr(self, name) is not None:
                 raise ValueError(
-                    f"`{name}` needs the `method` HPM: {self.method!r} does not look at the {other} "
-                    "similarity"
+                    f"`{name}` needs the `method` HPM: {self.method!r} does not look at the "
+                    f"{other} similarity"
                 )
         if self.method != "HPM" and self.image_weight != 0.5:
             raise ValueError(f"`image_weight` needs the `method` HPM, not {self.method!r}")
