@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
 from hardpairs.cli.list import REGISTRIES, main
-
-KINDS = [kind for kind in REGISTRIES if kind != "encoders"]
+from tests.helpers import ROOT
 
 
 def components(kind: str):
@@ -16,7 +17,7 @@ def components(kind: str):
     return getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REGISTRIES)
 def test_every_component_is_listed(kind, capsys):
     assert main([kind]) == 0
     rows = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
@@ -24,9 +25,24 @@ def test_every_component_is_listed(kind, capsys):
     assert all(rows.values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REGISTRIES)
 def test_every_flag_is_listed(kind, capsys):
     assert main([kind, "--options"]) == 0
     lines = {line.strip() for line in capsys.readouterr().out.splitlines()}
     for declaration in components(kind).values():
         assert {option.flag for option in declaration.options} <= lines
+
+
+def test_all_kinds_without_pytorch():
+    code = """
+import sys
+from hardpairs.cli.list import main
+main([])
+print("torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "src"
+    )
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.endswith(":")] == [f"{kind}:" for kind in REGISTRIES]
+    assert lines[-1] == "False"

@@ -32,8 +32,6 @@ except SystemExit as stop:
     print("modules:", *sys.modules)
     sys.exit(stop.code)
 """
-STILL_HEAVY = {"embed", "mine"}
-"""Commands whose ``--help`` imports one of ``HEAVY``: none may come, all are to go."""
 
 
 def hardpairs_command(*words, **environment):
@@ -51,7 +49,7 @@ def test_the_table_holds_every_command_module():
     assert {command.module for command in COMMANDS.values()} == modules
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in STILL_HEAVY])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_light(name):
     command = [sys.executable, "-c", HELP, *name.split(), "--help"]
     result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
