@@ -36,10 +36,10 @@ from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
 from hardpairs.data.samples import open_samples
 from hardpairs.models.encoders import Encoders, open_encoders
-from hardpairs.photos.encoding import encode_pixels, encode_texts, loading
+from hardpairs.photos.encoding import encode_pixels, encode_texts, load_batches
 from hardpairs.photos.index import Index, write_index
 from hardpairs.photos.model import ModelName
-from hardpairs.photos.scan import Place, scan
+from hardpairs.photos.scan import PhotoFile, scan
 from hardpairs.photos.search import search
 from hardpairs.photos.table import Row, Table
 from hardpairs.photos.update import update_index
@@ -81,7 +81,7 @@ def indexing(args: argparse.Namespace, folder: Path) -> dict:
         open_encoders(model=args.model, pretrained="none", device=args.device),
     )
     places, options = (
-        scan([str(photos)]).places,
+        scan([str(photos)]).files,
         {"batch_size": args.batch_size, "workers": args.workers},
     )
     found: dict[str, list[float]] = {"encoder": [], "loading": [], "whole": []}
@@ -89,7 +89,9 @@ def indexing(args: argparse.Namespace, folder: Path) -> dict:
         found["encoder"].append(_encoder_alone(encoders, places, args))
         found["loading"].append(
             len(places)
-            / seconds(lambda: list(loading(places, {}, frozenset(), encoders.image, **options)))
+            / seconds(
+                lambda: list(load_batches(places, {}, frozenset(), encoders.image, **options))
+            )
         )
         load, out = (
             seconds(lambda: ModelName(args.model, "none").load(args.device, download=False)),
@@ -121,9 +123,9 @@ def _index_seconds(
     )
 
 
-def _encoder_alone(encoders: Encoders, places: list[Place], args: argparse.Namespace) -> float:
+def _encoder_alone(encoders: Encoders, places: list[PhotoFile], args: argparse.Namespace) -> float:
     batch = next(
-        loading(
+        load_batches(
             places[: args.batch_size],
             {},
             frozenset(),
@@ -183,12 +185,12 @@ def make_index(folder: Path, rows: int, model: str, width: int) -> Path:
         _unit(rng.normal(size=(min(4096, rows - start), width))) for start in range(0, rows, 4096)
     )
     table = Table.of(
-        Row(Place(f"/photos/{i // 1000:03d}/{i:06d}.jpg", "", -1, 1, 1), rng.bytes(32), "")
+        Row(PhotoFile(f"/photos/{i // 1000:03d}/{i:06d}.jpg", "", -1, 1, 1), rng.bytes(32), "")
         for i in range(rows)
     )
     content = {**encoders.description, **name.facts(), "sources": ["/photos"]}
     folder.mkdir(parents=True)
-    write_index(folder, blocks, rows, width, table, Table.of([]), content)
+    write_index(folder, blocks, (rows, width), table, Table.of([]), content)
     return folder
 
 

@@ -20,7 +20,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.images import decode
 from hardpairs.models.load import load_encoder
 from hardpairs.photos.index import Index
-from hardpairs.photos.terminal import kind, picture_text, shown_path
+from hardpairs.photos.terminal import image_protocol, image_text, shown_path
 from tests.compat.test_miniclip_checkpoint import Lstm, Model, save
 from tests.helpers import ROOT, picture, run
 
@@ -141,8 +141,8 @@ def test_photographs_that_are_gone_are_named_and_left_out(index, capsys):
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [second, third]
     assert (
-        f"1 photograph is gone since the index was made: {first}\n" in printed.err
-        and "to forget" in printed.err
+        f"1 photo is gone since the index was made: {first}\n" in printed.err
+        and "to remove" in printed.err
     )
 
 
@@ -175,7 +175,7 @@ def test_most_photographs_are_gone(tmp_path, checkpoint, capsys, kept):
     assert main(["query", str(index), "picture number 7", "--top", "1"]) == 0
     told = capsys.readouterr()
     assert told.out.splitlines() == listed[130 - kept :][:1]
-    assert f"{130 - kept} photographs are gone" in told.err and ("nothing is left" in told.err) == (
+    assert f"{130 - kept} photos are gone" in told.err and ("nothing is left" in told.err) == (
         not kept
     )
 
@@ -185,8 +185,8 @@ def test_most_photographs_are_gone(tmp_path, checkpoint, capsys, kept):
     [
         ([], 2, "nothing to search for"),
         (["  \n\x00 "], 2, "nothing to search for"),
-        (["a", "--minus", "a"], 2, "left out is all"),
-        (["--image", "none.jpg"], 2, "cannot read the picture"),
+        (["a", "--minus", "a"], 2, "leaves out everything"),
+        (["--image", "none.jpg"], 2, "cannot read the image"),
         (["--image", __file__], 3, "not_an_image"),
         (["x", "--model", "RN50"], 2, "needs its weights"),
     ],
@@ -226,7 +226,7 @@ def test_sources_that_are_none(tmp_path, checkpoint):
         ([str(tmp_path / "nowhere")], "no such folder"),
         (
             [str(tmp_path / "captions.json"), "--out", str(tmp_path / "a")],
-            "neither a picture nor a folder",
+            "neither an image nor a folder",
         ),
         (
             [
@@ -238,7 +238,7 @@ def test_sources_that_are_none(tmp_path, checkpoint):
                 "--pretrained",
                 str(checkpoint),
             ],
-            "no picture is there",
+            "the sources hold no photo",
         ),
     ):
         with pytest.raises(UserError, match=says):
@@ -310,16 +310,16 @@ def test_previews_in_a_terminal(index):
 
 def test_kinds_of_terminal():
     assert (
-        kind({"TERM": "xterm-kitty"}) == "kitty"
-        and kind({"TERM_PROGRAM": "iTerm.app"}) == "iterm2"
-        and kind({}) == "blocks"
+        image_protocol({"TERM": "xterm-kitty"}) == "kitty"
+        and image_protocol({"TERM_PROGRAM": "iTerm.app"}) == "iterm2"
+        and image_protocol({}) == "blocks"
     )
-    assert kind({"TERM": "xterm-kitty", "TMUX": "x"}) == "blocks"
+    assert image_protocol({"TERM": "xterm-kitty", "TMUX": "x"}) == "blocks"
     image = Image.open(io.BytesIO(picture(3)))
-    assert picture_text(image.copy(), "iterm2").startswith("\x1b]1337;File=inline=1")
-    kitty = picture_text(image.copy(), "kitty")
+    assert image_text(image.copy(), "iterm2").startswith("\x1b]1337;File=inline=1")
+    kitty = image_text(image.copy(), "kitty")
     assert kitty.count("\x1b_G") == kitty.count("\x1b\\") > 0 and "s=32,v=32" in kitty
-    lines = picture_text(Image.new("RGB", (80, 40), (255, 0, 0)), "blocks").splitlines()
+    lines = image_text(Image.new("RGB", (80, 40), (255, 0, 0)), "blocks").splitlines()
     assert (
         len(lines) == 10 and lines[0].count("▀") == 40 and "38;2;255;0;0;48;2;255;0;0" in lines[0]
     )

@@ -43,8 +43,8 @@ def refuse(name):
 
 socket.getaddrinfo = refuse("getaddrinfo")
 socket.socket.connect, socket.socket.connect_ex = refuse("connect"), refuse("connect_ex")
-from formats.errors import run_command
-from tools.photos.commands import main
+from hardpairs.core.errors import run_command
+from hardpairs.cli.photos import main
 run_command(main)
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hardpairs.cli.photos import parse_args
+from hardpairs.cli.photos import page_content, parse_args
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.open_tables import open_tables
@@ -18,7 +18,7 @@ from hardpairs.data.rejects import REASON, read_rejects
 from hardpairs.data.samples import open_samples
 from hardpairs.photos.page import _shown_pair
 from hardpairs.photos.review import Review
-from hardpairs.photos.serve import make_app, open_shelf
+from hardpairs.photos.serve import make_app
 from tests.browser import CHROMIUM
 from tests.helpers import picture, ragged_table
 from tests.photos.web import Served, Site, Tab
@@ -30,7 +30,7 @@ HEADING = "(document.querySelector('#answer0 .heading')?.textContent ?? '')"
 
 def site(arguments: list[str]) -> Site:
     """What ``serve`` with these arguments serves, in this process."""
-    return Site(make_app(open_shelf(parse_args(["serve", *arguments]))))
+    return Site(make_app(page_content(parse_args(["serve", *arguments]))))
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_type_see_click(page, photos, tmp_path):
         url = served.url
         tab.size(1200, 900)
         tab.visit(url)
-        tab.wait("document.querySelectorAll('#answer0 .hit img').length == 12")
-        assert tab.run("document.title") == "Photographs" and "12 photographs" in tab.run(
+        tab.wait("document.querySelectorAll('#answer0 .photo-card img').length == 12")
+        assert tab.run("document.title") == "Photos" and "12 photos" in tab.run(
             "document.body.innerText"
         )
         tab.wait(
-            "[...document.querySelectorAll('#answer0 .hit img')].slice(0, 4).every(image => image.complete && image.naturalWidth == 32)"
+            "[...document.querySelectorAll('#answer0 .photo-card img')].slice(0, 4).every(image => image.complete && image.naturalWidth == 32)"
         )
         assert "a quiet evening" in tab.run(
             "[...document.querySelectorAll('.chip')].map(chip => chip.textContent).join()"
@@ -91,11 +91,11 @@ def test_type_see_click(page, photos, tmp_path):
             and tab.run("document.querySelectorAll('#answer0 script, #answer0 b').length") == 0
         )
 
-        first = tab.run("document.querySelector('#answer0 .hit .name').textContent")
-        tab.click("#answer0 .hit .frame")
+        first = tab.run("document.querySelector('#answer0 .photo-card .name').textContent")
+        tab.click("#answer0 .photo-card .frame")
         tab.wait(f"{HEADING}.startsWith('like')")
         names = tab.run(
-            "[...document.querySelectorAll('#answer0 .hit .name')].map(name => name.textContent)"
+            "[...document.querySelectorAll('#answer0 .photo-card .name')].map(name => name.textContent)"
         )
         assert len(names) == 11 and first not in names
         tab.click("#answer0 [data-back]")
@@ -105,7 +105,7 @@ def test_type_see_click(page, photos, tmp_path):
         tab.wait(f"{HEADING} == '“picture number 7”, without “number 3”'")
         tab.click("#shown label:nth-child(1) input")
         tab.click("#cut input")
-        tab.wait("document.querySelectorAll('#answer0 .hit').length < 12")
+        tab.wait("document.querySelectorAll('#answer0 .photo-card').length < 12")
         assert tab.run(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         )
@@ -127,7 +127,7 @@ def test_a_picture_that_is_given(page, tmp_path):
     with site(page[:1]) as served, Tab(tmp_path) as tab:
         url = served.url
         tab.visit(url)
-        tab.wait("document.querySelectorAll('#answer0 .hit img').length == 12")
+        tab.wait("document.querySelectorAll('#answer0 .photo-card img').length == 12")
 
         def choose(name: str) -> None:
             found = tab.call(
@@ -140,12 +140,14 @@ def test_a_picture_that_is_given(page, tmp_path):
             )
 
         choose("no.jpg")
-        tab.wait("document.querySelector('.drop-message').textContent.includes('no picture')")
+        tab.wait("document.querySelector('.drop-message').textContent.includes('not an image')")
         choose("bomb.png")
         tab.wait("document.querySelector('.drop-message').textContent.includes('64 megapixels')")
         choose("asked.jpg")
         tab.wait(f"{HEADING} == '' && !!document.querySelector('#answer0 .heading img')")
-        assert tab.run("document.querySelector('#answer0 .hit .name').textContent") == "05.jpg"
+        assert (
+            tab.run("document.querySelector('#answer0 .photo-card .name').textContent") == "05.jpg"
+        )
         assert float(
             tab.run("document.querySelector('#answer0 .score').textContent")
         ) == pytest.approx(1, abs=0.01)
@@ -162,7 +164,7 @@ def test_reject_and_reload(page, table, tmp_path):
     samples, file = open_samples(table), tmp_path / "mined/rejected.json"
     opened = open_tables([tmp_path / "mined/pairs_hard_pairs"], samples)["pairs"]
     review = Review(opened, samples, tmp_path / "nothing.json")
-    review_pairs = [(suspicion.row, review.partner(suspicion)) for suspicion in review.pairs]
+    review_pairs = [review.pair(suspicion) for suspicion in review.pairs]
     rows = "[...document.querySelectorAll('#pair small')].map(text => Number(text.textContent.split(' ')[1]))"
     with site(page) as served, Tab(tmp_path) as tab:
         url = served.url
@@ -234,7 +236,7 @@ def test_two_models_side_by_side_and_two_servers_at_once(page, make_index, check
         assert url != second
         tab.visit(f"{url}?q=picture number 7")
         tab.wait(
-            f"{HEADING} == '“picture number 7”' && document.querySelectorAll('#answer1 .hit').length == 12"
+            f"{HEADING} == '“picture number 7”' && document.querySelectorAll('#answer1 .photo-card').length == 12"
         )
         scores = [
             tab.run(
@@ -243,13 +245,13 @@ def test_two_models_side_by_side_and_two_servers_at_once(page, make_index, check
             for i in (0, 1)
         ]
         assert scores[0] != scores[1]
-        tab.click("#answer1 .hit .frame")
+        tab.click("#answer1 .photo-card .frame")
         tab.wait(
             f"{HEADING}.startsWith('like') && document.querySelector('#answer1 .heading').textContent.startsWith('like')"
         )
         tab.visit(second)
         tab.wait(
-            "document.querySelectorAll('#answer0 .hit img').length == 12 && !document.querySelector('#answer1')"
+            "document.querySelectorAll('#answer0 .photo-card img').length == 12 && !document.querySelector('#answer1')"
         )
 
 
@@ -307,7 +309,7 @@ def test_what_is_said_when_all_is_decided(table, tmp_path):
     review = Review(opened, samples, tmp_path / "rejected.json")
     for _ in range(len(review.pairs)):
         suspicion = review.next(set())
-        review.accept((suspicion.row, review.partner(suspicion)))
+        review.accept(review.pair(suspicion))
     said = f"Nothing is left to decide of the {len(review.pairs)} most suspicious pairs, at most one for each row, of 240 in the table."
     assert len(review.pairs) <= 40 and said in _shown_pair(review, [])[0]
 
@@ -345,7 +347,7 @@ def test_a_review_against_plain_sets(table, tmp_path):
     review, again = (
         Review(opened, samples, tmp_path / "rejected.json") for _ in range(2)
     )  # two pages on one file
-    pairs = [(suspicion.row, review.partner(suspicion)) for suspicion in review.pairs]
+    pairs = [review.pair(suspicion) for suspicion in review.pairs]
     assert len({frozenset(pair) for pair in pairs}) == len(pairs) and {
         row for row, _ in pairs
     } <= set(range(40))
@@ -357,7 +359,7 @@ def test_a_review_against_plain_sets(table, tmp_path):
         if suspicion is None:
             assert not open_pairs
             break
-        pair = (suspicion.row, page.partner(suspicion))
+        pair = page.pair(suspicion)
         assert pair == open_pairs[0]
         if rng.random() < 0.5:
             page.accept(pair)

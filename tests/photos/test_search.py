@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardpairs.core.errors import UserError
-from hardpairs.photos.search import MAX_QUERY, best_rows, clean, combine, cut_off, hits, search
+from hardpairs.photos.search import MAX_QUERY, best_rows, clean, combine, cut_off, ranked, search
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_best_rows_against_a_sort(scores, count):
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_hits_go_on_to_the_end_of_the_list(cut):
+def test_ranked_goes_on_to_the_end_of_the_list(cut):
     rng = np.random.default_rng(0)
     query, rows = unit(rng.normal(size=8)), unit(rng.normal(size=(300, 8)))
     index = type("Rows", (), {"embeddings": rows, "__len__": lambda self: len(rows)})()
@@ -36,11 +36,11 @@ def test_hits_go_on_to_the_end_of_the_list(cut):
         for row in np.argsort(-scores, kind="stable")
         if not cut or scores[row] >= cut_off(scores)
     ]
-    assert [hit.row for hit in whole] == expected and [
-        hit.row for hit in search(index, query, 7, cut=cut)
+    assert [result.row for result in whole] == expected and [
+        result.row for result in search(index, query, 7, cut=cut)
     ] == expected[:7]
     for first in (1, 3, 299, 1000):
-        assert list(hits(index, query, first, cut=cut)) == whole
+        assert list(ranked(index, query, first, cut=cut)) == whole
 
 
 def test_questions_are_sums_of_unit_vectors():
@@ -48,7 +48,7 @@ def test_questions_are_sums_of_unit_vectors():
     np.testing.assert_allclose(combine([right, up], []), [0.5**0.5, 0.5**0.5], rtol=1e-6)
     np.testing.assert_allclose(combine([right], [up]), [0.5**0.5, -(0.5**0.5)], rtol=1e-6)
     np.testing.assert_allclose(combine([], [up]), [0, -1])
-    for plus, minus, says in (([], [], "nothing to search for"), ([right], [right], "left out")):
+    for plus, minus, says in (([], [], "nothing to search for"), ([right], [right], "leaves out")):
         with pytest.raises(UserError, match=says) as error:
             combine(plus, minus)
         assert error.value.code == 2

@@ -21,10 +21,10 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.images import decode
 from hardpairs.photos.guard import MAX_UPLOAD
 from hardpairs.photos.index import Index
-from hardpairs.photos.library import THUMBNAIL, Asked, Library, Question
+from hardpairs.photos.library import THUMBNAIL, Library, Query, QueryImages
 from hardpairs.photos.model import open_model
-from hardpairs.photos.page import Shelf, answer
-from hardpairs.photos.search import picture_vector, text_vectors
+from hardpairs.photos.page import PageContent, answer
+from hardpairs.photos.search import image_vector, text_vectors
 from hardpairs.photos.serve import bind, check_address, make_app
 from tests.helpers import picture, run, write_tar
 from tests.photos.conftest import MODEL
@@ -43,7 +43,7 @@ def library(photos, make_index, tmp_path):
 @pytest.fixture
 def site(library, tmp_path):
     (tmp_path / "secret.txt").write_bytes(SECRET)
-    with Site(make_app(Shelf([library], Asked([library])))) as site:
+    with Site(make_app(PageContent([library], QueryImages([library])))) as site:
         yield site
 
 
@@ -204,7 +204,7 @@ def test_a_tar_that_was_written_over_shows_nothing_of_its_own(library, tmp_path,
     old, new = (picture(seed).ljust(2000, b"\0") for seed in (700, 701))
     tar = write_tar(tmp_path / "photos/s.tar", {"a": {"jpg": old}})
     make_index()
-    with Site(make_app(Shelf([library], Asked([library])))) as site:
+    with Site(make_app(PageContent([library], QueryImages([library])))) as site:
         name = library.index().ids[list(library.index().photos.keys).index("a")]
         before = os.stat(tar)
         write_tar(tar, {"a": {"jpg": new}})
@@ -267,8 +267,8 @@ def test_uploads(site, library):
     Image.new("1", (12_000, 12_000)).save(bomb, "PNG")
     for data, says in (
         (bomb.getvalue(), "64 megapixels"),
-        (b"<svg xmlns='x'/>", "no picture"),
-        (b"<html>", "no picture"),
+        (b"<svg xmlns='x'/>", "not an image"),
+        (b"<html>", "not an image"),
         (b"", "empty"),
     ):
         answer = give(data)
@@ -321,7 +321,7 @@ def test_questions_of_all_kinds(site, text):
         and "@children" not in found
     )
     if not text.strip("\x00\x1b\u2028 "):
-        assert "Some of 12 photographs" in found
+        assert "Some of 12 photos" in found
 
 
 @pytest.mark.parametrize("shown", [-1, 0, 1e9, "many", None, [1]])
@@ -339,9 +339,9 @@ def test_no_more_than_the_page_offers(site, library, photos, make_index):
         == len(listed(site.answer("picture", shown=24))) + 72
         == 96
     )
-    shelf = Shelf([library], Asked([library]))
+    content = PageContent([library], QueryImages([library]))
     for shown, count in ((10**9, 96), (-5, 1)):
-        assert len(listed(answer(shelf, Question("picture"), shown, False)[0])) == count
+        assert len(listed(answer(content, Query("picture"), shown, False)[0])) == count
 
 
 def listed(found: str) -> list[tuple[str, float]]:
@@ -358,7 +358,7 @@ def test_what_is_found_against_the_definition(site, library):
     ours = np.asarray(index.embeddings)
     given = httpx.post(f"{site.url}/asked", content=picture(500)).json()["id"]
     text, minus = text_vectors(library.encoders, ["picture number 7", "number 3"])
-    seen = picture_vector(library.encoders, decode(picture(500)))
+    seen = image_vector(library.encoders, decode(picture(500)))
     words = {"text": "picture number 7", "minus": "number 3", "given": given}
     signed = {"text": text, "minus": -minus, "given": seen}
     orders = set()
@@ -385,7 +385,12 @@ def test_what_is_found_against_the_definition(site, library):
         expected = [other for other in np.argsort(-scores, kind="stable") if other != row]
         (found,) = map(
             listed,
-            answer(Shelf([library], Asked([library])), Question(like=index.ids[row]), 24, False),
+            answer(
+                PageContent([library], QueryImages([library])),
+                Query(like=index.ids[row]),
+                24,
+                False,
+            ),
         )
         assert [name for name, _ in found] == [index.ids[other] for other in expected]
         assert [score for _, score in found] == pytest.approx(scores[expected], abs=0.0051)
@@ -448,8 +453,8 @@ def test_a_photograph_that_is_gone_has_a_placeholder(site, library, photos):
     os.unlink(index.photos.paths[4])
     found = site.answer("picture number 3", shown=96)
     assert (
-        found.count('class="hit gone"') == 1
-        and "1 photograph is no longer there" in found
+        found.count('class="photo-card gone"') == 1
+        and "1 photo is no longer there" in found
         and "Index again" in found
     )
     assert httpx.get(f"{site.url}/photo/{index.ids[4]}").status_code == 404
@@ -458,12 +463,14 @@ def test_a_photograph_that_is_gone_has_a_placeholder(site, library, photos):
 def test_an_index_that_becomes_unusable_is_told(site, library, checkpoint, tmp_path):
     shutil.rmtree(library.folder)
     found = site.answer("picture number 3")
-    assert "The index has changed" in found and 'class="hit' in found
+    assert "The index has changed" in found and 'class="photo-card' in found
 
 
 def test_a_token_for_other_machines(library):
     token = "a-long-enough-token"
-    with Site(make_app(Shelf([library], Asked([library])), hosts=None, token=token)) as site:
+    with Site(
+        make_app(PageContent([library], QueryImages([library])), hosts=None, token=token)
+    ) as site:
         photo, name = f"/photo/{library.index().ids[0]}", f"photo_search_token_{site.port}"
         with httpx.Client(base_url=site.url, follow_redirects=True) as client:
             strangers = (
@@ -512,8 +519,11 @@ def test_a_token_for_other_machines(library):
 
 def test_a_browser_keeps_the_tokens_of_two_servers(library):
     """It keeps cookies by host, whatever the port."""
-    shelf, tokens = Shelf([library], Asked([library])), ("first-long-token", "second-long-token")
-    apps = [make_app(shelf, hosts=None, token=token) for token in tokens]
+    content, tokens = (
+        PageContent([library], QueryImages([library])),
+        ("first-long-token", "second-long-token"),
+    )
+    apps = [make_app(content, hosts=None, token=token) for token in tokens]
     with (
         Site(apps[0]) as first,
         Site(apps[1]) as second,
@@ -628,9 +638,7 @@ def test_an_empty_index_helps(tmp_path, checkpoint):
     library = Library(
         tmp_path / "index", open_model(Index.open(tmp_path / "index"), None, None, "cpu")
     )
-    with Site(make_app(Shelf([library], Asked([library])))) as site:
-        assert "holds no photograph" in site.answer("") and "holds no picture" in site.answer(
-            "a dog"
-        )
-    with pytest.raises(UserError, match="holds no picture"):
+    with Site(make_app(PageContent([library], QueryImages([library])))) as site:
+        assert "holds no photo" in site.answer("") and "holds no photo" in site.answer("a dog")
+    with pytest.raises(UserError, match="holds no photo"):
         main(["query", str(tmp_path / "index"), "a dog"])

@@ -23,17 +23,16 @@ from hardpairs.data.manifest import read_manifest
 from hardpairs.models.load import load_encoder
 from hardpairs.photos import update
 from hardpairs.photos.index import Index
-from hardpairs.photos.pictures import read_place
-from hardpairs.photos.stock import FOLDER
-from hardpairs.photos.update import UNREAD_LIST
+from hardpairs.photos.photo_files import read_photo
+from hardpairs.photos.update import UNFINISHED, UNREADABLE_LIST
 from tests.helpers import ROOT, listen_to_ctrl_c, picture, sample, write_tar
 from tests.photos.conftest import MODEL
 
 
 def vectors(index: Index) -> dict[str, np.ndarray]:
     return {
-        f"{place.path}{place.key}": index.embeddings[row]
-        for row, place in enumerate(index.photos.places())
+        f"{file.path}{file.key}": index.embeddings[row]
+        for row, file in enumerate(index.photos.files())
     }
 
 
@@ -55,7 +54,7 @@ def opened(monkeypatch):
     from hardpairs.photos import encoding
 
     monkeypatch.setattr(
-        encoding, "read_place", lambda place: paths.append(place.path) or read_place(place)
+        encoding, "read_photo", lambda file: paths.append(file.path) or read_photo(file)
     )
     return paths
 
@@ -73,15 +72,15 @@ def test_embeddings_are_the_models(photos, make_index, checkpoint, tmp_path):
     assert isinstance(index.embeddings, np.memmap) and index.manifest["weights"].startswith(
         "sha256:"
     )
-    assert not (tmp_path / "index" / FOLDER).exists()
+    assert not (tmp_path / "index" / UNFINISHED).exists()
 
 
 def test_workers_change_nothing(make_index, tmp_path):
     make_index(out=tmp_path / "a", batch_size=4)
     make_index(out=tmp_path / "b", batch_size=4, workers=2)
     a, b = Index.open(tmp_path / "a"), Index.open(tmp_path / "b")
-    assert a.embeddings.tobytes() == b.embeddings.tobytes() and list(a.photos.places()) == list(
-        b.photos.places()
+    assert a.embeddings.tobytes() == b.embeddings.tobytes() and list(a.photos.files()) == list(
+        b.photos.files()
     )
 
 
@@ -120,7 +119,7 @@ def test_changed_moved_new_and_removed(photos, make_index, opened, checkpoint, t
     for name in ("summer/03.jpg", "winter/11.jpg"):
         assert (now[str(photos / name)] == old[str(photos / name)]).all()
     assert str(photos / "summer/02.jpg") not in now
-    kept = {"manifest.json", ".lock", UNREAD_LIST, *read_manifest(tmp_path / "index")["files"]}
+    kept = {"manifest.json", ".lock", UNREADABLE_LIST, *read_manifest(tmp_path / "index")["files"]}
     assert {
         path.name for path in (tmp_path / "index").iterdir()
     } == kept  # the files before are gone
@@ -142,7 +141,7 @@ def test_unreadable_files_are_listed_and_not_tried_again(photos, make_index, ope
     (photos / "bomb.png").write_bytes(buffer.getvalue())
     reasons = {"empty_image": 1, "not_an_image": 1, "truncated_image": 1, "too_many_pixels": 1}
     assert make_index().unreadable == reasons
-    listed = (tmp_path / "index" / UNREAD_LIST).read_text().splitlines()
+    listed = (tmp_path / "index" / UNREADABLE_LIST).read_text().splitlines()
     assert f"too_many_pixels\t{photos / 'bomb.png'}" in listed and len(listed) == 4
     opened.clear()
     assert make_index().unreadable == reasons and opened == []
@@ -159,7 +158,7 @@ def test_pictures_in_shards_by_offset(shards, make_index, checkpoint, tmp_path):
     done = make_index(shards)
     index = Index.open(tmp_path / "index")
     assert done.photos == 19 and done.passed_over == {
-        "sample without a picture": 1
+        "sample without an image": 1
     }  # number 9 has none; 3 has no caption, and is there
     numbers = [number for number in range(20) if number != 9]
     np.testing.assert_allclose(
@@ -213,8 +212,8 @@ def test_captions_of_a_captions_json(photos, make_index, tmp_path):
     make_index()
     index = Index.open(tmp_path / "index")
     told = {
-        os.path.relpath(place.path, photos): index.photos.notes[row]
-        for row, place in enumerate(index.photos.places())
+        os.path.relpath(file.path, photos): index.photos.notes[row]
+        for row, file in enumerate(index.photos.files())
     }
     assert (
         told[names[0]] == f"a mug {names[0]} · a chair {names[0]}"
@@ -231,8 +230,8 @@ def test_captions_that_are_written_later(photos, make_index, opened, tmp_path):
         make_index()
         index = Index.open(tmp_path / "index")
         notes = {
-            os.path.basename(place.path)[:2]: note
-            for place, note in zip(index.photos.places(), index.photos.notes, strict=True)
+            os.path.basename(file.path)[:2]: note
+            for file, note in zip(index.photos.files(), index.photos.notes, strict=True)
         }
         assert {name: note for name, note in notes.items() if note} == {
             name[1:]: note for name, note in names.items()
@@ -268,13 +267,13 @@ def test_a_torn_tar_is_listed_and_the_others_are_indexed(photos, make_index, tmp
     for new in (13, 0):
         done = make_index()
         assert (done.photos, done.new, done.unreadable) == (13, new, {"torn_tar": 2})
-    assert f"torn_tar\t{photos / 'b.tar'}\n" in (tmp_path / "index" / UNREAD_LIST).read_text()
+    assert f"torn_tar\t{photos / 'b.tar'}\n" in (tmp_path / "index" / UNREADABLE_LIST).read_text()
     write_tar(photos / "b.tar", {"0": sample(201)})
     done = make_index()
     assert (done.photos, done.new, done.unreadable) == (14, 1, {"torn_tar": 1})
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone/c.tar").write_bytes(b"no tar")
-    with pytest.raises(UserError, match="and no whole tar") as error:
+    with pytest.raises(UserError, match="and no undamaged tar") as error:
         make_index(tmp_path / "alone", out=tmp_path / "other")
     assert error.value.code == 3
 
@@ -322,7 +321,7 @@ def test_another_model_is_refused(photos, make_index, checkpoint, tmp_path):
             (photos / "new.jpg").write_bytes(picture(99))
         with pytest.raises(UserError, match="another model") as error:
             make_index(pretrained=str(tmp_path / "other.pt"))
-        assert error.value.code == 4 and "--out" in error.value.fix
+        assert error.value.code == 4 and "`out`" in error.value.fix
     assert len(Index.open(tmp_path / "index")) == 12
     shutil.copy(
         checkpoint, tmp_path / "copy.pt"
@@ -356,7 +355,7 @@ def test_other_folders_are_left_alone(photos, make_index, tmp_path):
         make_index(out=photos)
     assert error.value.code == 2
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(UserError, match="no picture is there") as error:
+    with pytest.raises(UserError, match="the sources hold no photo") as error:
         make_index(tmp_path / "nothing", out=tmp_path / "b")
     assert error.value.code == 3
 
@@ -376,8 +375,9 @@ def test_stopped_anywhere_what_was_embedded_is_kept(photos, make_index, checkpoi
         "--batch-size",
         "8",
     ]
-    code = "import sys; from tools.photos import update; update.COMMIT_ROWS = 16; from formats.errors import run_command; "
-    code += "from tools.photos.commands import main; run_command(main)"
+    code = "from hardpairs.photos import update; update.COMMIT_ROWS = 16; "
+    code += "from hardpairs.core.errors import run_command; "
+    code += "from hardpairs.cli.photos import main; run_command(main)"
     line = [
         sys.executable,
         "-c",
@@ -396,7 +396,7 @@ def test_stopped_anywhere_what_was_embedded_is_kept(photos, make_index, checkpoi
         text=True,
         preexec_fn=listen_to_ctrl_c,
     )
-    while len(list((tmp_path / "index" / FOLDER).glob("*.npz"))) < 3:
+    while len(list((tmp_path / "index" / UNFINISHED).glob("*.npz"))) < 3:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     process.send_signal(how)
@@ -407,7 +407,7 @@ def test_stopped_anywhere_what_was_embedded_is_kept(photos, make_index, checkpoi
         )
         assert (
             48 <= len(Index.open(tmp_path / "index")) < 412
-            and not (tmp_path / "index" / FOLDER).exists()
+            and not (tmp_path / "index" / UNFINISHED).exists()
         )
     else:
         assert not (tmp_path / "index/manifest.json").exists()
@@ -415,8 +415,8 @@ def test_stopped_anywhere_what_was_embedded_is_kept(photos, make_index, checkpoi
     index = Index.open(tmp_path / "index")
     assert done.photos == 412 and done.new <= 412 - 48
     whole = make_index(out=tmp_path / "whole")
-    assert whole.new == 412 and list(index.photos.places()) == list(
-        Index.open(tmp_path / "whole").photos.places()
+    assert whole.new == 412 and list(index.photos.files()) == list(
+        Index.open(tmp_path / "whole").photos.files()
     )
     np.testing.assert_allclose(
         index.embeddings, Index.open(tmp_path / "whole").embeddings, atol=1e-5

@@ -1,4 +1,4 @@
-"""The command line of ``tools.photo_search``."""
+"""``hardpairs photos``: index one's own photos, search them, and serve a page."""
 
 from __future__ import annotations
 
@@ -10,26 +10,38 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from hardpairs.cli.command_line import parse_arguments
-from hardpairs.core.errors import Exit, bad_input, usage, whole_number
-from hardpairs.data.images import HEIC_HELP, HEIC_REASON, UnreadableImage, decode
+from hardpairs.core.errors import Exit, UserError, bad_input, flags, usage, whole_number
+from hardpairs.data.images import (
+    HEIC_HELP,
+    HEIC_REASON,
+    UnreadableImage,
+    decode,
+    read_and_decode,
+)
 from hardpairs.pages.numbers import plural
 from hardpairs.photos import terminal
 from hardpairs.photos.index import Index
 from hardpairs.photos.model import open_model
-from hardpairs.photos.pictures import is_there, read_place
-from hardpairs.photos.scan import Place
+from hardpairs.photos.photo_files import exists, read_photo
+from hardpairs.photos.scan import PhotoFile
+
+if TYPE_CHECKING:
+    from hardpairs.photos.page import PageContent
+    from hardpairs.photos.search import SearchResult
 
 MAX_TOP = 10_000
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments of the command."""
     parser = argparse.ArgumentParser(
         prog="hardpairs photos",
-        description="Search one's own photographs.",
+        description="Search one's own photos.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_index(
@@ -38,14 +50,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         )
     )
     _add_query(
-        commands.add_parser(
-            "query", help="print the photographs that a text or a picture describes"
-        )
+        commands.add_parser("query", help="print the photos that a text or an image describes")
     )
     _add_serve(commands.add_parser("serve", help="open a page for searching on 127.0.0.1"))
     _add_demo(
         commands.add_parser(
-            "demo", help="answer captions drawn by lot, or typed queries, with drawn images"
+            "demo", help="answer captions drawn at random, or typed queries, and draw the results"
         )
     )
     return parse_arguments(parser, "photos", argv)
@@ -54,12 +64,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("automatic", "interactive"), default="interactive")
     parser.add_argument(
-        "--name", default="", help="part of the model's name; stands in the files' names"
+        "--name", default="", help="part of the model's name; becomes part of the files' names"
     )
     parser.add_argument(
         "--captions-json", default="data/captions.json", help="captions to draw queries from"
     )
-    parser.add_argument("--image-root", default="data/images", help="folder of the photographs")
+    parser.add_argument("--image-root", default="data/images", help="folder of the photos")
     parser.add_argument(
         "--checkpoint-dir",
         type=Path,
@@ -67,9 +77,9 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         help="folder of training runs, or of a best_model_NAME.pth",
     )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the files")
-    parser.add_argument("--top", type=whole_number(1), default=5, help="photographs at most")
+    parser.add_argument("--top", type=whole_number(1), default=5, help="photos at most")
     parser.add_argument(
-        "--seed", type=whole_number(0), help="of the captions; default: others each time"
+        "--seed", type=whole_number(0), help="of the captions; default: others in each run"
     )
     parser.add_argument("--index", type=Path, help="default: in --out, one for each model")
     _add_model(parser)
@@ -81,14 +91,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pretrained",
-        help="its checkpoint file or OpenCLIP tag (default: the index's; of a new one laion2b_s34b_b79k)",
+        help="its checkpoint file or OpenCLIP tag (default: the index's; of a new one "
+        "laion2b_s34b_b79k)",
     )
     parser.add_argument("--device", default="cpu")
 
 
 def _add_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sources", nargs="*", help="folders of photographs, or shards; none: those of the last time"
+        "sources", nargs="*", help="folders of photos, or shards; none: those of the last run"
     )
     parser.add_argument(
         "--out",
@@ -99,7 +110,7 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size",
         type=whole_number(1),
-        help="pictures encoded at once (default: 16 on a CPU, 64 elsewhere)",
+        help="images encoded at once (default: 16 on a CPU, 64 elsewhere)",
     )
     parser.add_argument(
         "--workers", type=whole_number(0), default=2, help="processes that read and decode"
@@ -109,20 +120,18 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
 
 def _add_query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("index", type=Path)
-    parser.add_argument(
-        "text", nargs="*", help="what the photograph shows; several texts are added up"
-    )
+    parser.add_argument("text", nargs="*", help="what the photo shows; several texts are added up")
     parser.add_argument(
         "--image",
         type=Path,
         action="append",
         default=[],
-        help="a picture like it; added to the texts",
+        help="an image like it; added to the texts",
     )
     parser.add_argument(
         "--minus", action="append", default=[], metavar="TEXT", help="what it does not show"
     )
-    parser.add_argument("--top", type=whole_number(1), default=5, help="photographs at most")
+    parser.add_argument("--top", type=whole_number(1), default=5, help="photos at most")
     parser.add_argument(
         "--cut",
         action="store_true",
@@ -139,7 +148,7 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-0", "--null", action="store_true", help="end each path with a zero byte, for xargs -0"
     )
-    parser.add_argument("--preview", action="store_true", help="show the pictures in the terminal")
+    parser.add_argument("--preview", action="store_true", help="show the images in the terminal")
     _add_model(parser)
 
 
@@ -152,9 +161,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--port", type=whole_number(0), help="default: 7860, or a free one when that is taken"
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="another address than this machine's own needs --token"
+        "--host", default="127.0.0.1", help="an address that other machines reach needs --token"
     )
-    parser.add_argument("--token", help="what a visitor must bring: http://HOST:PORT/?token=TOKEN")
+    parser.add_argument("--token", help="what a visitor must give: http://HOST:PORT/?token=TOKEN")
     parser.add_argument(
         "--example",
         action="append",
@@ -185,8 +194,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
     args = parse_args(argv)
-    return {"index": index, "query": query, "serve": serve, "demo": demo}[args.command](args)
+    run = {"index": index, "query": query, "serve": serve, "demo": demo}[args.command]
+    renamed = {"out": "--index"} if args.command == "demo" else {}
+    with flags(vars(args), **renamed):
+        return run(args)
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -200,11 +213,11 @@ def demo(args: argparse.Namespace) -> int:
     source = [args.image_root]
     update_index(source, folder, model=model, pretrained=pretrained, device=args.device)
     photos = Index.open(folder)
-    encoders = open_model(photos, None, None, args.device)
+    encoders = open_model(photos, device=args.device)
     shown = demonstration.Demonstration(photos, encoders, args.top, args.out, args.name)
     if args.mode == "automatic":
         captions = open_samples(args.captions_json, image_root=args.image_root).captions
-        shown.automatic(captions, args.seed)
+        shown.automatic(list(captions), args.seed)
     else:
         shown.interactive()
     return Exit.OK
@@ -227,7 +240,8 @@ def _demo_model(args: argparse.Namespace) -> tuple[str, str]:
 
 
 def index(args: argparse.Namespace) -> int:
-    from hardpairs.photos.update import UNREAD_LIST, update_index
+    """Make an index, or bring it up to date; print what was done as JSON."""
+    from hardpairs.photos.update import UNREADABLE_LIST, update_index
 
     out = args.out or default_index(args.sources)
     done = update_index(
@@ -240,21 +254,18 @@ def index(args: argparse.Namespace) -> int:
         workers=args.workers,
     )
     if done.unreadable:
-        count = plural(sum(done.unreadable.values()), "file", "files")
-        print(f"{count} cannot be read, as {out / UNREAD_LIST} tells", file=sys.stderr)
-    if HEIC_REASON in done.unreadable:
-        print(
-            f"{done.unreadable[HEIC_REASON]} of them are HEIC: {HEIC_HELP}, and index again",
-            file=sys.stderr,
-        )
+        count = plural(sum(done.unreadable.values()), "file is", "files are")
+        print(f"{count} unreadable; the list is {out / UNREADABLE_LIST}", file=sys.stderr)
+    if heic := done.unreadable.get(HEIC_REASON):
+        print(f"{heic} of them are HEIC: {HEIC_HELP}, and index again", file=sys.stderr)
     print(json.dumps({"index": str(out), **asdict(done)}))
     return Exit.OK
 
 
 def default_index(sources: list[str]) -> Path:
-    """``photos.index`` beside the folder ``photos``."""
+    """Return ``photos.index``, beside the folder ``photos``."""
     if not sources or Path(sources[0]).is_file():
-        raise usage("nothing says where the index goes", fix="--out INDEX")
+        raise usage("nothing says where the index is to be written", fix="--out INDEX")
     if not Path(sources[0]).is_dir():
         raise usage(
             "no such folder",
@@ -266,110 +277,135 @@ def default_index(sources: list[str]) -> Path:
 
 
 def query(args: argparse.Namespace) -> int:
+    """Print the photos that texts and images describe."""
     if not (args.text or args.image or args.minus):
         raise usage("nothing to search for", fix='a text: "a dog in the snow", or --image FILE')
-    opened = Index.open(args.index)
-    from hardpairs.photos.search import combine, hits, picture_vector, text_vectors, unknown_words
+    opened = _open_index(args.index)
+    from hardpairs.photos.search import combine, image_vector, ranked, text_vectors, unknown_words
 
     encoders = open_model(opened, args.model, args.pretrained, args.device)
-    if strange := unknown_words(encoders, args.text + args.minus):
-        print(strange, file=sys.stderr)
-    pictures = [
-        picture_vector(encoders, image, args.device) for image in map(_read_image, args.image)
-    ]
-    vector = combine(
-        [*text_vectors(encoders, args.text), *pictures], list(text_vectors(encoders, args.minus))
-    )
-    found, gone = [], []
+    if unknown := unknown_words(encoders, args.text + args.minus):
+        print(unknown, file=sys.stderr)
+    given = [image_vector(encoders, _read_image(path), args.device) for path in args.image]
+    plus = [*text_vectors(encoders, args.text), *given]
+    vector = combine(plus, list(text_vectors(encoders, args.minus)))
+    results: list[tuple[PhotoFile, SearchResult]] = []
+    gone: list[PhotoFile] = []
     top = min(args.top, MAX_TOP)
-    for hit in hits(opened, vector, top + 100, cut=args.cut):  # more, for those that are gone
-        if len(found) == top:
+    for result in ranked(opened, vector, top + 100, cut=args.cut):  # photos that are gone count too
+        if len(results) == top:
             break
-        place = opened.photos.place(hit.row)
-        (found if is_there(place) else gone).append((place, hit))
-    if gone:
-        names = ", ".join(terminal.shown_path(path_text(place)) for place, _ in gone[:10])
-        print(
-            f"{plural(len(gone), 'photograph is', 'photographs are')} gone since the index was made: {names}",
-            file=sys.stderr,
-        )
-        print(
-            f"to forget what is gone: python -m tools.photo_search index --out {args.index}",
-            file=sys.stderr,
-        )
-    if not found:
+        file = opened.photos.file(result.row)
+        if exists(file):
+            results.append((file, result))
+        else:
+            gone.append(file)
+    _report_gone(gone, args.index)
+    if not results:
         print("nothing stands out" if args.cut and not gone else "nothing is left", file=sys.stderr)
     if args.json:
-        print(
-            json.dumps(
-                [
-                    {
-                        "image_path": path_text(p),
-                        "id": opened.ids[h.row],
-                        "similarity": h.similarity,
-                    }
-                    for p, h in found
-                ],
-                indent=2,
-            )
-        )
+        rows = [
+            {"image_path": path_text(file), "id": opened.ids[r.row], "similarity": r.similarity}
+            for file, r in results
+        ]
+        print(json.dumps(rows, indent=2))
     else:
-        _print_paths(found, args)
+        _print_paths(results, args)
     return Exit.OK
 
 
-def path_text(place: Place) -> str:
-    """``photo.jpg``, or ``shard.tar/key`` for a picture in a tar."""
-    return f"{place.path}/{place.key}" if place.key else place.path
+def _open_index(folder: Path) -> Index:
+    """Open an index; where there is none, name the command that makes it."""
+    try:
+        return Index.open(folder)
+    except UserError as error:
+        if error.code != Exit.USAGE:
+            raise
+        fix = "make it: hardpairs photos index PHOTOS --out INDEX"
+        raise usage(error.what, where=error.where, fix=fix) from None
+
+
+def _report_gone(gone: list[PhotoFile], index: Path) -> None:
+    if gone:
+        names = ", ".join(terminal.shown_path(path_text(file)) for file in gone[:10])
+        count = plural(len(gone), "photo is", "photos are")
+        print(f"{count} gone since the index was made: {names}", file=sys.stderr)
+        print(f"to remove them: hardpairs photos index --out {index}", file=sys.stderr)
+
+
+def path_text(file: PhotoFile) -> str:
+    """Return ``photo.jpg``, or ``shard.tar/key`` for a photo in a tar."""
+    return f"{file.path}/{file.key}" if file.key else file.path
 
 
 def _read_image(path: Path) -> Image.Image:
     try:
         return decode(path.read_bytes())
     except OSError as error:
-        raise usage(
-            f"cannot read the picture: {error.strerror}",
-            where=str(path),
-            fix="check the path of --image",
-        ) from None
+        message = f"cannot read the image: {error.strerror}"
+        raise usage(message, where=str(path), fix="check the path of --image") from None
     except UnreadableImage as error:
         fix = HEIC_HELP if str(error) == HEIC_REASON else "give a JPEG, PNG or WebP"
-        raise bad_input(f"the picture cannot be used: {error}", where=str(path), fix=fix) from None
+        raise bad_input(f"the image cannot be used: {error}", where=str(path), fix=fix) from None
 
 
-def _print_paths(found: list, args: argparse.Namespace) -> None:
-    seen = sys.stdout.isatty()
-    if args.preview and not seen:
+def _print_paths(results: list[tuple[PhotoFile, SearchResult]], args: argparse.Namespace) -> None:
+    on_terminal = sys.stdout.isatty()
+    if args.preview and not on_terminal:
         print("--preview is for a terminal; only paths are printed", file=sys.stderr)
-    for place, hit in found:
-        if args.preview and seen:
-            with contextlib.suppress(
-                UnreadableImage, OSError
-            ):  # overwritten since it was indexed: its path is still printed
-                print(terminal.picture_text(decode(read_place(place)), terminal.kind(os.environ)))
-        path = terminal.shown_path(path_text(place)) if seen else path_text(place)
-        print(
-            f"{hit.similarity:.4f}\t{path}" if args.scores else path,
-            end="\0" if args.null else "\n",
-        )
+    for file, result in results:
+        path = path_text(file)
+        if on_terminal:
+            path = terminal.shown_path(path)
+            if args.preview:
+                _print_image(file)
+        line = f"{result.similarity:.4f}\t{path}" if args.scores else path
+        print(line, end="\0" if args.null else "\n")
+
+
+def _print_image(file: PhotoFile) -> None:
+    # A photo may have changed since it was indexed; its path is printed nevertheless.
+    with contextlib.suppress(UnreadableImage):
+        image = read_and_decode(lambda: read_photo(file))
+        print(terminal.image_text(image, terminal.image_protocol(os.environ)))
 
 
 def serve(args: argparse.Namespace) -> int:
+    """Serve the page until it is stopped."""
     try:
         from hardpairs.photos.serve import serve as run
     except ModuleNotFoundError as error:
         raise usage(
             f"the page needs {error.name}, which is not installed", fix=f"pip install {error.name}"
         ) from None
-    return run(args, lambda: _batch_page(args.batches))
+    run(lambda: page_content(args), host=args.host, port=args.port, token=args.token)
+    return Exit.OK
 
 
-def _batch_page(flags: list[str] | None) -> str:
+def page_content(args: argparse.Namespace) -> PageContent:
+    """Open what the page shows, by the flags of ``serve``."""
+    from hardpairs.photos.library import Library, QueryImages
+    from hardpairs.photos.page import PageContent
+    from hardpairs.photos.review import open_review
+
+    review = None
+    if args.hard_pairs is not None:
+        review = open_review(args.hard_pairs, args.data, args.reject)
+    for folder in filter(None, (args.index, args.compare_with)):
+        _open_index(folder)
+    libraries = [Library.open(args.index, args.model, args.pretrained, args.device)]
+    if args.compare_with is not None:
+        libraries.append(Library.open(args.compare_with, device=args.device))
+    batches, examples = _batch_page(args.batches), tuple(args.example)
+    return PageContent(libraries, QueryImages(libraries), review, batches, examples)
+
+
+def _batch_page(training_flags: list[str] | None) -> str:
     """Return the page of the batches that these flags of a training command make."""
-    if flags is None:
+    if training_flags is None:
         return ""
     from hardpairs.cli.training_flags import parse_training_flags
     from hardpairs.reporting.batch_page import make_page, render
 
-    command = shlex.join(["python", "-m", "training.main", *flags])
-    return render(make_page(parse_training_flags(flags), command=command))
+    command = shlex.join(["python", "-m", "training.main", *training_flags])
+    return render(make_page(parse_training_flags(training_flags), command=command))

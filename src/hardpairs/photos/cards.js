@@ -7,10 +7,10 @@ element.addEventListener("click", event => {
   else if (target.dataset.restore) trigger("restore", {row: Number(target.dataset.restore)});
   else if (target.dataset.back) trigger("back");
 });
-// A photograph that went away since it was listed leaves its place, and says so.
+// The card of a photo that is gone since it was listed says so.
 element.addEventListener("error", event => {
-  const frame = event.target.closest?.(".hit .frame");
+  const frame = event.target.closest?.(".photo-card .frame");
   if (!frame) return;
   frame.textContent = "no longer there";
-  frame.closest(".hit").classList.add("gone");
+  frame.closest(".photo-card").classList.add("gone");
 }, true);

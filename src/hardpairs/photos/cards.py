@@ -1,4 +1,4 @@
-"""The page's own HTML: photographs as cards. Every text that comes from a file, a caption or a visitor is escaped here."""
+"""The page's own HTML: photos as cards; it escapes the text of files, captions and visitors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import PurePath
 from hardpairs.pages.album import shown_text
 from hardpairs.pages.numbers import count_text, plural
 from hardpairs.photos.index import Index
-from hardpairs.photos.pictures import is_there
-from hardpairs.photos.search import Hit
+from hardpairs.photos.photo_files import exists
+from hardpairs.photos.search import SearchResult
 
 WELCOME = 24
+"""Photos that are shown before the first query."""
 GONE = "no longer there"
 
 
-def _text(text: str) -> str:
-    """Escaped, for content and for attributes, and without what a template might act on."""
+def escaped(text: str) -> str:
+    """Escape a text for HTML content, attributes and the page's templates."""
     return (
         escape(shown_text(text))
         .replace("$", "&#36;")
@@ -28,123 +29,169 @@ def _text(text: str) -> str:
 
 
 def name_of(index: Index, row: int) -> str:
-    """What a photograph is called on the page."""
-    place = index.photos.place(row)
-    return place.key or PurePath(place.path).name
+    """Return the name of a photo on the page."""
+    file = index.photos.file(row)
+    return file.key or PurePath(file.path).name
 
 
 def card(index: Index, row: int, similarity: float | None = None) -> str:
-    """One photograph; a click on it asks for its neighbours. One that is gone says so."""
-    place = index.photos.place(row)
-    name, caption, photo = (
-        _text(name_of(index, row)),
-        _text(index.photos.notes[row]),
-        index.ids[row],
+    """Return the card of a photo; a click on it asks for its neighbors.
+
+    Args:
+        index: The index.
+        row: Row of the photo. A photo whose file is gone gets a card that says so.
+        similarity: Shown on the card where it is given.
+    """
+    file, photo = index.photos.file(row), index.ids[row]
+    name, caption = escaped(name_of(index, row)), escaped(index.photos.notes[row])
+    score = ""
+    if similarity is not None:
+        score = f'<span class="score" title="cosine similarity">{similarity:.2f}</span>'
+    label = (
+        f'<figcaption title="{escaped(file.path)}"><span class="name">{caption or name}</span>'
+        f"{score}</figcaption>"
     )
-    score = (
-        ""
-        if similarity is None
-        else f'<span class="score" title="cosine similarity">{similarity:.2f}</span>'
-    )
-    label = f'<figcaption title="{_text(place.path)}"><span class="name">{caption or name}</span>{score}</figcaption>'
-    if not is_there(place):
-        return f'<figure class="hit gone"><span class="frame">{GONE}</span>{label}</figure>'
+    if not exists(file):
+        frame = f'<span class="frame">{GONE}</span>'
+        return f'<figure class="photo-card gone">{frame}{label}</figure>'
     return (
-        f'<figure class="hit"><button type="button" class="frame" data-like="{photo}" aria-label="photographs like {name}">'
-        f'<img src="/photo/{photo}" alt="{caption or name}" loading="lazy" decoding="async"></button>{label}'
-        f'<a class="large" href="/photo/{photo}/large" target="_blank" rel="noopener" aria-label="open {name} large">⤢</a></figure>'
+        '<figure class="photo-card">'
+        f'<button type="button" class="frame" data-like="{photo}" aria-label="photos like {name}">'
+        f'<img src="/photo/{photo}" alt="{caption or name}" loading="lazy" decoding="async">'
+        f'</button>{label}<a class="large" href="/photo/{photo}/large" target="_blank" '
+        f'rel="noopener" aria-label="open {name} large">⤢</a></figure>'
     )
 
 
 def grid(cards: list[str]) -> str:
+    """Return a grid of cards."""
     return f'<div class="grid">{"".join(cards)}</div>' if cards else ""
 
 
 def note(text: str, kind: str = "") -> str:
-    """A line of plain text above the photographs."""
-    return f'<p class="note {kind}" role="status">{_text(text)}</p>'
+    """Return a line of plain text above the photos."""
+    return f'<p class="note {kind}" role="status">{escaped(text)}</p>'
 
 
-def results(index: Index, hits: list[Hit], *, heading: str, cut: bool, warning: str = "") -> str:
-    """The answer to a question."""
-    cards = [card(index, hit.row, hit.similarity) for hit in hits]
-    gone = sum('class="hit gone"' in made for made in cards)
+def results_html(
+    index: Index, results: list[SearchResult], *, heading: str, cut: bool, warning: str = ""
+) -> str:
+    """Return the results of a query.
+
+    Args:
+        index: The index that was searched.
+        results: The results, best first.
+        heading: HTML, as of ``query_heading``.
+        cut: Whether results that do not stand out were left out.
+        warning: Plain text above the results.
+    """
+    cards = [card(index, result.row, result.similarity) for result in results]
+    gone = sum('class="photo-card gone"' in html for html in cards)
     parts = [note(warning, "warning")] if warning else []
     if gone:
+        count = plural(gone, "photo is", "photos are")
         parts.append(
-            note(
-                f"{plural(gone, 'photograph is', 'photographs are')} no longer there. Index again to forget them.",
-                "warning",
-            )
+            note(f"{count} no longer there. Index again to remove them from the index.", "warning")
         )
-    if not hits and cut:
-        return "".join(
-            [
-                *parts,
-                note(
-                    "Nothing stands out from the rest of the collection. Other words may help, or the box above unticked."
-                ),
-            ]
-        )
+    if not results and cut:
+        text = "No photo stands out. Try other words, or untick the box above."
+        return "".join([*parts, note(text)])
     return "".join([*parts, f'<p class="heading">{heading}</p>', grid(cards)])
 
 
-def question_heading(text: str, minus: str, given: str) -> str:
-    """What the photographs below answer; ``given`` is the name in ``Asked`` of a visitor's picture."""
-    parts = [f"“{_text(text)}”"] if text else []
-    if given:
-        parts.append(f'<img class="small" src="/asked/{given}" alt="your picture">')
+def query_heading(text: str, minus: str, image: str) -> str:
+    """Return the heading of a query's results.
+
+    Args:
+        text: What was asked for.
+        minus: What was left out.
+        image: Name of a given image in ``QueryImages``; may be empty.
+    """
+    parts = [f"“{escaped(text)}”"] if text else []
+    if image:
+        parts.append(f'<img class="small" src="/asked/{image}" alt="your image">')
     line = " and ".join(parts) or "everything"
-    return f"{line}, without “{_text(minus)}”" if minus else line
+    return f"{line}, without “{escaped(minus)}”" if minus else line
 
 
 def like_heading(index: Index, photo: str) -> str:
-    name = _text(name_of(index, index.row_of[photo]))
-    return f'like <img class="small" src="/photo/{photo}" alt=""> {name} <button type="button" class="quiet" data-back="1">back</button>'
+    """Return the heading of a photo's neighbors, with a button that leads back."""
+    name = escaped(name_of(index, index.row_of[photo]))
+    return (
+        f'like <img class="small" src="/photo/{photo}" alt=""> {name} '
+        '<button type="button" class="quiet" data-back="1">back</button>'
+    )
 
 
 def welcome(index: Index, examples: list[str], *, seed: int) -> str:
-    """The page before the first question: what one could ask, and some of the photographs."""
+    """Return the page before the first query: example queries, and some of the photos.
+
+    Args:
+        index: The photos.
+        examples: Queries to offer.
+        seed: Of the choice of photos.
+    """
     if not len(index):
         return note(
-            "This index holds no photograph. Index a folder first: python -m tools.photo_search index FOLDER --out INDEX"
+            "This index holds no photo. Index a folder first: "
+            "hardpairs photos index FOLDER --out INDEX"
         )
     chips = "".join(
-        f'<button type="button" class="chip" data-query="{_text(text)}">{_text(text)}</button>'
+        f'<button type="button" class="chip" data-query="{escaped(text)}">{escaped(text)}</button>'
         for text in examples
     )
     rows = random.Random(seed).sample(range(len(index)), min(WELCOME, len(index)))
-    shown = [row for row in rows if is_there(index.photos.place(row))]
-    heading = f"Some of {count_text(len(index))} photographs. Click one to see its neighbours."
-    return f'<div class="chips">{chips}</div><p class="heading">{heading}</p>{grid([card(index, row) for row in shown])}'
+    photos = grid([card(index, row) for row in rows if exists(index.photos.file(row))])
+    heading = f"Some of {count_text(len(index))} photos. Click one to see its neighbors."
+    return f'<div class="chips">{chips}</div><p class="heading">{heading}</p>{photos}'
 
 
-def pair(
-    row: int,
-    partner: int,
+def pair_html(
+    rows: tuple[int, int],
     captions: tuple[str, str],
     *,
     score: str,
     reason: str,
-    done: int,
+    decided: int,
     total: int,
 ) -> str:
-    """A hard pair, large."""
+    """Return a hard pair, large.
+
+    Args:
+        rows: Row numbers of the pair.
+        captions: Their captions.
+        score: The score as text; may be empty.
+        reason: Why the pair is suspicious.
+        decided: Number of pairs that are decided.
+        total: Number of pairs.
+    """
     sides = "".join(
-        f'<figure><img src="/pair/{number}" alt=""><figcaption>{_text(caption)}<small>row {number}</small></figcaption></figure>'
-        for number, caption in zip((row, partner), captions, strict=True)
+        f'<figure><img src="/pair/{row}" alt=""><figcaption>{escaped(caption)}'
+        f"<small>row {row}</small></figcaption></figure>"
+        for row, caption in zip(rows, captions, strict=True)
     )
-    facts = " · ".join(filter(None, [f"score {score}" if score else "", _text(reason)]))
-    return f'<p class="progress"><b>{count_text(done)}</b> of {plural(total, "pair")} decided</p><div class="pair">{sides}</div><p class="facts">{facts}</p>'
+    facts = " · ".join(filter(None, [f"score {score}" if score else "", escaped(reason)]))
+    progress = f"<b>{count_text(decided)}</b> of {plural(total, 'pair')} decided"
+    return (
+        f'<p class="progress">{progress}</p><div class="pair">{sides}</div>'
+        f'<p class="facts">{facts}</p>'
+    )
 
 
-def rejected(rows: list[tuple[int, str]], path: str) -> str:
-    """The rows that are out, each with a way back."""
+def rejected_html(rows: list[tuple[int, str]], path: str) -> str:
+    """Return the rejected rows, each with a button that takes it back.
+
+    Args:
+        rows: (row number, caption) of each.
+        path: The file that holds them.
+    """
+    file = f"<code>{escaped(path)}</code>"
     if not rows:
-        return f'<p class="note">Nothing is rejected yet. Rejected rows go to <code>{_text(path)}</code>.</p>'
+        return f'<p class="note">Nothing is rejected yet. Rejected rows are written to {file}.</p>'
     items = "".join(
-        f'<li><img src="/pair/{row}" alt="" loading="lazy"><span>{_text(caption)}</span>'
+        f'<li><img src="/pair/{row}" alt="" loading="lazy"><span>{escaped(caption)}</span>'
         f'<button type="button" class="quiet" data-restore="{row}">take back</button></li>'
         for row, caption in rows
     )
-    return f'<p class="heading">{plural(len(rows), "row")} rejected, in <code>{_text(path)}</code></p><ul class="rejected">{items}</ul>'
+    heading = f'<p class="heading">{plural(len(rows), "row")} rejected, in {file}</p>'
+    return f'{heading}<ul class="rejected">{items}</ul>'

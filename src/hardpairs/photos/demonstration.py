@@ -19,12 +19,12 @@ from PIL import Image
 
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import usage
-from hardpairs.data.images import UnreadableImage, decode
+from hardpairs.data.images import UnreadableImage, read_and_decode
 from hardpairs.data.manifest import sha256_file
 from hardpairs.models.encoders import Encoders
 from hardpairs.photos.index import Index
-from hardpairs.photos.pictures import read_place
-from hardpairs.photos.scan import Place
+from hardpairs.photos.photo_files import read_photo
+from hardpairs.photos.scan import PhotoFile
 from hardpairs.photos.search import clean, combine, search, text_vectors, unknown_words
 from hardpairs.photos.terminal import shown_path
 from hardpairs.training.logs import read_params
@@ -120,9 +120,9 @@ class Demonstration:
         print(f"Top {len(nearest)} results for {text!r}:")
         results = []
         for rank, result in enumerate(nearest, start=1):
-            place, score = self.index.photos.place(result.row), result.similarity
-            name = place.key or Path(place.path).name
-            results.append({"path": place.path, "filename": name, "score": score, "rank": rank})
+            file, score = self.index.photos.file(result.row), result.similarity
+            name = file.key or Path(file.path).name
+            results.append({"path": file.path, "filename": name, "score": score, "rank": rank})
             print(f"   {rank}. {shown_path(name)} (score: {score:.3f})")
         sys.stdout.flush()
         return Answer(text, [result.row for result in nearest], results)
@@ -139,7 +139,7 @@ class Demonstration:
             axes.axis("off")
         for line, answer in zip(grid, answers, strict=True):
             for axes, row, result in zip(line, answer.rows, answer.results, strict=False):
-                axes.imshow(_thumbnail(self.index.photos.place(row)))
+                axes.imshow(_thumbnail(self.index.photos.file(row)))
                 axes.set_title(f"{result['rank']}. {result['score']:.3f}", fontsize=9)
             title = answer.query.replace("$", r"\$")[:80]  # between $ stand formulas
             style = {"fontsize": 11, "fontweight": "bold"}
@@ -148,11 +148,11 @@ class Demonstration:
             figure.savefig(stream, format="png", dpi=100)
 
 
-def _thumbnail(place: Place) -> Image.Image:
+def _thumbnail(file: PhotoFile) -> Image.Image:
     """Return a small image; a gray one where the photograph cannot be read any more."""
     try:
-        image = decode(read_place(place), for_side=DRAWN_SIDE)
-    except (OSError, UnreadableImage):
+        image = read_and_decode(lambda: read_photo(file), for_side=DRAWN_SIDE)
+    except UnreadableImage:
         return Image.new("RGB", (64, 64), (200, 200, 200))
     image.thumbnail((DRAWN_SIDE, DRAWN_SIDE))
     return image

@@ -1,13 +1,13 @@
-// A picture that is chosen, dropped or pasted goes to the server, which answers with the name it keeps it under.
+// An image that is chosen, dropped or pasted goes to the server, which answers with its name.
 const say = text => { element.querySelector(".drop-message").textContent = text; };
 const give = async file => {
   if (!file) return;
   if (file.size > 20e6) { say("That file is larger than 20 MB."); return; }
-  say("Looking at it…");
+  say("Reading the image…");
   try {
     const answer = await fetch("/asked", {method: "POST", body: file, headers: {"Content-Type": "application/octet-stream"}});
-    const told = answer.headers.get("content-type")?.includes("json") ? await answer.json() : {error: "That picture cannot be used."};
-    if (told.id) { props.value = told.id; trigger("change"); } else say(told.error);
+    const reply = answer.headers.get("content-type")?.includes("json") ? await answer.json() : {error: "That image cannot be used."};
+    if (reply.id) { props.value = reply.id; trigger("change"); } else say(reply.error);
   } catch { say("The server does not answer."); }
 };
 element.addEventListener("change", event => { if (event.target.type === "file") { event.stopPropagation(); give(event.target.files[0]); } });

@@ -1,9 +1,9 @@
-"""Places in, unit vectors out, batch by batch: reading, hashing and decoding in worker processes, encoding here."""
+"""Photos to unit vectors, batch by batch: worker processes read and decode, this one encodes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,111 +13,131 @@ from torch.utils.data import DataLoader, Dataset
 
 from hardpairs.core.errors import non_finite
 from hardpairs.core.workers import answer_to_the_parent
-from hardpairs.data.images import UnreadableImage, decode
+from hardpairs.data.images import MISSING_FILE, UnreadableImage, decode
 from hardpairs.models.encoders import Encoders, ImageEncoder
-from hardpairs.photos.pictures import read_place
-from hardpairs.photos.scan import Place
+from hardpairs.photos.photo_files import read_photo
+from hardpairs.photos.scan import PhotoFile
 from hardpairs.photos.table import NO_DIGEST, Row
 
-MISSING = "missing_file"
 
+class PhotoBatch(NamedTuple):
+    """Photos that were read together.
 
-class Loaded(NamedTuple):
-    """A batch: ``good`` rows in the order of ``pixels`` (B, 3, H, W); ``known`` ones, whose content has an embedding; ``bad`` ones."""
+    Attributes:
+        decoded: Rows in the order of ``pixels``.
+        pixels: (B, 3, H, W) float32, or ``None`` where no image was decoded.
+        cached: Rows whose content has an embedding already.
+        unreadable: Rows whose image cannot be read; their note is the reason.
+    """
 
-    good: list[Row]
+    decoded: list[Row]
     pixels: torch.Tensor | None
-    known: list[Row]
-    bad: list[Row]
+    cached: list[Row]
+    unreadable: list[Row]
 
 
-class _Loading(Dataset):
+class _Photos(Dataset[PhotoBatch]):
     def __init__(
         self,
-        places: list[Place],
-        captions: dict[tuple[str, str], str],
-        known: Collection[bytes],
+        files: list[PhotoFile],
+        captions: Mapping[tuple[str, str], str],
+        cached: Collection[bytes],
         encoder: ImageEncoder,
     ) -> None:
-        self.places, self.captions, self.known, self.transform = (
-            places,
-            captions,
-            known,
-            encoder.transform,
-        )
+        self.files, self.captions, self.cached = files, captions, cached
+        self.transform = encoder.transform
 
-    def __getitems__(self, numbers: list[int]) -> Loaded:
-        good, pixels, known, bad = [], [], [], []
-        for place in (self.places[number] for number in numbers):
+    def __getitems__(self, numbers: list[int]) -> PhotoBatch:
+        decoded: list[Row] = []
+        pixels: list[torch.Tensor] = []
+        cached: list[Row] = []
+        unreadable: list[Row] = []
+        for file in (self.files[number] for number in numbers):
             digest = NO_DIGEST
             try:
-                data = read_place(place)
+                data = read_photo(file)
                 digest = hashlib.sha256(data).digest()
-                row = Row(place, digest, self.captions.get(place[:2], ""))
-                if digest in self.known:
-                    known.append(row)
+                row = Row(file, digest, self.captions.get(file.name, ""))
+                if digest in self.cached:
+                    cached.append(row)
                     continue
                 pixels.append(self.transform(decode(data)))
-                good.append(row)
+                decoded.append(row)
             except UnreadableImage as error:
-                bad.append(Row(place, digest, str(error)))
+                unreadable.append(Row(file, digest, str(error)))
             except OSError:
-                bad.append(Row(place, digest, MISSING))
-        return Loaded(good, torch.stack(pixels) if pixels else None, known, bad)
+                unreadable.append(Row(file, digest, MISSING_FILE))
+        return PhotoBatch(decoded, torch.stack(pixels) if pixels else None, cached, unreadable)
 
 
-def _same(loaded: Loaded) -> Loaded:
-    return loaded
+def _as_it_is(batch: PhotoBatch) -> PhotoBatch:
+    return batch
 
 
-def loading(
-    places: list[Place],
-    captions: dict[tuple[str, str], str],
-    known: Collection[bytes],
+def load_batches(
+    files: list[PhotoFile],
+    captions: Mapping[tuple[str, str], str],
+    cached: Collection[bytes],
     encoder: ImageEncoder,
     *,
     batch_size: int,
     workers: int,
-) -> Iterator[Loaded]:
-    """Batches of places, in order.
+) -> Iterator[PhotoBatch]:
+    """Return an iterator over batches of photos, in order.
 
     Args:
-        captions: of those that have one, as ``hardpairs.photos.scan.Found`` has them.
-        known: sha256 of contents that need no pixels.
+        files: The photos.
+        captions: Captions by path and key, as in ``hardpairs.photos.scan.ScanResult``.
+        cached: SHA-256 of the contents that have an embedding and need no pixels.
+        encoder: Its transform prepares the pixels.
+        batch_size: Files per batch.
+        workers: Processes that read and decode; 0 for this process.
     """
-    batches = [
-        range(start, min(start + batch_size, len(places)))
-        for start in range(0, len(places), batch_size)
-    ]
+    starts = range(0, len(files), batch_size)
+    batches = [range(start, min(start + batch_size, len(files))) for start in starts]
     return iter(
         DataLoader(
-            _Loading(places, captions, known, encoder),
+            _Photos(files, captions, cached, encoder),
             batch_sampler=batches,  # type: ignore[arg-type]
-            num_workers=workers
-            if len(batches) > 1
-            else 0,  # processes cost more than a few pictures do
-            collate_fn=_same,
+            # Starting processes takes longer than reading a single batch.
+            num_workers=workers if len(batches) > 1 else 0,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
             worker_init_fn=answer_to_the_parent,
         )
     )
 
 
 def encode_pixels(encoders: Encoders, pixels: torch.Tensor, device: str) -> np.ndarray:
-    """(B, D) float32 unit rows."""
+    """Encode images.
+
+    Args:
+        encoders: The model.
+        pixels: (B, 3, H, W) float32.
+        device: Device of the model.
+
+    Returns:
+        (B, D) float32 unit rows.
+
+    Raises:
+        UserError: exit 6 when the model returns NaN or infinity.
+    """
     with torch.inference_mode():
-        return _unit(encoders.image.encode(pixels.to(device)), "a picture")
+        return _unit_vectors(encoders.image.encode(pixels.to(device)), "an image")
 
 
 def encode_texts(encoders: Encoders, texts: list[str]) -> np.ndarray:
-    """(T, D) float32 unit rows."""
+    """Encode T texts; return (T, D) float32 unit rows.
+
+    Raises:
+        UserError: exit 6 when the model returns NaN or infinity.
+    """
     with torch.inference_mode():
-        return _unit(encoders.text.encode(encoders.text.prepare(texts)), "a text")
+        return _unit_vectors(encoders.text.encode(encoders.text.prepare(texts)), "a text")
 
 
-def _unit(features: torch.Tensor, what: str) -> np.ndarray:
-    vectors = functional.normalize(features.float(), dim=-1).cpu().numpy()
+def _unit_vectors(features: torch.Tensor, what: str) -> np.ndarray:
+    vectors: np.ndarray = functional.normalize(features.float(), dim=-1).cpu().numpy()
     if not np.isfinite(vectors).all():
-        raise non_finite(
-            f"the model gives {what} an embedding that is not finite", fix="use other weights"
-        )
+        message = f"the model returns an embedding of {what} that is not finite"
+        raise non_finite(message, fix="use other weights")
     return vectors

@@ -1,52 +1,65 @@
-"""What may reach the page's server, and what a browser may do with its answers.
+"""Refuse requests that must not reach the page's server, and limit what a browser may do.
 
-A page on 127.0.0.1 can be reached by every web site that the same browser shows: by a form that posts to it, or by a name of that site
-that is made to point to 127.0.0.1 (DNS rebinding). Both are refused here, and whatever of Gradio's many routes the page has no use for.
+Every web site that the same browser shows can reach a page on 127.0.0.1: with a form that posts to
+it, or with a host name that it makes point to 127.0.0.1 (DNS rebinding). Both are refused here, and
+so are those of Gradio's routes that the page does not use.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 MAX_UPLOAD = 20_000_000
 MAX_POST = 2_000_000
-"""Bytes of any other request: a query of 1 MB is cut by the search, not refused."""
+"""Bytes of any other request; the search cuts a query of 1 MB."""
 
 UPLOAD_PATH = "/asked"
 JOIN_PATH = "/gradio_api/queue/join"
-"""Gradio only takes a question in here, and fails over one that names no function of the page; what goes wrong in answering is told
-elsewhere."""
+"""Where Gradio accepts a query. It fails here only for a request that names no function of the
+page; errors of the search itself are reported on another route."""
 COOKIE = "photo_search_token_{}"
-"""By port: a browser sends what one server of a host has set to all of them, and two of one name would overwrite each other."""
+"""Name of the cookie, by port. A browser sends the cookies of one server to all servers of the
+host, and two cookies of one name would overwrite each other."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _ALLOWED = re.compile(
-    r"/(photo/[0-9a-f]{16}(/large)?|pair/\d{1,9}|asked(/[0-9a-f]{32})?|batches|config|theme\.css|manifest\.json|favicon\.ico"
-    r"|(assets|static)/[\w./@+-]+|gradio_api/(heartbeat/\w+|queue/(join|data)|reset|cancel))?"
+    r"/(photo/[0-9a-f]{16}(/large)?|pair/\d{1,9}|asked(/[0-9a-f]{32})?|batches|config|theme\.css"
+    r"|manifest\.json|favicon\.ico|(assets|static)/[\w./@+-]+"
+    r"|gradio_api/(heartbeat/\w+|queue/(join|data)|reset|cancel))?"
 )
-"""The page's own routes, and what Gradio's front end needs: no file, proxy, upload, stream or editing route of it."""
+"""The page's own routes, and those that Gradio's front end needs. Gradio's routes for files,
+proxies, uploads, streams and editing are not among them."""
 
 HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
+    "style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'; frame-ancestors 'self'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-"""Gradio's front end needs inline scripts and ``new Function``; nothing is loaded from, or sent to, another host."""
+"""Gradio's front end needs inline scripts and ``new Function``. Nothing is loaded from, or sent to,
+another host."""
 
-App = Callable[[dict, Callable, Callable], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+"""An ASGI application: it takes a scope, ``receive`` and ``send``."""
 
 
 class Guard:
     """ASGI middleware.
 
     Args:
-        hosts: names that the Host header may have, without port; ``None`` for any, when a token is asked for.
-        token: what a visitor must bring, once as ``?token=`` (a cookie keeps it) or as ``Authorization: Bearer``.
+        app: The application.
+        hosts: Names that the Host header may have, without port; ``None`` for any name.
+        token: What a visitor must give, once as ``?token=`` (a cookie keeps it) or as
+            ``Authorization: Bearer``; ``None`` where no token is needed.
     """
 
     def __init__(
@@ -54,7 +67,8 @@ class Guard:
     ) -> None:
         self.app, self.hosts, self.token = app, hosts, token
 
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on to the application."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -86,7 +100,7 @@ class Guard:
             if scope["path"] != JOIN_PATH:
                 raise
 
-    def _refused(self, scope: dict, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refused(self, scope: Message, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if self.hosts is not None and _without_port(host) not in self.hosts:
             return 403, "unknown host name"
@@ -105,23 +119,26 @@ class Guard:
             return 404, "not found"
         return None
 
-    def _knows_token(self, scope: dict, headers: dict[str, str]) -> bool:
+    def _knows_token(self, scope: Message, headers: dict[str, str]) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         given += _cookies(headers.get("cookie", ""), _cookie_name(scope))
         given.append(headers.get("authorization", "").removeprefix("Bearer "))
         return any(hmac.compare_digest(text.encode(), self.token.encode()) for text in given)  # type: ignore[union-attr]
 
-    async def _keep_token(self, scope: dict, send: Callable) -> None:
+    async def _keep_token(self, scope: Message, send: Send) -> None:
         cookie = f"{_cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
         await _answer(send, 303, "", {"location": "/", "set-cookie": cookie})
 
 
-def _cookie_name(scope: dict) -> str:
+def _cookie_name(scope: Message) -> str:
     return COOKIE.format(scope["server"][1])
 
 
 def _cookies(header: str, wanted: str) -> list[str]:
-    """Values of ours. Other servers of this host set theirs, in any form, and the standard library's reader stops at one that it does not like.
+    """Return the values of our cookie.
+
+    Other servers of this host set cookies in any form, and the standard library's parser stops at
+    one that it cannot parse.
 
     Example:
         >>> _cookies('prefs={"a":1}; photo_search_token_7860=secret', "photo_search_token_7860")
@@ -135,23 +152,23 @@ def _without_port(host: str) -> str:
     return re.sub(r":\d*$", "", host.lower())
 
 
-def _limited(receive: Callable, limit: int) -> Callable:
-    """A body without a length is counted while it comes."""
-    seen = 0
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Count the bytes of a body while it arrives, since it may come without a length."""
+    received = 0
 
-    async def counted() -> dict[str, Any]:
-        nonlocal seen
+    async def counted() -> Message:
+        nonlocal received
         message = await receive()
-        seen += len(message.get("body", b""))
-        return message if seen <= limit else {"type": "http.disconnect"}
+        received += len(message.get("body", b""))
+        return message if received <= limit else {"type": "http.disconnect"}
 
     return counted
 
 
-def _with_headers(send: Callable, *, malformed: bool) -> Callable:
-    """With ``malformed``, an error of the server is one of the request."""
+def _with_headers(send: Send, *, malformed: bool) -> Send:
+    """Add ``HEADERS``; with ``malformed``, report an error of the server as one of the request."""
 
-    async def added(message: dict[str, Any]) -> None:
+    async def added(message: Message) -> None:
         if message["type"] == "http.response.start":
             if malformed and message["status"] == 500:
                 message["status"] = 400
@@ -173,7 +190,7 @@ def _with_headers(send: Callable, *, malformed: bool) -> Callable:
 
 
 async def _answer(
-    send: Callable, status: int, text: str, headers: dict[str, str] | None = None
+    send: Send, status: int, text: str, headers: dict[str, str] | None = None
 ) -> None:
     fields = {"content-type": "text/plain; charset=utf-8", **HEADERS, **(headers or {})}
     await send(

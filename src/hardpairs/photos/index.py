@@ -1,11 +1,12 @@
-"""An index on disk: unit embeddings that are memory-mapped, a table of what they are of, and a manifest that is written last.
+"""An index on disk: memory-mapped unit embeddings, a table of their photos, and a manifest.
 
     INDEX/embeddings-3.npy   (N, D) float32, unit rows
-    INDEX/photos-3.npz       row i says what embedding i is of
-    INDEX/unread-3.npz       files that cannot be read, with reasons
+    INDEX/photos-3.npz       row i describes the photo of embedding i
+    INDEX/unread-3.npz       unreadable files, with reasons
     INDEX/manifest.json      names these files, the model, and what was indexed
 
-Each change writes files under a new number; the manifest that names them is what makes it so. A reader keeps the files it has mapped.
+Each change writes files under a new number. The manifest is written last and makes them valid. A
+reader keeps the files that it has mapped.
 """
 
 from __future__ import annotations
@@ -33,71 +34,71 @@ _FILE = re.compile(r"(embeddings-\d+\.npy|(photos|unread)-\d+\.npz)|\..*\.tmp")
 
 @dataclass(frozen=True)
 class Index:
-    """What one manifest names. Made by ``Index.open``.
+    """The content of one manifest, opened by ``Index.open``.
 
     Attributes:
+        folder: Where it was opened.
+        manifest: The content of ``manifest.json``.
         embeddings: (N, D) float32, memory-mapped, unit rows.
-        photos: N rows; ``unread``: files without an embedding.
+        photos: The N photos.
+        unreadable: Files without an embedding.
     """
 
     folder: Path
     manifest: dict[str, Any]
     embeddings: np.ndarray
     photos: Table
-    unread: Table
+    unreadable: Table
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Index:
-        """
+        """Open an index.
+
         Raises:
-            UserError: exit 2 when there is none, exit 3 when the folder holds something else of ours, exit 4 when it is damaged.
+            UserError: exit 2 when the folder holds none, exit 3 when it holds another output of
+                the project, exit 4 when the index is damaged.
         """
         folder = Path(folder)
         if not (folder / NAME).is_file():
-            raise usage(
-                "no such index",
-                where=str(folder),
-                fix="make it: python -m tools.photo_search index PHOTOS --out INDEX",
-            )
+            raise usage("no such index", where=str(folder), fix="make an index of the photos first")
         while True:
             before = _manifest_bytes(folder)
             try:
                 return cls._open(folder)
             except (UserError, OSError):
+                # A changed manifest means that a new generation has replaced the files.
                 if _manifest_bytes(folder) == before:
-                    raise  # else a new generation came, and took away the files that were just to be opened
+                    raise
 
     @classmethod
     def _open(cls, folder: Path) -> Index:
         manifest = read_manifest(folder)
         if manifest.get("kind") != KIND:
-            raise bad_input(
-                "not an index of photographs",
-                where=str(folder),
-                fix="python -m tools.photo_search index PHOTOS --out INDEX",
-            )
+            message, fix = "not an index of photos", "make an index of the photos first"
+            raise bad_input(message, where=str(folder), fix=fix)
         number = manifest["generation"]
-        photos, unread = (
-            Table.read(folder / f"{name}-{number}.npz") for name in ("photos", "unread")
-        )
+        photos = Table.read(folder / f"photos-{number}.npz")
+        unreadable = Table.read(folder / f"unread-{number}.npz")
         embeddings = np.load(folder / f"embeddings-{number}.npy", mmap_mode="r", allow_pickle=False)
         if len(embeddings) != len(photos):
-            raise mismatch(
-                "the index is damaged", where=str(folder), fix="delete the folder, and index again"
-            )
-        return cls(folder, manifest, embeddings, photos, unread)
+            fix = "delete the folder, and index again"
+            raise mismatch("the index is damaged", where=str(folder), fix=fix)
+        return cls(folder, manifest, embeddings, photos, unreadable)
 
     def __len__(self) -> int:
         return len(self.photos)
 
     @property
     def model(self) -> dict[str, Any]:
-        """What identifies the model, as in ``hardpairs.models.load.Encoder.description``."""
+        """The identity of the model, as in ``hardpairs.models.load.Encoder.description``."""
         return {key: self.manifest[key] for key in MODEL_KEYS}
 
     @cached_property
     def ids(self) -> list[str]:
-        """A picture's id by row: 16 hex digits of its content's hash, the same in every index; equal pictures have equal ids."""
+        """Id of each row: 16 hex digits of its content's hash.
+
+        A photo has the same id in every index; equal images have equal ids.
+        """
         return [digest.tobytes().hex() for digest in self.photos.digest[:, :8]]
 
     @cached_property
@@ -113,43 +114,40 @@ def _manifest_bytes(folder: Path) -> bytes:
 
 
 def generation(folder: Path) -> int:
-    """The number of the index that is there, 0 where there is none."""
+    """Return the number of the index in a folder, 0 where there is none."""
     return int(read_manifest(folder)["generation"]) if (folder / NAME).exists() else 0
 
 
 def write_index(
     folder: Path,
     blocks: Iterable[np.ndarray],
-    count: int,
-    width: int,
+    shape: tuple[int, int],
     photos: Table,
-    unread: Table,
+    unreadable: Table,
     content: dict[str, Any],
 ) -> None:
-    """Writes a new generation and removes the files of others.
+    """Write a new generation, and remove the files of earlier ones.
 
     Args:
-        blocks: (b, width) float32 unit rows that together are ``count``; never all in memory.
-        content: of the manifest.
+        folder: Folder of the index.
+        blocks: (b, D) float32 unit rows, N together. They are never all in memory.
+        shape: (N, D).
+        photos: The N photos.
+        unreadable: Files without an embedding.
+        content: Further content of the manifest.
     """
     number = generation(folder) + 1
     names = [f"embeddings-{number}.npy", f"photos-{number}.npz", f"unread-{number}.npz"]
     with atomic_open(folder / names[0]) as file:
-        header = {
-            "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
-            "fortran_order": False,
-            "shape": (count, width),
-        }
+        descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+        header = {"descr": descr, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(np.ascontiguousarray(block, np.float32).data)
     photos.write(folder / names[1])
-    unread.write(folder / names[2])
-    write_manifest(
-        folder,
-        {"kind": KIND, "generation": number, "photos": count, "unread": len(unread), **content},
-        names,
-    )
+    unreadable.write(folder / names[2])
+    counts = {"photos": len(photos), "unread": len(unreadable)}
+    write_manifest(folder, {"kind": KIND, "generation": number, **counts, **content}, names)
     for path in folder.iterdir():
         if _FILE.fullmatch(path.name) and path.name not in names:
             with contextlib.suppress(OSError):
@@ -157,17 +155,26 @@ def write_index(
 
 
 def check_model(index: Index, description: dict[str, Any]) -> None:
-    """Refuses (exit 4) a model that is not the one the index was made by: its vectors mean something else."""
-    theirs = {key: description[key] for key in MODEL_KEYS}
-    if theirs != index.model:
-        differ = [key for key in MODEL_KEYS if theirs[key] != index.model[key]]
+    """Raise an error for a model other than the one that made the index.
+
+    Args:
+        index: The index.
+        description: As ``hardpairs.models.load.Encoder.description``.
+
+    Raises:
+        UserError: exit 4.
+    """
+    given = {key: description[key] for key in MODEL_KEYS}
+    if given != index.model:
+        differing = [key for key in MODEL_KEYS if given[key] != index.model[key]]
         raise mismatch(
-            f"the index was made by another model (other {' and '.join(differ)})",
-            where=f"{index.folder}: {_named(index.model)}; given: {_named(theirs)}",
-            why="its vectors mean something else",
-            fix="give the model it was made by (--model, --pretrained), or make an index of this one in another folder (--out of index, --index of the demonstration)",
+            f"the index was made by another model (other {' and '.join(differing)})",
+            where=f"{index.folder}: {_short(index.model)}; given: {_short(given)}",
+            why="vectors of two models cannot be compared",
+            fix="give the model that made the index (`model`, `pretrained`), or make an index of "
+            "this model in another folder (`out`)",
         )
 
 
-def _named(model: dict[str, Any]) -> str:
+def _short(model: dict[str, Any]) -> str:
     return f"{model['model']}, {str(model['weights'])[:23]}"

@@ -1,4 +1,4 @@
-"""The model of an index: which one, whether a given one is it, and how it is opened."""
+"""The model of an index: its name, whether a given model is the same, and how it is opened."""
 
 from __future__ import annotations
 
@@ -17,50 +17,67 @@ if TYPE_CHECKING:
     from hardpairs.models.encoders import Encoders
 
 DEFAULT = ("ViT-B-32", "laion2b_s34b_b79k")
-"""A model that knows everyday things, and takes about 0.07 s a picture on two CPU cores (benchmarks/results/embed.json)."""
+"""A model of everyday things that needs about 0.07 s per photo on two CPU cores
+(benchmarks/results/embed.json)."""
 
-WITHOUT_NETWORK = "weights named by a tag are downloaded once, from Hugging Face; without a network give a file: --model M --pretrained FILE"
-DOWNLOAD = """python -c "import open_clip; open_clip.create_model('{}', pretrained='{}')" downloads them, or --pretrained FILE"""
+WITHOUT_NETWORK = (
+    "weights named by a tag are downloaded once, from Hugging Face; "
+    "without a network give a file: `model` M `pretrained` FILE"
+)
+DOWNLOAD = (
+    """python -c "import open_clip; open_clip.create_model('{}', pretrained='{}')" """
+    "downloads them; or give a file: `pretrained` FILE"
+)
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """An OpenCLIP name and weights: an absolute path of a file, or a tag."""
+    """An OpenCLIP model and its weights.
+
+    Attributes:
+        model: OpenCLIP name.
+        pretrained: Absolute path of a checkpoint, or an OpenCLIP tag.
+    """
 
     model: str
     pretrained: str
 
     @classmethod
     def choose(cls, model: str | None, pretrained: str | None, index: Index | None) -> ModelName:
-        """What is given, else what the index was made by, else the default.
+        """Return the given model, else the one that made the index, else the default.
+
+        Args:
+            model: OpenCLIP name.
+            pretrained: Checkpoint file or OpenCLIP tag.
+            index: The index that the model is for.
 
         Raises:
             UserError: exit 2 for a model without weights.
         """
-        theirs = (
-            cls(index.manifest["model"], index.manifest["pretrained"])
-            if index is not None
-            else cls(*DEFAULT)
-        )
-        if model is not None and model != theirs.model and pretrained is None:
-            raise usage(
-                f"--model {model} needs its weights", fix="--pretrained FILE, or an OpenCLIP tag"
-            )
+        own = cls(*DEFAULT)
+        if index is not None:
+            own = cls(index.manifest["model"], index.manifest["pretrained"])
+        if model is not None and model != own.model and pretrained is None:
+            message = f"`model` {model} needs its weights"
+            raise usage(message, fix="give a file or an OpenCLIP tag as `pretrained`")
         if pretrained is not None and os.path.isfile(pretrained):
             pretrained = os.path.realpath(pretrained)
-        return cls(model or theirs.model, pretrained or theirs.pretrained)
+        return cls(model or own.model, pretrained or own.pretrained)
 
     def facts(self) -> dict[str, Any]:
-        """For the manifest: with size and time of a weights file, a later run need not read it to know it."""
+        """Return what the manifest says of the weights.
+
+        The size and time of a weights file let a later run recognize it without reading it.
+        """
         return {"pretrained": self.pretrained, "weights_file": self._stamp()}
 
     def surely_made(self, index: Index) -> bool:
-        """Whether the index was made by this model, as far as can be said without loading it; a file's size and time stand for its hash."""
-        return (
-            self.model == index.manifest["model"]
-            and self.pretrained == index.manifest["pretrained"]
-            and self._stamp() == index.manifest["weights_file"]
-        )
+        """Return whether the index is known to be made by this model, without loading it.
+
+        The size and time of a file stand for its hash.
+        """
+        theirs = [index.manifest[key] for key in ("model", "pretrained", "weights_file")]
+        return theirs == [self.model, self.pretrained, self._stamp()]
 
     def _stamp(self) -> list[int] | None:
         if not os.path.isfile(self.pretrained):
@@ -69,13 +86,16 @@ class ModelName:
         return [stat.st_size, stat.st_mtime_ns]
 
     def load(self, device: str, *, download: bool) -> Encoders:
-        """The model.
+        """Load the model.
 
         Args:
-            download: weights named by a tag, where they are not in the cache; else nothing is asked of the network.
+            device: Where the model is placed.
+            download: Whether weights may be downloaded that a tag names and the cache lacks. If
+                not, the network is not used.
 
         Raises:
-            UserError: exit 3 when the weights are not in the cache and cannot be had; else as ``hardpairs.models.encoders.open_encoders``.
+            UserError: exit 3 when the weights are not in the cache and cannot be downloaded; other
+                errors as ``hardpairs.models.encoders.open_encoders``.
         """
         try:
             with _without_network():
@@ -84,32 +104,25 @@ class ModelName:
             if error.code != Exit.BAD_INPUT or os.path.isfile(self.pretrained):
                 raise
         if not download:
-            where, why = f"{self.model}, {self.pretrained}", "a search does not use the network"
             raise bad_input(
                 "the weights are not on this machine",
-                where=where,
-                why=why,
+                where=f"{self.model}, {self.pretrained}",
+                why="a search does not use the network",
                 fix=DOWNLOAD.format(self.model, self.pretrained),
             )
         try:
             return self._open(device)
         except UserError as error:
-            raise UserError(
-                error.code,
-                error.what,
-                where=error.where,
-                why=error.why,
-                fix=error.fix or WITHOUT_NETWORK,
-            ) from None
+            fix = error.fix or WITHOUT_NETWORK
+            fields = {"where": error.where, "why": error.why, "fix": fix}
+            raise UserError(error.code, error.what, **fields) from None
 
     def _open(self, device: str) -> Encoders:
-        from hardpairs.models.encoders import (
-            open_encoders,  # torch and OpenCLIP: seconds, which a run that finds nothing new does without
-        )
+        # PyTorch and OpenCLIP take seconds to import; a run that finds nothing new saves them.
+        from hardpairs.models.encoders import open_encoders
 
-        logging.disable(
-            logging.ERROR
-        )  # without a network, a dozen lines of what the error says at the end
+        # Without a network, libraries log a dozen lines of what the error says at the end.
+        logging.disable(logging.ERROR)
         try:
             return open_encoders(model=self.model, pretrained=self.pretrained, device=device)
         finally:
@@ -118,8 +131,11 @@ class ModelName:
 
 @contextlib.contextmanager
 def _without_network() -> Iterator[None]:
-    """Hugging Face's library takes what is in its cache, and raises where it would ask the network: even of cached files it asks whether there
-    are newer ones. Its environment variable (HF_HUB_OFFLINE) is read when it is imported, and that may be over."""
+    """Keep Hugging Face's library from using the network; it raises what its cache lacks.
+
+    Otherwise it asks even for cached files whether there are newer ones. Its environment variable
+    (HF_HUB_OFFLINE) is read at import, which may have happened.
+    """
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
@@ -129,30 +145,34 @@ def _without_network() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def open_model(index: Index, model: str | None, pretrained: str | None, device: str) -> Encoders:
-    """The model an index is searched with; nothing is asked of the network.
+def open_model(
+    index: Index, model: str | None = None, pretrained: str | None = None, device: str = "cpu"
+) -> Encoders:
+    """Load the model that an index is searched with; the network is not used.
+
+    Args:
+        index: The index.
+        model: OpenCLIP name; by default the one that made the index.
+        pretrained: Checkpoint file or OpenCLIP tag; by default the one that made the index.
+        device: Where the model is placed.
 
     Raises:
-        UserError: exit 2 when its weights are not where they were, exit 3 when they are not in the cache, exit 4 when it is not the one the index was made by.
+        UserError: exit 2 when the weights file has moved, exit 3 when the weights are not in the
+            cache, exit 4 when the model is not the one that made the index.
     """
     name = ModelName.choose(model, pretrained, index)
-    if (
-        pretrained is None
-        and os.path.isabs(name.pretrained)
-        and not Path(name.pretrained).is_file()
-    ):
+    moved = os.path.isabs(name.pretrained) and not Path(name.pretrained).is_file()
+    if pretrained is None and moved:
         raise usage(
-            "the weights that the index was made by are gone",
+            "the weights that made the index no longer exist",
             where=name.pretrained,
-            fix="--pretrained FILE says where they are now",
+            fix="say where they are now: `pretrained` FILE",
         )
     try:
         encoders = name.load(device, download=False)
     except UserError as error:
         own = model is None and pretrained is None
-        where = " ".join(
-            filter(None, [error.where, f"(the model of {index.folder})" if own else ""])
-        )
+        where = f"{error.where} (the model of {index.folder})".strip() if own else error.where
         raise UserError(error.code, error.what, where=where, why=error.why, fix=error.fix) from None
     check_model(index, encoders.description)
     return encoders

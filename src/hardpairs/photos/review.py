@@ -1,4 +1,7 @@
-"""Hard pairs to accept or to reject, one after the other; what is decided is in the file that mining and training read (--reject)."""
+"""Hard pairs to accept or to reject, one after the other.
+
+The decisions are in the file of rejected rows, which mining and training read.
+"""
 
 from __future__ import annotations
 
@@ -21,68 +24,80 @@ from hardpairs.pages.numbers import count_text, plural
 
 MAX_PAIRS = 2000
 Pair = tuple[int, int]
+"""(row of the target, row of the hard pair)."""
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """``rejected`` rows, and ``accepted`` pairs (anchor, partner)."""
+    """The content of a file of decisions.
+
+    Attributes:
+        rejected: Rows.
+        accepted: Pairs.
+    """
 
     rejected: frozenset[int]
     accepted: frozenset[Pair]
 
 
 class Review:
-    """The pairs of a table, the ones that look like false negatives first."""
+    """The pairs of a table, those that look like false negatives first.
+
+    Args:
+        table: The hard pairs.
+        samples: The data set that they were mined on.
+        path: The file of decisions; it is made by the first one.
+
+    Raises:
+        UserError: As ``decisions``. A wrong file is refused now, and not after an hour of clicks.
+    """
 
     def __init__(self, table: HardPairTable, samples: Samples, path: Path) -> None:
         self.table, self.samples, self.path = table, samples, path
         self._lock = threading.Lock()
         self.pairs = self._queue()
-        self.decisions()  # a file of other data is refused now, and not after an hour of clicks
+        self.decisions()
 
     def _queue(self) -> list[Suspicion]:
-        """Each pair of groups once: i's suspicious partner j often has i as its own."""
+        """Return the suspicious pairs, each pair of groups once: j often lists i as i lists j."""
         seen, queue = set(), []
         for suspicion in suspicions(self.table, self.samples):
-            pair = frozenset(
-                (self.samples.group(suspicion.row), self.samples.group(self.partner(suspicion)))
-            )
-            if pair not in seen:
+            groups = frozenset(map(self.samples.group, self.pair(suspicion)))
+            if groups not in seen:
                 queue.append(suspicion)
-            seen.add(pair)
+            seen.add(groups)
         return queue[:MAX_PAIRS]
 
     def scope(self) -> str:
-        """What ``pairs`` are of: the queue holds at most one pair for each row, and of a large table not all rows (``suspicions``)."""
+        """Return what ``pairs`` are: at most one per row, and not all rows of a large table."""
         listed = int(np.asarray(self.table.lengths).sum())
-        return f"the {plural(len(self.pairs), 'most suspicious pair')}, at most one for each row, of {count_text(listed)} in the table"
+        pairs = plural(len(self.pairs), "most suspicious pair")
+        return f"the {pairs}, at most one for each row, of {count_text(listed)} in the table"
 
-    def partner(self, suspicion: Suspicion) -> int:
-        return int(self.table.indices[suspicion.row, suspicion.place])
+    def pair(self, suspicion: Suspicion) -> Pair:
+        """Return the rows of a pair."""
+        return suspicion.row, int(self.table.indices[suspicion.row, suspicion.place])
 
     def decisions(self) -> Decisions:
-        """What the file says now.
+        """Return what the file holds now.
 
         Raises:
-            UserError: as ``hardpairs.data.rejects.read_rejects``; exit 2 for a person's own list, which a click would write over.
+            UserError: As ``hardpairs.data.rejects.read_rejects``; exit 2 for a list that a person
+                wrote, which a click would overwrite.
         """
         if not self.path.exists():
             return Decisions(frozenset(), frozenset())
-        rows = read_rejects(
-            self.path, num_samples=len(self.samples), fingerprint=self.samples.fingerprint
-        )
+        count, fingerprint = len(self.samples), self.samples.fingerprint
+        rows = read_rejects(self.path, num_samples=count, fingerprint=fingerprint)
         text = self.path.read_text(encoding="utf-8-sig")
         if text.strip() and not text.lstrip().startswith("{"):
-            start = json.dumps({"kind": KIND, "rows": sorted(rows)[:3]}).replace(
-                "]", ", ...]" if len(rows) > 3 else "]"
-            )
-            fix = (
-                f"--reject another file, NAME.json; to go on from these rows write into it: {start}"
-            )
+            start = json.dumps({"kind": KIND, "rows": sorted(rows)[:3]})
+            start = start.replace("]", ", ...]" if len(rows) > 3 else "]")
             raise usage(
                 "the page cannot write a list of row numbers, one a line",
                 where=str(self.path),
-                fix=fix,
+                fix="give another file, NAME.json, as `reject`; to continue from these rows, write "
+                f"into it: {start}",
             )
         accepted = []
         with contextlib.suppress(ValueError, TypeError):
@@ -90,28 +105,29 @@ class Review:
         return Decisions(frozenset(rows), frozenset(accepted))
 
     def next(self, skipped: set[Pair]) -> Suspicion | None:
-        """The first pair that nobody has decided on."""
+        """Return the first pair that is neither decided nor in ``skipped``."""
         done = self.decisions()
         for suspicion in self.pairs:
-            pair = (suspicion.row, self.partner(suspicion))
-            if pair not in done.accepted and pair not in skipped and not done.rejected & set(pair):
+            pair = self.pair(suspicion)
+            if pair not in skipped and not _decided(pair, done):
                 return suspicion
         return None
 
-    def looked_at(self) -> int:
-        """Pairs of the queue that are decided."""
+    def decided(self) -> int:
+        """Return how many of the pairs are decided."""
         done = self.decisions()
-        pairs = [(suspicion.row, self.partner(suspicion)) for suspicion in self.pairs]
-        return sum(pair in done.accepted or bool(done.rejected & set(pair)) for pair in pairs)
+        return sum(_decided(self.pair(suspicion), done) for suspicion in self.pairs)
 
     def accept(self, pair: Pair) -> None:
+        """Write that a pair is a hard pair."""
         self._change(lambda done: Decisions(done.rejected, done.accepted | {pair}))
 
     def reject(self, row: int) -> None:
+        """Write that a row is rejected."""
         self._change(lambda done: Decisions(done.rejected | {row}, done.accepted))
 
     def restore(self, row: int) -> None:
-        """Takes a rejection back."""
+        """Take a rejection back."""
         self._change(lambda done: Decisions(done.rejected - {row}, done.accepted))
 
     def _change(self, change: Callable[[Decisions], Decisions]) -> None:
@@ -126,9 +142,36 @@ class Review:
             write_json(self.path, content)
 
 
+def _decided(pair: Pair, done: Decisions) -> bool:
+    return pair in done.accepted or bool(done.rejected & set(pair))
+
+
+def open_review(hard_pairs: Path, data: str | None, reject: Path | None = None) -> Review:
+    """Open a table of hard pairs for review.
+
+    Args:
+        hard_pairs: Folder of the table.
+        data: The data set that it was mined on.
+        reject: The file of decisions; default: ``rejected.json`` beside the table.
+
+    Raises:
+        UserError: exit 2 without ``data``; other errors as ``open_samples``, ``open_tables`` and
+            ``Review``.
+    """
+    if data is None:
+        message = "`hard_pairs` shows images, and nothing says where they are"
+        raise usage(message, fix="give what the pairs were mined on as `data`")
+    from hardpairs.data.open_tables import open_tables
+    from hardpairs.data.samples import open_samples
+
+    samples = open_samples(data)
+    (table,) = open_tables([hard_pairs], samples).values()
+    return Review(table, samples, reject or hard_pairs.absolute().parent / "rejected.json")
+
+
 @contextlib.contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
-    """Two pages may have the same file open."""
+    """Hold a lock on the file, which two pages may have open."""
     try:
         import fcntl
     except ImportError:

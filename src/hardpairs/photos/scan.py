@@ -1,4 +1,4 @@
-"""What lies in folders and shards: the places of pictures, without opening one."""
+"""The photos in folders and shards, listed without opening an image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from hardpairs.core.remote import is_url
 from hardpairs.data.shards import IMAGE_EXTENSIONS, ShardIndex, expand_shards
 
 MAX_CAPTION = 1000
-TORN = "torn_tar"
+"""Characters of a caption that are kept."""
+DAMAGED_TAR = "torn_tar"
+"""The reason of a tar that cannot be read, in indexes and in their lists of unreadable files."""
 
 
-class Place(NamedTuple):
-    """Where the bytes of one picture are, and what tells that they are still the same.
+class PhotoFile(NamedTuple):
+    """The file, or the member of a tar, that holds one photo.
 
-    ``key`` is the sample's key in a tar, empty for a file; ``offset`` is -1 for a file; ``size`` in bytes; ``mtime_ns`` of the file or tar.
+    Attributes:
+        path: Absolute path of the file or tar.
+        key: Key of the sample in a tar; empty for a file.
+        offset: Byte in the tar at which the image starts; -1 for a file.
+        size: Bytes of the image.
+        mtime_ns: Time of the last change of the file or tar, in nanoseconds.
     """
 
     path: str
@@ -30,123 +37,136 @@ class Place(NamedTuple):
     size: int
     mtime_ns: int
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """Path and key, which stay the same when the content changes."""
+        return self.path, self.key
+
 
 @dataclass
-class Found:
-    """Places in order, captions of those that have one, tars that cannot be read, and how many names were passed over, by reason."""
+class ScanResult:
+    """What a scan lists.
 
-    places: list[Place] = field(default_factory=list)
-    torn: dict[Place, str] = field(default_factory=dict)
+    Attributes:
+        files: The photos, in order.
+        damaged: Tars that cannot be read, with the reason.
+        captions: Captions by (path, key), for the photos that have one.
+        skipped: Number of names that were skipped, by reason.
+    """
+
+    files: list[PhotoFile] = field(default_factory=list)
+    damaged: dict[PhotoFile, str] = field(default_factory=dict)
     captions: dict[tuple[str, str], str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def scan(sources: list[str]) -> Found:
-    """The pictures of folders (in any depth; tars in them, too), single files, and shards as in ``hardpairs.data.shards.expand_shards``.
+def scan(sources: list[str]) -> ScanResult:
+    """List the photos of some sources.
 
-    Names that start with a dot are passed over, and links. Paths are absolute and without links.
+    Links, and names that start with a dot, are skipped. The paths in the result are absolute and
+    contain no links.
+
+    Args:
+        sources: Folders, which are searched to any depth, also for tars; single files; and shards
+            as ``hardpairs.data.shards.expand_shards`` takes them.
 
     Raises:
-        UserError: exit 2 when a source is not there.
+        UserError: exit 2 when a source does not exist or is of another kind.
     """
-    found = Found()
+    result = ScanResult()
     for source in sources:
         if is_url(source):
             raise usage(
-                "only local folders and shards are indexed",
+                "only local folders and shards can be indexed",
                 where=source,
                 fix="download or mount them first",
             )
         if Path(source).is_dir():
             root = os.path.realpath(source)
-            _scan_folder(root, root, found)
-            _add_captions(root, found)
+            _scan_folder(root, root, result)
+            _add_captions(root, result)
         elif _extension(source) in IMAGE_EXTENSIONS and Path(source).is_file():
-            _add_file(os.path.realpath(source), found)
+            _add_file(os.path.realpath(source), result)
         elif Path(source).is_file() and _extension(source) != "tar":
             raise usage(
-                "neither a picture nor a folder nor a tar",
+                "the source is neither an image nor a folder nor a tar",
                 where=source,
-                fix="name the folder of the photographs",
+                fix="name the folder of the photos",
             )
         else:
             for tar in expand_shards(source):
-                _add_tar(os.path.realpath(tar), found)
-    found.places = list(dict.fromkeys(found.places))  # a folder and a file in it
-    return found
+                _add_tar(os.path.realpath(str(tar)), result)
+    result.files = list(dict.fromkeys(result.files))  # a folder and a file in it are both allowed
+    return result
 
 
-def _scan_folder(folder: str, root: str, found: Found) -> None:
+def _scan_folder(folder: str, root: str, result: ScanResult) -> None:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
-        found.skipped["folder that cannot be read"] += 1
+        result.skipped["folder that cannot be read"] += 1
         return
     texts = {entry.name for entry in entries if entry.name.endswith(".txt")}
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if (
-            entry.is_symlink()
-        ):  # what it points to is indexed under its own name, if it lies in the folder
-            found.skipped["link that leaves the folder"] += not _inside(
-                os.path.realpath(entry.path), root
-            )
+        if entry.is_symlink():
+            # A target inside the folder is listed under its own name.
+            target = os.path.realpath(entry.path)
+            result.skipped["link that leaves the folder"] += not _inside(target, root)
         elif entry.is_dir():
-            _scan_folder(entry.path, root, found)
+            _scan_folder(entry.path, root, result)
         elif entry.is_file() and _extension(entry.name) in IMAGE_EXTENSIONS:
-            _add_file(entry.path, found, captioned=f"{entry.name.rpartition('.')[0]}.txt" in texts)
+            captioned = f"{entry.name.rpartition('.')[0]}.txt" in texts
+            _add_file(entry.path, result, captioned=captioned)
         elif entry.is_file() and _extension(entry.name) == "tar":
-            _add_tar(entry.path, found)
+            _add_tar(entry.path, result)
 
 
-def _add_file(path: str, found: Found, *, captioned: bool = True) -> None:
-    found.places.append(_file_place(path))
+def _add_file(path: str, result: ScanResult, *, captioned: bool = True) -> None:
+    result.files.append(_photo_file(path))
     if captioned and (caption := _caption_beside(path)):
-        found.captions[path, ""] = caption
+        result.captions[path, ""] = caption
 
 
-def _file_place(path: str) -> Place:
+def _photo_file(path: str) -> PhotoFile:
     stat = os.stat(path)
-    return Place(path, "", -1, stat.st_size, stat.st_mtime_ns)
+    return PhotoFile(path, "", -1, stat.st_size, stat.st_mtime_ns)
 
 
-def _add_tar(path: str, found: Found) -> None:
+def _add_tar(path: str, result: ScanResult) -> None:
     try:
         index, mtime = ShardIndex.open(Path(path)), os.stat(path).st_mtime_ns
     except UserError as error:
         if error.code != Exit.BAD_INPUT:
             raise
-        found.torn[_file_place(path)] = TORN
+        result.damaged[_photo_file(path)] = DAMAGED_TAR
         return
-    for key, caption, offset, size in zip(
-        index.keys,
-        index.captions,
-        index.image_offset.tolist(),
-        index.image_size.tolist(),
-        strict=True,
-    ):
+    offsets, sizes = index.image_offset.tolist(), index.image_size.tolist()
+    for key, caption, offset, size in zip(index.keys, index.captions, offsets, sizes, strict=True):
         if size < 0:
-            found.skipped["sample without a picture"] += 1
+            result.skipped["sample without an image"] += 1
             continue
-        found.places.append(Place(path, key, offset, size, mtime))
+        result.files.append(PhotoFile(path, key, offset, size, mtime))
         if caption:
-            found.captions[path, key] = caption
+            result.captions[path, key] = caption
 
 
-def _add_captions(root: str, found: Found) -> None:
-    """Of MiniCLIP's captions.json in the folder or beside it; whatever else a file of that name holds is no matter here."""
+def _add_captions(root: str, result: ScanResult) -> None:
+    """Add the captions of MiniCLIP's captions.json in the folder or beside it.
+
+    Other content in a file of that name is ignored.
+    """
     for path in (Path(root, "captions.json"), Path(root).parent / "captions.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            told: dict[str, list[str]] = {}
+            captions_of: dict[str, list[str]] = {}
             for entry in json.loads(path.read_text(encoding="utf-8")):
-                told.setdefault(entry["file_name"], []).append(str(entry["caption"] or "").strip())
-            for name, captions in told.items():
+                caption = str(entry["caption"] or "").strip()
+                captions_of.setdefault(entry["file_name"], []).append(caption)
+            for name, captions in captions_of.items():
                 if caption := " · ".join(filter(None, captions))[:MAX_CAPTION]:
-                    found.captions |= {
-                        (os.path.join(root, name), ""): caption,
-                        (os.path.join(root, "images", name), ""): caption,
-                    }
+                    result.captions[os.path.join(root, name), ""] = caption
+                    result.captions[os.path.join(root, "images", name), ""] = caption
             return
 
 
@@ -159,7 +179,7 @@ def _extension(name: str) -> str:
 
 
 def _caption_beside(path: str) -> str:
-    """The text file of the same name, as in a folder of pictures and captions; empty where there is none."""
+    """Return the text of the file of the same name with ``.txt``; empty where there is none."""
     try:
         return Path(path).with_suffix(".txt").read_text(encoding="utf-8").strip()[:MAX_CAPTION]
     except (OSError, UnicodeDecodeError, ValueError):

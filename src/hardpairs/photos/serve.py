@@ -1,8 +1,7 @@
-"""The page's server: our routes for pictures, Gradio for the rest, the guard before both."""
+"""The page's server: our routes for images, Gradio for the rest, and the guard before both."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import errno
@@ -13,8 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hardpairs.core.errors import Exit, usage
-from hardpairs.data.images import HEIC_HELP, HEIC_REASON, UnreadableImage, decode
+from hardpairs.core.errors import usage
+from hardpairs.data.images import HEIC_HELP, HEIC_REASON, UnreadableImage, read_and_decode
 from hardpairs.photos.guard import LOOPBACK, UPLOAD_PATH, Guard
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
@@ -25,81 +24,76 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from hardpairs.photos.index import Index
-from hardpairs.photos.library import LARGE, THUMBNAIL, Asked, Library, Recent, Thumbnails
-from hardpairs.photos.model import open_model
-from hardpairs.photos.page import Shelf, build, theme
-from hardpairs.photos.pictures import jpeg
+from hardpairs.photos.library import LARGE, THUMBNAIL, Recent, Thumbnails
+from hardpairs.photos.page import PageContent, build, theme
+from hardpairs.photos.photo_files import jpeg
 from hardpairs.photos.review import Review
 
 PORT = 7860
-KEEP = {"cache-control": "private, max-age=3600"}
+LOCAL_ADDRESSES = ("127.0.0.1", "localhost", "::1")
+CACHED = {"cache-control": "private, max-age=3600"}
+UNUSABLE = "That is not an image that can be read (JPEG, PNG, WebP)."
 REASONS = {
     "empty_image": "That file is empty.",
-    "truncated_image": "That picture is cut off.",
-    "too_many_pixels": "That picture has more than 64 megapixels.",
-    "too_narrow": "That picture is too narrow.",
-    HEIC_REASON: f"That picture is HEIC, which is not installed here: {HEIC_HELP}, and start again.",
+    "truncated_image": "That image is cut off.",
+    "too_many_pixels": "That image has more than 64 megapixels.",
+    "too_narrow": "That image is too narrow.",
+    HEIC_REASON: f"That image is HEIC, which is not installed here: {HEIC_HELP}, and start again.",
 }
 
 
 def make_app(
-    shelf: Shelf,
-    batches: str = "",
-    *,
-    hosts: tuple[str, ...] | None = LOOPBACK,
-    token: str | None = None,
+    content: PageContent, *, hosts: tuple[str, ...] | None = LOOPBACK, token: str | None = None
 ) -> Guard:
-    """The whole application, guarded."""
+    """Return the whole application, guarded.
+
+    Args:
+        content: What the page shows.
+        hosts: As in ``Guard``.
+        token: As in ``Guard``.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    thumbnails, pairs = Thumbnails(shelf.libraries), Recent[bytes](500)
-    decoding = asyncio.Semaphore(1)  # 64 megapixels are up to .8 GB while they are decoded
+    thumbnails, pairs = Thumbnails(content.libraries), Recent[bytes](500)
+    decoding = asyncio.Semaphore(1)  # decoding 64 megapixels takes up to 0.8 GB
 
     @app.get("/photo/{name}")
     def photo(name: str) -> Response:
-        return _picture(thumbnails.get(name, THUMBNAIL))
+        return _image_response(thumbnails.get(name, THUMBNAIL))
 
     @app.get("/photo/{name}/large")
     def large(name: str) -> Response:
-        return _picture(thumbnails.get(name, LARGE))
+        return _image_response(thumbnails.get(name, LARGE))
 
     @app.post(UPLOAD_PATH)
     async def give(request: Request) -> Response:
         data = await request.body()
         try:
             async with decoding:
-                return JSONResponse({"id": await run_in_threadpool(shelf.asked.add, data)})
+                name = await run_in_threadpool(content.query_images.add, data)
+            return JSONResponse({"id": name})
         except UnreadableImage as error:
-            return JSONResponse(
-                {
-                    "error": REASONS.get(
-                        str(error), "That is no picture that can be read (JPEG, PNG, WebP)."
-                    )
-                },
-                415,
-            )
+            return JSONResponse({"error": REASONS.get(str(error), UNUSABLE)}, 415)
 
     @app.get(UPLOAD_PATH + "/{name}")
-    def asked(name: str) -> Response:
-        return _picture(shelf.asked.thumbnail(name))
+    def given(name: str) -> Response:
+        return _image_response(content.query_images.thumbnail(name))
 
     @app.get("/pair/{row}")
     def pair(row: int) -> Response:
-        return _picture(
-            _pair_picture(shelf.review, row, pairs) if shelf.review is not None else None
-        )
+        review = content.review
+        return _image_response(None if review is None else _pair_image(review, row, pairs))
 
     @app.get("/manifest.json")
     def manifest() -> Response:
-        return JSONResponse({"name": "Photographs"})
+        return JSONResponse({"name": "Photos"})
 
     @app.get("/batches")
     def batch_page() -> Response:
-        return HTMLResponse(batches, 200 if batches else 404)
+        return HTMLResponse(content.batches, 200 if content.batches else 404)
 
     gr.mount_gradio_app(
         app,
-        build(shelf),
+        build(content),
         path="/",
         theme=theme(),
         css_paths=[Path(__file__).parent / "page.css"],
@@ -116,80 +110,43 @@ def make_app(
     return Guard(app, hosts=hosts, token=token)
 
 
-def _picture(data: bytes | None) -> Response:
-    return (
-        Response(b"", 404)
-        if data is None
-        else Response(data, media_type="image/jpeg", headers=KEEP)
-    )
+def _image_response(data: bytes | None) -> Response:
+    if data is None:
+        return Response(b"", 404)
+    return Response(data, media_type="image/jpeg", headers=CACHED)
 
 
-def _pair_picture(review: Review, row: int, kept: Recent[bytes]) -> bytes | None:
+def _pair_image(review: Review, row: int, kept: Recent[bytes]) -> bytes | None:
     if not 0 <= row < len(review.samples):
         return None
     data = kept.get(str(row))
     if data is None:
         try:
-            data = jpeg(decode(review.samples.image_bytes(row), for_side=THUMBNAIL), 2 * THUMBNAIL)
-        except (OSError, UnreadableImage):
+            image = read_and_decode(lambda: review.samples.image_bytes(row), for_side=THUMBNAIL)
+        except UnreadableImage:
             return None
+        data = jpeg(image, 2 * THUMBNAIL)
         kept.put(str(row), data)
     return data
 
 
-def open_shelf(args: argparse.Namespace) -> Shelf:
-    """
-    Raises:
-        UserError: as ``Index.open``, ``open_model`` and ``Review``.
-    """
-    review = open_review(args)
-    libraries = [_library(args.index, args.model, args.pretrained, args.device)]
-    if args.compare_with is not None:
-        libraries.append(_library(args.compare_with, None, None, args.device))
-    return Shelf(libraries, Asked(libraries), review, args.batches is not None, tuple(args.example))
-
-
-def _library(folder: Path, model: str | None, pretrained: str | None, device: str) -> Library:
-    return Library(folder, open_model(Index.open(folder), model, pretrained, device), device)
-
-
-def open_review(args: argparse.Namespace) -> Review | None:
-    if args.hard_pairs is None:
-        return None
-    if args.data is None:
-        raise usage(
-            "--hard-pairs shows pictures, and nothing says where they are",
-            fix="--data: what the pairs were mined on",
-        )
-    from hardpairs.data.open_tables import open_tables
-    from hardpairs.data.samples import open_samples
-
-    samples = open_samples(args.data)
-    (table,) = open_tables([args.hard_pairs], samples).values()
-    return Review(
-        table, samples, args.reject or args.hard_pairs.absolute().parent / "rejected.json"
-    )
-
-
 def bind(host: str, port: int | None) -> socket.socket:
-    """A listening socket: of the port that is asked for; else 7860, or a free one.
+    """Return a listening socket: on the given port, else on 7860 or a free one.
 
     Raises:
-        UserError: exit 2 when that port is taken, or there is no such address.
+        UserError: exit 2 when the given port is taken, or the machine has no such address.
     """
     try:
         return _listen(host, PORT if port is None else port)
     except (OSError, OverflowError) as error:
         if port is not None or getattr(error, "errno", None) != errno.EADDRINUSE:
-            wanted, why = (
-                PORT if port is None else port,
-                getattr(error, "strerror", None) or str(error),
-            )
+            wanted = PORT if port is None else port
+            reason = getattr(error, "strerror", None) or str(error)
             raise usage(
-                f"cannot listen on {host}, port {wanted}: {why}",
-                fix="another --port or --host, or none",
+                f"cannot listen on {host}, port {wanted}: {reason}",
+                fix="give another `port` or `host`, or neither",
             ) from None
-    print(f"port {PORT} is taken; --port chooses another", file=sys.stderr)
+    print(f"port {PORT} is taken; a free one is used", file=sys.stderr)
     return _listen(host, 0)
 
 
@@ -209,44 +166,51 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def check_address(host: str, token: str | None) -> None:
-    """Refuses (exit 2) to be seen by other machines without a token."""
-    if host in ("127.0.0.1", "localhost", "::1"):
+    """Raise an error for an address that other machines can reach without a safe token.
+
+    Raises:
+        UserError: exit 2.
+    """
+    if host in LOCAL_ADDRESSES:
         return
     if not token:
         raise usage(
-            f"--host {host} shows the photographs to other machines",
-            why="whoever reaches the port could see them",
-            fix="give a --token, too",
+            f"`host` {host} shows the photos to other machines",
+            why="everyone who can reach the port could see them",
+            fix="give a `token`, too",
         )
     if not re.fullmatch(r"[\w.~-]{12,}", token, re.ASCII):
         raise usage(
             "the token is too easy to guess, or cannot stand in an address",
-            fix="12 or more letters, digits, - or _",
+            fix="use 12 or more letters, digits, - or _ as `token`",
         )
 
 
-def serve(args: argparse.Namespace, make_batch_page: Callable[[], str]) -> int:
+def serve(
+    open_content: Callable[[], PageContent], *, host: str, port: int | None, token: str | None
+) -> None:
     """Serve until Ctrl-C or SIGTERM; print the address on stdout when the page is ready.
 
     Args:
-        args: The flags of ``hardpairs photos serve``.
-        make_batch_page: Returns the HTML page of a training command's batches, or nothing.
+        open_content: Returns what the page shows; called once the address is known to be free.
+        host: Address to listen on.
+        port: Port to listen on; ``None`` for 7860, or a free one when that is taken.
+        token: What visitors must give; ``None`` for none.
+
+    Raises:
+        UserError: As ``check_address`` and ``bind``.
     """
-    check_address(args.host, args.token)
-    listening = bind(args.host, args.port)
-    shelf, batches = open_shelf(args), make_batch_page()
-    outside = args.host not in ("127.0.0.1", "localhost", "::1")
-    app = make_app(shelf, batches, hosts=None if outside else LOOPBACK, token=args.token)
-    host = f"[{args.host}]" if ":" in args.host else args.host
-    address = f"http://{host}:{listening.getsockname()[1]}/" + (
-        "?token=" + args.token if args.token else ""
-    )
+    check_address(host, token)
+    listening = bind(host, port)
+    content = open_content()
+    app = make_app(content, hosts=LOOPBACK if host in LOCAL_ADDRESSES else None, token=token)
+    name = f"[{host}]" if ":" in host else host
+    query = f"?token={token}" if token else ""
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
     )
     server.config.load()
-    print(address, flush=True)
-    print(f"{len(shelf.libraries[0].index())} photographs; Ctrl-C stops it", file=sys.stderr)
+    print(f"http://{name}:{listening.getsockname()[1]}/{query}", flush=True)
+    print(f"{len(content.libraries[0].index())} photos; Ctrl-C stops it", file=sys.stderr)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-    return Exit.OK

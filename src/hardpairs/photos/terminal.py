@@ -1,4 +1,4 @@
-"""A picture in a terminal: kitty's or iTerm2's own pictures where the terminal has them, else coloured half blocks."""
+"""An image in a terminal, by the protocol of kitty or iTerm2, or as colored half blocks."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import base64
 import re
 from collections.abc import Mapping
 
+import numpy as np
 from PIL import Image
 
-from hardpairs.photos.pictures import jpeg
+from hardpairs.photos.photo_files import jpeg
 
 COLUMNS = 40
 PIXELS = 480
+"""Longer side of an image that is sent to the terminal."""
 _CHUNK = 4096
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def kind(environment: Mapping[str, str]) -> str:
-    """``kitty``, ``iterm2`` or ``blocks``, from what terminals say of themselves."""
+def image_protocol(environment: Mapping[str, str]) -> str:
+    """Return ``kitty``, ``iterm2`` or ``blocks``, from a terminal's environment variables."""
     program, term = environment.get("TERM_PROGRAM", ""), environment.get("TERM", "")
     if "TMUX" in environment or term.startswith("screen"):
-        return "blocks"  # between us and the terminal, and it does not pass pictures on
+        return "blocks"  # the multiplexer does not pass images on to the terminal
     if "kitty" in term or program == "ghostty":
         return "kitty"
     if program in ("iTerm.app", "WezTerm") or environment.get("LC_TERMINAL") == "iTerm2":
@@ -28,12 +30,12 @@ def kind(environment: Mapping[str, str]) -> str:
     return "blocks"
 
 
-def picture_text(image: Image.Image, how: str) -> str:
-    """What shows the picture, to be printed."""
-    if how == "iterm2":
+def image_text(image: Image.Image, protocol: str) -> str:
+    """Return the text that shows an image when it is printed."""
+    if protocol == "iterm2":
         data = base64.b64encode(jpeg(image, PIXELS)).decode()
         return f"\x1b]1337;File=inline=1;width={COLUMNS};preserveAspectRatio=1:{data}\a"
-    return _kitty(image) if how == "kitty" else _blocks(image)
+    return _kitty(image) if protocol == "kitty" else _blocks(image)
 
 
 def _kitty(image: Image.Image) -> str:
@@ -48,23 +50,21 @@ def _kitty(image: Image.Image) -> str:
 
 
 def _blocks(image: Image.Image) -> str:
-    """Two pixels a character: the upper half block in the colour of the upper one, on the colour of the lower one."""
+    """Return two pixels a character: an upper half block in one color on a ground of the other."""
     width = min(COLUMNS, image.width)
-    height = max(2, round(image.height / image.width * width / 2) * 2)
-    pixels = image.convert("RGB").resize(
-        (width, min(height, 2 * COLUMNS)), Image.Resampling.LANCZOS
-    )
-    get = pixels.load()
+    height = min(max(2, round(image.height / image.width * width / 2) * 2), 2 * COLUMNS)
+    pixels = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    colors = np.asarray(pixels)
     lines = []
-    for y in range(0, pixels.height - 1, 2):
-        cells = []
-        for x in range(pixels.width):
-            upper, lower = get[x, y], get[x, y + 1]
-            cells.append("\x1b[38;2;{};{};{};48;2;{};{};{}m▀".format(*upper, *lower))
+    for upper, lower in zip(colors[0::2].tolist(), colors[1::2].tolist(), strict=False):
+        cells = (
+            "\x1b[38;2;{};{};{};48;2;{};{};{}m▀".format(*above, *below)
+            for above, below in zip(upper, lower, strict=True)
+        )
         lines.append("".join(cells) + "\x1b[0m")
     return "\n".join(lines)
 
 
 def shown_path(path: str) -> str:
-    """A file name that cannot move the cursor or change the terminal's title."""
+    """Return a file name that cannot move the cursor or change the terminal's title."""
     return _CONTROL.sub("�", path)

@@ -1,4 +1,7 @@
-"""Brings an index up to what lies in its folders: keeps, moves, embeds, forgets. Stopped anywhere, what was embedded is kept."""
+"""Bring an index up to date with its folders: keep, move, embed and forget photos.
+
+A run that is stopped keeps what it has embedded.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,37 @@ from tqdm import tqdm
 
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.progress import Progress
 from hardpairs.data.images import HEIC_REASON, can_read_heic
 from hardpairs.data.manifest import NAME
+from hardpairs.photos.embedding_cache import CachedRow, EmbeddingCache, load_parts, save_part
 from hardpairs.photos.index import Index, check_model, write_index
 from hardpairs.photos.model import ModelName
-from hardpairs.photos.scan import Found, Place, scan
-from hardpairs.photos.stock import FOLDER, Journal, Stock, Where
+from hardpairs.photos.scan import PhotoFile, ScanResult, scan
 from hardpairs.photos.table import NO_DIGEST, Row, Table
 
 if TYPE_CHECKING:
     from hardpairs.models.encoders import Encoders
 
 COMMIT_ROWS = 1024
-"""Rows between two notes in the journal: what a kill can cost."""
-UNREAD_LIST = "unreadable.txt"
+"""Rows between two commits: what a kill can cost."""
+UNREADABLE_LIST = "unreadable.txt"
+UNFINISHED = "unfinished"
+LOCK = ".lock"
 
 
 @dataclass
 class Outcome:
-    """What a run did; ``unreadable`` by reason, all of them and not only the new ones."""
+    """What a run did, by number of photos.
+
+    Attributes:
+        photos: Photos in the index.
+        new: Photos that were embedded.
+        moved: Photos whose content had an embedding under another path.
+        forgotten: Photos of the last index that are no longer listed.
+        unreadable: Unreadable files by reason; those of earlier runs count, too.
+        passed_over: Names that were skipped, by reason.
+    """
 
     photos: int
     new: int = 0
@@ -49,26 +64,32 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """``kept``: where the stock has a place's embedding; ``unread``: reasons that still hold; ``todo``: places to open."""
+    """What to do with each file of a scan.
 
-    kept: dict[Place, Where]
-    unread: dict[Place, str]
-    todo: list[Place]
+    Attributes:
+        kept: Files whose embedding is in the cache, and its row there.
+        unreadable: Files whose reason still holds.
+        to_read: Files to open.
+    """
+
+    kept: dict[PhotoFile, CachedRow]
+    unreadable: dict[PhotoFile, str]
+    to_read: list[PhotoFile]
 
 
-def plan(found: Found, stock: Stock) -> Plan:
-    """A place whose size and time are as they were is not opened again."""
-    kept, unread, todo = {}, dict(found.torn), []
-    for place in found.places:
-        known, where = stock.by_place.get(place[:2], (None, None))
-        tried, reason = stock.unread.get(place[:2], (None, ""))
-        if known == place and where is not None:
-            kept[place] = where
-        elif tried == place and not (reason == HEIC_REASON and can_read_heic()):
-            unread[place] = reason
+def make_plan(listed: ScanResult, cache: EmbeddingCache) -> Plan:
+    """Return the plan for a scan; a file of unchanged size and time is not opened again."""
+    plan = Plan({}, dict(listed.damaged), [])
+    for file in listed.files:
+        embedded, cached = cache.by_file.get(file.name, (None, None))
+        tried, reason = cache.unreadable.get(file.name, (None, ""))
+        if embedded == file and cached is not None:
+            plan.kept[file] = cached
+        elif tried == file and not (reason == HEIC_REASON and can_read_heic()):
+            plan.unreadable[file] = reason
         else:
-            todo.append(place)
-    return Plan(kept, unread, todo)
+            plan.to_read.append(file)
+    return plan
 
 
 def update_index(
@@ -81,61 +102,64 @@ def update_index(
     batch_size: int | None = None,
     workers: int = 2,
 ) -> Outcome:
-    """Makes an index, or brings it up to date. After it the index holds what ``sources`` hold now, and nothing else.
+    """Make an index, or bring it up to date: afterwards it holds what ``sources`` hold now.
 
     Args:
-        sources: as in ``hardpairs.photos.scan.scan``; none: those of the last time.
-        model, pretrained: by default the index's own, for a new one ``hardpairs.photos.model.DEFAULT``.
-        batch_size: pictures encoded at once; by default 16 on a CPU, where more are slower, else 64.
+        sources: As in ``hardpairs.photos.scan.scan``; an empty list means those of the last run.
+        out: Folder of the index.
+        model: OpenCLIP name; by default the index's own, or that of
+            ``hardpairs.photos.model.DEFAULT``.
+        pretrained: Checkpoint file or OpenCLIP tag; by default as for ``model``.
+        device: Device of the model.
+        batch_size: Images encoded at once; by default 16 on a CPU, where more are slower, else 64.
+        workers: Processes that read and decode.
 
     Raises:
-        UserError: exit 2 for wrong paths, exit 3 when there is no picture at all, exit 4 for an index of another model.
-        KeyboardInterrupt: after what was embedded so far has been put into the index.
+        UserError: exit 2 for wrong paths, exit 3 when the sources hold no photo, exit 4 for an
+            index of another model.
+        KeyboardInterrupt: After what was embedded so far has been put into the index.
     """
     batch_size = batch_size or (16 if device == "cpu" else 64)
-    with _alone(out):
+    with _locked(out):
         old = Index.open(out) if (out / NAME).exists() else None
         sources = [os.path.abspath(source) for source in sources] or (
             old.manifest["sources"] if old is not None else []
         )
         name = ModelName.choose(model, pretrained, old)
-        found = scan(sources)
-        _check_found(found, sources, old)
-        encoders = None if old is not None and name.surely_made(old) else _load(name, device, old)
+        listed = scan(sources)
+        _check_listed(listed, sources, old)
+        encoders = None
+        if old is None or not name.surely_made(old):
+            encoders = _load(name, device, old)
         description = encoders.description if encoders is not None else old.model  # type: ignore[union-attr]
-        stock, journal = Stock(), Journal(out, description)
+        cache = EmbeddingCache()
+        progress = Progress(out / UNFINISHED, description, kind="embeddings")
         if old is not None:
-            stock.add(old.photos, old.embeddings, old.unread)
-        unfinished = journal.load_into(stock)
-        work, counts, stopped = plan(found, stock), Counter[str](), None
+            cache.add(old.photos, old.embeddings, old.unreadable)
+        continued = progress.begin(discard=True)
+        load_parts(progress, cache)
+        plan, counts, stopped = make_plan(listed, cache), Counter[str](), None
         if (
             old is not None
             and encoders is None
-            and not unfinished
-            and _nothing_changed(old, work, found, sources)
+            and not continued
+            and _nothing_changed(old, plan, listed, sources)
         ):
-            return _outcome(old, work, found, counts, old)
-        if work.todo:
+            return _outcome(old, plan, listed, counts, old)
+        if plan.to_read:
             encoders = encoders or _load(name, device, old)
+            pending = _Pending(cache, progress)
+            options = {"batch_size": batch_size, "workers": workers}
             try:
-                counts = _embed(
-                    work.todo,
-                    found,
-                    stock,
-                    journal,
-                    encoders,
-                    device=device,
-                    batch_size=batch_size,
-                    workers=workers,
-                )
+                counts = _embed(plan.to_read, listed, pending, encoders, device, **options)
             except KeyboardInterrupt as error:
                 stopped = error
-            work = plan(found, stock)
-        _commit(out, work, stock, found, {**description, **name.facts(), "sources": sources})
-        journal.remove()
+            plan = make_plan(listed, cache)
+        _commit(out, plan, cache, listed, {**description, **name.facts(), "sources": sources})
+        progress.remove()
         if stopped is not None:
             raise stopped
-        return _outcome(Index.open(out), work, found, counts, old)
+        return _outcome(Index.open(out), plan, listed, counts, old)
 
 
 def _load(name: ModelName, device: str, old: Index | None) -> Encoders:
@@ -145,177 +169,163 @@ def _load(name: ModelName, device: str, old: Index | None) -> Encoders:
     return encoders
 
 
-def _nothing_changed(old: Index, work: Plan, found: Found, sources: list[str]) -> bool:
+def _nothing_changed(old: Index, plan: Plan, listed: ScanResult, sources: list[str]) -> bool:
     if (
-        work.todo
-        or len(work.kept) != len(old)
-        or len(work.unread) != len(old.unread)
+        plan.to_read
+        or len(plan.kept) != len(old)
+        or len(plan.unreadable) != len(old.unreadable)
         or old.manifest["sources"] != sources
     ):
         return False
-    told = zip(old.photos.places(), old.photos.notes, strict=True)
-    return all(caption == found.captions.get(place[:2], "") for place, caption in told)
+    captions = zip(old.photos.files(), old.photos.notes, strict=True)
+    return all(caption == listed.captions.get(file.name, "") for file, caption in captions)
 
 
 class _Pending:
-    """Batches on their way into the stock and the journal. One is added in one step, so that Ctrl-C leaves whole ones."""
+    """Batches that are not yet in the cache and on disk.
 
-    def __init__(self, stock: Stock, journal: Journal) -> None:
-        self.stock, self.journal = stock, journal
+    One batch is added in one step, so that Ctrl-C leaves whole batches.
+    """
+
+    def __init__(self, cache: EmbeddingCache, progress: Progress) -> None:
+        self.cache, self.progress = cache, progress
         self._batches: list[tuple[list[Row], list[np.ndarray], list[Row]]] = []
 
-    def add(self, rows: list[Row], vectors: list[np.ndarray], bad: list[Row]) -> None:
-        """``vectors``: blocks that together are one vector for each of ``rows``."""
-        self._batches.append((rows, vectors, bad))
-        if sum(len(rows) + len(bad) for rows, _, bad in self._batches) >= COMMIT_ROWS:
-            self.write()
+    def add(self, rows: list[Row], vectors: list[np.ndarray], unreadable: list[Row]) -> None:
+        """Add a batch; ``vectors`` are blocks that together hold one vector per row."""
+        self._batches.append((rows, vectors, unreadable))
+        if sum(len(rows) + len(failed) for rows, _, failed in self._batches) >= COMMIT_ROWS:
+            self.commit()
 
-    def write(self) -> None:
+    def commit(self) -> None:
         if not self._batches:
             return
-        rows, blocks, bad = (
+        rows, blocks, failed = (
             list(itertools.chain.from_iterable(column))
             for column in zip(*self._batches, strict=True)
         )
-        table, unread = Table.of(rows), Table.of(bad)
-        vectors = np.concatenate(blocks) if blocks else np.zeros((0, self.stock.width), np.float32)
-        self.journal.append(table, vectors, unread)
-        self.stock.add(table, vectors, unread)
-        self._batches.clear()  # last: what is added twice does no harm
+        table, unreadable = Table.of(rows), Table.of(failed)
+        vectors = np.concatenate(blocks) if blocks else np.zeros((0, self.cache.width), np.float32)
+        save_part(self.progress, table, vectors, unreadable)
+        self.cache.add(table, vectors, unreadable)
+        self._batches.clear()  # last: adding a batch twice changes nothing
 
 
 def _embed(
-    todo: list[Place],
-    found: Found,
-    stock: Stock,
-    journal: Journal,
+    files: list[PhotoFile],
+    listed: ScanResult,
+    pending: _Pending,
     encoders: Encoders,
-    *,
     device: str,
+    *,
     batch_size: int,
     workers: int,
 ) -> Counter[str]:
-    """Adds to the stock, and to the journal, what the places hold; how many were new, and how many only moved."""
-    from hardpairs.photos.encoding import encode_pixels, loading
+    """Embed files into the cache and onto disk; return how many were new and how many moved."""
+    from hardpairs.photos.encoding import encode_pixels, load_batches
 
-    known, counts, pending = (
-        frozenset(stock.by_digest) - {NO_DIGEST},
-        Counter[str](),
-        _Pending(stock, journal),
-    )
-    batches = loading(
-        todo, found.captions, known, encoders.image, batch_size=batch_size, workers=workers
-    )
+    cache, counts = pending.cache, Counter[str]()
+    digests = frozenset(cache.by_digest) - {NO_DIGEST}
+    options = {"batch_size": batch_size, "workers": workers}
+    batches = load_batches(files, listed.captions, digests, encoders.image, **options)
     waited, start = 0.0, time.perf_counter()
+    bar = tqdm(total=len(files), unit="photo", desc="index", file=sys.stderr, disable=None)
     try:
-        with tqdm(
-            total=len(todo), unit="photo", desc="index", file=sys.stderr, disable=None
-        ) as bar:
+        with bar:
             while True:
                 before = time.perf_counter()
                 batch = next(batches, None)
                 waited += time.perf_counter() - before
                 if batch is None:
                     return counts
-                encoded = (
-                    [encode_pixels(encoders, batch.pixels, device)]
-                    if batch.pixels is not None
-                    else []
-                )
-                theirs = stock.vectors([stock.by_digest[row.digest] for row in batch.known])
-                pending.add(batch.good + batch.known, [*encoded, *theirs], batch.bad)
-                counts.update(new=len(batch.good), moved=len(batch.known))
-                bar.update(len(batch.good) + len(batch.known) + len(batch.bad))
-                bar.set_postfix_str(
-                    f"waiting for pictures {waited / (time.perf_counter() - start):.0%}",
-                    refresh=False,
-                )
+                vectors = list(cache.vectors([cache.by_digest[row.digest] for row in batch.cached]))
+                if batch.pixels is not None:
+                    vectors.insert(0, encode_pixels(encoders, batch.pixels, device))
+                pending.add(batch.decoded + batch.cached, vectors, batch.unreadable)
+                counts.update(new=len(batch.decoded), moved=len(batch.cached))
+                bar.update(len(batch.decoded) + len(batch.cached) + len(batch.unreadable))
+                share = waited / (time.perf_counter() - start)
+                bar.set_postfix_str(f"waiting for images {share:.0%}", refresh=False)
     finally:
-        pending.write()
+        pending.commit()
 
 
-def _commit(out: Path, work: Plan, stock: Stock, found: Found, content: dict[str, Any]) -> None:
-    wanted = list(work.kept.values())
-    digests = (stock.parts[part][0].digest[row].tobytes() for part, row in wanted)
+def _commit(
+    out: Path, plan: Plan, cache: EmbeddingCache, listed: ScanResult, content: dict[str, Any]
+) -> None:
+    cached = list(plan.kept.values())
     photos = Table.of(
-        Row(place, digest, found.captions.get(place[:2], ""))
-        for place, digest in zip(work.kept, digests, strict=True)
+        Row(file, cache.digest(row), listed.captions.get(file.name, ""))
+        for file, row in plan.kept.items()
     )
-    unread = Table.of(Row(place, NO_DIGEST, reason) for place, reason in work.unread.items())
-    write_index(out, stock.vectors(wanted), len(wanted), stock.width, photos, unread, content)
+    unreadable = Table.of(Row(file, NO_DIGEST, reason) for file, reason in plan.unreadable.items())
+    blocks, shape = cache.vectors(cached), (len(cached), cache.width)
+    write_index(out, blocks, shape, photos, unreadable, content)
     lines = [
-        f"{reason}\t{place.path}{'/' if place.key else ''}{place.key}\n"
-        for place, reason in work.unread.items()
+        f"{reason}\t{file.path}{'/' if file.key else ''}{file.key}\n"
+        for file, reason in plan.unreadable.items()
     ]
-    write_text(out / UNREAD_LIST, "".join(lines).encode("utf-8", "backslashreplace").decode())
+    write_text(out / UNREADABLE_LIST, "".join(lines).encode("utf-8", "backslashreplace").decode())
 
 
 def _outcome(
-    index: Index, work: Plan, found: Found, counts: Counter[str], old: Index | None
+    index: Index, plan: Plan, listed: ScanResult, counts: Counter[str], old: Index | None
 ) -> Outcome:
-    now = {place[:2] for place in found.places}
-    forgotten = (
-        sum(place[:2] not in now for place in old.photos.places())
-        if old is not None and old is not index
-        else 0
-    )
-    return Outcome(
-        len(index),
-        counts["new"],
-        counts["moved"],
-        forgotten,
-        dict(sorted(Counter(work.unread.values()).items())),
-        dict(found.skipped),
-    )
+    forgotten = 0
+    if old is not None and old is not index:
+        names = {file.name for file in listed.files}
+        forgotten = sum(file.name not in names for file in old.photos.files())
+    unreadable = dict(sorted(Counter(plan.unreadable.values()).items()))
+    new, moved, skipped = counts["new"], counts["moved"], dict(listed.skipped)
+    return Outcome(len(index), new, moved, forgotten, unreadable, skipped)
 
 
-def _check_found(found: Found, sources: list[str], old: Index | None) -> None:
+def _check_listed(listed: ScanResult, sources: list[str], old: Index | None) -> None:
     if not sources:
         raise usage(
             "nothing to index",
-            fix="name a folder of photographs, or an index that was made before (--out)",
+            fix="name a folder of photos, or an existing index as `out`",
         )
-    if found.places:
+    if listed.files:
         return
     if old is not None and len(old):
         raise bad_input(
-            f"no picture is there, and the index has {len(old)}",
+            f"the sources hold no photo, and the index holds {len(old)}",
             where=", ".join(sources),
             why="a drive that is not mounted looks like this",
-            fix=f"mount it; or delete {old.folder}, if they are gone for good",
+            fix=f"mount it; or delete {old.folder}, if the photos are gone for good",
         )
     raise bad_input(
-        f"no picture is there{', and no whole tar' if found.torn else ''}",
+        f"the sources hold no photo{' and no undamaged tar' if listed.damaged else ''}",
         where=", ".join(sources),
-        fix="name a folder with photographs (JPEG, PNG, WebP, HEIC...) or tars",
+        fix="name a folder with photos (JPEG, PNG, WebP, HEIC...) or tars",
     )
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One writer at a time; and no index among somebody's other files."""
+def _locked(out: Path) -> Iterator[None]:
+    """Admit one writer at a time, and no index among other files."""
     if (
         out.is_dir()
         and not (out / NAME).exists()
-        and any(path.name not in (FOLDER, ".lock") for path in out.iterdir())
+        and any(path.name not in (UNFINISHED, LOCK) for path in out.iterdir())
     ):
-        raise usage("the folder holds something else", where=str(out), fix="--out a new folder")
+        message = "the folder holds something else"
+        raise usage(message, where=str(out), fix="choose a new folder as `out`")
     out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as file:
+    with open(out / LOCK, "w") as file:
         try:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # no such locks on Windows
+        except ImportError:  # Windows has no such locks
             pass
         except OSError:
-            raise usage(
-                "another run is indexing into this folder", where=str(out), fix="wait for it"
-            ) from None
+            message = "another run is indexing into this folder"
+            raise usage(message, where=str(out), fix="wait for it") from None
         try:
             yield
         finally:
-            if [path.name for path in out.iterdir()] == [
-                ".lock"
-            ]:  # nothing came of it: no folder that looks like an index
+            # Nothing was made: leave no folder that looks like an index.
+            if [path.name for path in out.iterdir()] == [LOCK]:
                 shutil.rmtree(out, ignore_errors=True)
