@@ -6,8 +6,7 @@ import re
 
 from tests.helpers import ROOT
 
-LINT_EXCEPTIONS = {
-}
+LINT_EXCEPTIONS: set[str] = set()
 """Files with lint findings that pyproject.toml ignores."""
 TYPE_EXCEPTIONS = {
     "hardpairs.training.flags",
