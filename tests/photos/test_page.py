@@ -368,6 +368,4 @@ def test_a_review_against_plain_sets(table, tmp_path):
             page.reject(pair[1])
             rejected.add(pair[1])
         assert other.decisions().rejected == rejected and other.decisions().accepted == accepted
-    assert review.decided() == sum(
-        pair in accepted or bool(rejected & set(pair)) for pair in pairs
-    )
+    assert review.decided() == sum(pair in accepted or bool(rejected & set(pair)) for pair in pairs)
