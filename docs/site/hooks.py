@@ -28,12 +28,18 @@ LOG = logging.getLogger("mkdocs.hooks.hardpairs")
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Return a page's Markdown with tables and links filled in."""
     markdown = re.sub(r"<!-- components: (\w+) -->", lambda m: components_table(m[1]), markdown)
+    markdown = re.sub(r"<!-- include: (\S+) -->", lambda m: included(m[1]), markdown)
     folder = Path(page.file.abs_src_path).parent
     return re.sub(
         r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)#]+)(#[^)]*)?\)",
         lambda match: repository_link(match, folder),
         markdown,
     )
+
+
+def included(name: str) -> str:
+    """Return a Markdown file of the repository's root, with its links as seen from ``docs/``."""
+    return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
 
 
 def components_table(kind: str) -> str:
