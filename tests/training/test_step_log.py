@@ -1,0 +1,36 @@
+"""The step log keeps the header that a file has."""
+
+import csv
+from types import SimpleNamespace
+
+from hardpairs.losses import ContrastiveLoss, TrainingLoss
+from hardpairs.training.run_loss import RunLoss
+from hardpairs.training.step_log import STEP_COLUMNS, log_statistics
+
+
+def log(folder, step, **data):
+    loss = RunLoss(TrainingLoss(ContrastiveLoss()), SimpleNamespace(), world_size=2)
+    loss.counts.update(targets=3)
+    log_data = {"loss": 0.5, "scale": 10.0, **data}
+    log_statistics(loss, folder, 0, step, log_data)
+    return log_data
+
+
+def rows(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_for_each_step(tmp_path):
+    log(tmp_path, 0)
+    log(tmp_path, 1, lr=0.1)
+    first, second = rows(tmp_path)
+    assert tuple(first) == STEP_COLUMNS
+    assert (first["temp"], first["targets"], first["lr"]) == ("10.0", "6", "")
+    assert (second["step"], second["lr"]) == ("1", "0.1")
+
+
+def test_a_file_of_another_version_keeps_its_columns(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,loss,other\n0,1,2\n")
+    log(tmp_path, 1)
+    assert rows(tmp_path)[1] == {"step": "1", "loss": "0.5", "other": ""}
