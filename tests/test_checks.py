@@ -43,7 +43,6 @@ WITHOUT_A_TEST = {
     "losses/negatives.py",
     "losses/sanw_bandpass.py",
     "losses/sanw_debias.py",
-    "losses/training_loss.py",
     "mining/engine/candidates_triton.py",
     "models/create.py",
     "models/encoders/openclip.py",
@@ -65,7 +64,6 @@ WITHOUT_A_TEST = {
     "photos/terminal.py",
     "training/heads.py",
     "training/hooks.py",
-    "training/step_log.py",
     "training/upstream.py",
 }
 """Modules ``x/y.py`` without ``tests/x/test_y.py``: wiring, or tested by the test of another name."""
