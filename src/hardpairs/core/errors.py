@@ -20,7 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Exit(IntEnum):
@@ -166,7 +166,21 @@ def run_command(main: Callable[[], int | None]) -> None:
         _write_status(code, message or f"error: stopped with code {code}")
         if message:
             print(message, file=sys.stderr, flush=True)
+    if code == Exit.INTERRUPTED:
+        _end_at_once(code)
     sys.exit(int(code))
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """End the process and its workers without exit handlers.
+
+    Ctrl-C can interrupt a thread that holds the lock of a ``multiprocessing`` queue, such as that of
+    a data loader. The handler that closes the queue at exit would then wait forever.
+    """
+    if "multiprocessing" in sys.modules:
+        for worker in sys.modules["multiprocessing"].active_children():
+            worker.terminate()
+    os._exit(code)
 
 
 _INTERRUPTED = "interrupted: finished work is kept; the same command goes on from there"
