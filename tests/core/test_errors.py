@@ -63,7 +63,7 @@ def test_exit_codes(tmp_path, body, code, says):
 
 def test_ctrl_c_ends_a_command_whose_queue_is_locked():
     """Without an end at once, the queue's exit handler waits for the lock forever."""
-    body = "import multiprocessing; queue = multiprocessing.Queue(); queue.put(1); "
+    body = "global queue; import multiprocessing; queue = multiprocessing.Queue(); queue.put(1); "
     body += "queue._notempty.acquire(); raise KeyboardInterrupt"
     done = run("python", "-c", PROGRAM.format(body=body), timeout=60)
     assert done.returncode == 130 and "interrupted" in done.stderr

@@ -174,8 +174,8 @@ def run_command(main: Callable[[], int | None]) -> None:
 def _end_at_once(code: int) -> NoReturn:
     """End the process and its workers without exit handlers.
 
-    Ctrl-C can interrupt a thread that holds the lock of a ``multiprocessing`` queue, such as that of
-    a data loader. The handler that closes the queue at exit would then wait forever.
+    Ctrl-C can interrupt a thread that holds the lock of a ``multiprocessing`` queue, such as that
+    of a data loader. The handler that closes the queue at exit would then wait forever.
     """
     if "multiprocessing" in sys.modules:
         for worker in sys.modules["multiprocessing"].active_children():
