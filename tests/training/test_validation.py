@@ -186,7 +186,7 @@ def test_unreadable_validation_pictures_are_named_and_left_out(labelled, tmp_pat
     )
     assert (
         done.returncode == 3
-        and "no validation image can be read" in done.stderr
+        and "no validation image is readable" in done.stderr
         and "Traceback" not in done.stderr
     )
 
