@@ -32,6 +32,7 @@ _SHOWN = {"-m hardpairs.cli": "hardpairs", "-m img2dataset.main": "img2dataset"}
 _OWN_MESSAGES = re.compile(r"^error|^  (where|why|fix):|rejected|hard pairs:")
 _TRAINING_STEP = re.compile(r"Train Epoch.*\((\d+%)\).*, (\d+)[\d.]*/s,.* Loss: ([\d.]+) ")
 _LAST_LINES = 12
+_GRACE_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def _run(step: Step, logs: Path, variables: Mapping[str, str]) -> float:
         except KeyboardInterrupt as stop:  # Ctrl-C reaches the command, too; SIGTERM does not
             if stop.args:
                 process.send_signal(signal.SIGINT)
+                _wait_or_terminate(process)
             process.wait()
             raise
     if code:
@@ -148,6 +150,14 @@ def _run(step: Step, logs: Path, variables: Mapping[str, str]) -> float:
         known = code in set(Exit)
         raise UserError(Exit(code) if known else Exit.UNEXPECTED, f"the step {step.name} failed")
     return time.monotonic() - started
+
+
+def _wait_or_terminate(process: subprocess.Popen[bytes]) -> None:
+    """Send SIGTERM to a process that ignores SIGINT, as the jobs of a shell's background do."""
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
 
 
 def _show(line: str) -> None:
