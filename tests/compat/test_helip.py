@@ -10,7 +10,7 @@ from tests.compat.parsing import training_args, values
 def test_its_mining_line(tmp_path):
     """As its README has it, and with all of its flags."""
     args = mine.parse_args(["--dataset", "cc3m", "--save_path", str(tmp_path), "--topk", "7"])
-    assert values(args, "dataset", "save_path", "topk") == ("cc3m", str(tmp_path), 7)
+    assert values(args, "dataset", "save_path", "top_k") == ("cc3m", str(tmp_path), 7)
     more = [
         "--start_tar",
         "0",
@@ -22,7 +22,7 @@ def test_its_mining_line(tmp_path):
         "3000000",
     ]
     args = mine.parse_args(["--dataset", "cc3m", "--save_path", str(tmp_path), *more])
-    numbers = values(args, "start_tar", "end_tar", "mining_method", "approx")
+    numbers = values(args, "start_tar", "end_tar", "method", "approx")
     assert numbers == (0, 331, "text", 3_000_000)
 
 
