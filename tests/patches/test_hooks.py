@@ -30,7 +30,9 @@ def imported_names() -> dict[str, str]:
     return {
         name: patch.name
         for patch in load_series(VERSIONS[0], "hooks")
-        for names in re.findall(r"^\+from training\.\w+ import (.+)$", patch.text, re.MULTILINE)
+        for names in re.findall(
+            r"^\+from hardpairs\.training\.\w+ import (.+)$", patch.text, re.MULTILINE
+        )
         for name in names.split(", ")
     }
 
@@ -57,7 +59,8 @@ def recorded_run(
     kept = []
     for module in (main, trainer, params):
         for name, value in list(vars(module).items()):
-            if callable(value) and str(getattr(value, "__module__", "")).startswith("training."):
+            home = str(getattr(value, "__module__", ""))
+            if callable(value) and home.startswith("hardpairs.training."):
                 kept.append((module, name, value))
                 setattr(module, name, wrap(name, value))
     try:
