@@ -44,6 +44,7 @@ def data_files() -> set[str]:
     paths = (
         Path(folder, name)
         for folder, _, names in os.walk(PACKAGE, followlinks=True)
+        if Path(folder).name != "__pycache__"  # numba keeps compiled loops there, too
         for name in names
     )
     return {
