@@ -77,7 +77,7 @@ def run_block(block: Block, folder) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=page.name, marks=() if page == PAGES[0] else pytest.mark.slow)
+        pytest.param(page, id=page.name, marks=pytest.mark.slow)
         for page in PAGES
         if any(not block.reason for block in blocks_of(page))
     ],

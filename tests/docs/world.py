@@ -82,6 +82,7 @@ def make_tools(folder: Path) -> None:
     tools.mkdir()
     lines = {
         "python": f'exec {sys.executable} "$@"',
+        "python3": f'exec {sys.executable} "$@"',
         "hardpairs": f'exec {sys.executable} -m hardpairs.cli "$@"',
         "torchrun": f'exec {sys.executable} -m torch.distributed.run --standalone "$@"',
     }
