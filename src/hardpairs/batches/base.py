@@ -1,4 +1,4 @@
-"""What all batch makers share: batches by number, cut from global batches.
+"""The base of all batch makers: batches by number, cut from global batches.
 
 A global batch holds the rows of one optimizer step, of all ranks and micro-batches. Every rank
 computes it whole and takes its share, so that it does not depend on the number of ranks. No state
@@ -32,7 +32,7 @@ SPARE_SHARE = 1 / 8
 
 @dataclass(frozen=True)
 class BatchContext:
-    """What a batch maker needs to know of the run beside its own options.
+    """The facts of a run that a batch maker needs beside its own options.
 
     Attributes:
         samples: The training data. Its rejected rows are in no batch.

@@ -1,4 +1,4 @@
-"""Which hard pairs a target gets: draws from the targets' lists, and how targets share the rows."""
+"""Draw each target's hard pairs from its list, and share the rows among the targets."""
 
 from __future__ import annotations
 

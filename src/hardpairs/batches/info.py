@@ -24,7 +24,7 @@ PER_ROW = ("rows", "roles", "targets", "group_ids", "similarity_features", "dupl
 
 @dataclass(frozen=True, eq=False)
 class BatchInfo:
-    """What is known of the b rows of a batch. ``None``: not known, or not needed.
+    """Facts about the b rows of a batch. ``None``: not known, or not needed.
 
     A batch maker fills in rows, roles, targets and spares as NumPy arrays. The data set replaces
     unreadable rows, adds the group ids and turns the arrays into tensors. The trainer adds stored

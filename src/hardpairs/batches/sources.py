@@ -1,4 +1,4 @@
-"""What batches follow from: hard pairs and stored embeddings, checked against the data."""
+"""Open hard pairs and stored embeddings for batch makers, checked against the data."""
 
 from __future__ import annotations
 

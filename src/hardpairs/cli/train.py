@@ -26,7 +26,7 @@ UPSTREAM_ERRORS = {
     RuntimeError: Exit.MISMATCH,
     FloatingPointError: Exit.NON_FINITE,
 }
-"""What the mended trainer raises for wrong input (patches/README.md), and our exit code for it."""
+"""Errors that the mended trainer raises for wrong input (patches/README.md): our exit codes."""
 
 
 def main(argv: list[str] | None = None) -> int:

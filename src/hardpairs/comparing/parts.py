@@ -51,7 +51,7 @@ class DataParts:
 
     @cached_property
     def has_answers(self) -> bool:
-        """Whether any test query has a gallery row of its label."""
+        """Return whether any test query has a gallery row of its label."""
         gallery = self.open("test")
         labels = gallery.groups[gallery.labelled]
         if self.query is None:

@@ -17,7 +17,7 @@ from hardpairs.compat.spelling import (
 
 MODEL_TYPES = ("lstm", "transformer")
 CAPTIONS = "data/captions.json"
-"""Where MiniCLIP looks for captions when no flag names a file."""
+"""The files in which MiniCLIP looks for captions when no flag names one."""
 SAVE_BEST, PATIENCE = "text_to_image_R@1", "10"
 """MiniCLIP's early stopping; here over the whole validation part, not within its batches."""
 

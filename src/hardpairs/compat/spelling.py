@@ -13,7 +13,7 @@ Words = list[str]
 
 @dataclass(frozen=True)
 class Spelling:
-    """How one flag of another system is written here.
+    """A flag of another system and its form here.
 
     Attributes:
         becomes: Our flags, as the help shows them.
@@ -80,7 +80,7 @@ def same() -> Spelling:
 
 @dataclass(frozen=True)
 class System:
-    """What one other system's users type, by command of ours.
+    """The spellings of another system, by command of ours.
 
     Attributes:
         title: Its name, with a reference.

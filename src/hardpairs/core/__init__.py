@@ -1,4 +1,4 @@
-"""What every other package builds on; nothing here knows what an image or a caption is.
+"""The base of every other package; nothing here depends on images or captions.
 
 ``errors`` holds the messages and exit codes of all commands, ``atomic`` writes files that are
 complete or absent, ``progress`` continues killed work, ``ranks`` joins the processes of one run,

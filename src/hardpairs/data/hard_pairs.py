@@ -87,7 +87,7 @@ class HardPairTable:
 
     @property
     def has_scores(self) -> bool:
-        """Whether scores are known; a converted HELIP file has none."""
+        """Return whether scores are known; a converted HELIP file has none."""
         return self.manifest.get("kind") != "converted"
 
     @property

@@ -1,4 +1,4 @@
-"""Where the encoded images of a data set are: files, members of tars, or bytes behind URLs."""
+"""Encoded images of a data set: files, members of tars, or bytes behind URLs."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class HasImages(Protocol):
 
 
 class ReadImages(NamedTuple):
-    """What could be read of some rows.
+    """Images that were read, and the reasons of the unreadable ones.
 
     Attributes:
         rows: The rows whose images could be read, in order.

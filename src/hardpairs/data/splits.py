@@ -30,7 +30,7 @@ PARTS = ("train", "val", "test")
 SEED = 42
 TRAIN_SHARE, VAL_SHARE = 0.7, 0.15
 LOOK, COSINE = "look", "cosine_above"
-"""How a manifest names the ways to find near duplicates: by thumbnails, by embeddings."""
+"""Names in a manifest of the ways to find near duplicates: by thumbnails, by embeddings."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from hardpairs.metrics.base import MetricInputs, compute_metrics
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model's retrieval was measured to be.
+    """Measured retrieval of a model.
 
     Attributes:
         metrics: Numbers by name; shares are fractions, in MiniCLIP's protocol percent.

@@ -63,7 +63,7 @@ class GalleryResult:
 
     @property
     def has_labels(self) -> bool:
-        """Whether both sides have labels."""
+        """Return whether both sides have labels."""
         return bool(
             self.query.labelled[self.query_rows.rows].any()
             and self.gallery.labelled[self.gallery_rows.rows].any()

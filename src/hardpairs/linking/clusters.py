@@ -30,7 +30,7 @@ COLLAPSED = 0.999
 
 @dataclass(frozen=True)
 class CutOptions:
-    """How the cut is chosen.
+    """Options for choosing the cut.
 
     Attributes:
         image_weight: From 0 (texts alone) to 1 (images alone); ``None``: that of the checkpoint's
@@ -88,7 +88,7 @@ def link_clusters(
 
     Args:
         source: Where the rows come from.
-        options: How the cut is chosen.
+        options: Options for choosing the cut.
         pretrained: Weights of the model, or a glob of several; ``None`` for stored embeddings.
 
     Returns:
@@ -127,7 +127,7 @@ def link_checkpoint(source: LinkSource, options: CutOptions, checkpoint: str | N
 
     Args:
         source: Where the rows come from.
-        options: How the cut is chosen.
+        options: Options for choosing the cut.
         checkpoint: Weights of the model; ``None`` for stored embeddings.
 
     Raises:

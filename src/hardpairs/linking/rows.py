@@ -22,7 +22,7 @@ POOLINGS = ("mean", "head")
 
 @dataclass(frozen=True)
 class LinkSource:
-    """Where the rows to link come from: a folder of embeddings, or a model that embeds a data set.
+    """Source of the rows to link: a folder of embeddings, or a model that embeds a data set.
 
     Attributes:
         samples: The data set: labels, names and images; ``None`` without one.

@@ -89,7 +89,7 @@ class MetricInputs:
 
     @property
     def labels_repeat(self) -> bool:
-        """Whether any two rows share a label."""
+        """Return whether any two rows share a label."""
         return len(np.unique(self.labels)) < len(self.labels)
 
 

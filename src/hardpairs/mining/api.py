@@ -34,7 +34,7 @@ SEARCH_TO_PRODUCTS = 1.5
 
 @dataclass(frozen=True)
 class Execution:
-    """How a search runs. Nothing here changes its result.
+    """Options for running a search. They do not change its result.
 
     Attributes:
         device: Such as ``cpu`` or ``cuda``.

@@ -39,7 +39,7 @@ REMOVED_BY = (
 """In the order of the kernel's reasons from 1 on; the last two are applied to finished lists."""
 
 SINGLE, PRODUCT, WEIGHTED = range(3)
-"""How factors make a score: the first alone, the product, or powers 2w and 2 - 2w of them."""
+"""Kinds of scores: the first factor, the product, or the powers 2w and 2 - 2w of both factors."""
 
 (
     LEAST,
@@ -60,7 +60,7 @@ MANIFEST_NAMES = {"top_k": "topk", "method": "mining_method"}
 
 @dataclass(frozen=True)
 class MiningOptions(Options):
-    """What decides a table besides the embeddings.
+    """Options that decide a table besides the embeddings.
 
     Similarities are cosines in [-1, 1], scores lie in [0, 1], and ``None`` turns a filter off.
     """

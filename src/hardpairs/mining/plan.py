@@ -1,4 +1,4 @@
-"""How a search is cut into pieces that fit into memory, decided before it starts.
+"""The plan of a search: pieces that fit into memory, chosen before it starts.
 
 Rows are numbered in search order: the P rows of the candidate pool first, then the other targets.
 The grid of tiles covers rows x pool. A tile of two ranges of pool rows serves the lists of both, so

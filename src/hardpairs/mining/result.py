@@ -1,4 +1,4 @@
-"""What a search returns, assembled from lists in search order."""
+"""Results of a search, assembled from lists in search order."""
 
 from __future__ import annotations
 

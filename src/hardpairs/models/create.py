@@ -30,7 +30,7 @@ from hardpairs.models.model_config import make_tokenizer, model_config, unknown_
 from hardpairs.models.tokenizer import SPECIALS
 
 WEIGHTS_ERRORS = (RuntimeError, AssertionError, KeyError)
-"""What OpenCLIP raises for an unknown model and for weights of another shape."""
+"""Errors of OpenCLIP for an unknown model and for weights of another shape."""
 
 
 def create_model_and_transforms(

@@ -19,8 +19,8 @@ MAX_POST = 2_000_000
 
 UPLOAD_PATH = "/asked"
 JOIN_PATH = "/gradio_api/queue/join"
-"""Where Gradio accepts a query. It fails here only for a request that names no function of the
-page; errors of the search itself are reported on another route."""
+"""The path at which Gradio accepts a query. It fails here only for a request that names no function
+of the page; errors of the search itself are reported on another route."""
 COOKIE = "photo_search_token_{}"
 """Name of the cookie, by port. A browser sends the cookies of one server to all servers of the
 host, and two cookies of one name would overwrite each other."""

@@ -1,4 +1,4 @@
-"""What the page searches: an index with its model, and images that visitors give.
+"""Libraries that the page searches: an index with its model, and images that visitors give.
 
 An index that was brought up to date while the page is open is opened again.
 """
@@ -62,7 +62,7 @@ class Recent(Generic[Value]):
 
 @dataclass(frozen=True)
 class Query:
-    """What a visitor asks for.
+    """A visitor's query.
 
     Attributes:
         text: What the photo shows.
@@ -78,7 +78,7 @@ class Query:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Return whether the query is empty."""
         return not (self.text.strip() or self.minus.strip() or self.image or self.like)
 
 

@@ -44,7 +44,7 @@ ${value ? `<button type="button" class="drop-clear" aria-label="without the imag
 
 @dataclass(frozen=True)
 class PageContent:
-    """What the page shows.
+    """The content of the page.
 
     Attributes:
         libraries: One or two indexes with their models.
@@ -153,7 +153,7 @@ def _search_part(page: gr.Blocks, content: PageContent) -> None:
 
 
 class _Controls(NamedTuple):
-    """What a visitor can set."""
+    """The inputs that a visitor can set."""
 
     text: gr.Textbox
     go: gr.Button

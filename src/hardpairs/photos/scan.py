@@ -45,7 +45,7 @@ class PhotoFile(NamedTuple):
 
 @dataclass
 class ScanResult:
-    """What a scan lists.
+    """The files that a scan lists.
 
     Attributes:
         files: The photos, in order.

@@ -43,7 +43,7 @@ LOCK = ".lock"
 
 @dataclass
 class Outcome:
-    """What a run did, by number of photos.
+    """Counts of what a run did, in photos.
 
     Attributes:
         photos: Photos in the index.
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do with each file of a scan.
+    """The decision for each file of a scan.
 
     Attributes:
         kept: Files whose embedding is in the cache, and its row there.

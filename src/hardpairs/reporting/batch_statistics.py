@@ -19,7 +19,7 @@ ROLES = {"targets": TARGET, "hard pairs": HARD_PAIR, "random rows": RANDOM}
 
 @dataclass(frozen=True)
 class Occurrences:
-    """How often rows occur in the batches of an epoch.
+    """Counts of rows in the batches of an epoch.
 
     Attributes:
         as_target: {times: number of rows that occur so often as targets}.

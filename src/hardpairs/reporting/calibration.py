@@ -27,7 +27,7 @@ GRID = tuple(round(0.1 * step, 1) for step in range(11))
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What random batches say of SANW's values.
+    """Statistics of SANW's values over random batches.
 
     Attributes:
         similarities: (P,) cosine similarities of negatives by kind: text, image, both.

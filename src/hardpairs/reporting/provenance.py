@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Download:
-    """What became of a URL table.
+    """Counts of a URL table's downloads.
 
     Attributes:
         name: The table's name.

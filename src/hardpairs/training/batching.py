@@ -1,4 +1,4 @@
-"""Which batch maker a run uses, with its options and sizes."""
+"""The batch maker of a run, with its options and sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hardpairs.training.samples import SAMPLE_FLAGS
 
 @dataclass(frozen=True)
 class BatchingConfig:
-    """Which batch maker a run uses, with its options and sizes.
+    """The batch maker of a run, with its options and sizes.
 
     Attributes:
         name: Name of the batch maker in ``BATCHES``.

@@ -31,7 +31,7 @@ from hardpairs.training.dataset import PlannedDataset, RunBatches
 
 @dataclass
 class TrainData:
-    """What OpenCLIP's trainer asks of ``data["train"]``.
+    """Training data with the attributes that OpenCLIP's trainer reads.
 
     Attributes:
         dataloader: Loads the batches; has ``num_batches`` and ``num_samples``.

@@ -210,4 +210,4 @@ class Reminer:
 
 
 KEPT = ("options", "rejected")
-"""What a new table's manifest takes over from the first one."""
+"""Entries that a new table's manifest takes over from the first one."""

@@ -23,7 +23,7 @@ SAMPLE_FLAGS = {
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How the rows of tables, shards and folders are read, as in ``open_samples``.
+    """Options for reading tables, shards and folders, as in ``open_samples``.
 
     Attributes:
         separator: Separator of a table; ``None`` finds it from the header line.

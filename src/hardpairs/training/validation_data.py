@@ -101,7 +101,7 @@ def pair_loader(pairs: Dataset[Any], batch_size: int, workers: int) -> DataLoade
 
 
 class ValidationBatches:
-    """What OpenCLIP's evaluation iterates over: (images, texts) of the readable rows.
+    """Batches of (images, texts) of the readable rows, for OpenCLIP's evaluation.
 
     Args:
         pairs: The validation data.
@@ -141,6 +141,6 @@ class ValidationBatches:
 
 @dataclass
 class ValidationData:
-    """What OpenCLIP's trainer asks of ``data["val"]``."""
+    """Validation data with the attributes that OpenCLIP's trainer reads."""
 
     dataloader: ValidationBatches

@@ -29,7 +29,7 @@ SCORE_ROUNDING = 2.0**-18
 
 @dataclass(frozen=True)
 class ScoreBounds:
-    """How to bound scores from similarities.
+    """Bounds of scores from similarities.
 
     Attributes:
         mode: SINGLE, PRODUCT or WEIGHTED, as in ``hardpairs.mining.options``.

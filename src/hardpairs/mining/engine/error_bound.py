@@ -1,4 +1,4 @@
-"""How far a low-precision similarity can be from the exact one.
+"""Error bounds of low-precision similarities.
 
 With this bound, low-precision products may choose candidates without losing any. Let x, y be
 float32 unit vectors, x', y' what is multiplied (rounded to bfloat16 or float16, or the same

@@ -56,7 +56,7 @@ CHUNK = 128
 
 
 class Data(NamedTuple):
-    """What scores are made of, rows in search order.
+    """Inputs of the scores, rows in search order.
 
     Attributes:
         first: (M, D) float32 unit vectors of the first modality.

@@ -1,4 +1,4 @@
-"""What an encoder is: a half for images, a half for captions, and what identifies them.
+"""Encoders: a half for images, a half for captions, and their descriptions.
 
 A component of the registry is a subclass of one of these classes with a ``Config`` and a class
 method ``from_config(config, context)`` that returns an instance.
@@ -17,7 +17,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class EncoderContext:
-    """What an encoder needs besides its options.
+    """The inputs of an encoder besides its options.
 
     Attributes:
         device: Where it runs.

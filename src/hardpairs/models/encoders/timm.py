@@ -26,7 +26,7 @@ from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, 
 
 PREFIX = "timm/"
 PREPROCESS = ("input_size", "interpolation", "mean", "std")
-"""What a model's config must say; timm would fill in ImageNet's."""
+"""Entries that a model's config must have; timm would fill in ImageNet's."""
 
 
 @register("timm")
