@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pytest
 
+from hardpairs.batches import BATCHES
 from hardpairs.core.components import Options, Registry, option, range_text
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.losses import LOSSES
+from hardpairs.metrics import METRICS
+from hardpairs.models.encoders import ENCODERS
 
 SOURCE = '''
 import a_module_that_is_not_installed
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hardpairs.core.components import Options, option, register
 
 @register("shifted")
@@ -106,3 +110,18 @@ def test_options_keep_to_their_bounds():
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Config(**wrong)
     assert range_text(Config.__dataclass_fields__["share"].metadata) == "at least 0 and at most 1"
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        pytest.param(declared, id=f"{registry.kind} {name}")
+        for registry in (LOSSES, BATCHES, ENCODERS, METRICS)
+        for name, declared in registry.items()
+    ],
+)
+def test_each_declaration_is_the_imported_class(declared):
+    component = declared.load()
+    imported = [(f.name, f.default, dict(f.metadata)) for f in fields(component.Config)]
+    assert component.name == declared.name
+    assert imported == [(o.field, o.default, o.facts) for o in declared.options]
