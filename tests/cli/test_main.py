@@ -55,7 +55,7 @@ def test_help_is_light(name):
     result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr
     usage, _, modules = result.stdout.rpartition("modules:")
-    assert usage.startswith("usage: ") and not HEAVY & set(modules.split())
+    assert usage.startswith(f"usage: hardpairs {name} ") and not HEAVY & set(modules.split())
 
 
 def test_the_whole_command():

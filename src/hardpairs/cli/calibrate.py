@@ -22,7 +22,7 @@ from hardpairs.core.errors import Exit, usage, whole_number
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.calibrate_sanw",
+        prog="hardpairs calibrate",
         description="Which SANW values affect which share of your pairs.",
     )
     parser.add_argument(

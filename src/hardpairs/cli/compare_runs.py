@@ -23,7 +23,7 @@ FIGURES = ("metrics_comparison.png", "model_comparison.png")
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.compare_runs", description="Mean and spread of evaluated runs."
+        prog="hardpairs compare-runs", description="Mean and spread of evaluated runs."
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"

@@ -37,7 +37,7 @@ PROTOCOLS = ("ours", "miniclip", "both")
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.evaluate",
+        prog="hardpairs evaluate",
         description="Evaluate a model's retrieval on held-out pairs.",
     )
     parser.add_argument("--model", required=True)

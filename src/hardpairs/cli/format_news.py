@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse and check the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.format_news",
+        prog="hardpairs format-news",
         description="Tables of labeled news from Label Studio pairs or CSV files.",
     )
     parser.add_argument(

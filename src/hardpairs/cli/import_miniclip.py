@@ -21,7 +21,7 @@ from hardpairs.core.errors import Exit
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.import_miniclip", description="Import a checkpoint of MiniCLIP."
+        prog="hardpairs import-miniclip", description="Import a checkpoint of MiniCLIP."
     )
     parser.add_argument("checkpoint", help="best_model_lstm.pth or best_model_transformer.pth")
     parser.add_argument(

@@ -23,7 +23,7 @@ from hardpairs.core.errors import Exit, whole_number
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return our flags, and those of training as they stand."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.inspect_batches",
+        prog="hardpairs inspect batches",
         description="Show the batches that a training command would train on.",
         epilog="All other flags are those of python -m training.main.",
         allow_abbrev=False,

@@ -22,7 +22,7 @@ from hardpairs.core.errors import Exit, usage
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.inspect_pairs",
+        prog="hardpairs inspect pairs",
         description="Show hard pairs, in numbers and in images.",
     )
     parser.add_argument(

@@ -22,7 +22,7 @@ from hardpairs.core.errors import Exit, bad_input
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.plot_run", description="Draw the figures of an evaluated run."
+        prog="hardpairs plot", description="Draw the figures of an evaluated run."
     )
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"

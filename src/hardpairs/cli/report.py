@@ -23,7 +23,7 @@ from hardpairs.core.errors import Exit
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.report", description="Make one offline page of finished runs."
+        prog="hardpairs report", description="Make one offline page of finished runs."
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
