@@ -19,12 +19,23 @@ CAPTIONS = ["white chair", "mug on a white chair", "dog", "Dog, asleep!"]
 VOCABULARY = ["white", "chair", "dog", "mug", "on", "a", "asleep"]
 
 
+def resnet():
+    return nn.Sequential(*list(torchvision.models.resnet18(weights=None).children())[:-1])
+
+
+def cnn():
+    layers = []
+    for before, after, size in ((3, 64, 7), (64, 128, 3), (128, 256, 3), (256, 512, 3)):
+        convolution = nn.Conv2d(before, after, size, 2, size // 2)
+        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if size == 7 else []
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
+
+
 class Image(nn.Module):
-    def __init__(self):
+    def __init__(self, encoder):
         super().__init__()
-        self.encoder = nn.Sequential(
-            *list(torchvision.models.resnet18(weights=None).children())[:-1]
-        )
+        self.encoder = encoder
         self.projection = nn.Sequential(
             nn.Linear(512, 512),
             nn.BatchNorm1d(512),
@@ -78,10 +89,10 @@ class Transformer(nn.Module):
 
 
 class Model(nn.Module):
-    def __init__(self, text, text_first=False):
+    def __init__(self, text, text_first=False, encoder=resnet):
         super().__init__()
         self.logit_scale = nn.Parameter(torch.tensor(2.5))
-        parts = {"image_encoder": Image(), "text_encoder": text(4 + len(VOCABULARY))}
+        parts = {"image_encoder": Image(encoder()), "text_encoder": text(4 + len(VOCABULARY))}
         for name in sorted(parts, reverse=text_first):
             self.add_module(name, parts[name])
 
@@ -107,10 +118,12 @@ def save(folder, model, captions=CAPTIONS, **changes):
 @pytest.mark.parametrize(
     ("text", "name"), [(Lstm, "miniclip-lstm"), (Transformer, "miniclip-transformer")]
 )
-@pytest.mark.parametrize("text_first", [False, True])
-def test_the_same_embeddings_come_out(tmp_path, capsys, text, name, text_first):
+@pytest.mark.parametrize(("text_first", "encoder"), [(False, resnet), (True, resnet), (True, cnn)])
+def test_the_same_embeddings_come_out(tmp_path, capsys, text, name, text_first, encoder):
     torch.manual_seed(0)
-    theirs = Model(text, text_first).eval()
+    theirs, name = Model(text, text_first, encoder), name + "-cnn" * (encoder is cnn)
+    theirs.train().image_encoder(torch.rand(8, 3, 64, 64))  # statistics of its own
+    theirs.eval()
     path = save(tmp_path, theirs)
     assert (
         main(

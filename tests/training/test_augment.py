@@ -92,3 +92,13 @@ def test_what_another_photograph_does():
     left, right = redness[:, 20:44, 4:10].mean((1, 2)), redness[:, 20:44, -10:-4].mean((1, 2))
     assert 0.3 < np.mean(left > right) < 0.7
     assert len(np.unique(np.round(pictures.mean((1, 2, 3)), 1))) > 50
+
+
+def test_what_is_erased_of_a_small_collection():
+    """At most a tenth of an image, and of one image in ten."""
+    (erase,) = AUGMENT["miniclip"]()[1]
+    torch.manual_seed(0)
+    shares = [(erase(torch.ones(3, 224, 224)) == 0).double().mean().item() for _ in range(2000)]
+    erased = [share for share in shares if share]
+    assert 0.07 < len(erased) / 2000 < 0.13
+    assert min(erased) > 0.019 and 0.08 < max(erased) < 0.101

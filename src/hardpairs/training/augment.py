@@ -54,7 +54,7 @@ def retrieval() -> Parts:
 def small_collection() -> Parts:
     """Keep a model from learning a few hundred images by heart.
 
-    Most of the image, perhaps mirrored, a little tinted and turned; perhaps a part of it erased.
+    Most of the image, perhaps mirrored, a little tinted and turned; perhaps a tenth of it erased.
     Images are made small first, because the cost of the other steps grows with the pixels.
     """
     return (
@@ -63,7 +63,7 @@ def small_collection() -> Parts:
         v2.RandomHorizontalFlip(),
         v2.ColorJitter(0.2, 0.2, 0.2, 0.1),
         v2.RandomRotation(10),
-    ), (v2.RandomErasing(0.1),)
+    ), (v2.RandomErasing(0.1, scale=(0.02, 0.1)),)
 
 
 def _grain(image: Image.Image) -> Image.Image:

@@ -17,7 +17,12 @@ from tests.models.miniclip.helpers import WORDS, make, sizes
 
 @pytest.mark.parametrize(
     ("name", "total", "trainable"),
-    [("miniclip-lstm", 14_161_985, 11_970_049), ("miniclip-transformer", 12_042_817, 9_850_881)],
+    [
+        ("miniclip-lstm", 14_161_985, 11_970_049),
+        ("miniclip-transformer", 12_042_817, 9_850_881),
+        ("miniclip-lstm-cnn", 4_546_049, 4_546_049),
+        ("miniclip-transformer-cnn", 2_426_881, 2_426_881),
+    ],
 )
 def test_sizes_are_miniclips(name, total, trainable):
     """With 190 words and the four special tokens."""

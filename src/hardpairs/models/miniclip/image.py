@@ -1,4 +1,7 @@
-"""Image towers: a ResNet18 with frozen early layers, and a CNN that starts from random weights."""
+"""Image towers: a ResNet18 with frozen early layers, and a CNN that starts from random weights.
+
+Both are MiniCLIP's, weight by weight.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,8 @@ class ImageTower(nn.Module):
         )
         for layer in self.head:
             if isinstance(layer, nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                # By the number of outputs, as MiniCLIP does: the embeddings start larger.
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
         self._groups = [*groups, [self.head]]
         self._keeps_statistics = False
@@ -113,19 +117,20 @@ def resnet18(trained_tensors: int, **options: Any) -> ImageTower:
 
 
 def cnn(channels: Sequence[int], **options: Any) -> ImageTower:
-    """Return a CNN: 3 x 3 convolution, batch norm, ReLU and halving for each of ``channels``.
+    """Return MiniCLIP's CNN: convolution, batch norm and ReLU for each of ``channels``.
 
-    The mean over the image follows.
+    The first convolution is 7 x 7 and halves the image, as does the maximum after it; the others
+    are 3 x 3 and halve it once. The mean over the image follows.
     """
     blocks = [
         nn.Sequential(
-            nn.Conv2d(before, after, 3, padding=1, bias=False),
+            nn.Conv2d(before, after, size, stride=2, padding=size // 2),
             nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
         )
-        for before, after in zip((3, *channels), channels, strict=False)
+        for before, after, size in zip((3, *channels), channels, (7, 3, 3, 3), strict=False)
     ]
+    blocks[0].append(nn.MaxPool2d(2))
     network = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return ImageTower(network, channels[-1], [[block] for block in blocks], **options)
 

@@ -1,7 +1,6 @@
 """ImageNet weights for the ResNet18 tower: from torchvision's cache, or from a file.
 
-Random weights must be asked for by name. Where MiniCLIP finds no weights, it takes another image
-tower and says so in one line of its log; here a run without them does not start.
+Random weights must be asked for by name: a run without weights does not start.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class TransformerTower(TextTower):
         dropout: float,
     ) -> None:
         super().__init__(vocab_size, context_length=context_length, width=width)
-        self.first = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.first = nn.Parameter(torch.randn(1, 1, width))
         self.register_buffer("positions", sinusoids(context_length + 1, width), persistent=False)
         self.dropout = nn.Dropout(dropout)
         layer = nn.TransformerEncoderLayer(
