@@ -86,7 +86,7 @@ def test_options_stay_few():
     """A new flag is a decision: this list is changed with it."""
     from argparse import ArgumentParser
 
-    from hardpairs.training.flags import add_arguments
+    from hardpairs.training.hooks.flags import add_arguments
 
     parser = ArgumentParser()
     add_arguments(parser)

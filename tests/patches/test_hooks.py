@@ -31,7 +31,7 @@ def imported_names() -> dict[str, str]:
         name: patch.name
         for patch in load_series(VERSIONS[0], "hooks")
         for names in re.findall(
-            r"^\+from hardpairs\.training\.\w+ import (.+)$", patch.text, re.MULTILINE
+            r"^\+from hardpairs\.training\.[\w.]+ import (.+)$", patch.text, re.MULTILINE
         )
         for name in names.split(", ")
     }

@@ -1,6 +1,5 @@
 """The configuration of a run: built from flags, with each component's own defaults, and saved."""
 
-import argparse
 import json
 
 import pytest
@@ -13,7 +12,7 @@ from hardpairs.training.config import TrainingConfig, defaults, label_losses
 
 
 def config(**values):
-    return TrainingConfig.from_namespace(argparse.Namespace(**values))
+    return TrainingConfig.from_values(values)
 
 
 def test_components_have_their_own_defaults():

@@ -10,7 +10,7 @@ import hardpairs.losses
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import LOSSES, LossContext, build_loss
 from hardpairs.training.config import TrainingConfig, option_groups
-from hardpairs.training.flags import add_arguments
+from hardpairs.training.hooks.flags import add_arguments
 from tests.training.test_trainer import COMMA, steps, train
 
 SOURCE = '''
@@ -62,7 +62,7 @@ def test_a_file_beside_the_losses_is_enough(tmp_path, monkeypatch, forget):
     add_arguments(parser)
     assert "--distance-power X" in parser.format_help()
     args = parser.parse_args(["--loss-fn", "distance", "--distance-power", "1"])
-    config = TrainingConfig.from_namespace(args)
+    config = TrainingConfig.from_values(vars(args))
     loss = build_loss(config.loss_fn, config.loss, LossContext()).loss
     side = torch.eye(3)
     info = BatchInfo(rows=torch.arange(3))

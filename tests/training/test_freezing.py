@@ -187,7 +187,7 @@ def test_thawing_is_by_epoch_however_it_is_entered(model):
 
 
 def test_what_the_architecture_freezes_never_thaws():
-    from hardpairs.training.hooks import create_model_and_transforms
+    from hardpairs.training.hooks.build import create_model_and_transforms
 
     small = create_model_and_transforms("miniclip-lstm", None)[0]
     kept = {name for name, parameter in small.named_parameters() if not parameter.requires_grad}

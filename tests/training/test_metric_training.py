@@ -14,8 +14,8 @@ from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.models.checkpoint import checkpoint_weights
 from hardpairs.models.head import load_head
-from hardpairs.training.flags import add_arguments
-from hardpairs.training.hooks import create_loss
+from hardpairs.training.hooks.build import create_loss
+from hardpairs.training.hooks.flags import add_arguments
 from hardpairs.training.samples import open_training_samples
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run
@@ -326,7 +326,7 @@ def test_a_head_that_is_taken_over_is_not_asked_for_what_is_given(labelled, tmp_
         args = patched("params").parse_args(
             ["--model", "hardpairs-test", *data(labelled), "--batch-size", "8", *flags, *start]
         )
-        config = TrainingConfig.from_namespace(args)
+        config = TrainingConfig.from_values(vars(args))
         groups = (
             class_groups(open_training_samples(vars(args))) if config.needs_class_weights else None
         )

@@ -19,7 +19,7 @@ from hardpairs.data.samples import open_samples
 from hardpairs.data.splits import split_into
 from hardpairs.models.checkpoint import checkpoint_weights, load_checkpoint
 from hardpairs.models.model_config import vocabulary_of
-from hardpairs.training.hooks import create_loss
+from hardpairs.training.hooks.build import create_loss
 from hardpairs.training.samples import open_training_samples
 from hardpairs.training.upstream import patched
 from tests.helpers import picture, ragged_table, run

@@ -13,8 +13,8 @@ from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.samples import open_samples
 from hardpairs.training.config import defaults
 from hardpairs.training.dataset import Batch
-from hardpairs.training.flags import add_arguments
-from hardpairs.training.hooks import create_loss, create_model_and_transforms
+from hardpairs.training.hooks.build import create_loss, create_model_and_transforms
+from hardpairs.training.hooks.flags import add_arguments
 from hardpairs.training.similarities import StartModel, StoredFeatures
 
 

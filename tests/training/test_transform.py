@@ -12,7 +12,7 @@ import torch
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.load import load_encoder
-from hardpairs.training.hooks import _warn_of_another_transform
+from hardpairs.training.hooks.run import _warn_of_another_transform
 from tests.helpers import run
 from tests.training.test_trainer import COMMA, train
 

@@ -50,10 +50,10 @@ def open_run_samples(options: Mapping[str, Any]) -> Samples:
     Raises:
         UserError: Exit 2 or 3 when the data is not there any more or cannot be read.
     """
-    from hardpairs.training.flags import our_defaults  # imports torch
+    from hardpairs.training.config import defaults
     from hardpairs.training.samples import open_training_samples
 
-    return open_training_samples({**our_defaults(), **options})
+    return open_training_samples({**defaults(), **options})
 
 
 def batch_makers(

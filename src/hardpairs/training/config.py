@@ -7,7 +7,6 @@ PyTorch, because ``--help`` needs the declarations.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -204,16 +203,15 @@ class TrainingConfig:
     remining: RemineOptions
 
     @classmethod
-    def from_namespace(cls, args: argparse.Namespace) -> TrainingConfig:
+    def from_values(cls, values: Mapping[str, Any]) -> TrainingConfig:
         """Build the configuration from parsed flags; ``None`` stands for a flag not given.
 
         Args:
-            args: Flags of ours by destination, or the lines of a run's params.txt.
+            values: Values of our flags by destination, or the lines of a run's params.txt.
 
         Raises:
             UserError: Exit 2 for a value out of its range, or an unknown loss.
         """
-        values = vars(args)
         loss_fn, batching = values.get("loss_fn") or "clip_ce", values.get("batching")
         parts: dict[str, Any] = {
             name: build_options(part, options_of(part), values) for name, part in PARTS.items()
@@ -268,9 +266,14 @@ def all_options() -> tuple[OptionDeclaration, ...]:
 
 
 def defaults() -> dict[str, Any]:
-    """Return {destination: value} of every option when no flag is given, by its first reader."""
-    named: dict[str, Any] = {}
+    """Return {destination: value} of our flags when none is given, by an option's first reader."""
+    named: dict[str, Any] = {
+        "loss_fn": "clip_ce",
+        "batching": None,
+        "use_hard": False,
+        "preset": None,
+    }
     for group in option_groups():
         for declared in group.options:
             named.setdefault(destination(declared), declared.default)
-    return named
+    return {**named, "embed": None}

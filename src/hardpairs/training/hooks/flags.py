@@ -19,7 +19,7 @@ from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
-from hardpairs.training.config_file import add_config
+from hardpairs.training.hooks.config_file import add_config
 from hardpairs.training.upstream import world_info
 
 OF_OPENCLIP_TOO = {
@@ -41,7 +41,7 @@ LIMITS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
-    parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=32)  # type: ignore[assignment]
+    parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=32)
     add_config(parser)
     ours = parser.add_argument_group("loss and batches")
     ours.add_argument("--loss-fn", type=_loss_name, metavar="NAME", help=_names("loss", LOSSES))
@@ -55,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument(
         "--use-hard", action="store_true", help="hard-pair batches, as --batching hard-pairs"
     )
-    ours.add_argument("--preset", metavar="NAME", help="published settings; other flags win")
+    ours.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="published settings, in hardpairs train and training.main; other flags win",
+    )
     add_flags(parser, option_groups())
     for action in parser._actions:
         if action.dest == "dataset_type" and action.choices is not None:
@@ -95,10 +99,10 @@ def check_arguments(
     groups = option_groups()
     chosen = {"--loss-fn": args.loss_fn, "--batching": args.batching}
     refuse_unread(given, groups, chosen)
-    config = TrainingConfig.from_namespace(args)
+    config = TrainingConfig.from_values(vars(args))
     for options, part in config.parts():
         refuse_idle(given, part, options)
-    ours = {**our_defaults(), **dict(config.effective())}
+    ours = {**defaults(), **dict(config.effective())}
     vars(args).update({n: v for n, v in ours.items() if getattr(args, n, None) is None})
     _check_start(parser, args)
     if config.batching is None:
@@ -172,12 +176,6 @@ def _check_start(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         raise usage(
             "--warmup and --warmup-epochs say the same in other units", fix="give one of them"
         )
-
-
-def our_defaults() -> dict[str, Any]:
-    """Return {destination: value} of our flags when none is given."""
-    choosers = {"loss_fn": "clip_ce", "batching": None, "use_hard": False, "preset": None}
-    return {**choosers, **defaults(), "embed": None}
 
 
 def _batching(args: argparse.Namespace, given: dict[str, str]) -> str | None:

@@ -21,8 +21,8 @@ from hardpairs.losses import ContrastiveLoss, SigmoidLoss
 from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.config import all_options
 from hardpairs.training.dataset import RunBatches
-from hardpairs.training.flags import add_arguments, check_arguments
-from hardpairs.training.hooks import create_loss
+from hardpairs.training.hooks.build import create_loss
+from hardpairs.training.hooks.flags import add_arguments, check_arguments
 from hardpairs.training.samples import open_training_samples
 
 OPENCLIP_DEFAULTS = {

@@ -7,7 +7,7 @@ import pytest
 
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.core.errors import UserError
-from hardpairs.training.flags import add_arguments
+from hardpairs.training.hooks.flags import add_arguments
 from tests.compat.parsing import training_args
 
 

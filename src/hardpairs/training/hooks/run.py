@@ -1,0 +1,200 @@
+"""Functions that the patched trainer calls at each step, epoch and checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import nn
+
+from hardpairs.core.flags import flags_in_messages
+from hardpairs.core.ranks import Ranks
+from hardpairs.data.embeddings import open_embeddings
+from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.models.checkpoint import HEAD, PREPROCESS
+from hardpairs.models.create import preprocess_of
+from hardpairs.models.model_config import uses_words
+from hardpairs.training import freezing, upstream, validation
+from hardpairs.training.config import TrainingConfig, all_options
+from hardpairs.training.data import TrainData
+from hardpairs.training.dataset import Batch
+from hardpairs.training.hooks.build import config_of, get_tokenizer, remining
+from hardpairs.training.run_loss import RunLoss
+from hardpairs.training.step_log import log_statistics
+from hardpairs.training.validation_data import ValidationBatches
+
+
+def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (images, texts) of a batch; the loss takes what ours knows of its rows.
+
+    The trainer calls ``loss(**model_output)`` and has no other way to hand this on.
+    """
+    with flags_in_messages(all_options()):
+        if isinstance(batch, Exception):
+            raise batch
+        if isinstance(batch, Batch) and isinstance(loss, RunLoss):
+            loss.take(batch)
+    return batch[0], batch[1]
+
+
+def log_step(
+    args: argparse.Namespace, loss: nn.Module, epoch: int, step: int, log_data: dict[str, Any]
+) -> None:
+    """Add our statistics to what OpenCLIP logs, and a line to the run's files.
+
+    Rank 0 calls it, at each logged step.
+    """
+    if isinstance(loss, RunLoss):
+        log_statistics(loss, Path(args.logs) / args.name, epoch, step, log_data)
+
+
+def run_epochs(
+    args: argparse.Namespace,
+    model: nn.Module,
+    data: dict[str, Any],
+    transform: Callable[..., Any],
+    tokenizer: Callable[..., Any],
+    epochs: range,
+) -> Iterator[int]:
+    """Yield the epochs (from 0) of a run, each prepared before it is trained.
+
+    Frozen parts thaw, and hard pairs or embeddings are made anew where the run asks for it. Ends
+    early when the run's patience is over. All ranks take part.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The model without its wrapper.
+        data: What ``get_data`` returned.
+        transform: The model's transform without random changes.
+        tokenizer: The model's tokenizer.
+        epochs: The epochs that are left.
+    """
+    config, train = config_of(args), data.get("train")
+    remine_every = config.remining.remine_every
+    if isinstance(train, TrainData) and not args.rank:
+        _warn_of_another_transform(args, model, train.table)
+    for epoch in epochs:
+        if _is_over(config, args, epoch):
+            return
+        freezing.thaw(model, epoch)
+        is_due = remine_every is not None and epoch and epoch % remine_every == 0
+        if isinstance(train, TrainData) and is_due:
+            _remine(args, model, train, transform, tokenizer, epoch)
+        yield epoch
+
+
+def _is_over(config: TrainingConfig, args: argparse.Namespace, completed: int) -> bool:
+    """Return whether the run ends early; rank 0 reads, all ranks learn."""
+    metric, patience = config.validation.save_best, config.validation.patience
+    if metric is None or patience is None:
+        return False
+    folder = Path(args.checkpoint_path)
+    over = not args.rank and validation.is_over(folder, metric, patience, completed)
+    if args.distributed:
+        over = upstream.patched("distributed").broadcast_object(args, over)
+    return bool(over)
+
+
+def _warn_of_another_transform(
+    args: argparse.Namespace, model: nn.Module, table: HardPairTable | None
+) -> None:
+    """Warn when the batches' hard pairs or embeddings saw images through another transform."""
+    if table is not None:
+        source, made = args.hard_dict_dir, table.manifest.get("embeddings") or {}
+    elif args.batching_embeddings:
+        source, made = args.batching_embeddings, open_embeddings(args.batching_embeddings).manifest
+    else:
+        return
+    ours = preprocess_of(getattr(model, "module", model))
+    if made.get("model") == args.model and made.get("preprocess") not in (None, ours):
+        logging.warning(
+            f"{source} was made from images prepared in another way ({made['preprocess']}) than "
+            f"this run's ({ours}): make it anew, or give the same --image-resize-mode."
+        )
+
+
+def _remine(
+    args: argparse.Namespace,
+    model: nn.Module,
+    train: TrainData,
+    transform: Callable[..., Any],
+    tokenizer: Callable[..., Any],
+    epoch: int,
+) -> None:
+    # The search compiles code when it is imported.
+    from hardpairs.training.remine import Reminer
+
+    autocast = upstream.patched("precision").get_autocast
+    reminer = Reminer(
+        train.samples,
+        transform,
+        tokenizer,
+        ranks=Ranks(args.rank, args.world_size),
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=args.device,
+        input_dtype=open_clip.get_input_dtype(args.precision),
+        autocast=autocast(args.precision, device_type=torch.device(args.device).type),
+    )
+    folder = remining(args).source(epoch)
+    assert folder is not None
+    if train.table is None:
+        reminer.embed(model, folder, epoch)
+    else:
+        reminer.mine(model, train.table, folder, epoch)
+
+
+def validation_metrics(
+    model: nn.Module, val: Any, image: torch.Tensor, text: torch.Tensor
+) -> dict[str, float]:
+    """Return what our validation data adds to OpenCLIP's numbers, or puts in their place.
+
+    Rank 0 calls it.
+
+    Args:
+        model: The trained model.
+        val: The validation data.
+        image: (M, D) unit features of the rows whose images could be read, on the CPU.
+        text: (M, D) unit features of the same rows, on the CPU.
+    """
+    batches = val.dataloader
+    if not isinstance(batches, ValidationBatches):
+        return {}
+    return validation.val_numbers(model, batches.samples, batches.rows, image, text)
+
+
+def extra_state(
+    args: argparse.Namespace, model: nn.Module, data: dict[str, Any], checkpoint: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a checkpoint of ours has besides OpenCLIP's entries.
+
+    These are the word list, the data and hard pairs that it was trained on, how images were
+    prepared, and the kind of head. The best epoch so far is saved, too. Rank 0 calls it.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The trained model.
+        data: What ``get_data`` returned.
+        checkpoint: OpenCLIP's entries.
+    """
+    state: dict[str, Any] = {}
+    if uses_words(args.model):
+        state["vocabulary"] = get_tokenizer(args).vocabulary
+    train = data.get("train")
+    if isinstance(train, TrainData):
+        state["hardpairs"] = {
+            "dataset_fingerprint": train.samples.fingerprint,
+            "hard_pairs_sha256": None if train.table is None else train.table.manifest["sha256"],
+        }
+        model = getattr(model, "module", model)
+        state[PREPROCESS] = preprocess_of(model)
+        state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
+    metric = config_of(args).validation.save_best
+    if metric:
+        validation.keep_best(Path(args.checkpoint_path), metric, {**checkpoint, **state})
+    return state
