@@ -431,11 +431,11 @@ def test_a_folder_in_the_way_is_named(run, clone):
 
 def test_work_in_our_packages_is_not_lost(run, clone):
     run("--target", clone)
-    hooks = clone / "src" / "hardpairs" / "training" / "hooks.py"
+    hooks = clone / "src" / "hardpairs" / "training" / "hooks" / "build.py"
     original = hooks.read_bytes()
     hooks.write_bytes(original + b"# mine\n")
     result = run("--target", clone, "--reverse")
-    assert result.code == Exit.MISMATCH and "hooks.py" in result.err
+    assert result.code == Exit.MISMATCH and "build.py" in result.err
     assert run("--target", clone, "--check").code == Exit.MISMATCH
     hooks.write_bytes(original)
     mine = clone / "src" / "hardpairs" / "mine.py"

@@ -6,6 +6,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import hardpairs.metrics
 from hardpairs.core.components import Registry
+from hardpairs.core.errors import UserError
 from hardpairs.metrics import METRICS, all_values, base, lower_is_better
 from hardpairs.metrics.base import MetricInputs, compute_all
 from hardpairs.metrics.linkage import single_linkage
@@ -104,3 +105,15 @@ def test_public_names_are_imported_when_they_are_used():
     assert hardpairs.metrics.single_linkage is single_linkage
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         hardpairs.metrics.nothing  # noqa: B018
+
+
+def test_two_metrics_with_one_number(tmp_path, monkeypatch):
+    (tmp_path / "twice_metrics").mkdir()
+    (tmp_path / "twice_metrics/__init__.py").write_text("")
+    for name in ("spread", "width"):
+        text = OWN.replace('@register("spread")', f'@register("{name}")')
+        (tmp_path / f"twice_metrics/{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(hardpairs.metrics, "METRICS", Registry("metric", "twice_metrics", "none"))
+    with pytest.raises(UserError, match="spread and width both have a number 'spread'"):
+        all_values()

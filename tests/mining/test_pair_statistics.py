@@ -77,7 +77,7 @@ def test_the_suspicious_come_first(table):
         indices[row], scores[row] = partners, values
     samples = open_samples(table)
     found = suspicions(in_memory(indices, scores), samples)
-    assert [(s.row, s.place) for s in found] == [(3, 1), (20, 0), (11, 0), (30, 0)]
+    assert [(s.row, s.rank) for s in found] == [(3, 1), (20, 0), (11, 0), (30, 0)]
     assert [s.likeness for s in found] == pytest.approx([1, 0.95, 2 / 3, 0.4])
     assert (
         found[0].reason == "the captions have the same words"

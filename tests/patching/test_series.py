@@ -85,7 +85,7 @@ def test_every_hunk_is_found_by_its_lines_alone():
 
 def test_size():
     hooks = sum(patch.changed for patch in SERIES if patch.series == "hooks")
-    assert hooks <= 60 and sum(patch.changed for patch in SERIES) <= 150
+    assert hooks <= 60 and sum(patch.changed for patch in SERIES) <= 160
 
 
 def test_mends_need_nothing_of_ours():

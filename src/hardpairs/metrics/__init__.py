@@ -13,6 +13,7 @@ import importlib
 from typing import Any
 
 from hardpairs.core.components import Registry
+from hardpairs.core.errors import usage
 
 METRICS = Registry("metric", "hardpairs.metrics", "hardpairs.metrics")
 """The metrics by name: those of this package, then those of installed packages."""
@@ -32,15 +33,24 @@ def all_values(*, needs_labels: bool | None = None) -> tuple[str, ...]:
 
     Args:
         needs_labels: Those of metrics that need labels, or that need none. ``None``: of both.
+
+    Raises:
+        UserError: exit 2 when two metrics give one name to their numbers.
     """
     wanted = (True, False) if needs_labels is None else (needs_labels,)
-    metrics = [declaration.attributes for declaration in METRICS.values()]
-    return tuple(
-        value
-        for metric in metrics
-        if metric.get("needs_labels", False) in wanted
-        for value in metric["values"]
-    )
+    owners: dict[str, str] = {}
+    names = []
+    for metric, declaration in METRICS.items():
+        for value in declaration.attributes["values"]:
+            if owners.setdefault(value, metric) != metric:
+                raise usage(
+                    f"the metrics {owners[value]} and {metric} both have a number {value!r}",
+                    where=declaration.module,
+                    fix="rename one of the two",
+                )
+            if declaration.attributes.get("needs_labels", False) in wanted:
+                names.append(value)
+    return tuple(names)
 
 
 def lower_is_better(value: str) -> bool:

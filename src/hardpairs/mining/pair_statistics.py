@@ -121,13 +121,13 @@ class Suspicion:
 
     Attributes:
         row: The target.
-        place: Rank of the hard pair in its list, from 0.
+        rank: Rank of the hard pair in its list, from 0.
         likeness: The larger of the score and ``caption_likeness``.
         reason: What one should look at.
     """
 
     row: int
-    place: int
+    rank: int
     likeness: float
     reason: str
 

@@ -308,7 +308,7 @@ def _shown_pair(review: Review, skipped: list[Pair]) -> list[Any]:
         return [cards.note(text), None, gr.Row(visible=False)]
     pair, score = review.pair(suspicion), ""
     if review.table.has_scores:
-        score = value_text(float(review.table.scores[suspicion.row, suspicion.place]), "score")
+        score = value_text(float(review.table.scores[suspicion.row, suspicion.rank]), "score")
     html = cards.pair_html(
         pair,
         (review.samples.caption(pair[0]), review.samples.caption(pair[1])),

@@ -76,7 +76,7 @@ class Review:
 
     def pair(self, suspicion: Suspicion) -> Pair:
         """Return the rows of a pair."""
-        return suspicion.row, int(self.table.indices[suspicion.row, suspicion.place])
+        return suspicion.row, int(self.table.indices[suspicion.row, suspicion.rank])
 
     def decisions(self) -> Decisions:
         """Return what the file holds now.

@@ -145,7 +145,7 @@ def _distinct(
     seen: set[frozenset[int]] = set()
     chosen: list[Suspicion] = []
     for suspicion in suspected:
-        other = int(table.indices[suspicion.row, suspicion.place])
+        other = int(table.indices[suspicion.row, suspicion.rank])
         groups = frozenset((samples.group(suspicion.row), samples.group(other)))
         if groups not in seen and len(chosen) < SUSPICIOUS and suspicion.likeness >= LIKELY:
             chosen.append(suspicion)
@@ -158,7 +158,7 @@ def _draw_target(
 ) -> DrawnTarget:
     """Draw a row with its first hard pairs and the suspicious one."""
     positions = list(range(min(int(table.lengths[row]), HARD_PAIRS)))
-    suspicious = suspicion.place if suspicion is not None else None
+    suspicious = suspicion.rank if suspicion is not None else None
     if suspicious is not None and suspicious not in positions:
         positions[-1] = suspicious
     return DrawnTarget(
