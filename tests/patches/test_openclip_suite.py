@@ -15,6 +15,7 @@ from hardpairs.cli import patch as apply_patches
 from hardpairs.patching.diff import PACKAGE
 from hardpairs.patching.series import VERSIONS
 from tests.patches.conftest import SITE
+from tests.patching.clones import download
 
 WEBDATASET = "0.2.86"  # OpenCLIP's own pin: with a newer one its shard tests fail without our mend
 BUILT = (
@@ -22,25 +23,6 @@ BUILT = (
     "ViT-B-32",
     "coca_ViT-B-32",
 )  # of its 130 models; without its reference outputs each is built and then skipped
-
-
-def download(folder: Path, *requirement: str) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(folder),
-        *requirement,
-    ]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("no package index here")
-    (file,) = folder.iterdir()
-    shutil.unpack_archive(file, folder / "unpacked", "zip" if file.suffix == ".whl" else None)
-    return folder / "unpacked"
 
 
 @pytest.fixture(scope="module")
