@@ -6,7 +6,7 @@ from open_clip.loss import ClipLoss
 
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import ContrastiveLoss, SANWLoss
-from tests.losses.helpers import SCALE, WEIGHTS, features, naive, weights_of
+from tests.losses.helpers import SCALE, WEIGHTS, features, naive
 
 
 @pytest.mark.parametrize("weighting", WEIGHTS)
@@ -46,27 +46,6 @@ def test_no_weight_is_clip(options):
     assert ContrastiveLoss()(x, y, SCALE.float()).item() == pytest.approx(
         ClipLoss()(x, y, SCALE.float()).item(), rel=1e-6
     )
-
-
-def test_exempt_pairs_keep_weight_one():
-    x, y = features(6)
-    exempt = torch.tensor([7, 7, 8, 8, 9, 10])
-    free, _ = weights_of(SANWLoss(delta=-1.0), x, y)
-    loss = SANWLoss(delta=-1.0)
-    loss.exempt_hard_pairs = True
-    kept, _ = weights_of(loss, x, y, targets=exempt)
-    same = exempt[:, None] == exempt[None, :]
-    assert (kept[same] == 1).all() and (free[0, 1] < 1) and torch.equal(kept[~same], free[~same])
-
-
-def test_masked_pairs_are_out_of_the_mean_and_of_the_loss():
-    x, y = features(6)
-    positives = torch.tensor([[0], [0], [1], [2], [3], [4]])
-    weights, _ = weights_of(SANWLoss("sigmoid"), x, y, group_ids=positives)
-    assert weights[0, 1] == weights[1, 0] == 0
-    assert weights[0, 2:].mean().item() == pytest.approx(1)
-    everything = torch.zeros(6, 1, dtype=torch.int64)
-    assert SANWLoss()(x, y, SCALE, info=BatchInfo(group_ids=everything)).item() == 0
 
 
 def test_swapping_image_and_text_swaps_alpha_and_order_does_not_matter():
