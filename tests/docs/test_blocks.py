@@ -33,10 +33,10 @@ SKIPPED = {
     r"scripts/(setup|test|quickstart)\.sh": "tests of their own run them",
     r"^pip install": "the wheel's own test installs it",
     r"\bsbatch\b": "it needs SLURM",
-    r"scripts/download_": "it needs the network; tests/test_quickstart.py downloads from loopback",
+    r"scripts/download_": "it needs the network; tests/demo/test_quickstart.py downloads from loopback",
     r" serve\b": "it serves until it is stopped; tests/photos runs it",
     r"timm/|sentence-transformers/": "its weights come from a hub",
-    r"tools\.apply_patches|^hardpairs patch": "tests/cli/test_patch.py runs it",
+    r"tools\.apply_patches|^hardpairs patch": "tests/patching/test_tree.py runs it",
     r"^make ": "it is what runs these tests",
 }
 """Commands that are not run, and why."""

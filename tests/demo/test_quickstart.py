@@ -125,14 +125,6 @@ def test_interrupted_it_stops_with_130_and_leaves_no_process(tmp_path):
     assert (tmp_path / "runs/.done/demo_data").exists()
 
 
-@pytest.mark.parametrize("flags", [("--sedes", "3"), ("--seeds", "none"), ("--seeds", "0")])
-def test_wrong_flags(flags):
-    done = subprocess.run(
-        ["bash", "scripts/quickstart.sh", *flags], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-
-
 @pytest.fixture
 def steps(tmp_path, monkeypatch, capsys):
     """Return a function that runs the command with stand-ins for its steps.
