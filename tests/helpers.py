@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,10 +10,14 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from hardpairs.core.errors import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -82,6 +87,27 @@ def run(
         timeout=timeout,
         env={**os.environ, **(env or {})},
     )
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ran in this process, with what it returned and printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def in_process(main: Callable[[list[str]], int], *arguments: object) -> Done:
+    """Runs a command in this process: starting one of its own takes seconds."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code = 0
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        try:
+            run_command(lambda: main([str(argument) for argument in arguments]))
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, stdout.getvalue(), stderr.getvalue())
 
 
 def torchrun(processes: int, *arguments: str, **options) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding.stream import Embedded
 from tests.helpers import run as run_process
-from tests.photos.runs import write_logs, write_photos, write_run
+from tests.photos.runs import write_evaluated, write_photos, write_run
 
 FIGURES = ["training_curves", "retrieval_results", "similarity_heatmap", "embedding_space"]
 
@@ -21,11 +21,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def evaluated(photos):
-    """A trained and evaluated run; one picture is gone since."""
-    folder = write_run(photos, "run", "lstm", noise=1.5)
-    write_logs(folder)
-    (photos.parent / "images/2.jpg").unlink()
-    return folder
+    return write_evaluated(photos)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ import weakref
 
 import numpy as np
 import pytest
-import torch
 
 from hardpairs.cli import embed as embed_command
 from hardpairs.cli import mine as mine_command
@@ -24,39 +23,8 @@ from hardpairs.data.manifest import read_manifest, write_manifest
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding.embed import embed, embed_to_folder
 from hardpairs.embedding.parts import Parts
-from hardpairs.embedding.stream import Clock, encode_batches
-from hardpairs.models.encoders import Encoders, ImageEncoder, TextEncoder, open_encoders
+from tests.embedding.colours import RANDOM, colours
 from tests.helpers import ROOT, picture, torchrun
-
-RANDOM = ("--model", "hardpairs-test", "--pretrained", "none")
-
-
-def colours(scale: float = 1.0) -> Encoders:
-    """Encoders one can check by eye: a picture's mean colour, a caption's letters."""
-
-    def pixels(image):
-        return (
-            torch.from_numpy(np.asarray(image, np.float32))
-            .permute(2, 0, 1)[:, ::4, ::4]
-            .contiguous()
-        )
-
-    def letters(captions):
-        return torch.tensor(
-            [[1.0 + caption.count(str(digit)) for digit in range(10)] for caption in captions]
-        )
-
-    return Encoders(
-        ImageEncoder(
-            pixels,
-            lambda x: scale * (1 + x.mean(dim=(2, 3))),
-            {"model": "colours", "weights": str(scale), "preprocess": {}},
-        ),
-        TextEncoder(
-            letters, lambda x: x, {"model": "letters", "weights": "none", "preprocess": {}}
-        ),
-        one_space=False,
-    )
 
 
 def content(folder):
@@ -292,22 +260,6 @@ def test_a_stale_or_foreign_folder_is_refused(table, shards, tmp_path):
     assert error.value.code == 4 and (tmp_path / "half/.unfinished/key.json").exists()
 
 
-def test_a_damaged_part_is_named(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(Parts, "unfinished", lambda self: [])
-    parts = Parts(tmp_path, {}, 4, 4, 4)
-    parts.claim()
-    rows = [[0, 1, 2, 3]]
-    part = next(encode_batches(open_samples(table), colours(), rows, workers=0, device="cpu"))
-    parts.save(0, part)
-    path = tmp_path / ".unfinished/part_00000000.npz"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 4] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(UserError, match="damaged unfinished embeddings") as error:
-        list(parts.loaded("image", "text", "rows", "rejected"))
-    assert error.value.code == 4 and str(path) in str(error.value)
-
-
 @pytest.mark.parametrize("part_rows", [2, 40])
 def test_too_many_bad_pictures_stop_it_and_a_larger_share_goes_on(
     table, tmp_path, monkeypatch, part_rows
@@ -374,36 +326,6 @@ def test_numbers_that_are_none_are_never_written(table, tmp_path):
     assert error.value.code == 6 and not list(tmp_path.rglob("*.np[yz]"))
 
 
-def test_first_and_last_tar_are_included(shards, tmp_path):
-    flags = [*RANDOM, "--workers", "0", "--out"]
-    embed_command.main(
-        ["--shards", str(shards), "--start_tar", "1", "--end-tar", "1", *flags, str(tmp_path / "e")]
-    )
-    assert open_embeddings(tmp_path / "e").num_samples == 5
-    paths = [str(shards / f"0000{i}.tar") for i in (0, 2)]  # as a shell gives them
-    embed_command.main(["--shards", *paths, "--start_tar", "1", *flags, str(tmp_path / "f")])
-    assert open_embeddings(tmp_path / "f").num_samples == 8
-
-
-def test_captions_json_with_its_folder(tmp_path):
-    (tmp_path / "photos").mkdir()
-    for i in range(3):
-        (tmp_path / f"photos/{i}.jpg").write_bytes(picture(i))
-    entries = [{"file_name": f"{i}.jpg", "caption": f"picture {i}"} for i in range(3)]
-    (tmp_path / "captions.json").write_text(json.dumps(entries))
-    command = [
-        "--csv",
-        str(tmp_path / "captions.json"),
-        "--image-root",
-        str(tmp_path / "photos"),
-        *RANDOM,
-        "--workers",
-        "0",
-    ]
-    embed_command.main([*command, "--out", str(tmp_path / "e")])
-    assert open_embeddings(tmp_path / "e").rows.tolist() == [0, 1, 2]
-
-
 def test_pictures_elsewhere_are_other_data(tmp_path, monkeypatch):
     entries = [{"file_name": f"{i}.jpg", "caption": f"picture {i}"} for i in range(3)]
     (tmp_path / "captions.json").write_text(json.dumps(entries))
@@ -468,43 +390,6 @@ def _forget(folder, *names):
         {key: value for key, value in manifest.items() if key not in (*names, "files", "sha256")},
         manifest["files"],
     )
-
-
-def test_the_clock_tells_who_waits(table):
-    samples, encoders = open_samples(table), colours()
-    for slow in ("transform", "encode"):
-        function = getattr(encoders.image, slow)
-        image = ImageEncoder(
-            **{**vars(encoders.image), slow: lambda x, f=function: (time.sleep(0.02), f(x))[1]}
-        )
-        clock = Clock()
-        batches = [[row] for row in range(10)]
-        assert (
-            len(
-                list(
-                    encode_batches(
-                        samples,
-                        Encoders(image, encoders.text, False),
-                        batches,
-                        workers=0,
-                        device="cpu",
-                        clock=clock,
-                    )
-                )
-            )
-            == 10
-        )
-        assert (clock.share_waiting > 0.8) == (slow == "transform")
-
-
-def test_seeded_random_weights_are_the_same_each_time():
-    options = {"model": "hardpairs-test", "pretrained": "none", "captions": ["a b"]}
-    first, second, other = (open_encoders(**options, seed=seed) for seed in (1, 1, 2))
-    x = torch.rand(2, 3, 32, 32)
-    assert torch.equal(first.image.encode(x), second.image.encode(x)) and not torch.equal(
-        first.image.encode(x), other.image.encode(x)
-    )
-    assert first.description["weights"] == "random, seed 1"
 
 
 def test_in_memory_is_the_same(shards, tmp_path):

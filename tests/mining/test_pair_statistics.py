@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import open_samples
 from hardpairs.mining.pair_statistics import (
     QUANTILES,
@@ -14,13 +13,7 @@ from hardpairs.mining.pair_statistics import (
     words,
 )
 from tests.helpers import ragged_table
-
-
-def in_memory(indices, scores, **manifest):
-    lengths = (indices >= 0).sum(axis=1).astype(np.int32)
-    return HardPairTable(
-        indices.astype(np.int32), lengths, scores, {"dataset_fingerprint": "x", **manifest}
-    )
+from tests.mining.suspicious import in_memory, suspicious_table
 
 
 def test_numbers_against_loops(monkeypatch):
@@ -62,21 +55,8 @@ def test_captions_that_say_the_same():
 
 
 def test_the_suspicious_come_first(table):
-    captions = {3: "two small dogs", 7: "Two small dogs!", 11: "a small dog", 20: "nothing else"}
-    text = table.read_text()
-    for row, caption in captions.items():
-        text = text.replace(f"picture number {row}\n", f"{caption}\n")
-    table.write_text(text)
-    indices, scores = np.full((40, 2), -1), np.zeros((40, 2), np.float32)
-    for row, partners, values in (
-        (3, (20, 7), (0.6, 0.2)),
-        (11, (3, 20), (0.3, 0.1)),
-        (20, (3, 11), (0.95, 0.9)),
-        (30, (3, 7), (0.4, 0.1)),
-    ):
-        indices[row], scores[row] = partners, values
-    samples = open_samples(table)
-    found = suspicions(in_memory(indices, scores), samples)
+    pairs, samples = suspicious_table(table), open_samples(table)
+    found = suspicions(pairs, samples)
     assert [(s.row, s.rank) for s in found] == [(3, 1), (20, 0), (11, 0), (30, 0)]
     assert [s.likeness for s in found] == pytest.approx([1, 0.95, 2 / 3, 0.4])
     assert (

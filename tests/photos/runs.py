@@ -75,6 +75,14 @@ def write_run(
     return folder
 
 
+def write_evaluated(data: Path) -> Path:
+    """A trained and evaluated run; one picture is gone since."""
+    folder = write_run(data, "run", "lstm", noise=1.5)
+    write_logs(folder)
+    (data.parent / "images/2.jpg").unlink()
+    return folder
+
+
 def write_logs(folder: Path, *, steps: int = 8, epochs: int = 3) -> None:
     """The step log and validation results of a training run; the last line of each is cut, as by a kill."""
     (folder / "checkpoints").mkdir(exist_ok=True)

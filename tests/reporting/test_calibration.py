@@ -5,30 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from hardpairs.data.embeddings import open_embeddings, write_embeddings
+from hardpairs.data.embeddings import open_embeddings
 from hardpairs.reporting.calibration import negative_similarities, suggestion
+from tests.reporting.embeddings import write_random_embeddings
 
 
 @pytest.fixture
 def folder(tmp_path):
-    rng, count = np.random.default_rng(0), 40
-    image, text = (
-        rng.standard_normal((count, 6)).astype(np.float32),
-        rng.standard_normal((count, 5)).astype(np.float32),
-    )
-    captions = [f"caption {i // 2}" for i in range(count)]
-    rows = np.arange(count)
-    write_embeddings(
-        tmp_path / "emb",
-        image=image,
-        text=text,
-        rows=rows,
-        captions=captions,
-        keys=captions,
-        groups=rows,
-        manifest={"kind": "embeddings"},
-    )
-    return tmp_path / "emb"
+    return write_random_embeddings(tmp_path / "emb")
 
 
 def test_pairs_of_a_batch_of_everything(folder):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.photos.runs import write_logs, write_photos, write_run
+from tests.photos.runs import write_evaluated, write_photos
 
 
 @pytest.fixture
@@ -12,8 +12,4 @@ def photos(tmp_path):
 
 @pytest.fixture
 def evaluated(photos):
-    """A trained and evaluated run; one picture is gone since."""
-    folder = write_run(photos, "run", "lstm", noise=1.5)
-    write_logs(folder)
-    (photos.parent / "images/2.jpg").unlink()
-    return folder
+    return write_evaluated(photos)

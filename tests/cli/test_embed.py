@@ -1,32 +1,70 @@
-"""mining.embed and mining.hard_pair_mining as commands."""
+"""The command line of hardpairs embed, and what hardpairs mine makes of its embeddings."""
+
+from __future__ import annotations
 
 import json
 
 import numpy as np
 import pytest
 
+from hardpairs.cli.embed import main
+from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import open_samples
-from tests.helpers import run
+from tests.embedding.colours import RANDOM
+from tests.helpers import in_process, picture
+from tests.mining.command import mine
 
 
-def embed(source, checkpoint, out, *more):
-    flag = "--csv" if str(source).endswith("csv") else "--shards"
-    return run(
-        "python",
-        "-m",
-        "mining.embed",
-        flag,
-        str(source),
-        "--model",
-        "hardpairs-test",
-        "--pretrained",
-        str(checkpoint),
-        "--out",
-        str(out),
-        *more,
+def test_first_and_last_tar_are_included(shards, tmp_path):
+    flags = [*RANDOM, "--workers", "0", "--out"]
+    main(
+        ["--shards", str(shards), "--start_tar", "1", "--end-tar", "1", *flags, str(tmp_path / "e")]
     )
+    assert open_embeddings(tmp_path / "e").num_samples == 5
+    paths = [str(shards / f"0000{i}.tar") for i in (0, 2)]  # as a shell gives them
+    main(["--shards", *paths, "--start_tar", "1", *flags, str(tmp_path / "f")])
+    assert open_embeddings(tmp_path / "f").num_samples == 8
+
+
+def test_captions_json_with_its_folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        (tmp_path / f"photos/{i}.jpg").write_bytes(picture(i))
+    entries = [{"file_name": f"{i}.jpg", "caption": f"picture {i}"} for i in range(3)]
+    (tmp_path / "captions.json").write_text(json.dumps(entries))
+    command = [
+        "--csv",
+        str(tmp_path / "captions.json"),
+        "--image-root",
+        str(tmp_path / "photos"),
+        *RANDOM,
+        "--workers",
+        "0",
+    ]
+    main([*command, "--out", str(tmp_path / "e")])
+    assert open_embeddings(tmp_path / "e").rows.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--csv", "a.csv", "--shards", "b"], "give either --shards or --csv"),
+        (["--csv", "a.csv", "--end-tar", "3"], "choose among --shards"),
+        (["--csv", "a.csv", "--max-bad-fraction", "nan"], r"must lie in \[0, 1\]"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, says):
+    with pytest.raises(UserError, match=says) as error:
+        main([*flags, "--out", "e"])
+    assert error.value.code == 2
+
+
+def embed(source, checkpoint, out):
+    flag = "--csv" if str(source).endswith("csv") else "--shards"
+    model = ("--model", "hardpairs-test", "--pretrained", checkpoint, "--device", "cpu")
+    return in_process(main, flag, source, *model, "--workers", "0", "--out", out)
 
 
 def test_chain_from_shards_to_hard_pairs(shards, checkpoint, tmp_path):
@@ -42,20 +80,9 @@ def test_chain_from_shards_to_hard_pairs(shards, checkpoint, tmp_path):
     again = embed(shards, checkpoint, tmp_path / "emb")
     assert again.returncode == 0 and "already embedded" in again.stderr
 
-    mine = (
-        "python",
-        "-m",
-        "mining.hard_pair_mining",
-        "--dataset",
-        "x",
-        "--save_path",
-        str(tmp_path / "out"),
-        "--topk",
-        "4",
-        "--duplicate-threshold",
-        "2",
-    )
-    done = run(*mine, "--embeddings", str(tmp_path / "emb"))
+    flags = ("--dataset", "x", "--topk", "4", "--duplicate-threshold", "2", "--device", "cpu")
+    line = (*flags, "--save_path", tmp_path / "out", "--embeddings", tmp_path / "emb")
+    done = mine(*line)
     assert done.returncode == 0, done.stderr
     table = HardPairTable.open(tmp_path / "out/x_hard_pairs", verify=True)
     assert json.loads(done.stdout)["rows_with_pairs"] == 18
@@ -68,7 +95,7 @@ def test_chain_from_shards_to_hard_pairs(shards, checkpoint, tmp_path):
     urls = json.loads((tmp_path / "out/url_index/x_url_index.json").read_text())
     assert urls["http://x/11.jpg"] == 11 and len(urls) == 18
     first = (tmp_path / "out/x_hard_pairs/manifest.json").read_bytes()
-    run(*mine, "--embeddings", str(tmp_path / "emb"))
+    mine(*line)
     assert (tmp_path / "out/x_hard_pairs/manifest.json").read_bytes() == first
 
 
@@ -112,12 +139,6 @@ def test_wrong_arguments(table, checkpoint, tmp_path, arguments, code, says):
     torn = tmp_path / "torn.pt"
     torn.write_bytes(checkpoint.read_bytes()[:5000])
     names = {"TABLE": str(table), "TORN": str(torn), "CHECKPOINT": str(checkpoint)}
-    done = run(
-        "python",
-        "-m",
-        "mining.embed",
-        *(names.get(a, a) for a in arguments),
-        "--out",
-        str(tmp_path / "e"),
-    )
+    given = (names.get(argument, argument) for argument in arguments)
+    done = in_process(main, *given, "--out", tmp_path / "e")
     assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr

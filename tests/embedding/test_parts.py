@@ -1,0 +1,57 @@
+"""Finished parts of an embedding run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hardpairs.core.errors import UserError
+from hardpairs.data.samples import open_samples
+from hardpairs.embedding.parts import Parts
+from hardpairs.embedding.stream import encode_batches
+from tests.embedding.colours import colours
+
+
+def test_parts_are_fixed_ranges_of_rows(table, tmp_path):
+    parts = Parts(tmp_path, {"seed": 0}, count=10, size=4, batch_size=2)
+    assert [list(parts.rows(number)) for number in range(len(parts))][1:] == [[4, 5, 6, 7], [8, 9]]
+    parts.claim()
+    (tmp_path / "images/5.jpg").write_bytes(b"")
+    samples = open_samples(table)
+    (part,) = encode_batches(samples, colours(), [parts.rows(1)], workers=0, device="cpu")
+    parts.save(1, part)
+    again = Parts(tmp_path, {"seed": 0}, count=10, size=4, batch_size=2)
+    again.claim()
+    assert again.unfinished() == [0, 2]
+    loaded = again.load(1, "rows", "image", "rejected")
+    assert loaded["rows"].tolist() == [4, 6, 7] and loaded["rejected"] == {5: "empty_image"}
+    assert np.array_equal(loaded["image"], part.image)
+    for other in (Parts(tmp_path, {"seed": 0}, 10, 4, 3), Parts(tmp_path, {"seed": 1}, 10, 4, 2)):
+        with pytest.raises(UserError, match="another kind") as error:
+            other.claim()
+        assert error.value.code == 4
+    again.remove()
+    assert not (tmp_path / ".unfinished").exists()
+
+
+def test_embeddings_of_others_are_left_alone(tmp_path):
+    (tmp_path / "img_emb").mkdir()
+    (tmp_path / "img_emb/img_emb_0.npy").write_bytes(b"theirs")
+    with pytest.raises(UserError, match="made elsewhere") as error:
+        Parts(tmp_path, {}, 4, 4, 4).claim()
+    assert error.value.code == 4
+
+
+def test_a_damaged_part_is_named(table, tmp_path):
+    parts = Parts(tmp_path, {}, 4, 4, 4)
+    parts.claim()
+    rows = [[0, 1, 2, 3]]
+    part = next(encode_batches(open_samples(table), colours(), rows, workers=0, device="cpu"))
+    parts.save(0, part)
+    path = tmp_path / ".unfinished/part_00000000.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged unfinished embeddings") as error:
+        list(parts.loaded("image", "text", "rows", "rejected"))
+    assert error.value.code == 4 and str(path) in str(error.value)
