@@ -107,9 +107,3 @@ def test_completion(line, words, tmp_path):
 
 def test_every_command_is_completed(tmp_path):
     assert set(completions("hardpairs ", tmp_path)) == {name.split()[0] for name in COMMANDS}
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_scripts_for_shells(shell):
-    printed = hardpairs_command("completion", shell)
-    assert printed.returncode == 0 and "hardpairs" in printed.stdout

@@ -8,8 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hardpairs.core.errors import UserError
-from hardpairs.data.datasets import find_dataset, shards_between
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.mining.options import REMOVED_BY, MiningOptions
 from tests.mining.command import mine
@@ -94,37 +92,6 @@ def test_bad_embeddings(arrays, tmp_path, spoil, code, says):
     done = mine("--dataset", "x", "--save_path", tmp_path / "out", *pair(tmp_path))
     assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out/x_hard_sample.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("source", "code", "says"),
-    [
-        ("none.npy", 3, "No such file"),
-        ("none.parquet:image", 3, "no such parquet"),
-        ("one.parquet", 2, "PATH.parquet:COLUMN"),
-        ("one.parquet:pixels", 3, "no column 'pixels'; it has caption, image, ragged"),
-        ("one.parquet:caption", 3, "lists of floating numbers"),
-        ("one.parquet:ragged", 3, "row 1 has 2 numbers, row 0 has 3"),
-        ("one.parquet:missing", 3, "row 2 is empty"),
-        ("torn.parquet:image", 3, "not a readable parquet file"),
-    ],
-)
-def test_bad_columns(arrays, tmp_path, source, code, says):
-    image = arrays[0].astype(np.float32)
-    columns = {
-        "caption": [str(i) for i in range(60)],
-        "image": image.tolist(),
-        "ragged": [[0.5] * (3 - (i == 1)) for i in range(60)],
-    }
-    if "missing" in source:
-        columns["missing"] = [[0.5] if i != 2 else None for i in range(60)]
-    pq.write_table(pa.table(columns), tmp_path / "one.parquet")
-    (tmp_path / "torn.parquet").write_bytes((tmp_path / "one.parquet").read_bytes()[:-9])
-    done = mine(
-        *("--dataset", "x", "--save_path", tmp_path / "o", "--image-embeddings", tmp_path / source),
-        *pair(tmp_path)[2:],
-    )
-    assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr
 
 
 def test_columns_that_cannot_be_told_apart(arrays, tmp_path):
@@ -254,28 +221,6 @@ def test_helips_command_line_without_embeddings(shards, tmp_path, monkeypatch):
         flag in done.stderr
         for flag in ("--model", "--pretrained", "--embeddings", "--image-embeddings")
     )
-
-
-def test_names_of_datasets(shards, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARDPAIRS_DATA", raising=False)
-    (tmp_path / "datasets.yaml").write_text(f"toy: {{shards: {shards}}}\n")
-    dataset = find_dataset("toy")
-    assert [path[-9:] for path in shards_between(dataset.shards, 1, 2)] == [
-        "00001.tar",
-        "00002.tar",
-    ]  # both ends, as HELIP counts
-    assert len(shards_between(dataset.shards, None, None)) == 3
-    for wrong, code in (
-        (lambda: find_dataset("other"), 2),
-        (lambda: shards_between(dataset.shards, 7, 9), 2),
-    ):
-        with pytest.raises(UserError) as error:
-            wrong()
-        assert error.value.code == code
-    (tmp_path / "datasets.yaml").write_text("toy: [1, 2]\n")
-    with pytest.raises(UserError, match="each entry must be"):
-        find_dataset("toy")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from hardpairs.cli.export import main
-from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_table
 from hardpairs.data.samples import open_samples
 from tests.helpers import picture, ragged_table
@@ -239,31 +238,6 @@ def test_no_caption_is_positive_and_negative_at_once(tmp_path):
         "pos": ["an animal"],
         "neg": ["a cat"],
     }
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (["--to", "st-triplet"], 2, "nothing says where they are"),
-        (["--to", "fe-jsonl", "--data", "DATA", "--anchor", "image"], 2, "texts alone"),
-        (["--to", "parquet", "--anchor", "image"], 2, "--anchor is for"),
-        (["--to", "st-triplet", "--data", "OTHER"], 4, "other data"),
-    ],
-)
-def test_what_is_refused(pairs, tmp_path, arguments, code, says):
-    other = tmp_path / "other.csv"
-    other.write_text(pairs[0].read_text().replace("caption", "legend"))
-    names = {"DATA": str(pairs[0]), "OTHER": str(other)}
-    with pytest.raises(UserError, match=says) as error:
-        main(
-            [
-                str(pairs[1]),
-                "--out",
-                str(tmp_path / "x"),
-                *(names.get(argument, argument) for argument in arguments),
-            ]
-        )
-    assert error.value.code == code and not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

@@ -1,19 +1,20 @@
-"""Shards as a table; tests/formats/test_samples.py holds that both are the same data."""
+"""Shards as a table; tests/cli/test_list_shards.py holds that both are the same data."""
+
+from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hardpairs.cli.list_shards import main
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.shard_table import write_shard_table
 from tests.helpers import sample, write_tar
 
 
 def test_shards_without_a_sample_are_refused_with_what_img2dataset_noted(tmp_path):
     tar = write_tar(tmp_path / "00000.tar", {})
     with pytest.raises(UserError) as told:
-        main(["--shards", str(tar), "--out", str(tmp_path / "a.csv")])
+        write_shard_table([str(tar)], tmp_path / "a.csv")
     assert (
         told.value.code == 3
         and "the shards hold no sample" in told.value.what
@@ -25,7 +26,7 @@ def test_shards_without_a_sample_are_refused_with_what_img2dataset_noted(tmp_pat
     }
     pq.write_table(pa.table(failed), tmp_path / "00000.parquet")
     with pytest.raises(UserError) as told:
-        main(["--shards", str(tar), "--out", str(tmp_path / "a.csv")])
+        write_shard_table([str(tar)], tmp_path / "a.csv")
     assert (
         "5 times failed_to_download: <urlopen error [Errno 111] Connection refused>"
         in told.value.why
@@ -33,16 +34,19 @@ def test_shards_without_a_sample_are_refused_with_what_img2dataset_noted(tmp_pat
     assert not list(tmp_path.glob("*.csv*")) and not list(tmp_path.glob(".*"))
 
 
-def test_urls_travel_into_the_table(tmp_path):
-    tar = write_tar(
-        tmp_path / "00000.tar",
-        {
-            "a": sample(0),
-            "b": sample(1, json=b'{"url": "http://x/?a=1,2&b=\\"3\\""}'),
-            "c": sample(2, json=b"{}"),
-        },
-    )
-    main(["--shards", str(tar), "--out", str(tmp_path / "a.csv")])
-    table, tars = open_samples(tmp_path / "a.csv"), open_samples(tar)
-    assert list(table.urls) == list(tars.urls) == ["http://x/0.jpg", 'http://x/?a=1,2&b="3"', ""]
-    assert table.fingerprint == tars.fingerprint
+def test_every_sample_has_its_row_and_the_counts(tmp_path):
+    without_image, without_caption = sample(1), sample(2, "")
+    del without_image["jpg"]
+    samples = {"a": sample(0), "b": without_image, "c": without_caption}
+    tar = write_tar(tmp_path / "00007.tar", samples)
+    counts = write_shard_table([str(tmp_path)], tmp_path / "a.csv")
+    assert counts == {
+        "rows": 3,
+        "usable": 1,
+        "rejected": {"missing_image": 1, "empty_caption": 1},
+        "failed_downloads": {},
+    }
+    header, *rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert header == "filepath,title,shard,key,group,sha256,url"
+    assert rows[0] == f"{tar}/a.jpg,picture number 0,00007,a,0,,http://x/0.jpg"
+    assert rows[1].startswith(",picture number 1,") and rows[2].startswith(f"{tar}/c.jpg,,")

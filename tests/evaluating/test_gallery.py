@@ -104,17 +104,3 @@ def test_a_picture_in_several_rows_is_refused(folders, side):
     with pytest.raises(UserError, match=r"2 rows are the image .*query0\.jpg") as error:
         main(flags(folders, side, f"{folders}/table.csv"))
     assert error.value.code == 3 and "table.csv" in error.value.text()
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "says"),
-    [
-        (("--query", "nowhere"), 2, "no such file or folder"),
-        (("--model", "NoModel"), 2, "unknown model"),
-        (("--pretrained", "no.pt"), 2, "no such checkpoint"),
-    ],
-)
-def test_wrong_input(folders, more, code, says):
-    with pytest.raises(UserError) as error:
-        main(flags(folders, *more))
-    assert error.value.code == code and says in error.value.text()

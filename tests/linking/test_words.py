@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from hardpairs.cli.jaccard import main
-from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from hardpairs.linking.cuts import split_by_label
 from hardpairs.linking.rows import row_labels
@@ -113,20 +112,3 @@ def test_rows_of_one_source_are_never_linked(news, capsys):
     main(flags(news, "--out", f"{news}/b", *fixed, "--same-source", "_(.*)"))
     with_copy, without = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert with_copy["links"] == without["links"] + 1
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "says"),
-    [
-        (("--n", "2"), 2, "go together"),
-        (("--n", "2", "--threshold", "0"), 2, "must be in (0, 1]"),
-        (("--same-source", "x"), 2, "has no group"),
-        (("--same-source", "("), 2, "no regular expression"),
-        (("--same-source", "nothing(.)"), 3, "does not match a key"),
-        (("--unlabelled", *(f"s{i}" for i in range(20))), 3, "no row has a label"),
-    ],
-)
-def test_wrong_input(news, more, code, says):
-    with pytest.raises(UserError) as error:
-        main(flags(news, "--out", f"{news}/out", *more))
-    assert error.value.code == code and says in error.value.text()
