@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
+from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import Options
 from hardpairs.losses.gather import World
 
@@ -70,3 +71,56 @@ class Loss(nn.Module):
             Numbers by name, and a histogram of the weights (20,) or ``None``.
         """
         return {}, None
+
+
+class Pairs(NamedTuple):
+    """The pairs that a loss is called with.
+
+    Attributes:
+        image: (b, D), unit length.
+        text: (b, D), unit length; row i belongs to row i of the images.
+        scale: Exponentiated logit scale (1 / temperature).
+        bias: Bias of the logits, where the model has one.
+    """
+
+    image: torch.Tensor
+    text: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor | None
+
+
+class PairLoss(Loss):
+    """Base of the losses that are called like OpenCLIP's. A subclass has ``of_pairs``."""
+
+    def forward(
+        self,
+        image_features: torch.Tensor,
+        text_features: torch.Tensor,
+        logit_scale: torch.Tensor,
+        logit_bias: torch.Tensor | None = None,
+        output_dict: bool = False,
+        *,
+        info: BatchInfo | None = None,
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return the loss of this rank.
+
+        Args:
+            image_features: (b, D), unit length.
+            text_features: (b, D), unit length; row i belongs to row i of the images.
+            logit_scale: Exponentiated (1 / temperature).
+            logit_bias: Bias of the logits, where the model has one.
+            output_dict: Whether to return the loss in a dictionary, under the name ``part``.
+            info: What is known of the rows.
+        """
+        pairs = Pairs(image_features, text_features, logit_scale, logit_bias)
+        loss = self.of_pairs(pairs, BatchInfo() if info is None else info)
+        return {self.part: loss} if output_dict else loss
+
+    def of_pairs(self, pairs: Pairs, info: BatchInfo) -> torch.Tensor:
+        """Return the loss of this rank, a scalar.
+
+        Args:
+            pairs: This rank's pairs.
+            info: What is known of the rows.
+        """
+        raise NotImplementedError

@@ -6,12 +6,12 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from hardpairs.batches.info import HARD_PAIR, BatchInfo
-from hardpairs.losses.base import Loss
+from hardpairs.losses.base import PairLoss, Pairs
 from hardpairs.losses.block_cross_entropy import blocks_of
 from hardpairs.losses.gather import World
 
 
-class HardNegativeMarginLoss(Loss):
+class HardNegativeMarginLoss(PairLoss):
     r"""HELIP's margin term (arXiv 2305.05208, Eq. 6).
 
     The mean over targets i of
@@ -69,31 +69,18 @@ class HardNegativeMarginLoss(Loss):
         self.duplicate_threshold = duplicate_threshold
         self.world = World(rank, world_size, local_loss, gather_with_grad)
 
-    def forward(
-        self,
-        image_features: torch.Tensor,
-        text_features: torch.Tensor,
-        logit_scale: torch.Tensor,
-        logit_bias: torch.Tensor | None = None,
-        output_dict: bool = False,
-        *,
-        info: BatchInfo | None = None,
-    ) -> torch.Tensor | dict[str, torch.Tensor]:
+    def of_pairs(self, pairs: Pairs, info: BatchInfo) -> torch.Tensor:
         """Return the loss of this rank.
 
         Args:
-            image_features: (b, D), unit length.
-            text_features: (b, D), unit length.
-            logit_scale: Exponentiated (1 / temperature).
-            logit_bias: Cancels in the differences.
-            output_dict: Whether to return ``{"margin_loss": loss}``.
+            pairs: This rank's pairs; a bias cancels in the differences.
             info: What is known of the rows: group ids, and roles, without which all rows in a hard
                 pair's position are hard pairs. A target without one is no row of the loss.
 
         Raises:
             ValueError: When the rows do not divide into targets with their hard pairs.
         """
-        world, count, info = self.world, len(image_features), BatchInfo() if info is None else info
+        world, count, (image, text, scale, _) = self.world, len(pairs.image), pairs
         if count % self.group_size:
             raise ValueError(
                 f"{count} rows do not divide into groups of a target "
@@ -102,24 +89,21 @@ class HardNegativeMarginLoss(Loss):
         if isinstance(info.roles, torch.Tensor):
             hard = info.roles == HARD_PAIR
         else:
-            hard = torch.arange(count, device=image_features.device) % self.group_size != 0
+            hard = torch.arange(count, device=image.device) % self.group_size != 0
         own = info.only("group_ids", "duplicate_features")
-        all_image, all_text = world.gather_pairs(image_features, text_features)
+        all_image, all_text = world.gather_pairs(image, text)
         columns = own.each(world.gather)
-        if world.local_loss:
-            image, text = image_features, text_features
-        else:
+        if not world.local_loss:
             image, text, hard, own = all_image, all_text, world.gather(hard), columns
-        scale = logit_scale if self.similarity == "logits" else 1.0
+        factor = scale if self.similarity == "logits" else 1.0
         hard, own = hard.view(-1, self.group_size)[:, 1:], own[:: self.group_size]
-        ways = [(image[:: self.group_size] * scale, all_text)]
+        ways = [(image[:: self.group_size] * factor, all_text)]
         if self.direction == "both":
-            ways.append((text[:: self.group_size] * scale, all_image))
+            ways.append((text[:: self.group_size] * factor, all_image))
         first = world.first_row(count)
         each = [self._excess(*way, hard, own, columns, first) for way in ways]
         excess = torch.stack(each).mean(dim=0)
-        loss = world.mean_over_rows(excess / len(all_text), hard.any(dim=1))
-        return {self.part: loss} if output_dict else loss
+        return world.mean_over_rows(excess / len(all_text), hard.any(dim=1))
 
     def _excess(
         self,

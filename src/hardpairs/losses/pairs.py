@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import Options, option
-from hardpairs.losses.base import Loss, LossContext
+from hardpairs.losses.base import LossContext, PairLoss, Pairs
 from hardpairs.losses.block_cross_entropy import BlockCrossEntropy, blocks_of
 from hardpairs.losses.gather import World
 from hardpairs.losses.negatives import Negatives, similarity_source
@@ -107,7 +107,7 @@ class LastCall(NamedTuple):
     negatives: Negatives
 
 
-class ContrastiveLoss(Loss):
+class ContrastiveLoss(PairLoss):
     """CLIP's symmetric cross entropy, with optional weights on negatives.
 
     Source: Radford et al., arXiv 2103.00020, Fig. 3. Called like OpenCLIP's ClipLoss, and equal to
@@ -139,28 +139,15 @@ class ContrastiveLoss(Loss):
         self.last: LastCall | None = None
 
     @classmethod
-    def from_config(cls, config: PairOptions, context: LossContext) -> Loss:
+    def from_config(cls, config: PairOptions, context: LossContext) -> ContrastiveLoss:
         """Build the softmax form or, where the run asks for it, the sigmoid form."""
         return pair_loss(config, context)
 
-    def forward(
-        self,
-        image_features: torch.Tensor,
-        text_features: torch.Tensor,
-        logit_scale: torch.Tensor,
-        logit_bias: torch.Tensor | None = None,
-        output_dict: bool = False,
-        *,
-        info: BatchInfo | None = None,
-    ) -> torch.Tensor | dict[str, torch.Tensor]:
+    def of_pairs(self, pairs: Pairs, info: BatchInfo) -> torch.Tensor:
         """Return the loss of this rank.
 
         Args:
-            image_features: (b, D), unit length.
-            text_features: (b, D), unit length; row i belongs to row i of the images.
-            logit_scale: Exponentiated (1 / temperature).
-            logit_bias: Cancels in a softmax.
-            output_dict: Whether to return ``{"contrastive_loss": loss}``.
+            pairs: This rank's pairs; a bias cancels in a softmax.
             info: What is known of the rows. Pairs that share a group id, or are near duplicates,
                 leave the denominator. ``similarity_features`` weight the negatives; without them
                 the features do, without gradient.
@@ -168,22 +155,22 @@ class ContrastiveLoss(Loss):
         Raises:
             ValueError: For a global batch of one pair, which has no negative.
         """
-        if len(image_features) * self.world.world_size < 2:
+        if len(pairs.image) * self.world.world_size < 2:
             raise ValueError("a contrastive loss needs at least two pairs in the global batch")
-        device = image_features.device.type
+        device = pairs.image.device.type
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-            image_features, text_features = image_features.to(dtype), text_features.to(dtype)
+            pairs = pairs._replace(image=pairs.image.to(dtype), text=pairs.text.to(dtype))
         with torch.autocast(device, enabled=False):
             with torch.no_grad():
-                negatives = self.negatives(image_features, text_features, info)
-                all_text = self.world.gather(text_features.detach())
-            scale = logit_scale.detach()
-            self.last = LastCall(image_features.detach(), all_text, scale, negatives)
-            loss = self.contrast(image_features, text_features, logit_scale, logit_bias, negatives)
-        if logit_bias is not None:
-            loss = loss + 0 * logit_bias.sum()  # DDP waits for a gradient of every parameter
-        return {self.part: loss} if output_dict else loss
+                negatives = self.negatives(pairs.image, pairs.text, info)
+                all_text = self.world.gather(pairs.text.detach())
+            scale = pairs.scale.detach()
+            self.last = LastCall(pairs.image.detach(), all_text, scale, negatives)
+            loss = self.contrast(pairs, negatives)
+        if pairs.bias is not None:
+            loss = loss + 0 * pairs.bias.sum()  # DDP waits for a gradient of every parameter
+        return loss
 
     def negatives(
         self, image: torch.Tensor, text: torch.Tensor, info: BatchInfo | None = None
@@ -212,20 +199,13 @@ class ContrastiveLoss(Loss):
             negatives.normalize(world, blocks, keep=self.block_rows is None)
         return negatives
 
-    def contrast(
-        self,
-        image: torch.Tensor,
-        text: torch.Tensor,
-        scale: torch.Tensor,
-        bias: torch.Tensor | None,
-        negatives: Negatives,
-    ) -> torch.Tensor:
+    def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
         """Return the softmax form.
 
         It takes two products when OpenCLIP's flags ask for its own partial gradients on several
         ranks.
         """
-        world = self.world
+        world, (image, text, scale, _) = self.world, pairs
         if world.world_size == 1 or (world.local_loss and world.gather_with_grad):
             all_text = world.gather(text.detach()) if self.last is None else self.last.all_text
             loss: torch.Tensor = BlockCrossEntropy.apply(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from hardpairs.losses.base import Pairs
 from hardpairs.losses.negatives import Negatives
 from hardpairs.losses.pairs import ContrastiveLoss
 
@@ -48,16 +49,10 @@ class SANWVariantLoss(ContrastiveLoss):
             raise ValueError("the published variants are for one process")
         self.variant = variant
 
-    def contrast(
-        self,
-        image: torch.Tensor,
-        text: torch.Tensor,
-        scale: torch.Tensor,
-        bias: torch.Tensor | None,
-        negatives: Negatives,
-    ) -> torch.Tensor:
+    def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
         """Return the loss by the variant's formula, the mean of both directions."""
         assert negatives.weights is not None
+        image, text, scale, _ = pairs
         everything = slice(0, len(image))
         own = torch.eye(len(image), dtype=torch.bool, device=image.device)
         with torch.no_grad():

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hardpairs.core.components import register
-from hardpairs.losses.base import LossContext
+from hardpairs.losses.base import LossContext, Pairs
 from hardpairs.losses.block_cross_entropy import blocks_of
 from hardpairs.losses.negatives import Negatives, diagonal
 from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
@@ -35,16 +35,9 @@ class SigmoidLoss(ContrastiveLoss):
         """Build the loss."""
         return pair_loss(config, context, cls)
 
-    def contrast(
-        self,
-        image: torch.Tensor,
-        text: torch.Tensor,
-        scale: torch.Tensor,
-        bias: torch.Tensor | None,
-        negatives: Negatives,
-    ) -> torch.Tensor:
+    def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
         """Return the sigmoid form."""
-        world = self.world
+        world, (image, text, scale, bias) = self.world, pairs
         image, all_text = image if world.local_loss else world.gather(image), world.gather(text)
         total = torch.zeros((), device=image.device)
         for block in blocks_of(len(image), self.block_rows, image.device):
