@@ -8,10 +8,7 @@ order at once. ``info.py`` holds what a batch knows of its rows.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
-from hardpairs.core.components import Registry
+from hardpairs.core.components import Registry, lazy_exports
 
 BATCHES = Registry("batch maker", "hardpairs.batches", "hardpairs.batches")
 """The batch makers that ``--batching`` chooses from."""
@@ -37,9 +34,4 @@ _PUBLIC = {
 """Public name: module that holds it."""
 
 __all__ = ["BATCHES", *_PUBLIC]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__ = lazy_exports(__name__, _PUBLIC)

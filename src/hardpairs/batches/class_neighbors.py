@@ -11,7 +11,7 @@ from hardpairs.batches.base import BatchContext
 from hardpairs.batches.info import HARD_PAIR, RANDOM, TARGET
 from hardpairs.batches.m_per_class import label_groups
 from hardpairs.batches.ordered import OrderedBatchSampler, compact, repeated
-from hardpairs.batches.sources import HardPairSource, open_stored_embeddings
+from hardpairs.batches.sources import EmbeddingSource, HardPairSource, open_stored_embeddings
 from hardpairs.core.components import option, register
 from hardpairs.core.errors import usage
 from hardpairs.core.vectors import unit_rows
@@ -49,15 +49,9 @@ class ClassNeighborBatchSampler(OrderedBatchSampler):
     """
 
     @dataclass(frozen=True)
-    class Config(HardPairSource):
+    class Config(EmbeddingSource, HardPairSource):
         """Options of batches of labels and their nearest labels."""
 
-        embeddings: str | None = option(
-            None,
-            "folder of stored embeddings that the batches follow from",
-            flag="--batching-embeddings",
-            metavar="FOLDER",
-        )
         m_per_class: int = option(2, "images of each label in a batch", minimum=1)
         class_neighbors: int = option(
             2,

@@ -47,6 +47,18 @@ class HardPairSource(Options):
 
 
 @dataclass(frozen=True)
+class EmbeddingSource(Options):
+    """Options of batch makers that follow from stored embeddings."""
+
+    embeddings: str | None = option(
+        None,
+        "folder of stored embeddings that the batches follow from",
+        flag="--batching-embeddings",
+        metavar="FOLDER",
+    )
+
+
+@dataclass(frozen=True)
 class RankSource(HardPairSource):
     """Options of batch makers that use some ranks of each row's list of hard pairs."""
 

@@ -12,9 +12,9 @@ import numpy as np
 from hardpairs.batches.base import BatchContext
 from hardpairs.batches.clusters import cluster
 from hardpairs.batches.ordered import OrderedBatchSampler, dealt, sorted_by
-from hardpairs.batches.sources import identity, open_stored_embeddings
+from hardpairs.batches.sources import EmbeddingSource, identity, open_stored_embeddings
 from hardpairs.batches.stored import made_once
-from hardpairs.core.components import Options, option, register
+from hardpairs.core.components import option, register
 from hardpairs.core.errors import usage
 
 
@@ -42,15 +42,9 @@ class TopicalBatchSampler(OrderedBatchSampler):
     """
 
     @dataclass(frozen=True)
-    class Config(Options):
+    class Config(EmbeddingSource):
         """Options of topical batches."""
 
-        embeddings: str | None = option(
-            None,
-            "folder of stored embeddings that the batches follow from",
-            flag="--batching-embeddings",
-            metavar="FOLDER",
-        )
         clusters: int = option(
             80, "clusters of the text embeddings", flag="--topical-clusters", minimum=1
         )

@@ -38,6 +38,24 @@ from hardpairs.core.errors import usage
 Class = TypeVar("Class", bound=type)
 
 
+def lazy_exports(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a package's ``__getattr__`` that imports a public name when it is first used.
+
+    A list of components then needs no PyTorch.
+
+    Args:
+        package: Name of the package.
+        modules: The module of the package that holds each public name.
+    """
+
+    def imported(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return imported
+
+
 def register(name: str) -> Callable[[Class], Class]:
     """Mark a class as the component ``name``. The file that holds it is all that is needed."""
 
@@ -276,7 +294,7 @@ def _class_in(body: list[ast.stmt], name: str) -> ast.ClassDef | None:
 def _options_of(config: ast.ClassDef, tree: ast.Module, path: Path) -> Iterator[OptionDeclaration]:
     """Yield the options of a ``Config`` and of its bases, in the order of its fields."""
     own = {option.field: option for option in _own_options(config, path)}
-    for base in config.bases:
+    for base in reversed(config.bases):  # the order of a dataclass with several bases
         if isinstance(base, ast.Name) and base.id != "Options":
             for inherited in _options_of(*_find_class(base.id, tree, path)):
                 yield own.pop(inherited.field, inherited)

@@ -8,10 +8,7 @@ margin and geometry terms.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
-from hardpairs.core.components import Registry
+from hardpairs.core.components import Registry, lazy_exports
 
 LOSSES = Registry("loss", "hardpairs.losses", "hardpairs.losses")
 """The losses that ``--loss-fn`` chooses from."""
@@ -34,9 +31,4 @@ _PUBLIC = {
 """Public name: module that holds it."""
 
 __all__ = ["LOSSES", *_PUBLIC]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__ = lazy_exports(__name__, _PUBLIC)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardpairs.core.components import Options, option, register
+from hardpairs.core.components import option, register
 from hardpairs.losses.base import LossContext
-from hardpairs.losses.labels import LabelLoss, library_loss, make_miner
+from hardpairs.losses.labels import LabelLoss, MinerOptions, library_loss, make_miner
 
 
 @register("contrastive")
@@ -17,17 +17,12 @@ class DistanceContrastiveLoss(LabelLoss):
     """
 
     @dataclass(frozen=True)
-    class Config(Options):
+    class Config(MinerOptions):
         """Options of the contrastive loss."""
 
         metric_margin: float = option(0.0, "largest distance of positives that costs 0", minimum=0)
         metric_negative_margin: float = option(
             0.5, "smallest distance of negatives that costs 0", minimum=0
-        )
-        miner: str = option(
-            "none",
-            "which triplets or pairs of a batch count",
-            choices=("none", "batch-hard", "semi-hard", "multi-similarity"),
         )
 
     @classmethod

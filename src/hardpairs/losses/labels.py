@@ -5,14 +5,27 @@ They give the loss and the gradients of one process with the joined batch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from hardpairs.batches.info import BatchInfo
+from hardpairs.core.components import Options, option
 from hardpairs.losses.base import Loss
 from hardpairs.losses.gather import World
+
+
+@dataclass(frozen=True)
+class MinerOptions(Options):
+    """Options of losses that can leave the choice of pairs to a miner."""
+
+    miner: str = option(
+        "none",
+        "which triplets or pairs of a batch count",
+        choices=("none", "batch-hard", "semi-hard", "multi-similarity"),
+    )
 
 
 def make_miner(name: str, margin: float = 0.2) -> nn.Module | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardpairs.core.components import Options, option, register
+from hardpairs.core.components import option, register
 from hardpairs.losses.base import LossContext
-from hardpairs.losses.labels import LabelLoss, library_loss, make_miner
+from hardpairs.losses.labels import LabelLoss, MinerOptions, library_loss, make_miner
 
 
 @register("triplet")
@@ -17,15 +17,10 @@ class TripletLoss(LabelLoss):
     """
 
     @dataclass(frozen=True)
-    class Config(Options):
+    class Config(MinerOptions):
         """Options of the triplet loss."""
 
         metric_margin: float = option(0.2, "margin of triplets", minimum=0)
-        miner: str = option(
-            "none",
-            "which triplets or pairs of a batch count",
-            choices=("none", "batch-hard", "semi-hard", "multi-similarity"),
-        )
 
     @classmethod
     def from_config(cls, config: Config, context: LossContext) -> LabelLoss:

@@ -9,23 +9,23 @@ all. ``retrieval.py`` ranks images and captions, ``gallery.py`` ranks a gallery 
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
-from hardpairs.core.components import Registry
+from hardpairs.core.components import Registry, lazy_exports
 from hardpairs.core.errors import usage
 
 METRICS = Registry("metric", "hardpairs.metrics", "hardpairs.metrics")
 """The metrics by name: those of this package, then those of installed packages."""
 
-_MODULES = {
+_PUBLIC = {
     "Metric": "base",
     "MetricInputs": "base",
     "best_threshold": "linkage",
     "retrieval_metrics": "retrieval",
     "single_linkage": "linkage",
 }
-__all__ = ["METRICS", "all_values", "lower_is_better", *sorted(_MODULES)]
+"""Public name: module that holds it."""
+
+__all__ = ["METRICS", "all_values", "lower_is_better", *_PUBLIC]
+__getattr__ = lazy_exports(__name__, _PUBLIC)
 
 
 def all_values(*, needs_labels: bool | None = None) -> tuple[str, ...]:
@@ -57,10 +57,3 @@ def lower_is_better(value: str) -> bool:
     """Return whether a lower number is better, for the name of a number of some metric."""
     metrics = METRICS.values()
     return any(value in metric.attributes.get("lower_is_better", ()) for metric in metrics)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that a list of metrics needs no PyTorch."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

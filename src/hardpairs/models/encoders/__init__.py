@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from hardpairs.core.components import Registry
+from hardpairs.core.components import Registry, lazy_exports
 from hardpairs.core.devices import check_device
 from hardpairs.core.errors import usage
 
@@ -37,18 +37,16 @@ ENCODERS = Registry("encoder", "hardpairs.models.encoders", "hardpairs.encoders"
 RANDOM = "none"
 """Name of seeded random weights."""
 
+_PUBLIC = {
+    "EncoderContext": "base",
+    "Encoders": "base",
+    "ImageEncoder": "base",
+    "TextEncoder": "base",
+    "from_encoder": "openclip",
+}
+"""Public name: module that holds it."""
 
-def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch when it is asked for."""
-    if name == "from_encoder":
-        from hardpairs.models.encoders.openclip import from_encoder
-
-        return from_encoder
-    if name in __all__:
-        from hardpairs.models.encoders import base
-
-        return getattr(base, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(__name__, _PUBLIC)
 
 
 def open_encoders(
