@@ -40,6 +40,17 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         description="Which loss retrieves best on your labeled images?",
         epilog="Flags after -- go to every run.",
     )
+    _add_start(parser)
+    _add_runs(parser)
+    _add_choice(parser)
+    _add_machine(parser)
+    add_data_flags(parser)
+    args = parse_arguments(parser, "compare", argv[:end])
+    args.more = tuple(argv[end + 1 :])
+    return args
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "data",
@@ -49,6 +60,10 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     add("--out", type=Path, required=True, help="folder of the results")
     add("--model", required=True, help="OpenCLIP model")
     add("--pretrained", required=True, help="its weights: where all losses start")
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--losses", default=DEFAULT_LOSSES, help="losses to compare (default: %(default)s)")
     add("--seeds", type=whole_number(1), default=3, help="runs of each loss (default: %(default)s)")
     add(
@@ -83,6 +98,17 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         help="images of each class in a batch (default: %(default)s)",
     )
     add(
+        "--flags",
+        action="append",
+        default=[],
+        metavar="LOSS:FLAGS",
+        help="more flags for one loss, such as 'arcface:--head-lr 0.01'",
+    )
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
         "--choose-by",
         choices=all_values(needs_labels=True),
         default="mAP",
@@ -94,14 +120,11 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         default="label",
         help="data without parts: test on new labels, or on new rows (default: %(default)s)",
     )
-    add(
-        "--flags",
-        action="append",
-        default=[],
-        metavar="LOSS:FLAGS",
-        help="more flags for one loss, such as 'arcface:--head-lr 0.01'",
-    )
     add("--groupname", help="also write each run's submission to the challenge, under this name")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--processes",
         type=whole_number(1),
@@ -109,10 +132,6 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         help="of each run, on this machine (default: %(default)s)",
     )
     add("--device", help="default: cuda where there is one, otherwise cpu")
-    add_data_flags(parser)
-    args = parse_arguments(parser, "compare", argv[:end])
-    args.more = tuple(argv[end + 1 :])
-    return args
 
 
 def _flags_by_loss(entries: list[str]) -> dict[str, tuple[str, ...]]:

@@ -131,25 +131,11 @@ def create_miniclip(
         UserError: exit 2 for a precision or an option that these towers do not have.
         RuntimeError: The weights have another shape.
     """
-    if precision not in PRECISIONS:
-        raise usage(
-            f"these towers do not run in {precision}", fix=f"`precision` {' or '.join(PRECISIONS)}"
-        )
-    for name in NOT_OURS:
-        if others.get(name):
-            raise usage(f"`{name}` has no meaning for a model of small towers", fix="leave it out")
-    vision, text = (
-        {key: value for key, value in config[part].items() if key != "tower"}
-        for part in ("vision_cfg", "text_cfg")
-    )
-    del text["vocab_size"], text["tokenizer_mode"]
-    vision["image_size"] = force_image_size or vision["image_size"]
-    text["context_length"] = force_context_length or text["context_length"]
-    make_image = IMAGE_TOWERS[config["vision_cfg"]["tower"]]
-    make_text = TEXT_TOWERS[config["text_cfg"]["tower"]]
+    _refuse_foreign_options(precision, others)
+    visual, text = _make_towers(config, vocabulary_size, force_image_size, force_context_length)
     model = MiniCLIP(
-        make_image(embed_dim=config["embed_dim"], **vision),
-        make_text(SPECIALS + vocabulary_size, embed_dim=config["embed_dim"], **text),
+        visual,
+        text,
         init_logit_scale=init_logit_scale,
         init_logit_bias=init_logit_bias,
         output_dict=bool(output_dict),
@@ -167,6 +153,37 @@ def create_miniclip(
     set_model_preprocess_cfg(model, asdict(preprocess))
     train = image_transform_v2(preprocess, is_train=True, aug_cfg=aug_cfg)
     return model.to(device), train, image_transform_v2(preprocess, is_train=False)
+
+
+def _refuse_foreign_options(precision: str, others: dict[str, Any]) -> None:
+    if precision not in PRECISIONS:
+        raise usage(
+            f"these towers do not run in {precision}", fix=f"`precision` {' or '.join(PRECISIONS)}"
+        )
+    for name in NOT_OURS:
+        if others.get(name):
+            raise usage(f"`{name}` has no meaning for a model of small towers", fix="leave it out")
+
+
+def _make_towers(
+    config: dict[str, Any],
+    vocabulary_size: int,
+    image_size: int | tuple[int, int] | None,
+    context_length: int | None,
+) -> tuple[ImageTower, TextTower]:
+    vision, text = (
+        {key: value for key, value in config[part].items() if key != "tower"}
+        for part in ("vision_cfg", "text_cfg")
+    )
+    del text["vocab_size"], text["tokenizer_mode"]
+    vision["image_size"] = image_size or vision["image_size"]
+    text["context_length"] = context_length or text["context_length"]
+    make_image = IMAGE_TOWERS[config["vision_cfg"]["tower"]]
+    make_text = TEXT_TOWERS[config["text_cfg"]["tower"]]
+    return (
+        make_image(embed_dim=config["embed_dim"], **vision),
+        make_text(SPECIALS + vocabulary_size, embed_dim=config["embed_dim"], **text),
+    )
 
 
 def preprocess_of(model: MiniCLIP) -> dict[str, Any]:
