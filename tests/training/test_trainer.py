@@ -13,7 +13,7 @@ import torch
 
 from hardpairs.batches import BATCHES
 from hardpairs.data.samples import open_samples
-from tests.helpers import ROOT, run, torchrun
+from tests.helpers import ROOT, picture, run, torchrun
 
 TINY = (
     "--model",
@@ -58,7 +58,12 @@ def checkpoint(logs, name, epoch=1):
 
 
 def test_helips_published_command_line(table, hard_pairs, tmp_path):
-    """The README's command of HELIP: only paths, model, processes, device and sizes are changed, and the zero-shot data left out."""
+    """The README's command of HELIP: only paths, model, processes, device and sizes are changed."""
+    imagenet = tmp_path / "imagenet/val"
+    for number in range(6):
+        folder = imagenet / ("n01440764", "n01443537")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.JPEG").write_bytes(picture(number))
     done = run(
         *(
             "python",
@@ -93,6 +98,8 @@ def test_helips_published_command_line(table, hard_pairs, tmp_path):
             str(hard_pairs),
         ),
         *(
+            "--imagenet-val",
+            str(imagenet),
             "--zeroshot-frequency",
             "1",
             "--model",
@@ -105,7 +112,7 @@ def test_helips_published_command_line(table, hard_pairs, tmp_path):
             "1",
         ),
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
     )
     assert done.returncode == 0, done.stderr
     (log,) = tmp_path.glob("logs/*/metrics.csv")
@@ -115,6 +122,10 @@ def test_helips_published_command_line(table, hard_pairs, tmp_path):
         ("20", "20", "0"),
     ]
     assert all(np.isfinite(float(row["loss"])) for row in rows)
+    checkpoints = log.parent / "checkpoints"
+    assert (checkpoints / "epoch_1.pt").is_file()
+    measured = json.loads((checkpoints / "results.jsonl").read_text())
+    assert 0 <= measured["imagenet-zeroshot-val-top1"] <= measured["imagenet-zeroshot-val-top5"]
 
 
 def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path):

@@ -16,7 +16,7 @@ from hardpairs.core.flags import flags_in_messages
 from hardpairs.core.ranks import Ranks
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.models.checkpoint import HEAD, PREPROCESS
+from hardpairs.models.checkpoint import HEAD, PREPROCESS, load_checkpoint
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.model_config import uses_words
 from hardpairs.training import freezing, upstream, validation
@@ -78,14 +78,41 @@ def run_epochs(
     remine_every = config.remining.remine_every
     if isinstance(train, TrainData) and not args.rank:
         _warn_of_another_transform(args, model, train.table)
+        _measure_resumed(args, model, data, tokenizer, epochs.start)
     for epoch in epochs:
         if _is_over(config, args, epoch):
             return
         freezing.thaw(model, epoch)
         is_due = remine_every is not None and epoch and epoch % remine_every == 0
+        is_due = is_due or (epoch == epochs.start and remining(args).is_missing(epoch))
         if isinstance(train, TrainData) and is_due:
             _remine(args, model, train, transform, tokenizer, epoch)
         yield epoch
+        if isinstance(train, TrainData) and not args.rank:
+            _keep_best(args, train.take_checkpoint())
+
+
+def _measure_resumed(
+    args: argparse.Namespace,
+    model: nn.Module,
+    data: dict[str, Any],
+    tokenizer: Callable[..., Any],
+    epoch: int,
+) -> None:
+    """Measure the epoch that a resumed run begins after, if the run ended before it did."""
+    if not (epoch and args.resume and args.save_logs and "val" in data):
+        return
+    is_due = args.val_frequency and (epoch % args.val_frequency == 0 or epoch == args.epochs)
+    if is_due and not validation.is_measured(Path(args.checkpoint_path), epoch):
+        upstream.patched("train").evaluate(model, data, epoch, args, tokenizer=tokenizer)
+        _keep_best(args, load_checkpoint(args.resume))
+
+
+def _keep_best(args: argparse.Namespace, checkpoint: dict[str, Any] | None) -> None:
+    """Keep an epoch that was measured if it is the best so far."""
+    metric = config_of(args).validation.save_best
+    if metric and checkpoint is not None:
+        validation.keep_best(Path(args.checkpoint_path), metric, checkpoint)
 
 
 def _is_over(config: TrainingConfig, args: argparse.Namespace, completed: int) -> bool:
@@ -174,7 +201,7 @@ def extra_state(
     """Return what a checkpoint of ours has besides OpenCLIP's entries.
 
     These are the word list, the data and hard pairs that it was trained on, how images were
-    prepared, and the kind of head. The best epoch so far is saved, too. Rank 0 calls it.
+    prepared, and the kind of head. Rank 0 calls it, before the epoch is measured.
 
     Args:
         args: OpenCLIP's options.
@@ -194,7 +221,5 @@ def extra_state(
         model = getattr(model, "module", model)
         state[PREPROCESS] = preprocess_of(model)
         state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
-    metric = config_of(args).validation.save_best
-    if metric:
-        validation.keep_best(Path(args.checkpoint_path), metric, {**checkpoint, **state})
+        train.checkpoint = {**checkpoint, **state}
     return state
