@@ -74,7 +74,7 @@ def test_command_writes_all_of_it(photos, checkpoint, capsys):
     with open(photos.parent / "run/evaluation.csv") as file:
         flat = {row["metric"]: float(row["value"]) for row in csv.DictReader(file)}
     assert (
-        flat["baselines.random.text_to_image_R@1"] == pytest.approx(1 / 6)
+        flat["baselines.random.text_to_image_R@1"] == pytest.approx((10 / 6 + 2 / 3) / 12)
         and flat["miniclip.R@1"] == record["miniclip"]["R@1"]
     )
     assert (
@@ -103,6 +103,10 @@ def test_command_without_asking_is_as_it_was(photos, checkpoint, capsys):
     assert (
         not {"baselines", "ceiling", "miniclip"} & json.loads(told.out).keys()
         and "|" not in told.err
+    )
+    assert (
+        "6 images and 12 captions in 6 groups; 2 captions are in several groups and right for each; "
+        "reachable R@1: 100.0 image to text and 88.9 text to image\n" in told.err
     )
     assert main(retrieval_flags(photos, checkpoint, "--protocol", "miniclip")) == 0
     told = capsys.readouterr()

@@ -8,7 +8,8 @@ from hardpairs.data.samples import open_samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.evaluating.baselines import miniclip
 from hardpairs.evaluating.retrieval import evaluate_retrieval
-from hardpairs.metrics.retrieval import first_of_each
+from hardpairs.metrics.base import MetricInputs, compute_all
+from hardpairs.metrics.groups import first_of_each
 from tests.photos.runs import embedded, write_photos
 
 
@@ -82,3 +83,32 @@ def test_a_caption_is_one_item_of_its_groups_gallery_however_many_images_have_it
         4,
         4,
     ]  # among four texts: the wrong one, and ties against the model
+
+
+def test_a_caption_is_right_for_each_image_that_has_it(tmp_path):
+    """Eight images, two of each caption, no groups: a perfect model is always right, here and in validation."""
+    lines = [f"{tmp_path}/{i}.jpg,thing {i // 2}" for i in range(8)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["filepath,title", *lines]) + "\n")
+    samples = open_samples(tmp_path / "pairs.csv")
+    rows = np.repeat(np.eye(4, dtype=np.float32), 2, axis=0)
+    metrics, _ = evaluate_retrieval(samples, Embedded(rows, rows, np.arange(8), {}), None)
+    assert metrics["image_to_text_R@1"] == metrics["text_to_image_R@1"] == 1
+    assert (metrics["groups"], metrics["texts_in_several_groups"]) == (8, 8)
+    validated = compute_all(MetricInputs.of_samples(samples, np.arange(8), rows, rows))
+    assert validated["image_to_text_R@1"] == validated["mean_R@1"] == 1
+    swapped = rows[[2, 3, 0, 1, 4, 5, 6, 7]]
+    metrics, _ = evaluate_retrieval(samples, Embedded(swapped, rows, np.arange(8), {}), None)
+    assert metrics["image_to_text_R@1"] == metrics["text_to_image_R@1"] == 0.5
+
+
+def test_sharing_a_caption_does_not_merge_two_images(tmp_path):
+    """The caption that only the other image has stays wrong."""
+    samples = open_samples(write_photos(tmp_path, [["cup", "red"], ["cup", "blue"]]))
+    image = np.repeat(np.eye(2, dtype=np.float32), 2, axis=0)
+    text = np.array([[0.6, 0.6], [0, 1], [0.6, 0.6], [1, 0]], np.float32)  # red and blue: swapped
+    metrics, arrays = evaluate_retrieval(
+        samples, Embedded(image, text, np.arange(4), {}), None, ties="expected"
+    )
+    assert arrays["text_to_image_ranks"].tolist() == [1, 2, 1, 2]
+    assert arrays["image_to_text_ranks"].tolist() == [2, 2]
+    assert metrics["texts_in_several_groups"] == 2

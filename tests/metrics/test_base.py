@@ -75,6 +75,18 @@ def test_rows_without_a_label_and_labels_that_do_not_repeat():
     assert compute_all(unlabeled).keys() == set(all_values(needs_labels=False))
 
 
+def test_labels_of_one_image_each_are_not_measured():
+    """Rows of one image differ in captions alone: their image embeddings always agree."""
+    rows = np.repeat(circle(), 2, axis=0).astype(np.float32)
+    ids, known = np.arange(5).repeat(2), np.ones(10, bool)
+    alone = MetricInputs(rows, rows, rows, ids, known, ids, np.arange(10))
+    assert compute_all(alone).keys() == set(all_values(needs_labels=False))
+    pooled = MetricInputs(rows, rows, rows + 0, ids, known, ids, np.arange(10))
+    assert "top-1" in compute_all(pooled)  # captions are a part of what is compared
+    two = MetricInputs(rows, rows, rows, ids // 2, known, ids, np.arange(10))
+    assert "top-1" in compute_all(two)
+
+
 def test_images_and_texts_of_a_group_count_once():
     """Three rows of one image with three texts, and another pair: the image asks once."""
     rng = np.random.default_rng(0)

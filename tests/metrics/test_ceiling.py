@@ -23,6 +23,19 @@ def test_by_hand():
     assert ceiling["text_to_image_MRR"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 + 1 / 2 + 1) / 6)
 
 
+def test_equal_captions_are_right_for_each_other():
+    """Two images have "cup", one has "Cup", which a model does not tell from it."""
+    looks, texts, groups = np.array([7, 7, 7]), np.array([1, 1, 2]), np.arange(3)
+    shared, right = sharing(looks, groups), sharing(texts, groups)
+    assert right.tolist() == [2, 2, 1]
+    ceiling = text_to_image_ceiling(shared, right, ks=(1, 2))
+    assert ceiling["text_to_image_R@1"] == pytest.approx((2 / 3 + 2 / 3 + 1 / 3) / 3)
+    assert ceiling["text_to_image_R@2"] == pytest.approx((1 + 1 + 2 / 3) / 3)
+    against = image_to_text_ceiling(shared, groups, groups, right, ks=(1, 2))
+    assert [against[f"image_to_text_R@{k}"] for k in (1, 2)] == [0, pytest.approx(2 / 3)]
+    assert text_to_image_ceiling(right, right)["text_to_image_R@1"] == 1
+
+
 def test_the_same_caption_twice_on_one_image_is_not_shared():
     assert sharing(np.array([5, 5, 6]), np.array([1, 1, 2])).tolist() == [1, 1, 1]
     assert text_to_image_ceiling(np.array([1]))["text_to_image_R@1"] == 1  # one image

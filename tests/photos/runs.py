@@ -9,7 +9,7 @@ import numpy as np
 
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.embedding.stream import Embedded
-from hardpairs.evaluating.baselines import baselines, miniclip
+from hardpairs.evaluating.baselines import baselines, ceiling, miniclip
 from hardpairs.evaluating.plot_embeddings import choose_embeddings, write_plot_embeddings
 from hardpairs.evaluating.results import write_results
 from hardpairs.evaluating.retrieval import evaluate_retrieval
@@ -62,7 +62,11 @@ def write_run(
     rows = embedded(samples, noise=noise, seed=seed) if rows is None else rows
     metrics, arrays = evaluate_retrieval(samples, rows, None)
     if full:
-        metrics |= {**baselines(samples, rows.rows), "miniclip": miniclip(samples, rows)}
+        metrics |= {
+            **baselines(samples, rows.rows),
+            "ceiling": ceiling(samples, rows.rows),
+            "miniclip": miniclip(samples, rows),
+        }
     facts = {
         "method": method,
         "seed": seed,

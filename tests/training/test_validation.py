@@ -199,7 +199,7 @@ def test_unreadable_validation_pictures_are_named_and_left_out(labelled, tmp_pat
         (
             ("--save-best", "ari", "--val-data", "{table}"),
             3,
-            "no two validation rows share a label",
+            "no two validation images share a label",
         ),
         (("--save-best", "mean_R@1", "--val-data", "{table}", "--patience", "0"), 2, "at least 1"),
     ],
@@ -239,3 +239,36 @@ def test_groups_count_as_right(tmp_path, table):
     assert (
         val_numbers(torch.nn.Linear(1, 1), samples, list(range(40)), image, text)["mean_R@1"] == 1
     )
+
+
+def test_what_counts_as_right_is_logged(labelled, caplog):
+    import logging
+
+    from hardpairs.training.validation import log_groups
+
+    samples = open_samples(labelled, group_key="label")
+    samples.texts = np.arange(24) % 12  # each caption twice, in two classes
+    with caplog.at_level(logging.INFO):
+        log_groups(samples, range(24))
+    assert caplog.messages == [
+        "Validation: 24 images and 24 captions in 6 groups; 24 captions are in several groups and "
+        "right for each."
+    ]
+
+
+def test_an_epoch_that_was_saved_and_not_measured_is_measured_by_the_next_start(labelled, tmp_path):
+    """A kill during the evaluation leaves such a run; best.pt follows from what is measured then."""
+    flags = ("--train-data", str(labelled), "--val-data", str(labelled), "--csv-separator", ",")
+    flags = (*flags, "--csv-label-key", "label", "--batching", "random", "--batch-size", "8")
+    flags = (*flags, "--save-best", "mAP", "--epochs", "1")
+    assert train(tmp_path, "run", *flags).returncode == 0
+    folder = tmp_path / "run/checkpoints"
+    (before,) = (json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines())
+    (folder / "results.jsonl").unlink()
+    (folder / "best.pt").unlink()
+    done = train(tmp_path, "run", *flags, "--resume", "latest")
+    assert done.returncode == 0, done.stderr
+    (after,) = (json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines())
+    assert after == before and before["epoch"] == 1
+    best = checkpoint(tmp_path, "run", 1)
+    assert best["epoch"] == 1 and (folder / "best.pt").is_file()

@@ -19,43 +19,67 @@ from hardpairs.metrics.caption_queries import (
 )
 from hardpairs.metrics.ceiling import folded, image_to_text_ceiling, sharing, text_to_image_ceiling
 from hardpairs.metrics.chance import chance_metrics
+from hardpairs.metrics.groups import Groups, first_of_each, groups_of_rows
 from hardpairs.metrics.lexical import SCORERS, rank_by_other_captions
-from hardpairs.metrics.retrieval import BOUNDS, first_of_each, summarize
+from hardpairs.metrics.retrieval import BOUNDS, summarize
 
 
-def baselines(samples: Samples, rows: np.ndarray, *, ties: str = "pessimistic") -> dict[str, Any]:
-    """Measure baselines and ceiling on the queries and galleries of ``evaluate_retrieval``.
+def ceiling(samples: Samples, rows: np.ndarray, *, ties: str = "pessimistic") -> dict[str, float]:
+    """Return what a perfect model can reach on the queries and galleries of ``evaluate_retrieval``.
 
     Args:
         samples: The held-out pairs.
         rows: (M,) rows that were embedded.
-        ties: How the ceiling counts equal captions as answers to an image.
-
-    Returns:
-        ``baselines``: ``random``; where some image has two captions also ``bm25`` and
-        ``bag_of_words``, text to image, by ``BOUNDS``. ``ceiling``. ``texts_without_another``:
-        number of captions whose images have no other, so that words cannot find them.
+        ties: How captions count as answers to an image that a model cannot tell apart.
     """
     groups = samples.groups[rows]
     images = first_of_each(groups, samples.images[rows])
     texts = first_of_each(groups, samples.texts[rows])
-    shared = sharing(stable_ids(folded(samples.caption(row)) for row in rows[texts]), groups[texts])
-    ceiling = {
-        **image_to_text_ceiling(shared, groups[texts], groups[images], ties=ties),
-        **text_to_image_ceiling(shared),
+    looks = stable_ids(folded(samples.caption(row)) for row in rows[texts])
+    shared = sharing(looks, groups[texts])
+    right = sharing(samples.texts[rows[texts]], groups[texts])
+    return {
+        **image_to_text_ceiling(shared, groups[texts], groups[images], right, ties=ties),
+        **text_to_image_ceiling(shared, right),
     }
-    measured: dict[str, Any] = {"random": _chance(groups[images], groups[texts])}
+
+
+def baselines(samples: Samples, rows: np.ndarray) -> dict[str, Any]:
+    """Measure baselines on the queries and galleries of ``evaluate_retrieval``.
+
+    Args:
+        samples: The held-out pairs.
+        rows: (M,) rows that were embedded.
+
+    Returns:
+        ``baselines``: ``random``; where some image has two captions also ``bm25`` and
+        ``bag_of_words``, text to image, by ``BOUNDS``. ``texts_without_another``: number of
+        captions whose images have no other, so that words cannot find them.
+    """
+    groups, text_groups = groups_of_rows(samples.groups[rows], samples.texts[rows])
+    images = first_of_each(groups, samples.images[rows])
+    texts = first_of_each(groups, samples.texts[rows])
+    measured: dict[str, Any] = {"random": _chance(groups[images], text_groups[texts])}
     alone = _without_another(samples, rows[texts], groups[texts])
     if alone < len(texts):
-        measured |= {method: _by_words(samples, rows, images, texts, method) for method in SCORERS}
-    return {"baselines": measured, "ceiling": ceiling, "texts_without_another": alone}
+        measured |= {
+            method: _by_words(samples, rows, images, texts, text_groups[texts], method)
+            for method in SCORERS
+        }
+    return {"baselines": measured, "texts_without_another": alone}
 
 
-def _chance(image_groups: np.ndarray, text_groups: np.ndarray) -> dict[str, float]:
-    texts_of_image = _group_sizes(text_groups, image_groups)
-    images_of_text = _group_sizes(image_groups, text_groups)
+def _chance(image_groups: np.ndarray, text_groups: Groups) -> dict[str, float]:
+    count = image_groups.max() + 1
+    images_of_group = np.bincount(image_groups, minlength=count)
+    if isinstance(text_groups, np.ndarray):
+        texts_of_group = np.bincount(text_groups, minlength=count)
+        images_of_text = images_of_group[text_groups]
+    else:
+        texts_of_group = np.asarray(text_groups.sum(axis=0, dtype=np.int64))
+        images_of_text = np.asarray(text_groups @ images_of_group)
     return {
-        **chance_metrics(len(text_groups), texts_of_image, "image_to_text"),
+        **chance_metrics(text_groups.shape[0], texts_of_group[image_groups], "image_to_text"),
         **chance_metrics(len(image_groups), images_of_text, "text_to_image"),
     }
 
@@ -73,10 +97,16 @@ def _without_another(samples: Samples, rows: np.ndarray, groups: np.ndarray) -> 
 
 
 def _by_words(
-    samples: Samples, rows: np.ndarray, images: np.ndarray, texts: np.ndarray, method: str
+    samples: Samples,
+    rows: np.ndarray,
+    images: np.ndarray,
+    texts: np.ndarray,
+    text_groups: Groups,
+    method: str,
 ) -> dict[str, dict[str, float]]:
     """Measure text-to-image retrieval by the words of an image's other captions."""
-    groups, image_ids = samples.groups[rows], samples.images[rows]
+    groups = np.unique(samples.groups[rows], return_inverse=True)[1]
+    image_ids = samples.images[rows]
     documents = first_of_each(groups, image_ids, samples.texts[rows])
     position = {
         item: number
@@ -84,7 +114,7 @@ def _by_words(
     }
     ranking = rank_by_other_captions(
         [samples.caption(row) for row in rows[texts]],
-        groups[texts],
+        text_groups,
         [samples.caption(row) for row in rows[documents]],
         np.array([position[groups[i], image_ids[i]] for i in documents]),
         groups[images],

@@ -12,7 +12,7 @@ import numpy as np
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
-from hardpairs.evaluating.baselines import baselines, miniclip
+from hardpairs.evaluating.baselines import baselines, ceiling, miniclip
 from hardpairs.evaluating.plot_embeddings import choose_embeddings, write_plot_embeddings
 from hardpairs.evaluating.results import register, write_results
 from hardpairs.evaluating.retrieval import evaluate_retrieval
@@ -27,11 +27,13 @@ class Evaluation:
         metrics: Numbers by name; shares are fractions, in MiniCLIP's protocol percent.
         queries: Arrays by query, for reports and paired tests.
         plot_embeddings: Embeddings of a few images and captions.
+        ceiling: Metrics of retrieval that a perfect model reaches.
     """
 
     metrics: dict[str, Any]
     queries: dict[str, np.ndarray]
     plot_embeddings: dict[str, np.ndarray]
+    ceiling: dict[str, float]
 
     @property
     def compared_with_hard_pairs(self) -> bool:
@@ -56,21 +58,21 @@ def evaluate_embeddings(
         embedded: Their embeddings.
         table: Hard pairs of these samples: whether each pair scores above its hard pairs.
         ties: How equal scores count: ``pessimistic`` (against the model) or ``expected``.
-        with_baselines: Whether to measure chance, captions alone, and the ceiling of repeated
-            captions.
+        with_baselines: Whether to measure chance and captions alone, and add the ceiling.
         with_miniclip: Whether to test by MiniCLIP's protocol, too.
         more_metrics: Names in ``hardpairs.metrics.METRICS`` whose numbers are added.
     """
     retrieval, queries = evaluate_retrieval(samples, embedded, table, ties=ties)
     metrics: dict[str, Any] = {**retrieval}
+    reachable = ceiling(samples, embedded.rows, ties=ties)
     if more_metrics:
         inputs = MetricInputs.of_samples(samples, embedded.rows, embedded.image, embedded.text)
         metrics |= compute_metrics(inputs, more_metrics)
     if with_baselines:
-        metrics |= baselines(samples, embedded.rows, ties=ties)
+        metrics |= {**baselines(samples, embedded.rows), "ceiling": reachable}
     if with_miniclip:
         metrics["miniclip"] = miniclip(samples, embedded)
-    return Evaluation(metrics, queries, choose_embeddings(samples, embedded))
+    return Evaluation(metrics, queries, choose_embeddings(samples, embedded), reachable)
 
 
 def write_evaluation(

@@ -10,7 +10,7 @@ from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input
 from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
-from hardpairs.metrics.retrieval import first_of_each
+from hardpairs.metrics.groups import first_of_each
 
 FILE = "drawn.npz"
 ARRAYS = ("image_rows", "image", "text_rows", "text", "text_image")

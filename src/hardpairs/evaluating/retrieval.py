@@ -7,10 +7,10 @@ import numpy as np
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
+from hardpairs.metrics.groups import first_of_each, groups_of_rows, shared_items
 from hardpairs.metrics.retrieval import (
     Ranking,
     beats_hard_pairs,
-    first_of_each,
     rank_positives,
     summarize,
 )
@@ -21,7 +21,8 @@ def evaluate_retrieval(
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Measure retrieval in both directions.
 
-    Images or captions of one group that are equal are one item of the gallery and one query.
+    Images or captions of one group that are equal are one item of the gallery and one query. A
+    caption is right for each group that has it.
 
     Args:
         samples: The held-out pairs.
@@ -34,14 +35,15 @@ def evaluate_retrieval(
         different images and texts; ``*_ranks`` and ``*_top`` (rows of the first ten answers) of
         both directions; with a table also ``*_beats`` and ``beats_counted`` by embedded row.
     """
-    rows, groups = embedded.rows, samples.groups[embedded.rows]
+    rows = embedded.rows
+    groups, text_groups = groups_of_rows(samples.groups[rows], samples.texts[rows])
     images = first_of_each(groups, samples.images[rows])
     texts = first_of_each(groups, samples.texts[rows])
     to_text = rank_positives(
-        embedded.image[images], embedded.text[texts], groups[images], groups[texts]
+        embedded.image[images], embedded.text[texts], groups[images], text_groups[texts]
     )
     to_image = rank_positives(
-        embedded.text[texts], embedded.image[images], groups[texts], groups[images]
+        embedded.text[texts], embedded.image[images], text_groups[texts], groups[images]
     )
     metrics = {
         **summarize(to_text, "image_to_text", ties=ties),
@@ -49,6 +51,7 @@ def evaluate_retrieval(
         "images": len(images),
         "texts": len(texts),
         "groups": len(np.unique(groups)),
+        "texts_in_several_groups": int(shared_items(text_groups[texts]).sum()),
     }
     arrays = {
         "image_rows": rows[images],

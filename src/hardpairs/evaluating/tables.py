@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hardpairs.evaluating.runs import DIRECTIONS
+from hardpairs.metrics import groups
 from hardpairs.metrics.retrieval import BOUNDS
 from hardpairs.pages.numbers import count_text, value_text
 
@@ -47,6 +48,17 @@ def tables(record: Mapping[str, Any], protocol: str) -> str:
             "before them the mean.\n"
         )
     return "\n".join(parts)
+
+
+def groups_text(metrics: Mapping[str, Any], ceiling: Mapping[str, float]) -> str:
+    """Return a line on what counts as right: images, captions, groups, and the reachable R@1."""
+    names = ("images", "texts", "groups", "texts_in_several_groups")
+    counts = groups.groups_text(*(metrics[name] for name in names))
+    reachable = " and ".join(
+        f"{value_text(ceiling[f'{direction}_R@1'], 'share')} {direction.replace('_', ' ')}"
+        for direction in DIRECTIONS
+    )
+    return f"{counts}; reachable R@1: {reachable}"
 
 
 def _ours(record: Mapping[str, Any], direction: str) -> str:

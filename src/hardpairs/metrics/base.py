@@ -30,6 +30,7 @@ from hardpairs.core.components import Options
 from hardpairs.core.errors import bad_input
 from hardpairs.data.samples import Samples
 from hardpairs.metrics import METRICS
+from hardpairs.metrics.groups import first_of_each
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,25 @@ class MetricInputs:
         )
 
     @property
+    def labeled(self) -> np.ndarray:
+        """(M,) int64 rows with a label, of equal rows of ``joint`` the first.
+
+        Rows of one image that differ in captions alone are one row of ``image``, so that labels of
+        one image each would always be found.
+        """
+        rows = np.flatnonzero(self.has_label)
+        ids = [self.image_ids] if self.joint is self.image else [self.image_ids, self.text_ids]
+        first = first_of_each(self.group_ids[rows], *(each[rows] for each in ids))
+        return np.asarray(rows[first])
+
+    @property
     def labels(self) -> np.ndarray:
-        """(M,) int64 labels of the rows that have one."""
-        return np.asarray(self.group_ids[self.has_label])
+        """(M,) int64 labels of the rows ``labeled``."""
+        return np.asarray(self.group_ids[self.labeled])
 
     @property
     def labels_repeat(self) -> bool:
-        """Return whether any two rows share a label."""
+        """Return whether any two of the rows ``labeled`` share a label."""
         return len(np.unique(self.labels)) < len(self.labels)
 
 
@@ -144,7 +157,7 @@ def compute_metrics(inputs: MetricInputs, names: Iterable[str]) -> dict[str, flo
         metric: type[Metric] = METRICS.load(name)
         if metric.needs_labels and not inputs.labels_repeat:
             raise bad_input(
-                f"no two rows share a label, which the metric {name} needs",
+                f"no two images share a label, which the metric {name} needs",
                 fix="name the column of labels",
             )
         numbers |= metric().compute(inputs)

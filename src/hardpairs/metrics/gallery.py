@@ -26,7 +26,7 @@ class LeaveOneOut(Metric):
 
     def compute(self, inputs: MetricInputs) -> dict[str, float]:
         """Return the means over the rows whose label another row shares; fractions."""
-        means = leave_one_out(inputs.joint[inputs.has_label], inputs.labels)
+        means = leave_one_out(inputs.joint[inputs.labeled], inputs.labels)
         return {name: means[name] for name in self.values if name in means}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from hardpairs.data.words import split_words
+from hardpairs.metrics.groups import Groups, belong
 from hardpairs.metrics.retrieval import BLOCK_ROWS, Ranking, concatenate, rank_scores
 
 MOST_SCORES = 1 << 24
@@ -76,7 +77,7 @@ def _counts(texts: Sequence[Words], number: dict[str, int]) -> csr_array:
 
 def rank_by_other_captions(
     queries: Sequence[str],
-    query_groups: np.ndarray,
+    query_groups: Groups,
     captions: Sequence[str],
     caption_images: np.ndarray,
     image_groups: np.ndarray,
@@ -86,12 +87,12 @@ def rank_by_other_captions(
     """Rank images for caption queries by the images' other captions.
 
     This is the task of a text-to-image model, for a method that sees no image. An image scores as
-    the best of its captions. Captions with the query's own words in the query's own group do not
+    the best of its captions. Captions with the query's own words in the query's own groups do not
     count. An image without another caption scores 0, as one that shares no word.
 
     Args:
         queries: Q captions that ask.
-        query_groups: (Q,) int64, the group ids of their correct images.
+        query_groups: Groups of their correct images, as in ``hardpairs.metrics.groups``.
         captions: D captions that are searched.
         caption_images: (D,) int64, the index of each caption's image, 0 to I - 1; each image has a
             caption.
@@ -121,9 +122,9 @@ def rank_by_other_captions(
     score, blocks = SCORERS[method](documents), []
     for block in blocks_of(len(queries), len(documents)):
         scores = score(asked[block])
-        own = (query_phrases[block, None] == document_phrases) & (
-            query_groups[block, None] == document_groups
+        own = (query_phrases[block, None] == document_phrases) & belong(
+            query_groups[block], document_groups
         )
         best = np.maximum.reduceat(np.where(own, 0, scores), starts, axis=1)
-        blocks.append(rank_scores(best, query_groups[block, None] == image_groups[None, :]))
+        blocks.append(rank_scores(best, belong(query_groups[block], image_groups)))
     return concatenate(blocks)

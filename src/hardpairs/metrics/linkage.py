@@ -27,7 +27,7 @@ class BestCut(Metric):
     def compute(self, inputs: MetricInputs) -> dict[str, float]:
         """Return ``ari``, at most 1, on the rows that have a label."""
         labels = np.unique(inputs.labels, return_inverse=True)[1]
-        tree = single_linkage(inputs.joint[inputs.has_label])
+        tree = single_linkage(inputs.joint[inputs.labeled])
         return {"ari": best_threshold(tree, labels)[1]}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from hardpairs.core.components import register
 from hardpairs.core.errors import non_finite
 from hardpairs.metrics.base import Metric, MetricInputs
+from hardpairs.metrics.groups import Groups, belong, first_of_each, groups_of_rows
 
 BLOCK_ROWS = 512
 TIES = ("pessimistic", "expected")
@@ -56,11 +57,9 @@ class PairRetrieval(Metric):
         """Return recalls (fractions) and ranks from 1."""
         images = first_of_each(inputs.group_ids, inputs.image_ids)
         texts = first_of_each(inputs.group_ids, inputs.text_ids)
+        image_groups, text_groups = groups_of_rows(inputs.group_ids, inputs.text_ids)
         numbers = retrieval_metrics(
-            inputs.image[images],
-            inputs.text[texts],
-            inputs.group_ids[images],
-            inputs.group_ids[texts],
+            inputs.image[images], inputs.text[texts], image_groups[images], text_groups[texts]
         )
         both = numbers["image_to_text_R@1"] + numbers["text_to_image_R@1"]
         numbers["mean_R@1"] = both / 2
@@ -96,22 +95,24 @@ class Ranking:
 def rank_positives(
     queries: np.ndarray,
     gallery: np.ndarray,
-    query_groups: np.ndarray,
-    gallery_groups: np.ndarray,
+    query_groups: Groups,
+    gallery_groups: Groups,
     *,
     top: int = AP_CUTOFF,
 ) -> Ranking:
     """Rank a gallery for each query, in blocks of queries; no (Q, G) array is held.
 
+    An item is positive for a query of its group. Items of one side can be in several groups.
+
     Args:
         queries: (Q, D) float, unit rows; the score is their dot product in float32.
         gallery: (G, D) float, unit rows.
-        query_groups: (Q,) int64 group ids.
-        gallery_groups: (G,) int64; an item is positive for a query with the same group id.
+        query_groups: Groups of the queries, as in ``hardpairs.metrics.groups``.
+        gallery_groups: Groups of the gallery.
         top: Number of best items to keep of each query.
 
     Raises:
-        ValueError: The shapes do not fit, or a side is empty.
+        ValueError: The shapes do not fit, a side is empty, or both have items of several groups.
         UserError: Exit 6, an embedding is not finite.
     """
     _check(queries, gallery, query_groups, gallery_groups)
@@ -119,7 +120,10 @@ def rank_positives(
     for start in range(0, len(queries), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         scores = np.asarray(queries[block], np.float32) @ np.asarray(gallery, np.float32).T
-        positive = query_groups[block, None] == gallery_groups[None, :]
+        if isinstance(gallery_groups, np.ndarray):
+            positive = belong(query_groups[block], gallery_groups)
+        else:
+            positive = belong(gallery_groups, query_groups[block]).T
         blocks.append(rank_scores(scores, positive, top=top))
     return concatenate(blocks)
 
@@ -131,14 +135,16 @@ def concatenate(blocks: Sequence[Ranking]) -> Ranking:
 
 
 def _check(
-    queries: np.ndarray, gallery: np.ndarray, query_groups: np.ndarray, gallery_groups: np.ndarray
+    queries: np.ndarray, gallery: np.ndarray, query_groups: Groups, gallery_groups: Groups
 ) -> None:
     if queries.ndim != 2 or gallery.ndim != 2 or queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"embeddings must be (Q, D) and (G, D), not {queries.shape} and {gallery.shape}"
         )
-    if len(queries) != len(query_groups) or len(gallery) != len(gallery_groups):
+    if len(queries) != query_groups.shape[0] or len(gallery) != gallery_groups.shape[0]:
         raise ValueError("one group per embedding is needed")
+    if not any(isinstance(groups, np.ndarray) for groups in (query_groups, gallery_groups)):
+        raise ValueError("the items of one side must be in one group each")
     if not len(queries) or not len(gallery):
         raise ValueError("an empty set of queries or an empty gallery has no metrics")
     for name, rows in (("query", queries), ("gallery", gallery)):
@@ -276,21 +282,11 @@ def expected_reciprocal(above: int, negatives: int, positives: int) -> float:
     return float((none_before * positives / left / (above + 1 + index)).sum())
 
 
-def first_of_each(*ids: np.ndarray) -> np.ndarray:
-    """Return the indices, ascending, at which a combination of ids appears for the first time.
-
-    Example:
-        >>> first_of_each(np.array([7, 7, 7, 5]), np.array([1, 2, 1, 1])).tolist()
-        [0, 1, 3]
-    """
-    return np.sort(np.unique(np.stack(ids, axis=1), axis=0, return_index=True)[1])
-
-
 def retrieval_metrics(
     image_embeddings: np.ndarray,
     text_embeddings: np.ndarray,
-    image_groups: np.ndarray,
-    text_groups: np.ndarray,
+    image_groups: Groups,
+    text_groups: Groups,
     *,
     ks: Sequence[int] = (1, 5, 10),
     ties: str = "pessimistic",
@@ -301,7 +297,8 @@ def retrieval_metrics(
         image_embeddings: (I, D) float, unit rows.
         text_embeddings: (T, D) float, unit rows.
         image_groups: (I,) int64 group ids.
-        text_groups: (T,) int64 group ids.
+        text_groups: (T,) int64 group ids; or (T, C), as ``hardpairs.metrics.groups`` makes them of
+            captions that are in several groups.
         ks: The K of each R@K.
         ties: One of ``TIES``: equal scores count against the model, or as their expectation.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,55 @@ from hardpairs.core.errors import bad_input
 from hardpairs.data.samples import Samples
 from hardpairs.metrics import all_values, lower_is_better
 from hardpairs.metrics.base import MetricInputs, compute_all
+from hardpairs.metrics.groups import first_of_each, groups_of_rows, groups_text, shared_items
 from hardpairs.models.checkpoint import HEAD
 from hardpairs.training import upstream
 from hardpairs.training.config import VALIDATION_LOSS
+from hardpairs.training.logs import read_validation
 
 BEST = "best.pt"
 """Name of the best epoch's checkpoint."""
 
 
-def check_val_labels(metric: str, samples: Samples) -> None:
+def check_val_labels(metric: str, samples: Samples, *, with_captions: bool = False) -> None:
     """Check that validation data has the labels that a metric needs.
 
+    Args:
+        metric: Name of the metric.
+        samples: The validation data.
+        with_captions: Whether captions are a part of what is compared.
+
     Raises:
-        UserError: Exit 3 when no two rows share a label.
+        UserError: Exit 3 when no two images share a label.
     """
-    labels = samples.groups[samples.labelled]
-    if metric in all_values(needs_labels=True) and len(np.unique(labels)) == len(labels):
+    ids = [samples.groups, samples.images, *([samples.texts] if with_captions else [])]
+    items = first_of_each(*(each[samples.labelled] for each in ids))
+    repeat = len(np.unique(samples.groups[samples.labelled])) < len(items)
+    if metric in all_values(needs_labels=True) and not repeat:
         raise bad_input(
-            f"no two validation rows share a label, which {metric} needs",
+            f"no two validation images share a label, which {metric} needs",
             where=samples.source,
             fix="name the column of labels",
         )
+
+
+def log_groups(samples: Samples, rows: Sequence[int]) -> None:
+    """Log which rows of validation data count as right for each other.
+
+    Args:
+        samples: The validation data.
+        rows: Its usable rows.
+    """
+    ids = [each[list(rows)] for each in (samples.groups, samples.images, samples.texts)]
+    groups, text_groups = groups_of_rows(ids[0], ids[2])
+    texts = first_of_each(ids[0], ids[2])
+    text = groups_text(
+        len(first_of_each(*ids[:2])),
+        len(texts),
+        len(np.unique(groups)),
+        int(shared_items(text_groups[texts]).sum()),
+    )
+    logging.info(f"Validation: {text}.")
 
 
 @torch.no_grad()
@@ -60,21 +88,13 @@ def val_numbers(
     Returns:
         Numbers by name.
     """
-    joint = image
+    joint = None
     head = getattr(getattr(model, "module", model), HEAD, None)
     if head is not None:
         device = next(model.parameters()).device
         joint = head(image.to(device).float(), text.to(device).float()).cpu()
-    inputs = MetricInputs(
-        image=image.float().numpy(),
-        text=text.float().numpy(),
-        joint=joint.float().numpy(),
-        group_ids=samples.groups[rows],
-        has_label=samples.labelled[rows],
-        image_ids=samples.images[rows],
-        text_ids=samples.texts[rows],
-    )
-    return compute_all(inputs)
+    arrays = [None if part is None else part.float().numpy() for part in (image, text, joint)]
+    return compute_all(MetricInputs.of_samples(samples, rows, *arrays))  # type: ignore[arg-type]
 
 
 def _lower_is_better(metric: str) -> bool:
@@ -108,20 +128,27 @@ def best_epoch(results: Path, metric: str, completed: int | None = None) -> Best
         completed: Later epochs are ignored: they belong to a run that died after measuring and
             before saving.
     """
-    measured: dict[int, float] = {}
-    for line in results.read_text(encoding="utf-8").splitlines() if results.is_file() else []:
-        try:
-            entry: dict[str, Any] = json.loads(line)
-        except ValueError:
-            continue
-        is_done = completed is None or entry["epoch"] <= completed
-        if is_done and math.isfinite(entry.get(metric, math.nan)):
-            measured[entry["epoch"]] = entry[metric]
+    measured = {
+        int(entry["epoch"]): entry[metric]
+        for entry in read_validation(results)
+        if (completed is None or entry["epoch"] <= completed)
+        and math.isfinite(entry.get(metric, math.nan))
+    }
     if not measured:
         return None
     sign = 1 if _lower_is_better(metric) else -1
     best = min(measured, key=lambda epoch: (sign * measured[epoch], epoch))
     return BestEpoch(best, measured[best], sum(epoch > best for epoch in measured))
+
+
+def is_measured(folder: Path, epoch: int) -> bool:
+    """Return whether an epoch's validation data was measured.
+
+    Args:
+        folder: The run's folder of checkpoints.
+        epoch: The epoch, from 1.
+    """
+    return any(entry["epoch"] == epoch for entry in read_validation(folder / "results.jsonl"))
 
 
 def keep_best(folder: Path, metric: str, checkpoint: dict[str, Any]) -> None:

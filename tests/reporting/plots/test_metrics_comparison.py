@@ -34,4 +34,4 @@ def test_figure_is_the_table(runs):
         for collection in figure.axes[0].collections
         for segment in collection.get_segments()
     ]
-    assert np.isclose(lines, ceiling).any() and np.isclose(lines, 100 / 6).any()
+    assert np.isclose(lines, ceiling).any() and np.isclose(lines, 100 * (10 / 6 + 2 / 3) / 12).any()

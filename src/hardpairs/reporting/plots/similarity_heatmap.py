@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hardpairs.data.samples import Samples
-from hardpairs.metrics.retrieval import first_of_each
+from hardpairs.metrics.groups import first_of_each
 from hardpairs.pages.album import square_pixels
 from hardpairs.pages.charts import INK, footnote, lines_of, new_figure, show_image
 
