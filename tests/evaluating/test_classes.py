@@ -8,7 +8,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import FOLDER, open_samples
-from hardpairs.evaluating.classes import class_names, read_prompts
+from hardpairs.evaluating.classes import class_names, probe, prompt_names, read_prompts
 from tests.helpers import picture
 
 
@@ -34,3 +34,22 @@ def test_classes_are_folders(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.jpg").write_bytes(picture(0))
     assert class_names(open_samples(str(tmp_path), group_key=FOLDER)) == ["cat", "dog"]
+
+
+def test_ids_of_imagenet_have_openclips_names() -> None:
+    folders = ["n01440764", "n01443537", "n02102040", "n03000684"]
+    names = ["tench", "goldfish", "English Springer Spaniel", "chainsaw"]
+    assert prompt_names(folders, "val") == names
+    assert prompt_names(["great_cat", "n1"], "val") == ["great cat", "n1"]
+    with pytest.raises(UserError, match="1 class folders are WordNet ids") as error:
+        prompt_names(["n01440764", "n99999999"], "val")
+    assert error.value.code == 3 and "n99999999" in error.value.where
+
+
+def test_a_probe_of_classes_that_were_not_trained_is_refused(tmp_path: Path) -> None:
+    for name in ("train/cat", "train/dog", "test/cat", "test/fox"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "0.jpg").write_bytes(picture(0))
+    with pytest.raises(UserError, match="1 of 3 classes have no image") as error:
+        probe(str(tmp_path), None, {})  # type: ignore[arg-type]
+    assert error.value.code == 3 and "fox" in error.value.where

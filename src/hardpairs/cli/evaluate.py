@@ -46,7 +46,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--zero-shot",
         metavar="FOLDER",
-        help="images in class folders, classified by the classes' names",
+        help="images in class folders, classified by the classes' names; ImageNet's folders are "
+        "known by their ids",
     )
     parser.add_argument(
         "--prompts",
@@ -164,7 +165,7 @@ def _evaluate_retrieval(
     from hardpairs.embedding.embed import embed
     from hardpairs.evaluating.evaluation import evaluate_embeddings, write_evaluation
     from hardpairs.evaluating.results import write_miniclip
-    from hardpairs.evaluating.tables import tables
+    from hardpairs.evaluating.tables import groups_text, tables
     from hardpairs.models.encoders import from_encoder
     from hardpairs.pages.numbers import reasons_text
 
@@ -191,7 +192,7 @@ def _evaluate_retrieval(
         "rejected": len(embedded.rejected),
     }
     record = write_evaluation(args.out, evaluation, record, protocol=args.protocol)
-    notes = []
+    notes = [groups_text(evaluation.metrics, evaluation.ceiling)]
     if embedded.rejected:
         notes.append(
             f"{len(embedded.rejected)} of {len(samples)} rows are left out: "

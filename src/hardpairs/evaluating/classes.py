@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -17,6 +19,8 @@ from hardpairs.models.load import Encoder
 
 Options = dict[str, int | str]
 """Options of embedding: ``batch_size``, ``workers`` and ``device``."""
+WORDNET_ID = re.compile(r"n\d{8}")
+"""Names of ImageNet's class folders."""
 
 
 def read_prompts(path: str | None) -> list[str]:
@@ -50,20 +54,22 @@ def read_prompts(path: str | None) -> list[str]:
 
 def zero_shot(
     folder: str, encoder: Encoder, prompts: list[str], options: Options
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Measure zero-shot accuracy; a class is the mean of its prompts' embeddings, as in OpenCLIP.
 
     Args:
-        folder: A folder with a folder of images for each class.
+        folder: A folder with a folder of images for each class, called by the class's name or by
+            its id in ImageNet.
         encoder: The model.
         prompts: Templates with ``{}`` for the class.
         options: Options of embedding.
 
     Returns:
-        Top-1 and top-5 accuracy, and the numbers of images, classes and prompts.
+        Top-1 and top-5 accuracy, the numbers of images, classes and prompts, and the first classes'
+        names as the prompts have them.
     """
     samples = _classes(folder)
-    names = [name.replace("_", " ") for name in class_names(samples)]
+    names = prompt_names(class_names(samples), folder)
     templates = [
         lambda name, template=template: template.replace("{}", name) for template in prompts
     ]
@@ -73,7 +79,40 @@ def zero_shot(
         )
     rows, labels = _embedded(samples, encoder, options)
     measured = accuracy(rows @ classifier.float().cpu().numpy(), labels)
-    return {**measured, "pictures": len(rows), "classes": len(names), "prompts": len(prompts)}
+    return {
+        **measured,
+        "pictures": len(rows),
+        "classes": len(names),
+        "prompts": len(prompts),
+        "first_classes": names[:3],
+    }
+
+
+def prompt_names(folders: list[str], where: str) -> list[str]:
+    """Return the names of class folders as prompts say them: OpenCLIP's for ids of ImageNet.
+
+    Args:
+        folders: Names of the class folders.
+        where: The folder they are in, for errors.
+
+    Raises:
+        UserError: Exit 3 for ids that are not among ImageNet's 1,000.
+    """
+    if not any(WORDNET_ID.fullmatch(name) for name in folders):
+        return [name.replace("_", " ") for name in folders]
+    from timm.data.imagenet_info import ImageNetInfo
+
+    ids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
+    of_id = dict(zip(ids, open_clip.IMAGENET_CLASSNAMES, strict=True))
+    unknown = [name for name in folders if WORDNET_ID.fullmatch(name) and name not in of_id]
+    if unknown:
+        raise bad_input(
+            f"{len(unknown)} class folders are WordNet ids outside ImageNet's 1,000 classes",
+            where=f"{where}: {', '.join(unknown[:3])}",
+            why="a prompt needs the name of the class",
+            fix="rename the folders to the classes' names",
+        )
+    return [of_id.get(name, name.replace("_", " ")) for name in folders]
 
 
 def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
@@ -100,6 +139,14 @@ def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
         )
     samples = {name: _classes(str(path)) for name, path in parts.items() if path.is_dir()}
     names = sorted({name for part in samples.values() for name in class_names(part)})
+    unknown = sorted(set(names) - set(class_names(samples["train"])))
+    if unknown:
+        raise bad_input(
+            f"{len(unknown)} of {len(names)} classes have no image to train the probe on",
+            where=f"{parts['train']}: no {', '.join(unknown[:3])}",
+            why="they would all count as wrong",
+            fix="the same class folders in all parts",
+        )
     sets = {name: _embedded(part, encoder, options, names) for name, part in samples.items()}
     if "val" not in sets:
         rows, labels = sets["train"]
