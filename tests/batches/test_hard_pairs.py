@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardpairs.batches import BATCHES, HARD_PAIR, RANDOM, TARGET, HardPairBatchSampler
+from hardpairs.batches.base import BatchContext
 from hardpairs.core.errors import UserError
+from hardpairs.data.hard_pairs import write_table
+from hardpairs.data.samples import open_samples
 from tests.batches.helpers import all_ranks, check_batches, epoch, random_table, table_of
 
 CHOICES = next(o for o in BATCHES["hard-pairs"].options if o.field == "hard_choice").facts[
@@ -220,6 +223,36 @@ def test_empty_rows_are_skipped_on_request_and_excluded_rows_are_nowhere():
     assert set(targets) == {
         row for row in range(60) if row not in exclude and table.lengths[row] > 0
     }
+
+
+def test_hard_pairs_that_no_row_has_are_refused(table, tmp_path):
+    """They would be random batches under another name."""
+    samples = open_samples(table)
+    indices, manifest = np.full((40, 3), -1), {"dataset_fingerprint": samples.fingerprint}
+    write_table(tmp_path / "none", indices, np.zeros((40, 3), np.float32), manifest)
+    indices[7:9, 0] = [8, 7]
+    write_table(tmp_path / "few", indices, np.zeros((40, 3), np.float32), manifest)
+    context = BatchContext(samples, 4)
+
+    def make(folder, **options):
+        config = HardPairBatchSampler.Config(hard_pairs=str(tmp_path / folder), **options)
+        return HardPairBatchSampler.from_config(config, context)
+
+    for options in ({}, {"empty_rows": "skip"}):
+        with pytest.raises(UserError, match="no row has a hard pair") as error:
+            make("none", **options)
+        assert error.value.code == 3 and "random batches" in error.value.fix
+    with pytest.raises(UserError, match="no usable row has a hard pair after its first 1") as error:
+        make("few", hard_skip=1)
+    assert error.value.code == 2
+    assert make("few").with_hard_pairs == make("few", empty_rows="skip").num_targets == 2
+
+
+def test_too_few_targets_for_any_batch():
+    table = table_of(np.where(np.arange(40)[:, None] == 7, 8, -1))
+    with pytest.raises(UserError, match="1 of them targets") as error:
+        HardPairBatchSampler(40, table, batch_size=2, world_size=4, empty_rows="skip")
+    assert error.value.fix == "more data, or fewer processes"
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,10 @@ def test_the_papers_noise_rule_empties_short_lists(arrays, tmp_path):
         == counts["kept"] + sum(counts["removed"].values())
         == before.manifest["counts"]["candidates"]
     )
+    rule = ("--topk", "59", "--noise-rule", "paper")
+    done = mine("--dataset", "x", "--save_path", tmp_path / "none", *rule, *pair(tmp_path))
+    assert "no row has a hard pair; --noise-rule paper removed" in done.stderr
+    assert "a model whose" not in done.stderr
 
 
 def helip(folder, *more):

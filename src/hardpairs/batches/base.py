@@ -162,7 +162,9 @@ class BatchSampler(ABC):
             f"{self.global_batch_size}",
             where=f"`batch_size` {self.batch_size} x {self.world_size} processes "
             f"x `accumulate` {self.accumulate}",
-            fix=f"`batch_size` {max(largest, self.group_size)} or smaller",
+            fix=f"`batch_size` {largest} or smaller"
+            if largest
+            else "more data, or fewer processes",
         )
 
     @abstractmethod

@@ -122,6 +122,12 @@ class HardPairBatchSampler(BatchSampler):
         options = {**vars(config)}
         del options["hard_pairs"], options["url_index"]
         sizes = context.sizes(exclude=table.rejected)
+        if not count_with_hard_pairs(table, RowSet(len(table.lengths), sizes["exclude"]), config):
+            raise usage(
+                f"no usable row has a hard pair after its first {config.hard_skip}",
+                where=str(config.hard_pairs),
+                fix="a smaller `hard_skip`, or longer lists",
+            )
         return cls(len(context.samples), table, **options, **sizes)
 
     @property
@@ -138,6 +144,11 @@ class HardPairBatchSampler(BatchSampler):
     def num_targets(self) -> int:
         """Return the number of usable rows; with ``empty_rows="skip"`` of those with hard pairs."""
         return len(self.targets)
+
+    @property
+    def with_hard_pairs(self) -> int:
+        """Return the number of usable rows that have hard pairs."""
+        return count_with_hard_pairs(self.table, self.rows, self.options)
 
     @property
     def targets_per_batch(self) -> int:
@@ -206,6 +217,19 @@ class HardPairBatchSampler(BatchSampler):
 
         exists = offsets < count[:, None]
         return WeightedDraw(list_weights(options.hard_choice, exists, ranks, scores), rng)
+
+
+def count_with_hard_pairs(
+    table: HardPairTable, rows: RowSet, options: HardPairBatchSampler.Config
+) -> int:
+    """Return the number of some rows whose lists go beyond the ranks that are left out.
+
+    Args:
+        table: Hard pairs.
+        rows: The rows.
+        options: Their ``hard_skip`` counts.
+    """
+    return int(rows.has(np.flatnonzero(table.lengths > options.hard_skip)).sum())
 
 
 def _check_depth(options: HardPairBatchSampler.Config, width: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hardpairs.batches.base import BatchContext
 from hardpairs.core.components import Options, option
-from hardpairs.core.errors import mismatch, usage
+from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.data.embeddings import Embeddings, open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable, open_hard_pairs
 from hardpairs.data.manifest import check_same_dataset
@@ -39,11 +39,20 @@ class HardPairSource(Options):
         """Open the hard pairs, checked against the data.
 
         Raises:
-            UserError: exit 2 without any, exit 4 for a table of other data or a damaged one.
+            UserError: exit 2 without any, exit 3 for empty lists alone, exit 4 for a table of other
+                data or a damaged one.
         """
         if self.hard_pairs is None:
             raise usage("this batch maker needs `hard_pairs`", fix="mine hard pairs first")
-        return open_table(self.hard_pairs, context.samples, self.url_index, verify=context.verify)
+        table = open_table(self.hard_pairs, context.samples, self.url_index, verify=context.verify)
+        if not table.lengths.any():
+            raise bad_input(
+                "no row has a hard pair",
+                where=self.hard_pairs,
+                why="the batches would be random rows",
+                fix="mine with filters that leave some, or train with random batches",
+            )
+        return table
 
 
 @dataclass(frozen=True)

@@ -310,9 +310,13 @@ def _report(mined: MinedDataset, table: HardPairTable, csv: Path) -> None:
 
     numbers, counts, rejected = summary(table), mined.result.removed, mined.rejected
     if not numbers["rows_with_pairs"]:
+        emptied = counts.get("noise_rule")
         print(
-            "warning: no row has a hard pair; a model whose embeddings are all alike makes every "
-            "pair a near duplicate",
+            f"warning: no row has a hard pair; --noise-rule paper removed {emptied} pairs, because "
+            "no list is full: a smaller --topk"
+            if emptied
+            else "warning: no row has a hard pair; a model whose embeddings are all alike makes "
+            "every pair a near duplicate",
             file=sys.stderr,
         )
     removed = ", ".join(f"{name} {count}" for name, count in counts.items())
