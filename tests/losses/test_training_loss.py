@@ -48,6 +48,17 @@ def test_every_loss_is_finite_and_has_gradients(name):
     assert inputs[0].grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("variant", ["seed-v1", "seed-v2", "seed-v3"])
+def test_a_published_formula_masks_nothing_unless_asked(variant):
+    """As CLIPSE's own code, whose numbers it is there for."""
+    inputs, _ = arguments("sanw_debias")
+    info = BatchInfo(group_ids=GROUPS[:, None])
+    loss = built("sanw_debias", sanw_variant=variant)
+    assert loss(*inputs, info=info) == loss(*inputs)
+    asked = built("sanw_debias", sanw_variant=variant, false_negative_mask=True)
+    assert asked(*inputs, info=info) != loss(*inputs)
+
+
 @pytest.mark.parametrize("name", [name for name in LOSSES if not LOSSES.load(name).needs_labels])
 def test_swapping_image_and_text_changes_no_pair_loss(name):
     (image, text, scale), _ = arguments(name)

@@ -87,7 +87,7 @@ def option(
         flag: The flag's name, where it is not the field's name with hyphens.
         metavar: What stands for the value in the help, such as ``FILE``.
         needs: Fields of which one must have one of these values for the option to have an effect;
-            no values: any that is true.
+            no values: any that is true; ``None`` among them: the field is not given.
         choices: The allowed values.
         minimum: The smallest allowed value.
         maximum: The largest allowed value.

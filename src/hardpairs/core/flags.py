@@ -200,6 +200,10 @@ def refuse_idle(
             for field, values in needs.items()
         )
         if destination(option) in given and needs and not any(met):
+            for field, values in needs.items():
+                if None in values:
+                    value = getattr(config, field)
+                    raise usage(f"{option.flag} has no effect with {flags[field]} {value}")
             words = [" ".join([flags[field], *values[:1]]) for field, values in needs.items()]
             raise usage(f"{option.flag} has no effect without {' or '.join(words)}")
 

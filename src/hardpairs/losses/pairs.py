@@ -22,8 +22,10 @@ from hardpairs.losses.weights import SimilarityWeights
 class PairOptions(Options):
     """Options of all losses for image-text pairs, and of the terms that can be added to them."""
 
-    false_negative_mask: bool = option(
-        True, "pairs of one group, image or caption are not each other's negatives"
+    false_negative_mask: bool | None = option(
+        None,
+        "pairs of one group, image or caption are not each other's negatives (default: on, except "
+        "for --sanw-variant)",
     )
     false_negative_embeddings: str | None = option(
         None,
@@ -65,8 +67,15 @@ class PairOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.false_negative_mask is None:
+            object.__setattr__(self, "false_negative_mask", self.masks_by_default)
         if self.false_negative_embeddings and not self.false_negative_mask:
             raise ValueError("`false_negative_embeddings` needs `false_negative_mask`")
+
+    @property
+    def masks_by_default(self) -> bool:
+        """Return whether known positives are masked where ``false_negative_mask`` is not given."""
+        return True
 
 
 def cross_entropy_both_ways(

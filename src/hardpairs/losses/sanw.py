@@ -17,14 +17,32 @@ class SANWOptions(PairOptions):
     """Options of both ways to weight negatives by similarity."""
 
     sanw_alpha: float = option(0.5, "share of text similarity", minimum=0, maximum=1)
-    sanw_beta: float = option(1.0, "strength; 0 is CLIP", minimum=0, maximum=1)
-    sanw_warmup_epochs: float = option(0.0, "epochs in which the strength grows from 0", minimum=0)
-    sanw_normalize: bool | None = option(
-        None, "scale each row of weights to mean 1 (default: on, except for sanw_debias exp)"
+    sanw_beta: float = option(
+        1.0,
+        "strength; 0 is CLIP",
+        needs={"sanw_variant": (None, "seed-v3")},
+        minimum=0,
+        maximum=1,
     )
-    sanw_max_weight: float = option(10.0, "largest weight", above=0)
+    sanw_warmup_epochs: float = option(
+        0.0,
+        "epochs in which the strength grows from 0",
+        needs={"sanw_variant": (None, "seed-v3")},
+        minimum=0,
+    )
+    sanw_normalize: bool | None = option(
+        None,
+        "scale each row of weights to mean 1 (default: on, except for sanw_debias exp)",
+        needs={"sanw_variant": (None,)},
+    )
+    sanw_max_weight: float = option(
+        10.0, "largest weight", needs={"sanw_variant": (None,)}, above=0
+    )
     sanw_exempt_hard_pairs: bool = option(
-        False, "a target and its hard pairs keep weight 1", flag="--sanw-exempt-partners"
+        False,
+        "a target and its hard pairs keep weight 1",
+        flag="--sanw-exempt-partners",
+        needs={"sanw_variant": (None,)},
     )
     sanw_source: str = option(
         "live",
@@ -34,7 +52,7 @@ class SANWOptions(PairOptions):
     sanw_embeddings: str | None = option(None, "for --sanw-source embeddings", metavar="FOLDER")
     sanw_variant: str | None = option(
         None,
-        "a formula that CLIPSE published; one process",
+        "a formula that CLIPSE published, for its numbers: one process, no false-negative mask",
         choices=("seed-v1", "seed-v2", "seed-v3"),
     )
 
@@ -44,6 +62,11 @@ class SANWOptions(PairOptions):
             raise ValueError("`sanw_source` embeddings and `sanw_embeddings` go together")
         if self.sanw_variant and self.loss_block_rows is not None:
             raise ValueError("`sanw_variant` does not work with `loss_block_rows`")
+
+    @property
+    def masks_by_default(self) -> bool:
+        """Return whether the loss is ours: CLIPSE's code knows no positives but the own pair."""
+        return self.sanw_variant is None
 
 
 class SANWLoss(ContrastiveLoss):

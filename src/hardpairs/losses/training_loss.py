@@ -114,6 +114,6 @@ def build_loss(name: str, config: Options, context: LossContext) -> TrainingLoss
     return TrainingLoss(
         loss,
         terms,
-        mask_groups=config.false_negative_mask,
+        mask_groups=bool(config.false_negative_mask),
         freeze_scale_epochs=config.freeze_logit_scale_epochs,
     )
