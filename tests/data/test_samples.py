@@ -132,3 +132,19 @@ def test_a_key_of_the_json_as_label(tmp_path):
     with pytest.raises(UserError, match="no sample's json has 'topic'") as error:
         open_samples(folder, group_key="topic")
     assert error.value.code == 3
+
+
+def test_paths_of_a_table_are_those_of_the_working_folder_or_its_own(tmp_path, monkeypatch):
+    """Their texts stay the rows' identity."""
+    for folder, number in (("data/images", 1), ("images", 2)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "0.jpg").write_bytes(picture(number))
+    table = tmp_path / "data/pairs.csv"
+    table.write_text(f"filepath,title\nimages/0.jpg,a\n{tmp_path}/images/0.jpg,b\nimages/9.jpg,c\n")
+    monkeypatch.chdir(tmp_path / "data/images")
+    beside = open_samples(table)
+    assert (beside.image_bytes(0), beside.image_bytes(1)) == (picture(1), picture(2))
+    assert beside.image_path(2) == f"{tmp_path}/data/images/9.jpg"
+    monkeypatch.chdir(tmp_path)
+    here = open_samples(table)
+    assert here.image_bytes(0) == picture(2) and here.fingerprint == beside.fingerprint

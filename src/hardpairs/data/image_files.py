@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.core.remote import file_path, is_url, read_range
+from hardpairs.core.remote import FilePath, file_path, is_url, read_range
 from hardpairs.data.shards import ShardIndex
 
 MAX_OPEN_TARS = 256
@@ -92,3 +92,29 @@ def _members(path: str) -> dict[str, tuple[int, int]]:
     index = ShardIndex.open(file_path(path))
     members = zip(index.keys, index.image_offset, index.image_size, strict=True)
     return {key: (offset, size) for key, offset, size in members if size >= 0}
+
+
+def found_beside(names: list[str], table: FilePath) -> list[str]:
+    """Return the paths of a table's images.
+
+    Args:
+        names: Paths as the table has them.
+        table: The table.
+
+    Returns:
+        The names; below the table's folder if the first relative one is there and not below the
+        working folder.
+    """
+    first = next((name for name in names if _is_relative(name)), "")
+    if not first or _exists(first) or not _exists(str(table.parent / first)):
+        return names
+    return [str(table.parent / name) if _is_relative(name) else name for name in names]
+
+
+def _is_relative(name: str) -> bool:
+    return bool(name) and not is_url(name) and not os.path.isabs(name)
+
+
+def _exists(name: str) -> bool:
+    tar, separator, _ = name.rpartition(".tar/")
+    return os.path.isfile(tar + ".tar" if separator else name)

@@ -16,7 +16,7 @@ import numpy as np
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.core.remote import FilePath, file_path, is_url
-from hardpairs.data.image_files import ImageFiles
+from hardpairs.data.image_files import ImageFiles, found_beside
 from hardpairs.data.image_folder import captions_beside, image_paths, is_image_folder
 from hardpairs.data.manifest import dataset_fingerprint, stable_ids
 from hardpairs.data.shards import ShardIndex, expand_shards
@@ -138,7 +138,8 @@ def open_samples(
 
     Args:
         source: A table, a captions.json, a folder, or shards as in ``expand_shards``; local, or
-            behind a URL that fsspec knows.
+            behind a URL that fsspec knows. Relative paths in a table are those of the working
+            folder or, if the first image is not there, of the table's own folder.
         separator: The separator of a table; ``None`` finds it from the header line.
         image_key: Column of a table that names the images.
         caption_key: Column of a table that holds the captions.
@@ -241,7 +242,7 @@ def _from_table(
         urls=PackedStrings.pack(columns.get("url", blank)),
         groups=[_label(group, unlabelled) for group in columns.get(group_key, ())] or None,
         image_names=_image_names(images, shards, keys, columns.get("sha256", blank)),
-        files=ImageFiles.of_names(images),
+        files=ImageFiles.of_names(found_beside(images, file_path(name))),
         missing=[not image for image in images],
     )
 
