@@ -25,6 +25,17 @@ def captions(tmp_path):
 def test_what_is_ours_to_read(captions):
     assert is_ours_to_read(str(captions)) and is_ours_to_read(str(captions.parent / "images"))
     assert not is_ours_to_read("") and not is_ours_to_read("pairs.csv")
+    tars = captions.parent / "tars"
+    tars.mkdir()
+    (tars / "00000.tar").write_bytes(b"")
+    assert is_ours_to_read(str(tars)) and not is_ours_to_read(f"{tars}/00000.tar")
+    table = captions.parent / "pairs.csv"
+    table.write_text("filepath,title\nimages/0.jpg,a .tar/ file\n")
+    assert is_ours_to_read(str(table))  # a caption like that is rare, and ours to read as well
+    table.write_text("filepath,title\nimages/0.jpg,thing 0\ntars/00000.tar/1,thing 1\n")
+    assert not is_ours_to_read(str(table))
+    table.write_text("filepath,title\ntars/00000.tar/000000001.jpg,thing 1\n")
+    assert is_ours_to_read(str(table))
     with pytest.raises(UserError, match=r"`dataset_type` captions-json is for a \.json file"):
         is_ours_to_read("pairs.csv", "captions-json")
 

@@ -27,6 +27,9 @@ def test_files_of_an_epoch():
     sources = [remining.source(epoch) for epoch in range(6)]
     assert sources == [None, None, *2 * [Path("run/epoch_2")], *2 * [Path("run/epoch_4")]]
     assert Remining(None, Path("run")).source(7) is None
+    from_start = Remining(None, Path("run"), at_start=True)
+    assert from_start.source(0) == from_start.source(7) == Path("run/epoch_0")
+    assert from_start.is_missing(7) and not remining.is_missing(2)
 
 
 def test_one_process_agrees_with_itself(table):
@@ -54,3 +57,20 @@ def test_batches_follow_from_the_hard_pairs_of_their_epoch(table, hard_pairs, tm
     batch = next(iter(data.dataloader))
     rows = batch.info.rows.reshape(-1, 2)
     assert ((rows[:, 0] + 1) % 40 == rows[:, 1]).all() and batch.info.epochs_done == 1
+
+
+@pytest.mark.parametrize(
+    ("empty_rows", "others"), [("random", "get random rows"), ("skip", "are no targets")]
+)
+def test_rows_without_hard_pairs_are_told(table, tmp_path, caplog, empty_rows, others):
+    samples = open_samples(table)
+    indices = np.where(np.arange(40) % 4 > 0, (np.arange(40) + 1) % 40, -1)[:, None]
+    manifest = {"dataset_fingerprint": samples.fingerprint}
+    write_table(tmp_path / "table", indices, np.zeros((40, 1), np.float32), manifest)
+    values = {"batching": "hard-pairs", "batch_size": 4, "accum_freq": 1, "seed": 0}
+    values |= {"hard_dict_dir": str(tmp_path / "table"), "empty_rows": empty_rows}
+    train_data(samples, BatchingConfig.from_values(values), transform, tokenizer)
+    (told,) = [record for record in caplog.records if "Hard pairs" in record.message]
+    assert told.levelname == "WARNING" and told.message == (
+        f"Hard pairs: 30 of 40 usable rows have some (75.0%); the others {others}."
+    )

@@ -9,7 +9,7 @@ import torch
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.compat import PRESETS
 from hardpairs.core.errors import UserError
-from hardpairs.data.embeddings import open_embeddings, write_embeddings
+from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.models.checkpoint import checkpoint_weights
@@ -163,6 +163,11 @@ def test_class_weights_are_trained_saved_and_loaded(labelled, tmp_path):
     ("flags", "says"),
     [
         (("--embed", "pooled"), "--embed is given, but nothing uses it"),
+        (("--loss-fn", "supcon", "--m-per-class", "1"), "leaves every row without a positive"),
+        (
+            ("--batching", "class-neighbours", "--loss-fn", "triplet", "--m-per-class", "1"),
+            "leaves every row without a positive",
+        ),
         (("--loss-fn", "supcon", "--metric-scale", "3"), "fix: --loss-fn arcface"),
         (
             ("--loss-fn", "supcon", "--miner", "batch-hard"),
@@ -231,38 +236,8 @@ def test_data_without_labels_is_refused(labelled, tmp_path):
 
 
 def test_class_neighbours_from_embeddings_made_anew(labelled, tmp_path):
-    """Classes beside their nearest: from stored embeddings, then from those of the model after an epoch; the same on one process and two."""
-    embed = (
-        "--csv",
-        str(labelled),
-        "--csv-img-key",
-        "image_path",
-        "--csv-caption-key",
-        "text",
-        "--model",
-        "hardpairs-test",
-    )
-    done = run(
-        "python",
-        "-m",
-        "mining.embed",
-        *embed,
-        "--pretrained",
-        "none",
-        "--out",
-        str(tmp_path / "emb"),
-    )
-    assert done.returncode == 0, done.stderr
-    batches = (
-        "--batching",
-        "class-neighbours",
-        "--batching-embeddings",
-        str(tmp_path / "emb"),
-        "--class-neighbours",
-        "1",
-        "--remine-every",
-        "1",
-    )
+    """Classes beside their nearest, by embeddings of the start model and then of the model after an epoch: the same on one process and two."""
+    batches = ("--batching", "class-neighbours", "--class-neighbours", "1", "--remine-every", "1")
     flags = (*data(labelled), *batches, "--loss-fn", "supcon", "--epochs", "2", "--eps", "1e-3")
     one = train(tmp_path, "one", *flags, "--batch-size", "16")
     assert one.returncode == 0, one.stderr
@@ -273,7 +248,9 @@ def test_class_neighbours_from_embeddings_made_anew(labelled, tmp_path):
     ]
     assert len(losses[0]) == 12 and losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert int(steps(tmp_path, "one")[-1]["mined"]) > 0
-    assert open_embeddings(tmp_path / "one/remined/epoch_1", verify=True).num_samples == 40
+    for epoch in (0, 1):
+        folder = tmp_path / f"one/remined/epoch_{epoch}"
+        assert open_embeddings(folder, verify=True).num_samples == 40
 
 
 @pytest.mark.parametrize(
@@ -423,20 +400,6 @@ def test_clippings_command_line(labelled, tmp_path):
     assert args.lock_image and args.lock_text and args.name == "x"
     args = parsed(*argv, "--pooling_type", "mean")  # there the flag is for the MLP alone
     assert not args.lock_image and args.freeze_epochs is None
-    samples = open_samples(
-        labelled, image_key="image_path", caption_key="text", group_key="label", unlabelled=("999",)
-    )
-    rows = {"image": torch.nn.functional.normalize(torch.randn(40, 4), dim=1).numpy()}
-    write_embeddings(
-        tmp_path / "emb",
-        **rows,
-        text=rows["image"],
-        rows=range(40),
-        captions=list(samples.captions),
-        keys=list(samples.keys),
-        groups=samples.groups,
-        manifest={"dataset_fingerprint": samples.fingerprint, "num_samples": 40},
-    )
     readme = "--clip_lr 5e-9 --train_data_type newspapers_labelled --m 2 --training_type train_bienc --im_wt 0.5 --k 2 --supcon_temp 0.1 --train_hardneg"
     argv = [
         *start,
@@ -445,8 +408,8 @@ def test_clippings_command_line(labelled, tmp_path):
         "supcon",
         "--checkpoint",
         "clip.pt",
-        "--batching-embeddings",
-        str(tmp_path / "emb"),
+        "--mlp_weight_decay",
+        "0.01",
     ]
     args = parsed(*argv)
     assert (

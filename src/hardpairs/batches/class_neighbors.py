@@ -86,15 +86,20 @@ class ClassNeighborBatchSampler(OrderedBatchSampler):
 
     @classmethod
     def from_config(cls, config: Config, context: BatchContext) -> ClassNeighborBatchSampler:
-        """Find the nearest labels, by hard pairs or by stored embeddings, and build the maker."""
-        if bool(config.embeddings) == bool(config.hard_pairs):
+        """Find the nearest labels, by hard pairs or by stored embeddings, and build the maker.
+
+        Without either no label has neighbors. A training run that was given none embeds its data
+        first, and then builds the maker again.
+        """
+        if config.embeddings and config.hard_pairs:
             raise usage(
-                "this batch maker needs either `embeddings` or `hard_pairs`",
-                fix="embed or mine the data first",
+                "`embeddings` and `hard_pairs` both say which labels are near", fix="give one"
             )
         samples, k = context.samples, config.class_neighbors
         labels, table = compact(samples.groups), None
-        if config.embeddings:
+        if not (config.embeddings or config.hard_pairs):
+            neighbors = np.full((labels.max() + 1, k), -1)
+        elif config.embeddings:
             embeddings = open_stored_embeddings(config.embeddings, samples, context.verify)
             neighbors = _neighbors_of_embeddings(embeddings, labels, k, context, config.embeddings)
         else:

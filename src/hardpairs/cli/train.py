@@ -45,11 +45,16 @@ def main(argv: list[str] | None = None) -> int:
     except tuple(UPSTREAM_ERRORS) as error:
         if not _raised_by_trainer(error):
             raise
-        code = next(code for kind, code in UPSTREAM_ERRORS.items() if isinstance(error, kind))
-        raise UserError(code, str(error)) from None
+        raise UserError(_exit_code(error), str(error)) from None
     finally:
         _quiet_torch()
     return Exit.UNEXPECTED if code not in (None, 0) else Exit.OK
+
+
+def _exit_code(error: BaseException) -> Exit:
+    if "--train-num-samples" in str(error):
+        return Exit.USAGE
+    return next(code for kind, code in UPSTREAM_ERRORS.items() if isinstance(error, kind))
 
 
 def _raised_by_trainer(error: BaseException) -> bool:

@@ -23,7 +23,8 @@ def parse_training_flags(argv: Sequence[str]) -> dict[str, Any]:
     """
     from hardpairs.training.upstream import patched
 
-    argv = [*command_arguments("train", argv), "--name", ""]
+    # Batches do not depend on the precision; naming one keeps the parser from choosing it aloud.
+    argv = ["--precision", "fp32", *command_arguments("train", argv), "--name", ""]
     options: dict[str, Any] = vars(patched("params").parse_args(argv))
     if options["batching"] is None:
         raise usage(

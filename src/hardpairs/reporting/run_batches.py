@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hardpairs.batches import HARD_PAIR, RANDOM, BatchInfo, BatchSampler
+from hardpairs.core.errors import usage
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import Samples
 from hardpairs.pages.album import Album, ShownImage
@@ -68,9 +69,18 @@ def batch_makers(
         options: The run's options by name, as in params.txt.
         samples: The data that the run was trained on.
         processes: Processes of the run; its batch size is that of one.
+
+    Raises:
+        UserError: Exit 2 for batches that follow from embeddings which the run makes itself.
     """
     from hardpairs.training.batching import BatchingConfig
+    from hardpairs.training.config import TrainingConfig
 
+    if TrainingConfig.from_values(options).embeds_first:
+        raise usage(
+            "these batches follow from embeddings that the run makes before its first epoch",
+            fix="embed the data, and name the folder with --batching-embeddings",
+        )
     size = options["batch_size"] * processes
     own, random = (
         BatchingConfig.from_values(options, batch_size=size, batching=name).sampler(samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 import numpy as np
 
 from hardpairs.core.errors import usage
-from hardpairs.data.image_folder import is_image_folder
+from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import NAME
 from hardpairs.data.near_duplicates import joined, look_alikes
 from hardpairs.data.samples import open_samples
 from hardpairs.data.splits import COSINE, LOOK, SEED, Split, image_numbers, open_split, split_into
+from hardpairs.data.tables import is_table
 from hardpairs.training.config import CAPTIONS_JSON
 
 
 def is_ours_to_read(source: str, dataset_type: str | None = None) -> bool:
-    """Return whether OpenCLIP cannot read the training data: a captions.json or an image folder.
+    """Return whether OpenCLIP cannot read the training data and we can.
+
+    That is a captions.json, a folder, and a table of images in tars.
 
     Args:
         source: The training data; empty: none.
@@ -34,7 +38,16 @@ def is_ours_to_read(source: str, dataset_type: str | None = None) -> bool:
             where=f"`train_data` {source}",
             fix="check the path",
         )
-    return is_json or (bool(source) and is_image_folder(source))
+    is_folder = bool(source) and not is_url(source) and Path(source).is_dir()
+    return is_json or is_folder or (is_table(source) and _lists_tars(Path(source)))
+
+
+def _lists_tars(table: Path) -> bool:
+    """Return whether the first row of a table names an image in a tar, as ``wds_to_csv`` does."""
+    if not table.is_file():
+        return False
+    with open(table, encoding="utf-8", errors="replace") as file:
+        return ".tar/" in "".join(itertools.islice(file, 1, 2))
 
 
 def split_captions(

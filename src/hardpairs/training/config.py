@@ -234,6 +234,12 @@ class TrainingConfig:
         """True if the model learns a vector for each label."""
         return bool(LOSSES.load(self.loss_fn).needs_class_weights)
 
+    @property
+    def embeds_first(self) -> bool:
+        """True if the batches need embeddings and none are given: the run makes them itself."""
+        given = (getattr(self.batches, name, None) for name in ("embeddings", "hard_pairs"))
+        return self.batching == "class-neighbours" and not any(given)
+
     def parts(self) -> Iterator[tuple[tuple[OptionDeclaration, ...], Options]]:
         """Yield the options of each part that counts, and the part."""
         for name, part in PARTS.items():

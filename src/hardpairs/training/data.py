@@ -21,12 +21,17 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from hardpairs.batches.base import BatchSampler
+from hardpairs.batches.hard_pairs import HardPairBatchSampler
 from hardpairs.core.errors import mismatch, usage
 from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.data.manifest import NAME
 from hardpairs.data.samples import Samples
 from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.dataset import PlannedDataset, RunBatches
+
+MOST_EMPTY = 0.1
+"""Share of rows without hard pairs above which a run warns."""
 
 
 @dataclass
@@ -38,12 +43,19 @@ class TrainData:
         batches: The plans of the present epoch.
         samples: The training data.
         sampler_of: Returns the batch maker of an epoch, or ``None`` for the first one.
+        checkpoint: The last epoch's checkpoint until ``take_checkpoint``.
     """
 
     dataloader: DataLoader[Any]
     batches: RunBatches
     samples: Samples
     sampler_of: Callable[[int], BatchSampler | None]
+    checkpoint: dict[str, Any] | None = None
+
+    def take_checkpoint(self) -> dict[str, Any] | None:
+        """Return the last epoch's checkpoint, which holds the trained tensors, and forget it."""
+        checkpoint, self.checkpoint = self.checkpoint, None
+        return checkpoint
 
     @property
     def table(self) -> HardPairTable | None:
@@ -63,15 +75,22 @@ class Remining:
     Attributes:
         every: Epochs between; ``None``: never.
         folder: A folder of the run.
+        at_start: Whether the run was given none, and makes them before its first epoch, too.
     """
 
     every: int | None
     folder: Path
+    at_start: bool = False
 
     def source(self, epoch: int) -> Path | None:
-        """Return the files that an epoch (from 0) follows from; ``None`` for those of the start."""
+        """Return the files that an epoch (from 0) follows from; ``None`` for those given."""
         made = epoch // self.every * self.every if self.every else 0
-        return self.folder / f"epoch_{made}" if made else None
+        return self.folder / f"epoch_{made}" if made or self.at_start else None
+
+    def is_missing(self, epoch: int) -> bool:
+        """Return whether a run that was given no files lacks those of an epoch."""
+        source = self.source(epoch)
+        return self.at_start and source is not None and not (source / NAME).is_file()
 
 
 def train_data(
@@ -185,6 +204,8 @@ def _log_batches(samples: Samples, name: str, sampler: BatchSampler, num_batches
         logging.info(f"Rows that no batch may use: {reasons}.")
     if samples.labelled.any():
         logging.info(_labels_text(samples))
+    if isinstance(sampler, HardPairBatchSampler):
+        _log_hard_pairs(sampler)
     targets = sampler.targets_per_batch
     logging.info(
         f"Batches: {name}; {len(samples)} rows, {sampler.num_targets} targets, "
@@ -193,6 +214,17 @@ def _log_batches(samples: Samples, name: str, sampler: BatchSampler, num_batches
         f"{sampler.global_batch_size - targets} hard pairs; {len(sampler)} batches in a pass over "
         f"the data ({sampler.steps * targets - sampler.num_targets} positions filled again), "
         f"{num_batches} in an epoch."
+    )
+
+
+def _log_hard_pairs(sampler: HardPairBatchSampler) -> None:
+    """Log how many rows have hard pairs; warn where many have none."""
+    count, share = len(sampler.rows), sampler.with_hard_pairs / len(sampler.rows)
+    others = "are no targets" if sampler.options.empty_rows == "skip" else "get random rows"
+    logging.log(
+        logging.INFO if share >= 1 - MOST_EMPTY else logging.WARNING,
+        f"Hard pairs: {sampler.with_hard_pairs} of {count} usable rows have some "
+        f"({share:.1%}); the others {others}.",
     )
 
 

@@ -24,6 +24,7 @@ from hardpairs.training.dataset import RunBatches
 from hardpairs.training.hooks.build import create_loss
 from hardpairs.training.hooks.flags import add_arguments, check_arguments
 from hardpairs.training.samples import open_training_samples
+from hardpairs.training.upstream import patched
 
 OPENCLIP_DEFAULTS = {
     "train_data": None,
@@ -89,6 +90,29 @@ def test_no_flags_change_nothing():
     args = parse()
     assert args.batching is None and args.margin_weight == 0 and args.epochs == 32
     assert not hasattr(args, "local_loss")
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision", "says"),
+    [
+        (("--batching", "random"), "fp32", "--precision fp32: none was given"),
+        (("--batching", "random", "--precision", "amp"), "amp", "warning: --precision amp"),
+        (("--batching", "random", "--precision", "amp_bf16"), "amp_bf16", None),
+        ((), "amp", "warning: --precision amp"),
+        (("--precision", "fp32"), "fp32", None),
+        (("--batching", "random", "--device", "cuda:1"), "fp32", "none was given"),
+        (("--batching", "random", "--device", "mps"), "amp", None),
+    ],
+)
+def test_a_cpu_is_spared_emulated_precision(table, capsys, monkeypatch, flags, precision, says):
+    """OpenCLIP falls back to the CPU where there is no GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    data = ("--train-data", str(table), "--csv-separator", ",", "--batch-size", "8")
+    line = ["--model", "hardpairs-test", "--device", "cpu", *data, *flags]
+    args = patched("params").parse_args(line)
+    told = capsys.readouterr().err
+    assert args.precision == precision
+    assert (says in told and told.count("--precision") <= 2) if says else not told
 
 
 @pytest.mark.parametrize(
@@ -172,6 +196,14 @@ def test_more_loss_flags(table, hard_pairs):
         (("--loss-fn", "sanw_debias", "--sanw-source", "initial"), "start model"),
         (("--loss-fn", "sanw_debias", "--sanw-exempt-partners"), "needs hard-pair batches"),
         (("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v1", "--siglip"), "softmax form"),
+        (
+            ("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v2", "--sanw-beta", ".5"),
+            "--sanw-beta has no effect with --sanw-variant seed-v2",
+        ),
+        (
+            ("--loss-fn", "sanw_bandpass", "--sanw-variant", "seed-v3", "--sanw-normalize"),
+            "--sanw-normalize has no effect with --sanw-variant seed-v3",
+        ),
         (("--sanw-warmup-epochs", "1"), "nothing uses it"),
         (("--sanw-lambda", "-5"), "nothing uses it"),
         (("--loss-fn", "sanw_debias", "--sanw-m1", ".1"), "--loss-fn sanw_bandpass"),

@@ -28,7 +28,7 @@ from hardpairs.models.create import (
 )
 from hardpairs.models.miniclip import MiniCLIP
 from hardpairs.models.model_config import make_tokenizer, register_configs, uses_words
-from hardpairs.training import freezing, upstream
+from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
 from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.config import TrainingConfig, all_options
@@ -182,6 +182,8 @@ def get_data(
         samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
         pairs = PairDataset(samples, preprocess_val, tokenizer)
         data["val"] = ValidationData(ValidationBatches(pairs, args.batch_size, args.workers))
+        if not args.rank:
+            validation.log_groups(samples, pairs.rows)
     rest = copy.copy(args)
     rest.train_data = rest.val_data = None
     rest.dataset_type = "auto"
@@ -220,8 +222,10 @@ def _train_data(
 
 
 def remining(args: argparse.Namespace) -> Remining:
-    """Return when and where a run makes hard pairs or embeddings anew."""
-    return Remining(config_of(args).remining.remine_every, Path(args.logs) / args.name / "remined")
+    """Return when and where the run makes hard pairs or embeddings."""
+    config = config_of(args)
+    folder = Path(args.logs) / args.name / "remined"
+    return Remining(config.remining.remine_every, folder, at_start=config.embeds_first)
 
 
 def _vocabulary(args: argparse.Namespace) -> list[str] | None:

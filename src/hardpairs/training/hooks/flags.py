@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import logging
 import math
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ LIMITS = {
     "log_every_n_steps": 1,
 }
 """Smallest values of OpenCLIP's options."""
+OPENCLIP_PRECISION = "amp"
+"""OpenCLIP's default of ``--precision``."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="published settings, in hardpairs train and training.main; other flags win",
     )
     add_flags(parser, option_groups())
+    parser.set_defaults(precision=None)  # so that ``choose_precision`` knows what was given
     for action in parser._actions:
         if action.dest == "dataset_type" and action.choices is not None:
             action.choices = [*action.choices, CAPTIONS_JSON]
@@ -106,9 +110,10 @@ def check_arguments(
     vars(args).update({n: v for n, v in ours.items() if getattr(args, n, None) is None})
     _check_start(parser, args)
     if config.batching is None:
+        _choose_precision(args, ours=False)
         return args
     _check_openclip(config, args)
-    _check_batches(args)
+    _check_batches(config, args)
     _check_loss(config, args)
     _check_training(config, args)
     _tell_openclip(parser, config, args)
@@ -118,7 +123,40 @@ def check_arguments(
             fix="more --epochs",
         )
     _check_data(parser, config, args)
+    _choose_precision(args, ours=True)
     return args
+
+
+def _choose_precision(args: argparse.Namespace, *, ours: bool) -> None:
+    """Set ``--precision`` where none was given, and warn of a slow one.
+
+    OpenCLIP's own is float16 autocast, which a CPU emulates.
+
+    Args:
+        args: OpenCLIP's options; ``precision`` is ``None`` where none was given.
+        ours: Whether flags of ours are given. Without them OpenCLIP's default stays.
+    """
+    given, on_cpu = args.precision, _is_cpu(getattr(args, "device", None) or "cuda")
+    args.precision = given or ("fp32" if ours and on_cpu else OPENCLIP_PRECISION)
+    if not on_cpu or world_info()[0]:
+        return
+    if given is None and ours:
+        print("--precision fp32: none was given, and this run is on a CPU.", file=sys.stderr)
+    elif args.precision == OPENCLIP_PRECISION:
+        print(
+            "warning: --precision amp is emulated on a CPU, and a step takes several times as long "
+            "as with --precision fp32.",
+            file=sys.stderr,
+        )
+
+
+def _is_cpu(device: str) -> bool:
+    """Return whether OpenCLIP runs on the CPU, to which it falls back without a GPU."""
+    if not device.startswith("cuda"):
+        return device == "cpu"
+    import torch
+
+    return not torch.cuda.is_available()
 
 
 def _split_captions(args: argparse.Namespace) -> None:
@@ -240,7 +278,15 @@ def _check_openclip(config: TrainingConfig, args: argparse.Namespace) -> None:
         raise usage("CoCa's captioning loss does not work together with our batches and losses")
 
 
-def _check_batches(args: argparse.Namespace) -> None:
+def _check_batches(config: TrainingConfig, args: argparse.Namespace) -> None:
+    """Refuse options of the batch maker that do not fit the run."""
+    needs_positives = config.needs_labels and not config.needs_class_weights
+    if needs_positives and getattr(config.batches, "m_per_class", None) == 1:
+        raise usage(
+            f"--m-per-class 1 leaves every row without a positive, and --loss-fn {config.loss_fn} "
+            "learns from positives",
+            fix="--m-per-class 2 or more",
+        )
     if args.remine_every and args.empty_rows == "skip":
         raise usage(
             "--remine-every changes which lists are empty, and an epoch's length must not change",
@@ -316,7 +362,11 @@ def _check_data(
         args.warmup = round(args.warmup_epochs * (num_batches // args.accum_freq))
     if config.validation.save_best:
         validation_samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
-        check_val_labels(config.validation.save_best, validation_samples)
+        check_val_labels(
+            config.validation.save_best,
+            validation_samples,
+            with_captions=config.needs_labels and config.head.embed != "image",
+        )
     stored = {
         getattr(config.loss, name, None)
         for name in ("sanw_embeddings", "false_negative_embeddings")
