@@ -109,6 +109,14 @@ class Samples:
         """(N,) int64 ids; rows with equal id have the same caption."""
         return stable_ids(self.captions)
 
+    def is_right(self, text_row: int, image_row: int) -> bool:
+        """Return whether the caption of one row is right for the image of another.
+
+        It is when a row of the image's group has that caption.
+        """
+        same_text = self.texts == self.texts[text_row]
+        return bool((self.groups[same_text] == self.groups[image_row]).any())
+
     @cached_property
     def positives(self) -> np.ndarray:
         """(N, 2 or 3) int64 ids of group, image (where groups are given) and caption.

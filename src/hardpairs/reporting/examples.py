@@ -118,12 +118,15 @@ def draw(candidates: np.ndarray, groups: np.ndarray, count: int) -> list[int]:
 def _example(
     methods: Sequence[Method], album: Album, direction: str, row: int, query: int
 ) -> Example:
-    group_of = album.samples.group
+    is_right = album.samples.is_right
     answers = []
     for color, method in enumerate(methods):
         queries = method.first.queries
         images = [
-            (album.image(answer), group_of(answer) == group_of(row))
+            (
+                album.image(answer),
+                is_right(answer, row) if direction == "image_to_text" else is_right(row, answer),
+            )
             for answer in queries[f"{direction}_top"][query, :ANSWERS].tolist()
         ]
         rank = int(queries[f"{direction}_ranks"][query])

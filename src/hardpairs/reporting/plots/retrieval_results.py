@@ -50,13 +50,7 @@ def retrieval_results(samples: Samples, queries: Mapping[str, np.ndarray], label
             _show_answer(axes, samples, int(answer), row)
     title = f"First answers to {len(chosen)} of {count_text(len(rows))} captions, {label}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    footnote(
-        figure,
-        [
-            "Queries are drawn at random. Same words: wrong, but that image has this very caption, "
-            "too."
-        ],
-    )
+    footnote(figure, ["Queries are drawn at random."])
     return figure
 
 
@@ -70,14 +64,11 @@ def _write_query(axes: Axes, caption: str, rank: int) -> None:
 
 def _show_answer(axes: Axes, samples: Samples, row: int, query_row: int) -> None:
     """Show an image with its verdict in words, color and kind of line."""
-    is_right = samples.group(row) == samples.group(query_row)
-    same_words = samples.groups[samples.texts == samples.texts[query_row]]
     pixels = square_pixels(samples, row)
-    if is_right:
+    if samples.is_right(query_row, row):
         color, verdict = RIGHT, "✓ right"
         show_image(axes, pixels, color, width=3.0)
     else:
-        color = WRONG
-        verdict = "✗ same words" if samples.group(row) in same_words else "✗ wrong"
+        color, verdict = WRONG, "✗ wrong"
         show_image(axes, pixels, color, width=1.4, style=(0, (4, 2)))
     axes.set_title(verdict, color=color, fontsize=8.5, loc="center", pad=3)
