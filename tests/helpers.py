@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from hardpairs.core.errors import run_command
+from tests.processes import can_fork, fork
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -75,9 +76,19 @@ def ragged_table(count: int, width: int, seed: int = 0, fullest: bool = False):
 
 
 def run(
-    *command: str, env: dict[str, str] | None = None, cwd: Path = ROOT, timeout: int = 600
+    *command: str,
+    env: dict[str, str] | None = None,
+    cwd: Path = ROOT,
+    timeout: int = 600,
+    fresh: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command with this interpreter for ``python``; text output, no check."""
+    """Runs a command with this interpreter for ``python``; text output, no check.
+
+    ``python -m`` is a fork of a process that has PyTorch imported, unless ``fresh``.
+    """
+    env = env or {}
+    if not fresh and can_fork(command, env):
+        return fork(command, env, cwd, timeout)
     line = [sys.executable if part == "python" else part for part in command]
     return subprocess.run(
         line,
@@ -85,7 +96,7 @@ def run(
         text=True,
         cwd=cwd,
         timeout=timeout,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **env},
     )
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +14,8 @@ import uvicorn
 
 from hardpairs.photos.serve import bind
 from tests.browser import SECONDS, Browser
-from tests.helpers import ROOT, listen_to_ctrl_c
+from tests.helpers import ROOT
+from tests.processes import start
 
 
 class Tab(Browser):
@@ -100,23 +99,18 @@ class Served:
         self.arguments, self.errors = arguments, errors
 
     def __enter__(self) -> str:
-        line = [sys.executable, "-m", "tools.photo_search", "serve", *self.arguments]
-        with open(self.errors, "w") as errors:
-            self.process = subprocess.Popen(
-                line,
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                preexec_fn=listen_to_ctrl_c,
-            )
-        address = self.process.stdout.readline().strip()
+        command = ["python", "-m", "tools.photo_search", "serve", *self.arguments]
+        out = self.errors.with_name(self.errors.name + ".out")
+        self.process = start(command, {}, ROOT, out, self.errors)
+        while self.process.is_alive() and not (out.exists() and "\n" in out.read_text()):
+            time.sleep(0.05)
+        address = out.read_text().strip()
         assert address, self.errors.read_text()
         return address
 
     def __exit__(self, *_) -> None:
         self.process.terminate()
-        self.process.wait(SECONDS)
+        self.process.join(SECONDS)
 
 
 class Site:

@@ -34,18 +34,11 @@ SAME_PIXELS = ("--aug-cfg", "scale=(1.0,1.0)")
 
 
 def train(logs, name, *flags, processes=0, env=None):
-    """A run by training.main, or by scripts/train_node.sh with processes."""
-    start = ("bash", "scripts/train_node.sh") if processes else ("python", "-m", "training.main")
-    return run(
-        *start,
-        *TINY,
-        "--logs",
-        str(logs),
-        "--name",
-        name,
-        *flags,
-        env={"PROCESSES": str(processes), **(env or {})},
-    )
+    """A run by training.main, by torchrun with processes."""
+    command = ("-m", "--", "training.main", *TINY, "--logs", str(logs), "--name", name, *flags)
+    if processes:
+        return torchrun(processes, *command, env=env)
+    return run("python", "-m", *command[2:], env=env)
 
 
 def steps(logs, name):
@@ -545,7 +538,8 @@ def test_wrong_input_is_refused_before_a_model_is_built(
 
 
 def test_a_failing_ranks_code_and_message_reach_the_shell(table, tmp_path):
-    done = train(tmp_path, "x", "--train-data", str(table), "--batching", "random", processes=2)
+    flags = (*TINY, "--logs", str(tmp_path), "--train-data", str(table), "--batching", "random")
+    done = run("bash", "scripts/train_node.sh", *flags, env={"PROCESSES": "2"})
     assert done.returncode == 3
     assert re.search(
         r"error: no column 'title' or 'filepath'|error: no column 'filepath' or 'title'",

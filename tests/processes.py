@@ -1,0 +1,138 @@
+"""Commands in processes of their own that have PyTorch imported already.
+
+Importing PyTorch and OpenCLIP takes longer than most of what a test runs. A fork server imports
+them once; each command is a fork of it, with its own arguments, environment, folder and output,
+that runs the module as ``python -m`` would. torchrun's agent is the real one; its workers are forks,
+too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+IMPORTED = (
+    *("torch", "torch.distributed.run", "open_clip", "pandas", "sklearn.cluster", "numba"),
+    *("open_clip_train.main", "hardpairs.training.hooks.run", "hardpairs.photos.serve"),
+)
+"""Modules that the fork server imports."""
+ONCE_READ = ("OMP_", "MKL_", "NUMBA_", "CUDA_", "ATEN_", "ONEDNN_", "PYTHONUTF8", "LC_", "LANG")
+"""Starts of names of variables that libraries read when they are imported."""
+TORCHRUN = "torch.distributed.run"
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(list(IMPORTED))
+
+
+def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
+    """Return whether a command runs a module, in an environment that a fork can take over."""
+    same = all(
+        os.environ.get(name) == value for name, value in env.items() if name.startswith(ONCE_READ)
+    )
+    return same and tuple(command[:2]) == ("python", "-m")
+
+
+def start(
+    command: Sequence[str], env: dict[str, str], cwd: Path, out: Path, err: Path
+) -> multiprocessing.process.BaseProcess:
+    """Start ``python -m MODULE ...`` as a fork that writes into two files."""
+    process = _context.Process(
+        target=_run,
+        args=(list(command[2:]), {**os.environ, **env}, str(cwd), str(out), str(err)),
+        kwargs={"start_method": multiprocessing.get_start_method()},
+    )
+    process.start()
+    return process
+
+
+def fork(
+    command: Sequence[str], env: dict[str, str], cwd: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m MODULE ...`` as a fork; text output, no check.
+
+    Raises:
+        subprocess.TimeoutExpired: The command was killed after ``timeout`` seconds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = (Path(folder, name) for name in ("out", "err"))
+        process = start(command, env, cwd, out, err)
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(list(command), timeout, out.read_bytes())
+        texts = (path.read_text(errors="replace") for path in (out, err))
+        return subprocess.CompletedProcess(list(command), process.exitcode, *texts)
+
+
+def _run(
+    command: list[str], env: dict[str, str], cwd: str, out: str, err: str, *, start_method: str
+) -> None:
+    """Become the command: its output, environment, folder and arguments, then its module."""
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+    # A child of a fork server would start its own workers by a fork server of its own.
+    multiprocessing.set_start_method(start_method, force=True)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.path[:0] = ["", *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+    try:
+        if command[0] == TORCHRUN:
+            _launch(command[1:])
+        else:
+            _run_module(command)
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(1)
+    finally:
+        atexit._run_exitfuncs()
+
+
+def _run_module(command: Sequence[str]) -> None:
+    sys.argv = list(command)
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+def _launch(arguments: list[str]) -> None:
+    """Run torchrun's agent; its workers are forks of this process."""
+    from torch.distributed import run
+    from torch.distributed.elastic.rendezvous import dynamic_rendezvous
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    def launch(config: LaunchConfig, entrypoint: str):
+        config.start_method = "fork"
+        return elastic_launch(config, _worker)
+
+    run.elastic_launch = launch
+    # It names the caller in an event, and looks for it in the files of all imported modules.
+    dynamic_rendezvous.get_method_name = lambda depth=2: "rendezvous"
+    run.main(arguments)
+
+
+def _worker(*command: str) -> None:
+    """Run what follows ``python``; the agent waits for a return where the exit status is 0."""
+    start = command.index("-m") + 1 if "-m" in command[:2] else int(command[0] == "-u")
+    sys.argv = list(command[start:])
+    try:
+        if command[start - 1] == "-m":
+            runpy.run_module(command[start], run_name="__main__", alter_sys=True)
+        else:
+            sys.path.insert(0, str(Path(command[start]).parent))
+            runpy.run_path(command[start], run_name="__main__")
+    except SystemExit as stop:
+        if stop.code not in (None, 0):
+            raise
+    finally:
+        atexit._run_exitfuncs()
