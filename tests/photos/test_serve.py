@@ -28,7 +28,7 @@ from hardpairs.photos.search import image_vector, text_vectors
 from hardpairs.photos.serve import bind, check_address, make_app
 from tests.helpers import picture, run, write_tar
 from tests.photos.conftest import MODEL
-from tests.photos.web import Served, Site
+from tests.photos.web import Served, Site, get, post, request
 
 SECRET = b"the secret of the house"
 
@@ -53,7 +53,7 @@ def test_pictures_by_id_and_small(site, library, photos):
         photos / "large.jpg", exif=Image.Exif()
     )
     for row in range(3):
-        answer = httpx.get(f"{site.url}/photo/{index.ids[row]}")
+        answer = get(f"{site.url}/photo/{index.ids[row]}")
         image = Image.open(io.BytesIO(answer.content))
         assert (
             answer.headers["content-type"] == "image/jpeg"
@@ -65,10 +65,7 @@ def test_pictures_by_id_and_small(site, library, photos):
     )  # the running server takes the new index
     name = library.index().ids[list(library.index().photos.paths).index(str(photos / "large.jpg"))]
     for way, side in (("", THUMBNAIL), ("/large", 1600)):
-        assert (
-            Image.open(io.BytesIO(httpx.get(f"{site.url}/photo/{name}{way}").content)).size[0]
-            == side
-        )
+        assert Image.open(io.BytesIO(get(f"{site.url}/photo/{name}{way}").content)).size[0] == side
 
 
 def test_ten_large_uploads_at_once_stay_under_a_peak(site):
@@ -78,7 +75,7 @@ def test_ten_large_uploads_at_once_stay_under_a_peak(site):
     before = _peak(reset=True)
     with ThreadPoolExecutor(10) as pool:
         waiting = [
-            pool.submit(httpx.post, f"{site.url}/asked", content=buffer.getvalue(), timeout=120)
+            pool.submit(post, f"{site.url}/asked", content=buffer.getvalue(), timeout=120)
             for _ in range(10)
         ]
         assert {one.result().status_code for one in waiting} == {200}
@@ -176,7 +173,7 @@ def test_a_picture_is_served_while_it_is_indexed_and_the_same(
     """Not what is remembered of one that was taken out of the index, nor what was written over an indexed one."""
 
     def status(name: str) -> int:
-        return httpx.get(f"{site.url}/photo/{name}").status_code
+        return get(f"{site.url}/photo/{name}").status_code
 
     ids, index = (
         {
@@ -209,7 +206,7 @@ def test_a_tar_that_was_written_over_shows_nothing_of_its_own(library, tmp_path,
         before = os.stat(tar)
         write_tar(tar, {"a": {"jpg": new}})
         os.utime(tar, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert httpx.get(f"{site.url}/photo/{name}").status_code == 404
+        assert get(f"{site.url}/photo/{name}").status_code == 404
 
 
 def test_a_link_that_took_a_photographs_place_is_not_followed(site, library, photos, tmp_path):
@@ -218,10 +215,10 @@ def test_a_link_that_took_a_photographs_place_is_not_followed(site, library, pho
     path = Path(index.photos.paths[0])
     path.unlink()
     os.symlink(tmp_path / "private.jpg", path)
-    assert httpx.get(f"{site.url}/photo/{index.ids[0]}").status_code == 404
+    assert get(f"{site.url}/photo/{index.ids[0]}").status_code == 404
     (photos / "winter").rename(tmp_path / "w")
     os.symlink(tmp_path / "w", photos / "winter")
-    assert httpx.get(f"{site.url}/photo/{index.ids[11]}").status_code == 404
+    assert get(f"{site.url}/photo/{index.ids[11]}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -243,7 +240,7 @@ def test_a_link_that_took_a_photographs_place_is_not_followed(site, library, pho
 )
 def test_other_sites_are_refused(site, method, headers, status):
     path = "/" if method == "GET" else "/gradio_api/queue/join"
-    answer = httpx.request(
+    answer = request(
         method, site.url + path, headers=headers, content=b"{}" if method == "POST" else None
     )
     assert answer.status_code == status
@@ -255,7 +252,7 @@ def test_other_sites_are_refused(site, method, headers, status):
 
 def test_uploads(site, library):
     def give(data: bytes, **headers) -> httpx.Response:
-        return httpx.post(f"{site.url}/asked", content=data, headers=headers, timeout=30)
+        return post(f"{site.url}/asked", content=data, headers=headers, timeout=30)
 
     answer = give(picture(3))
     assert answer.status_code == 200
@@ -356,7 +353,7 @@ def test_what_is_found_against_the_definition(site, library):
     """Words, words left out, a picture, all of them at once, and neighbours: which photographs, in which order, how similar."""
     index = library.index()
     ours = np.asarray(index.embeddings)
-    given = httpx.post(f"{site.url}/asked", content=picture(500)).json()["id"]
+    given = post(f"{site.url}/asked", content=picture(500)).json()["id"]
     text, minus = text_vectors(library.encoders, ["picture number 7", "number 3"])
     seen = image_vector(library.encoders, decode(picture(500)))
     words = {"text": "picture number 7", "minus": "number 3", "given": given}
@@ -405,15 +402,13 @@ def test_strange_bodies_do_no_harm(site):
         b'{"data": [], "fn_index": -1, "session_hash": "../x"}',
         bytes(1000),
     ):
-        answer = httpx.post(
+        answer = post(
             f"{site.url}/gradio_api/queue/join",
             content=body,
             headers={"Content-Type": "application/json"},
         )
         assert 400 <= answer.status_code < 500 or answer.status_code == 200
-    assert (
-        httpx.post(f"{site.url}/gradio_api/queue/join", content=bytes(3_000_000)).status_code == 413
-    )
+    assert post(f"{site.url}/gradio_api/queue/join", content=bytes(3_000_000)).status_code == 413
     assert "picture" in site.answer("picture")
 
 
@@ -457,7 +452,7 @@ def test_a_photograph_that_is_gone_has_a_placeholder(site, library, photos):
         and "1 photo is no longer there" in found
         and "Index again" in found
     )
-    assert httpx.get(f"{site.url}/photo/{index.ids[4]}").status_code == 404
+    assert get(f"{site.url}/photo/{index.ids[4]}").status_code == 404
 
 
 def test_an_index_that_becomes_unusable_is_told(site, library, checkpoint, tmp_path):
@@ -472,7 +467,7 @@ def test_a_token_for_other_machines(library):
         make_app(PageContent([library], QueryImages([library])), hosts=None, token=token)
     ) as site:
         photo, name = f"/photo/{library.index().ids[0]}", f"photo_search_token_{site.port}"
-        with httpx.Client(base_url=site.url, follow_redirects=True) as client:
+        with httpx.Client(base_url=site.url, follow_redirects=True, timeout=60) as client:
             strangers = (
                 f'prefs={{"a":1}}; {name}=wrong',
                 f"k,ey=1; =; ;;; {name}",
@@ -527,7 +522,7 @@ def test_a_browser_keeps_the_tokens_of_two_servers(library):
     with (
         Site(apps[0]) as first,
         Site(apps[1]) as second,
-        httpx.Client(follow_redirects=True) as browser,
+        httpx.Client(follow_redirects=True, timeout=60) as browser,
     ):
         for site, token in zip((first, second), tokens, strict=True):
             browser.get(site.url, params={"token": token})
@@ -578,7 +573,7 @@ def test_who_may_ask_a_real_server(photos, make_index, tmp_path):
     index, token = str(tmp_path / "index"), "a-long-enough-token"
     with Served(index, "--port", "0", errors=tmp_path / "a") as url:
         port = int(url.rstrip("/").rpartition(":")[2])
-        assert httpx.get(url, timeout=60).status_code == 200
+        assert get(url, timeout=60).status_code == 200
         for other in ("127.0.0.2", socket.gethostbyname(socket.gethostname())):
             if other != "127.0.0.1":
                 with pytest.raises(OSError), socket.create_connection((other, port), 5):
@@ -603,9 +598,9 @@ def test_who_may_ask_a_real_server(photos, make_index, tmp_path):
     ) as url:
         port = int(url.partition("/?token=")[0].rpartition(":")[2])
         for host in ("127.0.0.1", "127.0.0.2"):  # the second is another address of this machine
-            assert httpx.get(f"http://{host}:{port}/", timeout=60).status_code == 401
+            assert get(f"http://{host}:{port}/", timeout=60).status_code == 401
             assert (
-                httpx.get(
+                get(
                     f"http://{host}:{port}/",
                     headers={"Authorization": f"Bearer {token}"},
                     timeout=60,
@@ -616,8 +611,8 @@ def test_who_may_ask_a_real_server(photos, make_index, tmp_path):
         index, "--port", "0", "--token", token, errors=tmp_path / "c"
     ) as url:  # here, too, when it is given
         assert (
-            httpx.get(url.partition("?")[0], timeout=60).status_code == 401
-            and httpx.get(url, timeout=60).status_code == 303
+            get(url.partition("?")[0], timeout=60).status_code == 401
+            and get(url, timeout=60).status_code == 303
         )
 
 

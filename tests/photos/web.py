@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import socket
 import threading
@@ -16,6 +17,11 @@ from hardpairs.photos.serve import bind
 from tests.browser import SECONDS, Browser
 from tests.helpers import ROOT
 from tests.processes import start
+
+get, post, request = (
+    functools.partial(call, timeout=SECONDS) for call in (httpx.get, httpx.post, httpx.request)
+)
+"""httpx's functions; its 5 seconds are not enough on a machine with other work."""
 
 
 class Tab(Browser):
