@@ -11,7 +11,6 @@ WITHOUT_A_TEST = {
     "cli/train.py",  # wiring; the tests of the patched trainer run it
     "cli/training_flags.py",  # wiring; tests/cli/test_inspect_batches.py runs it
     "comparing/page.py",  # tests/comparing/test_comparison.py reads the page of real runs
-    "core/threads.py",
     "mining/engine/candidates_triton.py",  # test_candidates.py compares it with plain torch
     "photos/cards.py",
     "photos/demonstration.py",

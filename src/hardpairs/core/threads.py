@@ -34,6 +34,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     started = threading.Barrier(threads + 1)
 
     def start() -> None:
+        torch.get_num_threads()  # a thread's first use of PyTorch sets its number: have it now
         torch.set_num_threads(1)
         started.wait()
 
