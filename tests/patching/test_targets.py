@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import hardpairs
 from hardpairs.core.errors import UserError
 from hardpairs.patching import targets
 from hardpairs.patching.diff import PACKAGE
+from hardpairs.patching.folders import MANIFEST
 from hardpairs.patching.series import VERSIONS, fingerprint, load_series
 
 
@@ -39,6 +41,24 @@ def test_a_wheel_has_the_trainer_in_the_cache(wheel):
     before = (folder / "main.py").stat().st_mtime_ns
     assert targets.make_trainer() == folder
     assert (folder / "main.py").stat().st_mtime_ns == before
+
+
+def test_a_checkout_renews_an_outdated_trainer(tmp_path, monkeypatch):
+    """As after ``git pull``; a group that was not applied stays away."""
+    monkeypatch.setattr(targets, "_BESIDE", tmp_path / "src")
+    (tmp_path / "patches").mkdir()
+    folder = targets.make_trainer()
+    manifest = json.loads((folder / MANIFEST).read_text())
+    before = (folder / "main.py").stat().st_mtime_ns
+    assert targets.make_trainer() == folder
+    assert (folder / "main.py").stat().st_mtime_ns == before
+    texts = {name: text for name, text in manifest["patches"].items() if "mend" in name}
+    newest = texts.pop("0214-mend-save-first")
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "patches": texts}))
+    targets.make_trainer()
+    patches = json.loads((folder / MANIFEST).read_text())["patches"]
+    assert patches == {**texts, "0214-mend-save-first": newest}
+    assert "hardpairs.training" not in (folder / "main.py").read_text()
 
 
 def test_several_processes_make_it_once(wheel):

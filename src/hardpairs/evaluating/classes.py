@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import open_clip
 import torch
 
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.data.imagenet import WORDNET_ID, imagenet_ids
 from hardpairs.data.samples import FOLDER, Samples, open_samples
 from hardpairs.embedding.embed import embed
 from hardpairs.metrics.classify import accuracy, hold_out, linear_probe
@@ -19,8 +19,6 @@ from hardpairs.models.load import Encoder
 
 Options = dict[str, int | str]
 """Options of embedding: ``batch_size``, ``workers`` and ``device``."""
-WORDNET_ID = re.compile(r"n\d{8}")
-"""Names of ImageNet's class folders."""
 
 
 def read_prompts(path: str | None) -> list[str]:
@@ -89,7 +87,10 @@ def zero_shot(
 
 
 def prompt_names(folders: list[str], where: str) -> list[str]:
-    """Return the names of class folders as prompts say them: OpenCLIP's for ids of ImageNet.
+    """Return the names of class folders as prompts say them.
+
+    Folders of ImageNet, which have ids, and of ImageNet-V2, which have the numbers 0 to 999, get
+    OpenCLIP's names.
 
     Args:
         folders: Names of the class folders.
@@ -98,12 +99,11 @@ def prompt_names(folders: list[str], where: str) -> list[str]:
     Raises:
         UserError: Exit 3 for ids that are not among ImageNet's 1,000.
     """
+    if set(folders) == set(map(str, range(1000))):
+        return [open_clip.IMAGENET_CLASSNAMES[int(name)] for name in folders]
     if not any(WORDNET_ID.fullmatch(name) for name in folders):
         return [name.replace("_", " ") for name in folders]
-    from timm.data.imagenet_info import ImageNetInfo
-
-    ids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
-    of_id = dict(zip(ids, open_clip.IMAGENET_CLASSNAMES, strict=True))
+    of_id = dict(zip(imagenet_ids(), open_clip.IMAGENET_CLASSNAMES, strict=True))
     unknown = [name for name in folders if WORDNET_ID.fullmatch(name) and name not in of_id]
     if unknown:
         raise bad_input(

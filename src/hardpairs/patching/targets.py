@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.patching import tree as trees
-from hardpairs.patching.diff import PACKAGE, patch_state
-from hardpairs.patching.folders import locked, retired
+from hardpairs.patching.diff import PACKAGE, Patch, parse_patch, patch_state
+from hardpairs.patching.folders import locked, read_manifest, retired
 from hardpairs.patching.series import (
     VERSIONS,
     clone_version,
@@ -44,23 +45,46 @@ def trainer_folder() -> Path:
 def make_trainer() -> Path:
     """Make the patched trainer of this installation, unless it is there.
 
+    That of a checkout is made anew when its patches are not those of the checkout any more, as
+    after ``git pull``: its hooks would call functions that are elsewhere now.
+
     Returns:
         Its folder.
 
     Raises:
-        UserError: Exit 2 when OpenCLIP is not installed, exit 4 for a version without a series,
-            exit 5 for a folder that cannot be written.
+        UserError: Exit 2 when OpenCLIP is not installed, exit 4 for a version without a series, or
+            for an outdated trainer that was edited by hand, exit 5 for a folder that cannot be
+            written.
     """
     folder = trainer_folder()
-    if (folder / "main.py").is_file():
+    if (folder / "main.py").is_file() and not _is_outdated(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         trees.clear(folder)
         tree = read_target(None)
-        if not tree.files:  # another process may have made it while this one waited for the lock
+        # Another process may have made it while this one waited for the lock.
+        if not tree.files:
             trees.write(tree, load_series(tree.version))
+        elif _is_outdated(folder):
+            trees.write(tree, _now(tree.version, tree.patches))
     return folder
+
+
+def _is_outdated(folder: Path) -> bool:
+    """Return whether a checkout's trainer has other patches than the checkout."""
+    manifest = read_manifest(folder)
+    if manifest is None or not (_BESIDE.parent / "patches").is_dir():
+        return False
+    noted = tuple(parse_patch(name, text) for name, text in manifest["patches"].items())
+    now = {patch.name: patch.text for patch in _now(manifest["version"], noted)}
+    return bool(now != manifest["patches"])
+
+
+def _now(version: str, patches: Iterable[Patch]) -> list[Patch]:
+    """Return the present patches of the groups that some patches are of."""
+    groups = {patch.series for patch in patches}
+    return [patch for patch in load_series(version) if patch.series in groups]
 
 
 def installed_trainer() -> tuple[str, Path]:

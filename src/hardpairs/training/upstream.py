@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,8 @@ from hardpairs.core.errors import mismatch
 from hardpairs.patching.targets import make_trainer
 
 VERSION = "3.3.0"
+_trainer = cache(make_trainer)
+"""Once per process: the trainer may not change below a run."""
 
 
 def patched(name: str) -> ModuleType:
@@ -22,7 +25,7 @@ def patched(name: str) -> ModuleType:
     Raises:
         UserError: exit 4 when another ``open_clip_train`` was imported first.
     """
-    parent = make_trainer().parent
+    parent = _trainer().parent
     if sys.path[0] != str(parent):
         sys.path.insert(0, str(parent))  # before site-packages, which holds the unpatched one
     module = importlib.import_module(f"open_clip_train.{name}")

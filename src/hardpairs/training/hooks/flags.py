@@ -18,6 +18,7 @@ from typing import Any
 from hardpairs.batches import BATCHES
 from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
+from hardpairs.data.imagenet import check_imagenet_folder
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
 from hardpairs.training.hooks.config_file import add_config
@@ -339,6 +340,10 @@ def _check_data(
     parser: argparse.ArgumentParser, config: TrainingConfig, args: argparse.Namespace
 ) -> None:
     """Open the data, make the batches, and check that all belongs together."""
+    if getattr(args, "imagenet_val", None):
+        if not Path(args.imagenet_val).is_dir():
+            raise usage("no such folder for --imagenet-val", where=args.imagenet_val)
+        check_imagenet_folder(args.imagenet_val)
     from hardpairs.batches import open_stored_embeddings
     from hardpairs.training.batching import BatchingConfig
     from hardpairs.training.data import batches_per_epoch
