@@ -75,10 +75,9 @@ def groups_text(images: int, texts: int, groups: int, shared: int) -> str:
         groups: Number of groups.
         shared: Number of those captions that other groups have, too.
     """
-    return (
-        f"{images:,} images and {texts:,} captions in {groups:,} groups; {shared:,} captions are "
-        "in several groups and right for each"
-    )
+    text = f"{images:,} images and {texts:,} captions in {groups:,} groups"
+    shared_text = f"; {shared:,} captions are in several groups and right for each"
+    return text + (shared_text if shared else "")
 
 
 def first_of_each(*ids: np.ndarray) -> np.ndarray:
