@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="published settings, in hardpairs train and training.main; other flags win",
     )
     add_flags(parser, option_groups())
-    parser.set_defaults(precision=None)  # so that ``choose_precision`` knows what was given
+    parser.set_defaults(precision=None)  # so that ``_choose_precision`` knows what was given
     for action in parser._actions:
         if action.dest == "dataset_type" and action.choices is not None:
             action.choices = [*action.choices, CAPTIONS_JSON]
@@ -342,7 +342,8 @@ def _check_data(
     """Open the data, make the batches, and check that all belongs together."""
     if getattr(args, "imagenet_val", None):
         if not Path(args.imagenet_val).is_dir():
-            raise usage("no such folder for --imagenet-val", where=args.imagenet_val)
+            where = f"--imagenet-val {args.imagenet_val}"
+            raise usage("no such folder", where=where, fix="check the path")
         check_imagenet_folder(args.imagenet_val)
     from hardpairs.batches import open_stored_embeddings
     from hardpairs.training.batching import BatchingConfig
