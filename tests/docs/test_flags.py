@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from functools import cache
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from hardpairs.cli import COMMANDS
 from hardpairs.compat import spellings
 from tests.docs.blocks import blocks_of, commands_of
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run
 
 PAGES = [ROOT / "README.md", ROOT / "patches/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
@@ -55,10 +53,9 @@ def known_flags(name: str) -> frozenset[str]:
         return frozenset(re.findall(r"--[\w-]+", (ROOT / path).read_text()))
     command = command_of(name)
     starts = [[command], *([command, action] for action in ACTIONS.get(command, ()))]
-    helps = [
-        [sys.executable, "-m", "hardpairs.cli", *" ".join(s).split(), "--help"] for s in starts
+    texts = [
+        run("python", "-m", "hardpairs.cli", *" ".join(words).split(), "--help") for words in starts
     ]
-    texts = [subprocess.run(line, capture_output=True, text=True) for line in helps]
     assert texts[0].returncode == 0, texts[0].stderr
     own = re.findall(r"(?<![\w-])--?[\w-]+", "".join(done.stdout for done in texts))
     return frozenset([*own, *spellings(command)])
