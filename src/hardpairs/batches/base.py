@@ -45,6 +45,8 @@ class BatchContext:
             losses of image-text pairs.
         image_weight: Weight of the image in a pooled embedding.
         verify: Whether to check the files that the batches follow from against their checksums.
+        embeds_later: Whether the run embeds its data and builds the batch maker again, if it is
+            given no embeddings.
     """
 
     samples: Samples
@@ -56,6 +58,7 @@ class BatchContext:
     embedding: str | None = None
     image_weight: float = 0.5
     verify: bool = False
+    embeds_later: bool = False
 
     @property
     def exclude(self) -> np.ndarray:

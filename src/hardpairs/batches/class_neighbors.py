@@ -88,12 +88,18 @@ class ClassNeighborBatchSampler(OrderedBatchSampler):
     def from_config(cls, config: Config, context: BatchContext) -> ClassNeighborBatchSampler:
         """Find the nearest labels, by hard pairs or by stored embeddings, and build the maker.
 
-        Without either no label has neighbors. A training run that was given none embeds its data
-        first, and then builds the maker again.
+        Raises:
+            UserError: exit 2 for both, and for neither where the run does not embed its data later;
+                until then no label has neighbors.
         """
         if config.embeddings and config.hard_pairs:
             raise usage(
                 "`embeddings` and `hard_pairs` both say which labels are near", fix="give one"
+            )
+        if not (config.embeddings or config.hard_pairs or context.embeds_later):
+            raise usage(
+                "this batch maker needs either `embeddings` or `hard_pairs`",
+                fix="embed or mine the data first",
             )
         samples, k = context.samples, config.class_neighbors
         labels, table = compact(samples.groups), None

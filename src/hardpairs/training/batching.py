@@ -97,6 +97,7 @@ class BatchingConfig:
             embedding=self.embedding,
             image_weight=self.image_weight,
             verify=verify,
+            embeds_later=True,
         )
         sampler: BatchSampler = BATCHES.load(self.name).from_config(self.options, context)
         return sampler
