@@ -40,6 +40,26 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         prog="hardpairs evaluate",
         description="Evaluate a model's retrieval on held-out pairs.",
     )
+    _add_sources(parser)
+    _add_registry(parser)
+    _add_retrieval(parser)
+    add_data_flags(parser)
+    parser.add_argument("--batch-size", type=whole_number(1), default=256)
+    parser.add_argument("--workers", type=whole_number(0), default=2)
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
+    args = parse_arguments(parser, "evaluate", argv)
+    if not (args.data or args.zero_shot or args.linear_probe):
+        raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
+    about_data = args.baselines or args.metrics or args.results_dir or args.protocol != "ours"
+    if about_data and not args.data:
+        raise usage(
+            "--baselines, --metrics, --protocol and --results-dir are about retrieval",
+            fix="--data",
+        )
+    return args
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--pretrained", help="checkpoint file or OpenCLIP tag")
     parser.add_argument("--data", help="CSV, TSV, shards or captions.json, for retrieval")
@@ -63,6 +83,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--hard-pairs", help="mined on --data: also asks whether each pair beats its hard pairs"
     )
+
+
+def _add_registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", default="", help="name of the method, for the registry and the report"
     )
@@ -70,6 +93,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--seed", type=int, default=0, help="seed of the training run, for the registry"
     )
     parser.add_argument("--epoch", default="", help="epoch of the checkpoint, for the registry")
+
+
+def _add_retrieval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ties",
         choices=("pessimistic", "expected"),
@@ -101,20 +127,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="also MiniCLIP's metrics_METHOD.json there",
     )
-    add_data_flags(parser)
-    parser.add_argument("--batch-size", type=whole_number(1), default=256)
-    parser.add_argument("--workers", type=whole_number(0), default=2)
-    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
-    args = parse_arguments(parser, "evaluate", argv)
-    if not (args.data or args.zero_shot or args.linear_probe):
-        raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
-    about_data = args.baselines or args.metrics or args.results_dir or args.protocol != "ours"
-    if about_data and not args.data:
-        raise usage(
-            "--baselines, --metrics, --protocol and --results-dir are about retrieval",
-            fix="--data",
-        )
-    return args
 
 
 def main(argv: list[str] | None = None) -> int:
