@@ -12,18 +12,6 @@ WITHOUT_A_TEST = {
     "cli/training_flags.py",  # wiring; tests/cli/test_inspect_batches.py runs it
     "comparing/page.py",  # tests/comparing/test_comparison.py reads the page of real runs
     "mining/engine/candidates_triton.py",  # test_candidates.py compares it with plain torch
-    "photos/cards.py",
-    "photos/demonstration.py",
-    "photos/embedding_cache.py",
-    "photos/encoding.py",
-    "photos/guard.py",
-    "photos/index.py",
-    "photos/library.py",
-    "photos/photo_files.py",
-    "photos/review.py",
-    "photos/scan.py",
-    "photos/table.py",
-    "photos/terminal.py",
     "training/hooks/build.py",  # wiring; tests/patches/test_hooks.py calls each hook
     "training/hooks/run.py",  # wiring; tests/patches/test_hooks.py calls each hook
     "training/upstream.py",  # wiring; each test of the patched trainer imports it

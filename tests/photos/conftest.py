@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hardpairs.photos.index import Index
+from hardpairs.photos.library import Library
+from hardpairs.photos.model import open_model
 from hardpairs.photos.update import update_index
 from tests.helpers import picture
 
@@ -32,3 +35,11 @@ def make_index(photos: Path, checkpoint: Path, tmp_path: Path):
         return update_index([str(source) for source in sources or (photos,)], out, **options)
 
     return make
+
+
+@pytest.fixture
+def library(make_index, tmp_path: Path) -> Library:
+    """The index of ``photos`` with its model."""
+    make_index()
+    folder = tmp_path / "index"
+    return Library(folder, open_model(Index.open(folder), None, None, "cpu"))

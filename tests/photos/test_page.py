@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from hardpairs.cli.photos import page_content, parse_args
-from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.open_tables import open_tables
 from hardpairs.data.rejects import REASON, read_rejects
@@ -312,60 +311,3 @@ def test_what_is_said_when_all_is_decided(table, tmp_path):
         review.accept(review.pair(suspicion))
     said = f"Nothing is left to decide of the {len(review.pairs)} most suspicious pairs, at most one for each row, of 240 in the table."
     assert len(review.pairs) <= 40 and said in _shown_pair(review, [])[0]
-
-
-@pytest.mark.parametrize("text", ["3\n", "3 # a dog\n7\n", "# nothing as yet\n"])
-def test_a_list_of_a_persons_own_is_not_written_over(table, tmp_path, text):
-    samples, path = open_samples(table), tmp_path / "rows.txt"
-    path.write_text(text)
-    indices, scores = ragged_table(40, 6, fullest=True)
-    opened = write_table(
-        table_folder(tmp_path, "pairs"),
-        indices,
-        scores,
-        {"dataset_fingerprint": samples.fingerprint},
-    )
-    with pytest.raises(UserError, match="cannot write a list of row numbers") as error:
-        Review(opened, samples, path)
-    assert error.value.code == 2 and "NAME.json" in error.value.fix and path.read_text() == text
-    review = Review(opened, samples, tmp_path / "rejected.json")
-    (tmp_path / "rejected.json").write_text(text)  # while the page is open
-    with pytest.raises(UserError):
-        review.reject(1)
-    assert (tmp_path / "rejected.json").read_text() == text
-
-
-def test_a_review_against_plain_sets(table, tmp_path):
-    samples = open_samples(table)
-    indices, scores = ragged_table(40, 6, fullest=True)
-    opened = write_table(
-        table_folder(tmp_path, "pairs"),
-        indices,
-        scores,
-        {"dataset_fingerprint": samples.fingerprint},
-    )
-    review, again = (
-        Review(opened, samples, tmp_path / "rejected.json") for _ in range(2)
-    )  # two pages on one file
-    pairs = [review.pair(suspicion) for suspicion in review.pairs]
-    assert len({frozenset(pair) for pair in pairs}) == len(pairs) and {
-        row for row, _ in pairs
-    } <= set(range(40))
-    rejected, accepted, rng = set(), set(), np.random.default_rng(0)
-    for step in range(30):
-        page, other = (review, again) if step % 2 else (again, review)
-        suspicion = page.next(set())
-        open_pairs = [pair for pair in pairs if pair not in accepted and not rejected & set(pair)]
-        if suspicion is None:
-            assert not open_pairs
-            break
-        pair = page.pair(suspicion)
-        assert pair == open_pairs[0]
-        if rng.random() < 0.5:
-            page.accept(pair)
-            accepted.add(pair)
-        else:
-            page.reject(pair[1])
-            rejected.add(pair[1])
-        assert other.decisions().rejected == rejected and other.decisions().accepted == accepted
-    assert review.decided() == sum(pair in accepted or bool(rejected & set(pair)) for pair in pairs)

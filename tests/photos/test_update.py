@@ -199,30 +199,6 @@ def test_upright_and_captions_beside(photos, make_index, checkpoint, tmp_path):
     assert index.photos.notes[0] == "a red edge"
 
 
-def test_captions_of_a_captions_json(photos, make_index, tmp_path):
-    names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.jpg"))
-    entries = [
-        {"file_name": name, "caption": f"{word} {name}"}
-        for name in names[:3]
-        for word in ("a mug", "a chair")
-    ]
-    (tmp_path / "captions.json").write_text(
-        json.dumps(entries)
-    )  # beside the folder, as MiniCLIP has it
-    make_index()
-    index = Index.open(tmp_path / "index")
-    told = {
-        os.path.relpath(file.path, photos): index.photos.notes[row]
-        for row, file in enumerate(index.photos.files())
-    }
-    assert (
-        told[names[0]] == f"a mug {names[0]} · a chair {names[0]}"
-        and sum(map(bool, told.values())) == 3
-    )
-    (tmp_path / "captions.json").write_text('{"something": "else"}')
-    assert make_index(out=tmp_path / "b").photos == 12
-
-
 def test_captions_that_are_written_later(photos, make_index, opened, tmp_path):
     """A second run takes them without opening a picture; null is none."""
 
@@ -292,17 +268,6 @@ def test_heic(photos, make_index, monkeypatch, tmp_path):
     assert np.abs(decoded - np.asarray(image, int)).mean() < 12
 
 
-def test_links_and_hidden_names(photos, make_index, tmp_path):
-    (tmp_path / "secret.jpg").write_bytes(picture(77))
-    os.symlink(tmp_path / "secret.jpg", photos / "link.jpg")
-    os.symlink(photos / "summer", photos / "again")
-    os.symlink("/", photos / "root")
-    (photos / ".hidden.jpg").write_bytes(picture(78))
-    os.mkfifo(photos / "pipe.jpg")
-    done = make_index()
-    assert done.photos == 12 and done.passed_over == {"link that leaves the folder": 2}
-
-
 def test_names_that_are_no_text(photos, make_index, tmp_path):
     name = os.fsencode(str(photos)) + b"/caf\xe9 \n.jpg"
     with open(name, "wb") as file:
@@ -338,7 +303,6 @@ def test_another_model_is_refused(photos, make_index, checkpoint, tmp_path):
             3,
             "a drive that is not mounted",
         ),
-        (lambda photos, index: next(index.glob("photos-*")).write_bytes(b"PK"), 4, "manifest says"),
         (lambda photos, index: (index / "manifest.json").write_text("{}"), 4, "damaged"),
     ],
 )
