@@ -8,7 +8,6 @@ from tests.helpers import ROOT
 
 WITHOUT_A_TEST = {
     "cli/import_miniclip.py",  # wiring; tests/compat/test_miniclip_checkpoint.py runs it
-    "cli/train.py",  # wiring; the tests of the patched trainer run it
     "cli/training_flags.py",  # wiring; tests/cli/test_inspect_batches.py runs it
     "comparing/page.py",  # tests/comparing/test_comparison.py reads the page of real runs
     "mining/engine/candidates_triton.py",  # test_candidates.py compares it with plain torch
