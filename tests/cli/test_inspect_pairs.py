@@ -16,23 +16,17 @@ from tests.browser import CHROMIUM, Browser
 from tests.helpers import ragged_table
 
 
+def mine(embeddings, out, *more):
+    """Mine five hard pairs for each row of ``embeddings``."""
+    paths = ("--dataset", "pairs", "--save_path", out, "--embeddings", embeddings)
+    options = ("--topk", "5", "--duplicate-threshold", "2", "--device", "cpu")
+    hard_pair_mining.main([str(word) for word in (*paths, *options, *more)])
+
+
 @pytest.fixture
 def mined(table, embeddings, tmp_path):
     for method in ("HPM", "image", "text"):
-        out = str(tmp_path / method)
-        command = [
-            "--dataset",
-            "pairs",
-            "--save_path",
-            out,
-            "--topk",
-            "5",
-            "--embeddings",
-            str(embeddings),
-            "--device",
-            "cpu",
-        ]
-        hard_pair_mining.main([*command, "--mining_method", method, "--duplicate-threshold", "2"])
+        mine(embeddings, tmp_path / method, "--mining_method", method)
     return [str(tmp_path / method) for method in ("HPM", "image", "text")]
 
 
@@ -155,19 +149,7 @@ def test_marking_rows_in_a_browser(mined, table, embeddings, tmp_path):
         "rows": chosen,
     }
     file = tmp_path / "downloads/rejected.json"
-    command = [
-        "--dataset",
-        "pairs",
-        "--save_path",
-        str(tmp_path / "again"),
-        "--topk",
-        "5",
-        "--embeddings",
-        str(embeddings),
-        "--device",
-        "cpu",
-    ]
-    hard_pair_mining.main([*command, "--duplicate-threshold", "2", "--reject", str(file)])
+    mine(embeddings, tmp_path / "again", "--reject", file)
     left = open_hard_pairs(tmp_path / "again/pairs_hard_pairs", num_samples=40, verify=True)
     assert left.rejected == dict.fromkeys(chosen, REASON)
     assert (
