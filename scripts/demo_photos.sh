@@ -64,7 +64,7 @@ start=$out/start/checkpoints/epoch_1.pt
 collection=(--captions-json "$data/collection/captions.json" "${epochs[@]}")
 for ((seed = 0; seed < seeds; seed++)); do
     for text in lstm transformer; do  # the photographs have no more pixels than 64
-        train $text-$seed --model_type $text --model ${towers:-miniclip-$text-cnn} --force-image-size 64 "${collection[@]}" --seed $seed
+        train $text-$seed --preset miniclip-$text --model ${towers:-miniclip-$text-cnn} --force-image-size 64 "${collection[@]}" --seed $seed
         evaluate $text-$seed $text $seed ${towers:-miniclip-$text-cnn} "$out/$text-$seed/checkpoints/best.pt"
     done
     train tuned-$seed --preset miniclip-openclip --model hardpairs-small --pretrained "$start" "${collection[@]}" --seed $seed \

@@ -9,8 +9,8 @@ from tests.helpers import ROOT
 WITHOUT_A_TEST = {
     "cli/import_miniclip.py",  # wiring; tests/compat/test_miniclip_checkpoint.py runs it
     "cli/training_flags.py",  # wiring; tests/cli/test_inspect_batches.py runs it
-    "comparing/page.py",  # tests/comparing/test_comparison.py reads the page of real runs
     "mining/engine/candidates_triton.py",  # test_candidates.py compares it with plain torch
+    "photos/components.py",  # wiring; tests/photos/test_page.py shows each component
     "training/hooks/build.py",  # wiring; tests/patches/test_hooks.py calls each hook
     "training/hooks/run.py",  # wiring; tests/patches/test_hooks.py calls each hook
     "training/upstream.py",  # wiring; each test of the patched trainer imports it

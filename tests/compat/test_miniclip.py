@@ -25,11 +25,20 @@ def test_its_training_lines(kind):
 
 def test_all_of_its_training_flags(capsys):
     args = training_args(*ALL_FLAGS.split())
-    named = values(args, "captions_json", "image_root", "logs", "batch_size", "lr")
-    assert named == ("c.json", "images", "checkpoints", 16, 3e-4)
+    named = values(args, "captions_json", "image_root", "logs", "results_dir", "batch_size", "lr")
+    assert named == ("c.json", "images", "checkpoints", "results", 16, 3e-4)
     assert values(args, "save_best", "patience") == ("text_to_image_R@1", 10)
-    assert "--results_dir has no counterpart: results lie in" in capsys.readouterr().err
+    assert not capsys.readouterr().err
     assert set(compat.SYSTEMS["miniclip"].spellings["train"]) <= set(ALL_FLAGS.split())
+
+
+def test_its_program_measures_and_draws_where_it_splits():
+    data = ("--captions_json", "c.json")
+    assert training_args(*data, "--model_type", "lstm").results_dir == "results"
+    assert training_args("--results_dir", "r", "--model_type", "lstm", *data).results_dir == "r"
+    assert training_args(*data, "--preset", "miniclip-lstm").results_dir is None
+    line = ("--model_type", "lstm", "--train-data", "x", "--results_dir", "r")
+    assert training_args(*line).results_dir is None
 
 
 def test_its_flags_of_other_commands():

@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import threading
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from hardpairs.cli.photos import page_content, parse_args
+from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.open_tables import open_tables
 from hardpairs.data.rejects import REASON, read_rejects
 from hardpairs.data.samples import open_samples
-from hardpairs.photos.page import _shown_pair
+from hardpairs.photos import page as page_module
 from hardpairs.photos.review import Review
 from hardpairs.photos.serve import make_app
-from tests.browser import CHROMIUM
+from tests.axe import axe_faults, needs_axe
+from tests.browser import CHROMIUM, SECONDS
 from tests.helpers import picture, ragged_table
 from tests.photos.web import Served, Site, Tab
 
@@ -36,7 +39,7 @@ def site(arguments: list[str]) -> Site:
 def page(photos, make_index, table, tmp_path):
     """Arguments of ``serve``: an index, and hard pairs of ``table`` whose captions attack the page."""
     (photos / "winter/06.txt").write_text(EVIL)
-    (photos / "winter/07.txt").write_text("a quiet evening")
+    (photos / "winter/07.txt").write_text("picture number 9")
     os.rename(photos / "winter/08.jpg", photos / "winter/<b onmouseover=alert(1)>$& 08.jpg")
     make_index()
     table.write_text(
@@ -72,8 +75,9 @@ def test_type_see_click(page, photos, tmp_path):
         tab.wait(
             "[...document.querySelectorAll('#answer0 .photo-card img')].slice(0, 4).every(image => image.complete && image.naturalWidth == 32)"
         )
-        assert "a quiet evening" in tab.run(
-            "[...document.querySelectorAll('.chip')].map(chip => chip.textContent).join()"
+        assert (
+            tab.run("[...document.querySelectorAll('.chip')].map(chip => chip.textContent).join()")
+            == "picture number 9"
         )
 
         tab.type("#text input, #text textarea", "picture number 7")
@@ -170,12 +174,7 @@ def test_reject_and_reload(page, table, tmp_path):
         tab.visit(url)
 
         def open_tab() -> None:
-            tab.wait(
-                "[...document.querySelectorAll('button[role=tab]')].some(tab => tab.textContent.trim() == 'Hard pairs')"
-            )
-            tab.run(
-                "[...document.querySelectorAll('button[role=tab]')].find(tab => tab.textContent.trim() == 'Hard pairs').click()"
-            )
+            tab.open_part("Hard pairs")
             tab.wait("document.querySelector('#pair img')?.naturalWidth > 0")
 
         def decide(button: str) -> list[int]:
@@ -193,12 +192,12 @@ def test_reject_and_reload(page, table, tmp_path):
             sorted((left, right)), REASON
         )
         assert json.loads(file.read_text())["accepted"] == [accepted]
-        tab.wait("document.querySelectorAll('#rejected li').length == 2")
+        tab.wait("document.querySelectorAll('#rejected [data-restore]').length == 2")
 
         tab.visit(url)
         open_tab()
         assert tab.run(rows) == skipped  # the first that is undecided
-        tab.wait("document.querySelectorAll('#rejected li').length == 2")
+        tab.wait("document.querySelectorAll('#rejected [data-restore]').length == 2")
         decided = {
             frozenset((row, partner))
             for row, partner in review_pairs
@@ -210,7 +209,7 @@ def test_reject_and_reload(page, table, tmp_path):
             and tab.run("document.querySelector('.progress').textContent") == progress
         )
         tab.click(f"[data-restore='{left}']")
-        tab.wait("document.querySelectorAll('#rejected li').length == 1")
+        tab.wait("document.querySelectorAll('#rejected [data-restore]').length == 1")
         assert list(read_rejects(file, num_samples=40, fingerprint=None)) == [right]
         assert tab.run("window.harmed") is None and tab.strangers(url) == []
 
@@ -255,6 +254,167 @@ def test_two_models_side_by_side_and_two_servers_at_once(page, make_index, check
 
 
 @needs_browser
+def test_the_query_is_in_the_address(page, tmp_path):
+    """Typed, reached by Tab, reloaded, gone back from, and typed into the address by a person."""
+    shown = "document.querySelector('#shown input:checked').value"
+    with site(page[:1]) as served, Tab(tmp_path) as tab:
+        tab.visit(served.url)
+        tab.wait("document.querySelectorAll('#answer0 .photo-card img').length == 12")
+        tab.type("#text input, #text textarea", "picture number 7")
+        tab.wait("location.search == '?q=picture+number+7'")
+        tab.type("#minus input, #minus textarea", "number 3")
+        tab.wait("location.search == '?q=picture+number+7&minus=number+3'")
+        for _ in range(20):  # from the box for what is left out to the choice of 12
+            tab.press("Tab")
+            if tab.run("document.activeElement.type == 'radio'"):
+                break
+        tab.press("Space")
+        tab.wait("location.search.endsWith('&shown=12')")
+        tab.click("#answer0 .photo-card .frame")
+        tab.wait("location.search.includes('&like=') && " + HEADING + ".startsWith('like')")
+        tab.visit(tab.run("location.href"))
+        tab.wait(f"{HEADING}.startsWith('like') && {shown} == 12")
+        tab.click("#answer0 [data-back]")
+        tab.wait(f"{HEADING} == '“picture number 7”, without “number 3”'")
+        tab.visit(served.url + "/?q=picture&shown=7&cut=x&like=../&image=zz")
+        tab.wait(f"{HEADING} == '“picture”' && location.search == '?q=picture' && {shown} == 24")
+        tab.type("#text input, #text textarea", "number 9")
+        tab.wait(f"{HEADING} == '“number 9”'")
+        tab.run("history.back()")
+        tab.wait(
+            f"{HEADING} == '“picture”' && document.querySelector('#text input, #text textarea').value == 'picture'"
+        )
+        assert tab.strangers(served.url) == []
+
+
+@needs_browser
+def test_an_answer_that_takes_long_is_given_up(page, tmp_path, monkeypatch):
+    ready, real = threading.Event(), page_module._answer
+
+    def answer(content, library, query, count, cut):
+        assert query.text != "picture" or ready.wait(SECONDS)
+        return real(content, library, query, count, cut)
+
+    monkeypatch.setattr(page_module, "_answer", answer)
+    with site(page[:1]) as served, Tab(tmp_path) as tab:
+        tab.visit(served.url)
+        tab.wait("document.querySelectorAll('#answer0 .photo-card img').length == 12")
+        assert not tab.run(
+            "document.querySelector('#busy').checkVisibility({visibilityProperty: true})"
+        )
+        tab.type("#text input, #text textarea", "picture")
+        tab.wait("document.querySelector('#busy [role=status]').textContent == 'Searching…'")
+        tab.click("#busy button")
+        tab.wait("document.querySelector('#busy [role=status]').textContent == ''")
+        tab.type("#text input, #text textarea", "number 9")
+        tab.wait(f"{HEADING} == '“number 9”'")
+        ready.set()
+        assert tab.run(HEADING) == "“number 9”" and tab.strangers(served.url) == []
+
+
+@needs_browser
+def test_keys_decide_and_take_back(page, tmp_path):
+    file = tmp_path / "mined/rejected.json"
+    rows = "[...document.querySelectorAll('#pair small')].map(text => Number(text.textContent.split(' ')[1]))"
+    with site(page) as served, Tab(tmp_path) as tab:
+        tab.visit(served.url)
+        tab.open_part("Hard pairs")
+        tab.wait("document.querySelector('#pair img')?.naturalWidth > 0")
+
+        def press(key: str) -> list[int]:
+            """The pair that follows."""
+            before = json.dumps(tab.run(rows), separators=(",", ":"))
+            tab.press(key)
+            tab.wait(f"JSON.stringify({rows}) != '{before}'")
+            return tab.run(rows)
+
+        def decisions() -> tuple[list, list]:
+            content = json.loads(file.read_text())
+            return content["rows"], content["accepted"]
+
+        first = tab.run(rows)
+        second = press("y")
+        assert decisions() == ([], [first])
+        press("n")
+        assert decisions() == ([second[1]], [first])
+        assert press("u") == second and decisions() == ([], [first])
+        press("l")
+        assert decisions() == ([second[0]], [first])
+        assert press("u") == second
+        third = press("j")
+        press("ArrowRight")
+        assert press("k") == third and press("ArrowLeft") == second
+        assert press("u") == first and decisions() == ([], [])
+        press("y")
+        tab.run("document.querySelector('#rejected summary').click()")
+        tab.click("#rejected [data-reopen]")  # after a reload, too, since the file says it
+        tab.wait(f"JSON.stringify({rows}) == '{json.dumps(first, separators=(',', ':'))}'")
+        assert decisions() == ([], [])
+        tab.open_part("Search")
+        tab.type("#text input, #text textarea", "yn", enter=False)
+        assert decisions() == ([], []) and tab.strangers(served.url) == []
+
+
+@needs_browser
+def test_a_telephone(page, make_index, tmp_path):
+    """390 pixels: nothing is wider, no button is cut, and two models stand side by side."""
+    long = tmp_path / ("a-very-long-name" * 8)
+    long.mkdir()
+    make_index(out=tmp_path / "other")
+    more = ["--reject", str(long / "rejected.json"), "--compare-with", str(tmp_path / "other")]
+    width = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    with site([*page, *more]) as served, Tab(tmp_path) as tab:
+        tab.size(390, 800)
+        tab.visit(served.url)
+        tab.wait("document.querySelectorAll('#answer1 .photo-card img').length == 12")
+        boxes = "['#answer0', '#answer1'].map(id => document.querySelector(id + ' .photo-card').getBoundingClientRect())"
+        assert tab.run(f"(([a, b]) => a.right <= b.left && a.top == b.top)({boxes})")
+        assert tab.run(width)
+        tab.open_part("Hard pairs")
+        tab.wait("document.querySelector('#pair img')?.naturalWidth > 0")
+        buttons = "[...document.querySelectorAll('#decide button, #again button')]"
+        assert tab.run(
+            f"{buttons}.length == 6 && {buttons}.every(b => b.scrollWidth <= b.clientWidth && b.getBoundingClientRect().right <= innerWidth)"
+        )
+        assert tab.run(width)
+
+
+@needs_browser
+def test_ctrl_c_with_a_tab_open(page, tmp_path):
+    served = Served(page[0], "--port", "0", errors=tmp_path / "errors")
+    with served as url, Tab(tmp_path) as tab:
+        tab.visit(url)
+        tab.wait("document.querySelectorAll('#answer0 .photo-card img').length == 12")
+        os.kill(served.process.pid, signal.SIGINT)
+        served.process.join(SECONDS)
+        assert served.process.exitcode == 130
+    assert (tmp_path / "errors").read_text() == "12 photos; Ctrl-C stops it\n"
+
+
+@needs_browser
+@needs_axe
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_against_wcag(page, make_index, tmp_path, dark):
+    """Before a query, after it, and the hard pairs with something decided."""
+    make_index(out=tmp_path / "other")
+    with site([*page, "--compare-with", str(tmp_path / "other")]) as served, Tab(tmp_path) as tab:
+        tab.size(1200, 900, dark=dark)
+        tab.visit(served.url)
+        tab.wait("document.querySelectorAll('#answer1 .photo-card img').length == 12")
+        assert axe_faults(tab) == []
+        tab.type("#text input, #text textarea", "picture number 7")
+        tab.wait(f"{HEADING} == '“picture number 7”'")
+        assert axe_faults(tab) == []
+        tab.open_part("Hard pairs")
+        tab.wait("document.querySelector('#pair img')?.naturalWidth > 0")
+        tab.click("#accept")
+        tab.wait("!!document.querySelector('#rejected details')")
+        tab.click("#left")
+        tab.wait("!!document.querySelector('[data-restore]')")
+        assert axe_faults(tab) == []
+
+
+@needs_browser
 def test_a_tab_of_batches(page, hard_pairs, table, tmp_path):
     flags = [
         "--train-data",
@@ -284,30 +444,17 @@ def test_a_tab_of_batches(page, hard_pairs, table, tmp_path):
         assert tab.strangers(url) == []
 
 
-def test_a_table_without_pairs_is_not_one_that_is_done(table, tmp_path):
-    samples = open_samples(table)
-    nothing = np.full((40, 6), -1, np.int32), np.zeros((40, 6), np.float32)
-    opened = write_table(
-        table_folder(tmp_path, "pairs"), *nothing, {"dataset_fingerprint": samples.fingerprint}
-    )
-    assert (
-        "holds no hard pair"
-        in _shown_pair(Review(opened, samples, tmp_path / "rejected.json"), [])[0]
-    )
-
-
-def test_what_is_said_when_all_is_decided(table, tmp_path):
-    samples = open_samples(table)
-    indices, scores = ragged_table(40, 6, fullest=True)
-    opened = write_table(
-        table_folder(tmp_path, "pairs"),
-        indices,
-        scores,
-        {"dataset_fingerprint": samples.fingerprint},
-    )
-    review = Review(opened, samples, tmp_path / "rejected.json")
-    for _ in range(len(review.pairs)):
-        suspicion = review.next(set())
-        review.accept(review.pair(suspicion))
-    said = f"Nothing is left to decide of the {len(review.pairs)} most suspicious pairs, at most one for each row, of 240 in the table."
-    assert len(review.pairs) <= 40 and said in _shown_pair(review, [])[0]
+def test_hard_pairs_of_a_table_with_other_columns(page, table, tmp_path):
+    """The same rows under other names are the same data."""
+    other = tmp_path / "other.csv"
+    names, _, rows = table.read_text().partition("\n")
+    other.write_text(names.replace("filepath", "image").replace("title", "text") + "\n" + rows)
+    arguments = ["serve", *page[:-1], str(other), "--csv-img-key", "image"]
+    content = page_content(parse_args([*arguments, "--csv-caption-key", "text"]))
+    assert content.review.samples.caption(4) == "picture number 4"
+    with pytest.raises(UserError, match="title") as error:
+        page_content(parse_args(arguments))
+    assert error.value.code == 3
+    with pytest.raises(UserError, match="nothing says where they are") as error:
+        page_content(parse_args(["serve", *page[:3]]))
+    assert error.value.code == 2

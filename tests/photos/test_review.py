@@ -10,7 +10,7 @@ import pytest
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.samples import open_samples
-from hardpairs.photos.review import Review, open_review
+from hardpairs.photos.review import Review, Sitting, open_review
 
 
 @pytest.fixture
@@ -20,17 +20,15 @@ def mined(hard_pairs):
 
 
 def test_the_file_of_decisions_lies_beside_the_table(table, mined, tmp_path):
-    review = open_review(mined, str(table))
+    samples = open_samples(table)
+    review = open_review(mined, samples)
     review.reject(8)
     review.reject(3)
     review.restore(8)
     content = json.loads((tmp_path / "rejected.json").read_text())
     assert content["rows"] == [3] and content["dataset_fingerprint"] == review.samples.fingerprint
-    assert open_review(mined, str(table), tmp_path / "other.json").decided() == 0
+    assert open_review(mined, samples, tmp_path / "other.json").decided() == 0
     assert "of 240 in the table" in review.scope()
-    with pytest.raises(UserError, match="nothing says where they are") as error:
-        open_review(mined, None)
-    assert error.value.code == 2
 
 
 @pytest.mark.parametrize("text", ["3\n", "3 # a dog\n7\n", "# nothing as yet\n"])
@@ -75,3 +73,27 @@ def test_a_review_against_plain_sets(table, mined, tmp_path):
             rejected.add(pair[1])
         assert other.decisions().rejected == rejected and other.decisions().accepted == accepted
     assert review.decided() == sum(pair in accepted or bool(rejected & set(pair)) for pair in pairs)
+
+
+def test_a_sitting(table, mined, tmp_path):
+    """What is skipped, decided and taken back."""
+    review = open_review(mined, open_samples(table), tmp_path / "rejected.json")
+
+    def following(sitting):
+        return review.pair(review.next(set(sitting.skipped)))
+
+    sitting = Sitting()
+    assert sitting.undo(review) == sitting == sitting.back()
+    first = following(sitting)
+    kept = sitting.keep(review, first)
+    second = following(kept)
+    skipped = kept.skip(second)
+    third = following(skipped)
+    assert len({first, second, third}) == 3 and following(skipped.back()) == second
+    done = skipped.reject(review, third[1])
+    assert review.decisions().rejected == {third[1]} and review.decisions().accepted == {first}
+    done = done.undo(review)
+    assert review.decisions().rejected == set() and following(done) == third
+    done = done.undo(review)
+    assert review.decisions().accepted == set() and following(done) == first
+    assert done.skipped == (second,)

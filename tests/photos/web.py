@@ -70,6 +70,28 @@ class Tab(Browser):
                     text="\r",
                 )
 
+    def press(self, key: str) -> None:
+        """Presses and releases a key where the focus is."""
+        text = {"Enter": "\r", "Space": " "}.get(key, key if len(key) == 1 else "")
+        name = {"Space": " "}.get(key, key)
+        code = {"Tab": 9, "Enter": 13, "Space": 32}.get(key, 0)
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=name,
+                code=key,
+                windowsVirtualKeyCode=code,
+                text=text if kind == "keyDown" else "",
+            )
+
+    def open_part(self, name: str) -> None:
+        """Clicks the tab of a part of the page."""
+        tabs = "[...document.querySelectorAll('button[role=tab]')]"
+        found = f"{tabs}.find(tab => tab.textContent.trim() == {json.dumps(name)})"
+        self.wait(f"!!{found}")
+        self.run(f"{found}.click()")
+
     def click(self, selector: str) -> None:
         """Presses and releases the mouse on the middle of an element, whatever lies there: a covered button is not reached."""
         place = f"document.querySelector({json.dumps(selector)})"
@@ -156,7 +178,7 @@ class Site:
         with httpx.Client(base_url=self.url, timeout=60) as client:
             functions = client.get("/config").json()["dependencies"]
             number = next(
-                f["id"] for f in functions if len(f["inputs"]) == inputs and len(f["outputs"]) == 2
+                f["id"] for f in functions if len(f["inputs"]) == inputs and len(f["outputs"]) == 3
             )
             body = {"data": values, "fn_index": number, "session_hash": session}
             joined = client.post("/gradio_api/queue/join", json=body)
@@ -186,4 +208,4 @@ class Site:
         """HTML of the page's answer."""
         message = self.ask([text, minus, given, shown, cut], session=session)
         assert message["success"], message
-        return message["output"]["data"][1]
+        return message["output"]["data"][2]

@@ -157,7 +157,7 @@ def test_miniclips_command_line_trains(photos, tmp_path):
             "--checkpoint_dir",
             str(tmp_path / "checkpoints"),
             "--results_dir",
-            "results",
+            str(tmp_path / "results"),
         ),
         *(
             "--model",
@@ -173,7 +173,12 @@ def test_miniclips_command_line_trains(photos, tmp_path):
         ),
     )
     assert done.returncode == 0, done.stderr
-    assert "--results_dir has no counterpart" in done.stderr
+    made = {path.name for path in (tmp_path / "results").iterdir()}
+    figures = ("training_curves", "retrieval_results", "similarity_heatmap", "embedding_space")
+    assert {"metrics_lstm.json", *(f"{name}_lstm.png" for name in figures)} <= made
+    history = json.loads((tmp_path / "results/training_history_lstm.json").read_text())
+    assert history["epoch"] == [1, 2] and all(len(values) == 2 for values in history.values())
+    assert min(history["train_loss"] + history["val_loss"]) > 0
     logs = tmp_path / "checkpoints"
     params = dict(line.split(": ", 1) for line in (logs / "a/params.txt").read_text().splitlines())
     assert (

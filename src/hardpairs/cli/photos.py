@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from hardpairs.cli.command_line import parse_arguments
+from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, UserError, bad_input, flags, usage, whole_number
 from hardpairs.data.images import (
     HEIC_HELP,
@@ -179,6 +180,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="mined hard pairs to accept or reject; needs --data",
     )
     review.add_argument("--data", help="what they were mined on: CSV, TSV, shards or captions.json")
+    add_data_flags(review)
     review.add_argument(
         "--reject",
         type=Path,
@@ -378,7 +380,10 @@ def serve(args: argparse.Namespace) -> int:
         raise usage(
             f"the page needs {error.name}, which is not installed", fix=f"pip install {error.name}"
         ) from None
-    run(lambda: page_content(args), host=args.host, port=args.port, token=args.token)
+    try:
+        run(lambda: page_content(args), host=args.host, port=args.port, token=args.token)
+    except KeyboardInterrupt:  # nothing is left unfinished, so there is nothing to say
+        sys.exit(Exit.INTERRUPTED)
     return Exit.OK
 
 
@@ -390,7 +395,12 @@ def page_content(args: argparse.Namespace) -> PageContent:
 
     review = None
     if args.hard_pairs is not None:
-        review = open_review(args.hard_pairs, args.data, args.reject)
+        if args.data is None:
+            raise usage(
+                "--hard-pairs shows images, and nothing says where they are",
+                fix="give what the pairs were mined on: --data",
+            )
+        review = open_review(args.hard_pairs, open_named(args.data, args), args.reject)
     for folder in filter(None, (args.index, args.compare_with)):
         _open_index(folder)
     libraries = [Library.open(args.index, args.model, args.pretrained, args.device)]

@@ -12,10 +12,12 @@ the module's name.
 from __future__ import annotations
 
 import logging
+import os
 import tarfile
 import traceback
 
 from hardpairs.cli.command_line import command_arguments
+from hardpairs.cli.train_results import write_results
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.training.upstream import patched
 
@@ -48,7 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(_exit_code(error), str(error)) from None
     finally:
         _quiet_torch()
-    return Exit.UNEXPECTED if code not in (None, 0) else Exit.OK
+    if code not in (None, 0):
+        return Exit.UNEXPECTED
+    if os.environ.get("RANK", "0") == "0":
+        write_results(argv)
+    return Exit.OK
 
 
 def _exit_code(error: BaseException) -> Exit:

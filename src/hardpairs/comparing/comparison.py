@@ -13,7 +13,14 @@ import numpy as np
 from hardpairs.comparing.measure import QueryResults, measure
 from hardpairs.comparing.parts import DataParts
 from hardpairs.comparing.runs import START, Budget, TrainingRun, is_done, train
-from hardpairs.comparing.table import LossRow, Training, markdown, preferred, rows_of
+from hardpairs.comparing.table import (
+    LossRow,
+    Training,
+    markdown,
+    preferred,
+    rows_of,
+    verdict,
+)
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.evaluating.gallery import image_names, retrieve, submission
@@ -211,8 +218,7 @@ def _submit(
 def _notes(
     rows: Sequence[LossRow], parts: DataParts, budget: Budget, failed: Mapping[str, str]
 ) -> list[str]:
-    loss, value = preferred(rows)
-    notes = [f"By {budget.metric} on the validation data {loss} is the best ({100 * value:.1f} %)."]
+    notes = [verdict(rows, budget.metric)]
     if not parts.has_answers:
         notes.append(
             "No test query has a known answer: the table is of the validation data, "
@@ -241,6 +247,7 @@ def write_comparison(
         "losses": [row.record() for row in rows],
         "measured_on": "test" if parts.has_answers else "validation",
         "chosen": preferred(rows)[0],
+        "oracle": rows[0].loss,
         "failed": comparison.failed,
         "queries": len(comparison.results[START][0].rows),
         "command": command,

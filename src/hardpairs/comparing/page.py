@@ -10,7 +10,14 @@ import numpy as np
 from hardpairs.comparing.comparison import Comparison
 from hardpairs.comparing.measure import QueryResults
 from hardpairs.comparing.runs import START, Budget, TrainingRun
-from hardpairs.comparing.table import COLUMNS, LEADING, LossRow, cell, disagreements
+from hardpairs.comparing.table import (
+    COLUMNS,
+    LEADING,
+    LossRow,
+    cell,
+    disagreements,
+    preferred,
+)
 from hardpairs.data.samples import Samples
 from hardpairs.pages.album import Album, ShownImage
 from hardpairs.pages.charts import Chart, line_chart
@@ -36,13 +43,30 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class TableRow:
+    """A row of the table as text.
+
+    Attributes:
+        loss: Name of the loss.
+        mark: What the row is besides: the choice, the oracle, or nothing.
+        cells: The metrics, in the order of ``LossesPage.columns``.
+        p: The test against the best on the queries; empty for that one.
+    """
+
+    loss: str
+    mark: str
+    cells: list[str]
+    p: str
+
+
+@dataclass(frozen=True)
 class LossesPage:
     """Everything that the template reads."""
 
     title: str
     sentences: list[str]
     columns: tuple[str, ...]
-    rows: list[tuple[str, list[str], str]]
+    rows: list[TableRow]
     charts: list[Chart]
     queries: list[tuple[ShownImage, list[Answer]]]
     command: str
@@ -67,37 +91,40 @@ def losses_page(
     chart = _chart(runs, budget)
     return LossesPage(
         title="Losses compared",
-        sentences=[*_sentences(rows, budget, len(results[START][0].rows)), *comparison.notes],
+        sentences=[*comparison.notes, *_sentences(rows, budget, len(results[START][0].rows))],
         columns=COLUMNS,
-        rows=[
-            (
-                row.loss,
-                [cell(row, name) for name in COLUMNS],
-                "" if row.p is None else p_phrase(row.p),
-            )
-            for row in rows
-        ],
+        rows=[_table_row(row, rows) for row in rows],
         charts=[] if chart is None else [chart],
         queries=_queries(results, query or gallery, gallery),
         command=command,
     )
 
 
+def _table_row(row: LossRow, rows: Sequence[LossRow]) -> TableRow:
+    mark = ""
+    if row.loss == preferred(rows)[0]:
+        mark = "the choice of the validation data"
+    elif row is rows[0]:
+        mark = "an oracle: the best of the queries"
+    cells = [cell(row, name) for name in COLUMNS]
+    return TableRow(row.loss, mark, cells, "" if row.p is None else p_phrase(row.p))
+
+
 def _sentences(rows: Sequence[LossRow], budget: Budget, queries: int) -> list[str]:
     best, seeds = rows[0], max(row.seeds for row in rows)
     near = [row.loss for row in rows[1:] if row.p is not None and row.p >= 0.05]
     others = (
-        f"; {', '.join(near)} cannot be told from it on these queries."
+        f"{', '.join(near)} cannot be told from {best.loss} on these queries."
         if near
-        else "; all others are behind it (p < .05 each)."
+        else f"All others are behind {best.loss} (p < .05 each)."
     )
     return [
-        f"By {LEADING} the best is {best.loss} ({cell(best, LEADING)} %){others}",
+        others,
         f"All trained {budget.steps} steps of {budget.batch_size} images from one start model, "
         f"{seeds} seed{'s' if seeds > 1 else ''}, on the same batches for each seed; the epoch and "
         f"the rate were chosen by {budget.metric} on validation data.",
-        f"{queries} queries that no run was trained on or chosen by; a loss against the best: "
-        "paired permutation test over queries.",
+        f"{queries} queries that no run was trained on or chosen by; a loss against the best of "
+        "them: paired permutation test over queries.",
     ]
 
 

@@ -124,6 +124,27 @@ def preferred(rows: Sequence[LossRow]) -> tuple[str, float]:
     return max(trained.items(), key=lambda item: item[1])
 
 
+def verdict(rows: Sequence[LossRow], metric: str) -> str:
+    """Return which loss validation data chose, and which one only the test queries tell.
+
+    Args:
+        rows: The table.
+        metric: The metric of the validation data.
+    """
+    loss, value = preferred(rows)
+    choice = next(row for row in rows if row.loss == loss)
+    said = (
+        f"The choice is {loss}, the best by {metric} on the validation data "
+        f"({100 * value:.1f} %): {LEADING} {cell(choice, LEADING)} on the queries."
+    )
+    if rows[0].loss == loss:
+        return f"{said} It is also the best there."
+    return (
+        f"{said} The best there is {rows[0].loss} ({cell(rows[0], LEADING)}): "
+        "an oracle, which nobody knows without the queries' answers."
+    )
+
+
 def markdown(rows: Sequence[LossRow]) -> str:
     """Return the table as text; shares in percent."""
     lines = [

@@ -7,9 +7,7 @@ from pathlib import Path
 from hardpairs.compat.spelling import (
     CommandLine,
     System,
-    chosen,
     computed,
-    passed_over,
     renamed,
     same,
     switched,
@@ -18,6 +16,10 @@ from hardpairs.compat.spelling import (
 MODEL_TYPES = ("lstm", "transformer")
 CAPTIONS = "data/captions.json"
 """The files in which MiniCLIP looks for captions when no flag names one."""
+RESULTS = "results"
+"""The folder of its results when no flag names one."""
+WHOLE_PROGRAM = "--miniclip-program"
+"""The mark of MiniCLIP's own command line, which trains, measures and draws; no flag of ours."""
 SAVE_BEST, PATIENCE = "text_to_image_R@1", "10"
 """MiniCLIP's early stopping; here over the whole validation part, not within its batches."""
 
@@ -45,6 +47,8 @@ Its small steps keep what the model knows: a few hundred captions teach it only 
 
 def _complete(line: CommandLine) -> None:
     """Add MiniCLIP's data and early stopping to its two presets."""
+    whole = WHOLE_PROGRAM in line.words
+    line.words = [word for word in line.words if word != WHOLE_PROGRAM]
     name = line.value("--preset")
     if name == "miniclip-openclip" and not line.gives("--pretrained", "--resume"):
         line.notes.append(
@@ -59,6 +63,15 @@ def _complete(line: CommandLine) -> None:
     if line.gives("--captions-json") and not line.gives("--save-best"):
         line.words += ["--save-best", SAVE_BEST]
         line.words += [] if line.gives("--patience") else ["--patience", PATIENCE]
+    if whole and not line.gives("--captions-json"):
+        line.take("--results-dir")
+    elif whole and not line.gives("--results-dir"):
+        line.words += ["--results-dir", RESULTS]
+
+
+def _program(kind: str) -> list[str]:
+    _model_type(kind)
+    return ["--preset", f"miniclip-{kind}", WHOLE_PROGRAM]
 
 
 def _model_type(name: str) -> list[str]:
@@ -80,13 +93,10 @@ MINICLIP = System(
         "train": {
             "--captions_json": same(),
             "--image_root": same(),
-            "--model_type": chosen("--preset", {name: f"miniclip-{name}" for name in MODEL_TYPES}),
+            "--model_type": computed("--preset miniclip-TYPE --results-dir results", _program),
             "--batch_size": same(),
             "--checkpoint_dir": renamed("--logs"),
-            "--results_dir": passed_over(
-                "results lie in the run's folder below --logs, "
-                "and tools.evaluate writes to its --out"
-            ),
+            "--results_dir": same(),
         },
         "photos": {
             "--mode": same(),

@@ -5,6 +5,7 @@ element.addEventListener("click", event => {
   if (target.dataset.like) trigger("like", {id: target.dataset.like});
   else if (target.dataset.query) trigger("example", {text: target.dataset.query});
   else if (target.dataset.restore) trigger("restore", {row: Number(target.dataset.restore)});
+  else if (target.dataset.reopen) trigger("reopen", {rows: target.dataset.reopen.split(" ").map(Number)});
   else if (target.dataset.back) trigger("back");
 });
 // The card of a photo that is gone since it was listed says so.

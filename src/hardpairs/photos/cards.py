@@ -195,3 +195,21 @@ def rejected_html(rows: list[tuple[int, str]], path: str) -> str:
     )
     heading = f'<p class="heading">{plural(len(rows), "row")} rejected, in {file}</p>'
     return f'{heading}<ul class="rejected">{items}</ul>'
+
+
+def kept_html(pairs: list[tuple[tuple[int, int], tuple[str, str]]]) -> str:
+    """Return the pairs that were kept, each with a button that takes it back.
+
+    Args:
+        pairs: (rows, captions) of each.
+    """
+    if not pairs:
+        return ""
+    items = "".join(
+        f'<li><img src="/pair/{i}" alt="" loading="lazy"><img src="/pair/{j}" alt="" '
+        f'loading="lazy"><span>{escaped(first)} / {escaped(second)}</span>'
+        f'<button type="button" class="quiet" data-reopen="{i} {j}">take back</button></li>'
+        for (i, j), (first, second) in pairs
+    )
+    summary = f"<summary>{plural(len(pairs), 'pair')} kept</summary>"
+    return f'<details>{summary}<ul class="rejected">{items}</ul></details>'

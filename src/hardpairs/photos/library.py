@@ -20,6 +20,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.images import UnreadableImage, decode
 from hardpairs.data.manifest import NAME
 from hardpairs.models.encoders import Encoders
+from hardpairs.photos.examples import offered
 from hardpairs.photos.index import Index, check_model
 from hardpairs.photos.model import open_model
 from hardpairs.photos.photo_files import is_unchanged, jpeg, read_photo
@@ -93,6 +94,7 @@ class Library:
         self.folder, self.encoders, self.device, self.warning = folder, encoders, device, ""
         self._lock, self._stamp = threading.Lock(), self._state()
         self._index = Index.open(folder)
+        self._examples: tuple[Index, list[str]] | None = None
         warm(self._index)
 
     @classmethod
@@ -136,6 +138,13 @@ class Library:
                 if state != self._stamp:
                     self._open_again(state)
         return self._index
+
+    def examples(self) -> list[str]:
+        """Return the queries to offer for the current index."""
+        index = self.index()
+        if self._examples is None or self._examples[0] is not index:
+            self._examples = (index, offered(index, self.encoders))
+        return self._examples[1]
 
     def _open_again(self, state: tuple[int, int] | None) -> None:
         try:

@@ -5,30 +5,22 @@ Gradio draws it; all images come from our own routes (``hardpairs.photos.serve``
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
 from hardpairs.core.errors import Exit, UserError
-from hardpairs.pages.numbers import plural, value_text
+from hardpairs.pages.numbers import plural
 from hardpairs.photos import cards
+from hardpairs.photos.address import DEFAULT_SHOWN, SHOWN, Visit
+from hardpairs.photos.components import html, script
 from hardpairs.photos.library import Library, Query, QueryImages
-from hardpairs.photos.review import Pair, Review
+from hardpairs.photos.review import Review
+from hardpairs.photos.review_part import review_part
 from hardpairs.photos.search import MAX_QUERY, clean, unknown_words
 
-HERE = Path(__file__).parent
-SHOWN = (12, 24, 48, 96)
-EXAMPLES = (
-    "a dog in the snow",
-    "people around a table",
-    "sunset over the sea",
-    "something red",
-    "an old building",
-)
 AT_ONCE = 8
 """Searches that run at the same time; the others wait in a queue."""
 
@@ -39,6 +31,10 @@ _DROP = """
 ${value ? `<button type="button" class="drop-clear" aria-label="without the image">×</button>` : ""}
 </label>
 <p class="drop-message" role="status"></p>
+"""
+_BUSY = """
+<span role="status"></span> <span aria-hidden="true"></span>
+<button type="button" class="quiet">Cancel</button>
 """
 
 
@@ -51,7 +47,7 @@ class PageContent:
         query_images: Images that visitors give.
         review: Hard pairs to decide on, where there are any.
         batches: HTML of a page of batches; empty where there is none.
-        examples: Queries to offer.
+        examples: Queries to offer; empty: those that fit each index and its model.
     """
 
     libraries: list[Library]
@@ -69,15 +65,6 @@ def theme() -> gr.themes.Base:
     )
 
 
-def _html(*arguments: Any, **options: Any) -> gr.HTML:
-    """Return a component without Gradio's own style for text."""
-    return gr.HTML(*arguments, apply_default_css=False, **options)
-
-
-def _script(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
-
-
 def build(content: PageContent) -> gr.Blocks:
     """Build the page."""
     count = plural(len(content.libraries[0].index()), "photo")
@@ -86,29 +73,21 @@ def build(content: PageContent) -> gr.Blocks:
     )
     page: gr.Blocks
     with gr.Blocks(title="Photos", analytics_enabled=False, fill_width=True) as page:
-        _html(f"<h1>{count}</h1><p>Searched on this machine, with {names}.</p>", elem_id="title")
+        html(f"<h1>{count}</h1><p>Searched on this machine, with {names}.</p>", elem_id="title")
         if content.review is None and not content.batches:
             _search_part(page, content)
         else:
-            with gr.Tab("Search"):
+            with gr.Tab("Search", elem_id="search"):
                 _search_part(page, content)
             if content.review is not None:
-                with gr.Tab("Hard pairs"):
-                    _review_part(page, content.review)
+                with gr.Tab("Hard pairs", elem_id="review"):
+                    review_part(page, content.review)
             if content.batches:
-                with gr.Tab("Batches"):
+                with gr.Tab("Batches", elem_id="batches"):
                     frame = 'class="batches" src="/batches" title="batches" loading="lazy"'
-                    _html(f"<iframe {frame}></iframe>")
+                    html(f"<iframe {frame}></iframe>")
     page.queue(default_concurrency_limit=AT_ONCE, api_open=False)
     return page
-
-
-def examples(library: Library, given: tuple[str, ...]) -> list[str]:
-    """Return queries to offer: the given ones, else short captions, else everyday things."""
-    index = library.index()
-    rows = random.Random(0).sample(range(len(index)), min(200, len(index)))
-    captions = {text for text in (index.photos.notes[row] for row in rows) if 3 < len(text) <= 40}
-    return list(given) or sorted(captions)[:5] or list(EXAMPLES)
 
 
 def answer(content: PageContent, query: Query, shown: Any, cut: bool) -> list[str]:
@@ -121,13 +100,15 @@ def answer(content: PageContent, query: Query, shown: Any, cut: bool) -> list[st
         cut: Whether to leave out results that do not stand out.
     """
     count = min(max(int(shown), 1), max(SHOWN))
+    if query.like:  # the texts in the boxes are for the way back
+        query = Query(like=query.like)
     return [_answer(content, library, query, count, bool(cut)) for library in content.libraries]
 
 
 def _answer(content: PageContent, library: Library, query: Query, count: int, cut: bool) -> str:
     index, images = library.index(), content.query_images
     if query.empty:
-        return cards.welcome(index, examples(library, content.examples), seed=0)
+        return cards.welcome(index, [*content.examples] or library.examples(), seed=0)
     if query.like and query.like not in index.row_of:
         return cards.note("This photo is not in this index.")
     if query.image and images.vector(query.image, library) is None:
@@ -161,6 +142,8 @@ class _Controls(NamedTuple):
     image: gr.HTML
     shown: gr.Radio
     cut: gr.Checkbox
+    busy: gr.HTML
+    address: gr.HTML
 
 
 def _controls() -> _Controls:
@@ -182,17 +165,19 @@ def _controls() -> _Controls:
         go = gr.Button("Search", variant="primary", elem_id="go", scale=0)
     with gr.Row(elem_id="more"):
         minus = gr.Textbox(placeholder="but without…", label="but without", elem_id="minus", **box)
-        image = _html("", html_template=_DROP, js_on_load=_script("drop.js"), elem_id="picture")
+        image = html("", html_template=_DROP, js_on_load=script("drop.js"), elem_id="picture")
         shown = gr.Radio(
             SHOWN,
-            value=SHOWN[1],
+            value=DEFAULT_SHOWN,
             label="photos shown",
             show_label=False,
             container=False,
             elem_id="shown",
         )
         cut = gr.Checkbox(label="only what stands out", container=False, elem_id="cut")
-    return _Controls(text, go, minus, image, shown, cut)
+    busy = html("", html_template=_BUSY, js_on_load=script("busy.js"), elem_id="busy")
+    address = html("", html_template="", js_on_load=script("address.js"), elem_id="address")
+    return _Controls(text, go, minus, image, shown, cut, busy, address)
 
 
 def _answers(content: PageContent) -> list[gr.HTML]:
@@ -204,122 +189,61 @@ def _answers(content: PageContent) -> list[gr.HTML]:
             with gr.Column():
                 if two:
                     name, folder = map(cards.escaped, (library.name, library.folder.name))
-                    _html(f'<p class="model">{name} <small>{folder}</small></p>')
-                answers.append(_html(js_on_load=_script("cards.js"), elem_id=f"answer{number}"))
+                    html(f'<p class="model">{name} <small>{folder}</small></p>')
+                answers.append(html(js_on_load=script("cards.js"), elem_id=f"answer{number}"))
     return answers
 
 
 def _search_events(
     page: gr.Blocks, content: PageContent, controls: _Controls, answers: list[gr.HTML]
 ) -> None:
-    text, go, minus, image, shown, cut = controls
+    text, go, minus, image, shown, cut, busy, address = controls
     like = gr.State("")  # the photo whose neighbors are shown
 
-    def ask(text: str, minus: str, image: str, shown: Any, cut: bool, like: str = "") -> list[Any]:
-        query = Query(like=like)
-        if not like:
-            query = Query(clean(text or ""), clean(minus or ""), image or "")
-        return [like, *answer(content, query, shown, cut)]
+    def show(visit: Visit) -> list[Any]:
+        found = answer(content, visit.query, visit.shown, visit.cut)
+        return [visit.query.like, visit.address(), *found]
 
-    def neighbors(shown: Any, cut: bool, event: gr.EventData) -> list[Any]:
-        return ask("", "", "", shown, cut, like=str(getattr(event, "id", ""))[:16])
+    def ask(text: str, minus: str, image: str, shown: Any, cut: bool, like: str = "") -> list[Any]:
+        query = Query(clean(text or ""), clean(minus or ""), image or "", like)
+        return show(Visit(query, int(shown), bool(cut)))
+
+    def neighbors(
+        text: str, minus: str, image: str, shown: Any, cut: bool, event: gr.EventData
+    ) -> list[Any]:
+        photo = str(getattr(event, "id", ""))[:16]
+        return ask(text, minus, image, shown, cut, like=photo)
 
     def example(minus: str, image: str, shown: Any, cut: bool, event: gr.EventData) -> list[Any]:
         text = clean(str(getattr(event, "text", "")))
         return [text, *ask(text, minus, image, shown, cut)]
 
-    def arrive(shown: Any, cut: bool, request: gr.Request) -> list[Any]:
-        text = clean(str(request.query_params.get("q", "")))  # /?q=a dog: a query to bookmark
-        # Without a query, what a visitor types while the page loads is kept.
-        return [text or gr.skip(), *ask(text, "", "", shown, cut)]
+    def arrive(request: gr.Request) -> list[Any]:
+        visit = Visit.read({name: str(value) for name, value in request.query_params.items()})
+        query = visit.query
+        # What a visitor types while the page loads is kept.
+        boxes = [value or gr.skip() for value in (query.text, query.minus, query.image)]
+        return [*boxes, visit.shown, visit.cut, *show(visit)]
 
-    asks, outputs = [text, minus, image, shown, cut], [like, *answers]
+    def travel(event: gr.EventData) -> list[Any]:
+        visit = Visit.read(dict(parse_qsl(str(getattr(event, "address", "")).removeprefix("?"))))
+        query = visit.query
+        return [query.text, query.minus, query.image, visit.shown, visit.cut, *show(visit)]
+
+    asks, outputs = [text, minus, image, shown, cut], [like, address, *answers]
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
-    gr.on([text.submit, minus.submit, go.click, image.change], ask, asks, outputs, **options)
-    gr.on([shown.change, cut.change], ask, [*asks, like], outputs, **options)
+    latest = {**options, "trigger_mode": "always_last"}
+    events = [
+        gr.on([text.submit, minus.submit, go.click], ask, asks, outputs, **options),
+        image.given(ask, asks, outputs, **options),
+        gr.on([shown.input, cut.input], ask, [*asks, like], outputs, **latest),
+        page.load(arrive, None, [*asks, *outputs], **options),
+        address.travel(travel, None, [*asks, *outputs], **options),
+    ]
     for shown_answer in answers:
-        shown_answer.like(neighbors, [shown, cut], outputs, **options)
-        shown_answer.back(ask, asks, outputs, **options)
-        shown_answer.example(example, [minus, image, shown, cut], [text, *outputs], **options)
-    page.load(arrive, [shown, cut], [text, *outputs], **options)
-
-
-def _review_part(page: gr.Blocks, review: Review) -> None:
-    _html(
-        '<p class="note">A model finds the two rows of a hard pair hard to tell apart. If both '
-        "show the same thing, the pair would teach the model something wrong: reject one of them. "
-        f"Mining and training leave rejected rows out (--reject). These are {review.scope()}.</p>"
-    )
-    shown = _html(elem_id="pair")
-    with gr.Row(elem_id="decide") as decide:
-        accept = gr.Button("Different: keep", elem_id="accept")
-        left = gr.Button("Reject the left", elem_id="left")
-        right = gr.Button("Reject the right", elem_id="right")
-        skip = gr.Button("Skip", elem_id="skip")
-    rejected = _html(js_on_load=_script("cards.js"), elem_id="rejected")
-    pair, skipped = gr.State(None), gr.State([])
-
-    def show(skipped: list[Pair]) -> list[Any]:
-        return [*_shown_pair(review, skipped), _rejected(review)]
-
-    def on_accept(pair: Pair | None, skipped: list[Pair]) -> list[Any]:
-        if pair is not None:
-            review.accept((pair[0], pair[1]))
-        return show(skipped)
-
-    def on_reject(side: int) -> Callable[[Pair | None, list[Pair]], list[Any]]:
-        def act(pair: Pair | None, skipped: list[Pair]) -> list[Any]:
-            if pair is not None:
-                review.reject(pair[side])
-            return show(skipped)
-
-        return act
-
-    def on_skip(pair: Pair | None, skipped: list[Pair]) -> list[Any]:
-        skipped = [*skipped, (pair[0], pair[1])] if pair is not None else skipped
-        return [skipped, *show(skipped)]
-
-    def on_restore(skipped: list[Pair], event: gr.EventData) -> list[Any]:
-        row = getattr(event, "row", None)
-        if isinstance(row, int) and row in review.decisions().rejected:
-            review.restore(row)
-        return show(skipped)
-
-    outputs = [shown, pair, decide, rejected]
-    options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    accept.click(on_accept, [pair, skipped], outputs, **options)
-    left.click(on_reject(0), [pair, skipped], outputs, **options)
-    right.click(on_reject(1), [pair, skipped], outputs, **options)
-    skip.click(on_skip, [pair, skipped], [skipped, *outputs], **options)
-    rejected.restore(on_restore, [skipped], outputs, **options)
-    page.load(show, [skipped], outputs, **options)
-
-
-def _shown_pair(review: Review, skipped: list[Pair]) -> list[Any]:
-    """Return HTML, the pair or ``None``, and the row of buttons."""
-    suspicion = review.next({(row, other) for row, other in skipped})
-    total = len(review.pairs)
-    if suspicion is None:
-        text = f"Nothing is left to decide of {review.scope()}."
-        if skipped:
-            text = "Only skipped pairs are left; reload the page to see them again."
-        if not total:
-            text = "This table holds no hard pair that could be shown."
-        return [cards.note(text), None, gr.Row(visible=False)]
-    pair, score = review.pair(suspicion), ""
-    if review.table.has_scores:
-        score = value_text(float(review.table.scores[suspicion.row, suspicion.rank]), "score")
-    html = cards.pair_html(
-        pair,
-        (review.samples.caption(pair[0]), review.samples.caption(pair[1])),
-        score=score,
-        reason=suspicion.reason,
-        decided=review.decided(),
-        total=total,
-    )
-    return [html, pair, gr.Row(visible=True)]
-
-
-def _rejected(review: Review) -> str:
-    rows = [(row, review.samples.caption(row)) for row in sorted(review.decisions().rejected)]
-    return cards.rejected_html(rows, str(review.path))
+        events += [
+            shown_answer.like(neighbors, asks, outputs, **options),
+            shown_answer.back(ask, asks, outputs, **options),
+            shown_answer.example(example, [minus, image, shown, cut], [text, *outputs], **options),
+        ]
+    busy.cancel(None, None, None, cancels=events)

@@ -9,7 +9,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +130,10 @@ class Review:
         """Take a rejection back."""
         self._change(lambda done: Decisions(done.rejected - {row}, done.accepted))
 
+    def reopen(self, pair: Pair) -> None:
+        """Take back that a pair is a hard pair."""
+        self._change(lambda done: Decisions(done.rejected, done.accepted - {pair}))
+
     def _change(self, change: Callable[[Decisions], Decisions]) -> None:
         with self._lock, _file_lock(self.path):
             done = change(self.decisions())
@@ -142,29 +146,65 @@ class Review:
             write_json(self.path, content)
 
 
+@dataclass(frozen=True)
+class Sitting:
+    """What one visitor has done since the page was opened.
+
+    Attributes:
+        skipped: Pairs, the last one last.
+        done: Rows that were rejected and pairs that were kept, the last one last.
+    """
+
+    skipped: tuple[Pair, ...] = ()
+    done: tuple[int | Pair, ...] = ()
+
+    def skip(self, pair: Pair) -> Sitting:
+        """Return the sitting after a pair was skipped."""
+        return replace(self, skipped=(*self.skipped, pair))
+
+    def back(self) -> Sitting:
+        """Return the sitting in which the last skipped pair is the next one again."""
+        return replace(self, skipped=self.skipped[:-1])
+
+    def keep(self, review: Review, pair: Pair) -> Sitting:
+        """Keep a pair, and return the sitting after it."""
+        review.accept(pair)
+        return replace(self, done=(*self.done, pair))
+
+    def reject(self, review: Review, row: int) -> Sitting:
+        """Reject a row, and return the sitting after it."""
+        review.reject(row)
+        return replace(self, done=(*self.done, row))
+
+    def undo(self, review: Review) -> Sitting:
+        """Take the last decision back, and return the sitting before it."""
+        if not self.done:
+            return self
+        last = self.done[-1]
+        if isinstance(last, int):
+            review.restore(last)
+        else:
+            review.reopen(last)
+        return replace(self, done=self.done[:-1])
+
+
 def _decided(pair: Pair, done: Decisions) -> bool:
     return pair in done.accepted or bool(done.rejected & set(pair))
 
 
-def open_review(hard_pairs: Path, data: str | None, reject: Path | None = None) -> Review:
+def open_review(hard_pairs: Path, samples: Samples, reject: Path | None = None) -> Review:
     """Open a table of hard pairs for review.
 
     Args:
         hard_pairs: Folder of the table.
-        data: The data set that it was mined on.
+        samples: The data set that it was mined on.
         reject: The file of decisions; default: ``rejected.json`` beside the table.
 
     Raises:
-        UserError: exit 2 without ``data``; other errors as ``open_samples``, ``open_tables`` and
-            ``Review``.
+        UserError: As ``open_tables`` and ``Review``.
     """
-    if data is None:
-        message = "`hard_pairs` shows images, and nothing says where they are"
-        raise usage(message, fix="give what the pairs were mined on as `data`")
     from hardpairs.data.open_tables import open_tables
-    from hardpairs.data.samples import open_samples
 
-    samples = open_samples(data)
     (table,) = open_tables([hard_pairs], samples).values()
     return Review(table, samples, reject or hard_pairs.absolute().parent / "rejected.json")
 

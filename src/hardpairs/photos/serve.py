@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
+import logging
 import os
 import re
 import socket
@@ -186,6 +186,21 @@ def check_address(host: str, token: str | None) -> None:
         )
 
 
+class _Server(uvicorn.Server):
+    """A server that ends at once although browsers have it open.
+
+    An open tab holds streams that end with the tab alone. Uvicorn waits for them, and logs each one
+    that it cancels as an error.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then the server."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await super().shutdown(sockets)
+
+
 def serve(
     open_content: Callable[[], PageContent], *, host: str, port: int | None, token: str | None
 ) -> None:
@@ -199,6 +214,7 @@ def serve(
 
     Raises:
         UserError: As ``check_address`` and ``bind``.
+        KeyboardInterrupt: Ctrl-C, after the server has ended.
     """
     check_address(host, token)
     listening = bind(host, port)
@@ -206,11 +222,10 @@ def serve(
     app = make_app(content, hosts=LOOPBACK if host in LOCAL_ADDRESSES else None, token=token)
     name = f"[{host}]" if ":" in host else host
     query = f"?token={token}" if token else ""
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=2)
+    server = _Server(
+        uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=1)
     )
     server.config.load()
     print(f"http://{name}:{listening.getsockname()[1]}/{query}", flush=True)
     print(f"{len(content.libraries[0].index())} photos; Ctrl-C stops it", file=sys.stderr)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listening])
+    server.run(sockets=[listening])

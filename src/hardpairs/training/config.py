@@ -54,6 +54,12 @@ class DataOptions(Options):
         "captions.json, split by image into LOGS/split for training and validation",
         metavar="FILE",
     )
+    results_dir: str | None = option(
+        None,
+        "with --captions-json: at the end measure the best checkpoint on the test part, and draw "
+        "its figures, in this folder",
+        metavar="FOLDER",
+    )
     image_root: str | None = option(
         None,
         "folder of a captions.json's images (default: images/ beside it, or its own)",

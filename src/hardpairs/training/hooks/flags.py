@@ -25,7 +25,14 @@ from hardpairs.training.hooks.config_file import add_config
 from hardpairs.training.upstream import world_info
 
 OF_OPENCLIP_TOO = {
-    *("max_bad_fraction", "csv_group_key", "unlabelled", "captions_json", "image_root"),
+    *(
+        "max_bad_fraction",
+        "csv_group_key",
+        "unlabelled",
+        "captions_json",
+        "image_root",
+        "results_dir",
+    ),
     *("freeze_bn_stats", "image_weights", "vocabulary_from"),
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
@@ -163,6 +170,11 @@ def _is_cpu(device: str) -> bool:
 def _split_captions(args: argparse.Namespace) -> None:
     """Make ``--train-data`` and ``--val-data`` of ``--captions-json``."""
     if args.captions_json is None:
+        if args.results_dir is not None:
+            raise usage(
+                "--results-dir is for the test part of --captions-json, which is not given",
+                fix="leave it out, and use: hardpairs evaluate",
+            )
         return
     if args.train_data or args.val_data:
         raise usage(
