@@ -144,3 +144,11 @@ def test_openclips_own_batches_cannot_be_shown(table, tmp_path):
     with pytest.raises(UserError, match="leave the batches to OpenCLIP") as error:
         main(["--out", str(tmp_path / "x.html"), "--train-data", str(table), *COMMA])
     assert error.value.code == 2 and not (tmp_path / "x.html").exists()
+
+
+def test_batches_of_embeddings_to_come_cannot_be_shown(table, tmp_path):
+    """The run makes them from its start model, which is not there yet."""
+    flags = ["--batching", "class-neighbours", "--batch-size", "12"]
+    with pytest.raises(UserError, match="before its first epoch") as error:
+        main(["--out", str(tmp_path / "x.html"), "--train-data", str(table), *COMMA, *flags])
+    assert error.value.code == 2 and "--batching-embeddings" in error.value.text()
