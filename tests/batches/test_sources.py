@@ -51,6 +51,15 @@ def test_hard_pairs_without_a_fingerprint_are_taken_with_a_warning(table, tmp_pa
     assert opened.indices[3].tolist() == [4, 5] and "has no fingerprint" in caplog.text
 
 
+def test_a_warning_before_the_log_is_set_up_leaves_it_alone(table, tmp_path, monkeypatch):
+    """A handler that it left behind would print every later line of the trainer's log again."""
+    rows = [",".join(map(str, [row, (row + 1) % 40])) for row in range(40)]
+    (tmp_path / "foreign.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setattr(logging.root, "handlers", [])
+    open_table(str(tmp_path / "foreign.csv"), open_samples(table))
+    assert logging.root.handlers == []
+
+
 def test_an_identity_follows_the_files(table, embeddings):
     stored = open_stored_embeddings(str(embeddings), open_samples(table))
     assert identity(stored, str(embeddings)) == stored.manifest["sha256"]

@@ -71,8 +71,8 @@ def test_the_whole_command():
         (["mien"], "one of: mine"),
         (["inspect", "nothing"], "one of: inspect pairs, inspect batches"),
         (["inspect"], "one of: inspect pairs, inspect batches"),
-        (["--nothing"], "unrecognized arguments: --nothing"),
-        (["patch", "--nothing"], "usage: hardpairs patch"),
+        (["--nothing"], "error: there is no flag --nothing"),
+        (["patch", "--targte", "x"], "did you mean --target?"),
     ],
 )
 def test_unknown_words_are_refused(words, says):

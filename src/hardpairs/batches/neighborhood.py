@@ -21,6 +21,8 @@ from hardpairs.core.components import option, register
 from hardpairs.core.errors import usage
 from hardpairs.data.hard_pairs import HardPairTable
 
+LOG = logging.getLogger(__name__)
+
 ROWS_AT_ONCE = 1 << 20
 """Rows of the table that are turned into edges at a time."""
 
@@ -121,7 +123,7 @@ class NeighborhoodBatchSampler(OrderedBatchSampler):
 
 
 def _order_of(table: HardPairTable, config: NeighborhoodBatchSampler.Config) -> np.ndarray:
-    logging.info(
+    LOG.info(
         f"Ordering {len(table.lengths)} rows by their hard pairs ({config.kind}); done once for "
         "this table."
     )

@@ -18,6 +18,8 @@ from hardpairs.data.url_index import rows_by_old_number
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
 
+LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class HardPairSource(Options):
@@ -95,7 +97,7 @@ def open_table(
     table = open_hard_pairs(path, num_samples=len(samples), verify=verify, renumber=renumber)
     if table.fingerprint is None:
         how = f" by {url_index}" if url_index else ""
-        logging.warning(
+        LOG.warning(
             f"{path} has no fingerprint: nothing shows that it belongs to {samples.source}. Its "
             f"row numbers are taken as they are{how}."
         )

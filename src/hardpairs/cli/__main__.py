@@ -17,6 +17,7 @@ from typing import NoReturn
 import hardpairs
 from hardpairs.cli import COMMANDS
 from hardpairs.core.errors import run_command, usage
+from hardpairs.core.parser import Parser
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     """Return the parser of what stands before a sub-command, with the table of sub-commands."""
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs",
         usage="hardpairs COMMAND ...",
         description=hardpairs.__doc__,

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.core.parser import Parser
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs calibrate",
         description="Which SANW values affect which share of your pairs.",
     )

@@ -27,6 +27,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, data_options
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
+from hardpairs.core.parser import Parser
 from hardpairs.metrics import all_values
 
 DEFAULT_LOSSES = "arcface,triplet,clip_ce,contrastive,supcon"
@@ -35,7 +36,7 @@ DEFAULT_LOSSES = "arcface,triplet,clip_ce,contrastive,supcon"
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Parse the command line, with the trainer's flags after ``--`` as ``more``."""
     end = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs compare",
         description="Which loss retrieves best on your labeled images?",
         epilog="Flags after -- go to every run.",

@@ -16,15 +16,14 @@ from pathlib import Path
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit
+from hardpairs.core.parser import Parser
 
 FIGURES = ("metrics_comparison.png", "model_comparison.png")
 """MiniCLIP's README shows the one, its code writes the other."""
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="hardpairs compare-runs", description="Mean and spread of evaluated runs."
-    )
+    parser = Parser(prog="hardpairs compare-runs", description="Mean and spread of evaluated runs.")
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
     )

@@ -6,16 +6,15 @@ hardpairs completion fish | source            # in ~/.config/fish/config.fish
 
 from __future__ import annotations
 
-import argparse
-
 from hardpairs.core.errors import Exit
+from hardpairs.core.parser import Parser
 
 SHELLS = ("bash", "zsh", "fish")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the completion script of the shell that is named."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs completion", description="Print the completion script of a shell."
     )
     parser.add_argument("shell", choices=SHELLS, help="the shell to print the script for")

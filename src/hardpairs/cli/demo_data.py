@@ -22,13 +22,14 @@ from pathlib import Path
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, flags
+from hardpairs.core.parser import Parser
 
 LAYOUTS = ("pairs", "classes", "captions")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs demo-data",
         description="Make demonstration data: images with captions behind URLs.",
     )

@@ -21,6 +21,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
+from hardpairs.core.parser import Parser
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs embed", description="Embed the images and captions of a data set."
     )
     _add_data(parser.add_argument_group("data (--shards or --csv)"))

@@ -24,6 +24,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.core.parser import Parser
 from hardpairs.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ PROTOCOLS = ("ours", "miniclip", "both")
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs evaluate",
         description="Evaluate a model's retrieval on held-out pairs.",
     )

@@ -28,6 +28,7 @@ from pathlib import Path
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, flags, usage, whole_number
+from hardpairs.core.parser import Parser
 
 FORMATS = ("parquet", "st-triplet", "st-ntuple", "fe-jsonl")
 DEFAULT_NEGATIVES = 5
@@ -35,7 +36,7 @@ DEFAULT_NEGATIVES = 5
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, and refuse flags that contradict each other."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs export",
         description="Write hard pairs in the formats of other libraries.",
     )

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, usage
+from hardpairs.core.parser import Parser
 
 if TYPE_CHECKING:
     from hardpairs.linking.label_studio import Clusters
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse and check the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs format-news",
         description="Tables of labeled news from Label Studio pairs or CSV files.",
     )

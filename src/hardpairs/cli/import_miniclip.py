@@ -11,16 +11,16 @@ rows of the word table.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit
+from hardpairs.core.parser import Parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs import-miniclip", description="Import a checkpoint of MiniCLIP."
     )
     parser.add_argument("checkpoint", help="best_model_lstm.pth or best_model_transformer.pth")

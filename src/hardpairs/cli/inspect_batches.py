@@ -18,11 +18,12 @@ from pathlib import Path
 from hardpairs.cli.training_flags import parse_training_flags
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import Exit, whole_number
+from hardpairs.core.parser import Parser
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return our flags, and those of training as they stand."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs inspect batches",
         description="Show the batches that a training command would train on.",
         epilog="All other flags are those of python -m training.main.",

@@ -18,10 +18,11 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import Exit, usage
+from hardpairs.core.parser import Parser
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs inspect pairs",
         description="Show hard pairs, in numbers and in images.",
     )

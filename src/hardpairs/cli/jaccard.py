@@ -18,11 +18,12 @@ from pathlib import Path
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, flags, whole_number
+from hardpairs.core.parser import Parser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs jaccard",
         description="Link near-duplicate texts by shared n-grams of words.",
     )

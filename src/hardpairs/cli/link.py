@@ -26,6 +26,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
+from hardpairs.core.parser import Parser
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -42,9 +43,7 @@ FLAGS = {
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line, and refuse flags that contradict each other."""
-    parser = argparse.ArgumentParser(
-        prog="hardpairs link", description="Link near duplicates by image and text."
-    )
+    parser = Parser(prog="hardpairs link", description="Link near duplicates by image and text.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     _add_input(parser.add_argument_group("what is linked (--embeddings, or --model and --data)"))
     _add_choice(parser.add_argument_group("how"))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from hardpairs.core.components import Declaration, OptionDeclaration, Registry, range_text
 from hardpairs.core.errors import Exit
+from hardpairs.core.parser import Parser
 
 REGISTRIES = {
     "losses": ("hardpairs.losses", "LOSSES"),
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs list", description="List losses, batch makers, encoders and metrics."
     )
     parser.add_argument("kind", nargs="?", choices=REGISTRIES, help="the kind to list (all)")

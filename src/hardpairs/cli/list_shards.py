@@ -18,11 +18,12 @@ from pathlib import Path
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, flags
+from hardpairs.core.parser import Parser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs list-shards",
         description="List the samples of img2dataset shards as an OpenCLIP CSV.",
     )

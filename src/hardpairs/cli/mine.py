@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, bad_input, flags, mismatch, usage, whole_number
+from hardpairs.core.parser import Parser
 from hardpairs.mining.options import MiningOptions
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ FILTERS = [*FLAGS][: [*FLAGS].index("top_k")]
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(
-        prog="hardpairs mine", description="Mine the hard pairs of a data set."
-    )
+    parser = Parser(prog="hardpairs mine", description="Mine the hard pairs of a data set.")
     parser.add_argument(
         "--dataset", required=True, help="name of the data set; names the output files"
     )

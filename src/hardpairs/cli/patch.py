@@ -24,6 +24,7 @@ from pathlib import Path
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, mismatch
+from hardpairs.core.parser import Parser
 from hardpairs.patching import targets
 from hardpairs.patching import tree as trees
 from hardpairs.patching.companions import companion_states
@@ -63,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hardpairs patch", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = Parser(prog="hardpairs patch", description=(__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
     add("--target", type=Path, metavar="FOLDER", help="a clone or copy of OpenCLIP to patch")
     add(

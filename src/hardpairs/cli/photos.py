@@ -17,6 +17,7 @@ from PIL import Image
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, UserError, bad_input, flags, usage, whole_number
+from hardpairs.core.parser import Parser
 from hardpairs.data.images import (
     HEIC_HELP,
     HEIC_REASON,
@@ -40,7 +41,7 @@ MAX_TOP = 10_000
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the arguments of the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="hardpairs photos",
         description="Search one's own photos.",
     )

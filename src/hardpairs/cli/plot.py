@@ -18,12 +18,11 @@ from pathlib import Path
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, bad_input
+from hardpairs.core.parser import Parser
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="hardpairs plot", description="Draw the figures of an evaluated run."
-    )
+    parser = Parser(prog="hardpairs plot", description="Draw the figures of an evaluated run.")
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
     )

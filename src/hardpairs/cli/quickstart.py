@@ -17,6 +17,7 @@ import argparse
 from pathlib import Path
 
 from hardpairs.core.errors import Exit, whole_number
+from hardpairs.core.parser import Parser
 from hardpairs.demo.quickstart import NORMAL, OWN_DATA, SMALL, quickstart_steps
 from hardpairs.demo.steps import enough_space, run_steps, sigterm_as_interrupt
 
@@ -44,9 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hardpairs quickstart", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = Parser(prog="hardpairs quickstart", description=(__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
     add("--seeds", type=whole_number(1), default=1, metavar="N", help="repeat the continuations")
     add("--small", action="store_true", help="colored shapes instead of stickers: one minute")

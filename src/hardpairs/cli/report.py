@@ -19,12 +19,11 @@ from pathlib import Path
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit
+from hardpairs.core.parser import Parser
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="hardpairs report", description="Make one offline page of finished runs."
-    )
+    parser = Parser(prog="hardpairs report", description="Make one offline page of finished runs.")
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
     )

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, flags, whole_number
+from hardpairs.core.parser import Parser
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="hardpairs split", description="Split captioned images by image."
-    )
+    parser = Parser(prog="hardpairs split", description="Split captioned images by image.")
     add = parser.add_argument
     add("--data", required=True, help="captions.json, a folder of images, a table, or shards")
     add("--out", required=True, type=Path, help="folder of the three tables")

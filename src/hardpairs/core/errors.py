@@ -163,7 +163,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     code, message = _outcome(main)
     sys.stdout.flush()
     if code:
-        _write_status(code, message or f"error: stopped with code {code}")
+        write_status(code, message or f"error: stopped with code {code}")
         if message:
             print(message, file=sys.stderr, flush=True)
     if code == Exit.INTERRUPTED:
@@ -204,7 +204,7 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
     except SystemExit as stop:
         if isinstance(stop.code, str):
             return Exit.UNEXPECTED, stop.code
-        return int(stop.code or 0), ""  # argparse has printed the message
+        return int(stop.code or 0), ""  # the parser has printed the message
     except BrokenPipeError:  # the reader of our output has ended, as ``head`` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK, ""
@@ -233,7 +233,8 @@ def _as_user_error(error: Exception) -> UserError | None:
     return None
 
 
-def _write_status(code: int, message: str) -> None:
+def write_status(code: int, message: str) -> None:
+    """Write a failure for the launcher, unless another rank has failed before."""
     path = os.environ.get("HARDPAIRS_STATUS_FILE")
     if not path:
         return

@@ -12,6 +12,8 @@ import numpy as np
 from hardpairs.core.errors import bad_input
 from hardpairs.data.samples import Samples
 
+LOG = logging.getLogger(__name__)
+
 MAX_BAD_FRACTION = 0.01
 HANDFUL = 3
 """Number of unreadable images that are left out of data of any size."""
@@ -65,7 +67,7 @@ class UnreadableImages:
             if image not in self.reasons:
                 self._rows.append(int(row))
                 if self.log and len(self) < NAMED:
-                    logging.warning(f"Left out: {self.samples.image_path(row)} ({reason}).")
+                    LOG.warning(f"Left out: {self.samples.image_path(row)} ({reason}).")
                 self.reasons[image] = reason
         total = self._usable if of is None else of
         if len(self) > max(self.max_fraction * total, tolerated):

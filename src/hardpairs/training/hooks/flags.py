@@ -19,10 +19,13 @@ from hardpairs.batches import BATCHES
 from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
 from hardpairs.data.imagenet import check_imagenet_folder
+from hardpairs.core.parser import shorten_refusals
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
 from hardpairs.training.hooks.config_file import add_config
 from hardpairs.training.upstream import world_info
+
+LOG = logging.getLogger(__name__)
 
 OF_OPENCLIP_TOO = {
     *(
@@ -53,6 +56,7 @@ OPENCLIP_PRECISION = "amp"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
     parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=32)
+    shorten_refusals(parser)
     add_config(parser)
     ours = parser.add_argument_group("loss and batches")
     ours.add_argument("--loss-fn", type=_loss_name, metavar="NAME", help=_names("loss", LOSSES))
@@ -325,7 +329,7 @@ def _check_loss(config: TrainingConfig, args: argparse.Namespace) -> None:
     if variant and (args.siglip or world_info()[1] > 1):
         raise usage("--sanw-variant is for one process and the softmax form")
     if variant == "seed-v2":
-        logging.warning("This formula is unbounded below: it can fall without a better model.")
+        LOG.warning("This formula is unbounded below: it can fall without a better model.")
 
 
 def _check_training(config: TrainingConfig, args: argparse.Namespace) -> None:
