@@ -19,6 +19,7 @@ from pathlib import Path
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -45,6 +46,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parse(argv)
+    check_exists(args.embeddings, "folder")
     from hardpairs.reporting.calibration import calibrate, terminal_text, write_calibration
 
     calibration = calibrate(

@@ -28,6 +28,7 @@ from hardpairs.cli.data_flags import add_data_flags, data_options
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.metrics import all_values
 
 DEFAULT_LOSSES = "arcface,triplet,clip_ce,contrastive,supcon"
@@ -151,6 +152,8 @@ def main(argv: list[str] | None = None) -> int:
     own_flags = _flags_by_loss(args.flags)
     losses = dict.fromkeys(_loss_name(name) for name in args.losses.split(",") if name.strip())
     _check_losses(losses, own_flags)
+    check_exists(args.data)
+    check_weights(args.pretrained)
     from hardpairs.comparing.comparison import Candidates, compare_losses, write_comparison
     from hardpairs.comparing.parts import find_parts
     from hardpairs.comparing.runs import Budget

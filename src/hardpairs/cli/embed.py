@@ -15,6 +15,7 @@ data, model and weights is kept as it is.
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
@@ -22,6 +23,7 @@ from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists, check_weights
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -136,6 +138,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
+    check_weights(args.pretrained)
+    if args.image_weights:
+        check_exists(args.image_weights)
+    # Before PyTorch is imported; of several processes the first opens the data before the others.
+    samples = open_data(args) if os.environ.get("WORLD_SIZE", "1") == "1" else None
     device = choose_device(args.device)
     from hardpairs.core.ranks import join
     from hardpairs.embedding.embed import embed_to_folder
@@ -143,7 +150,8 @@ def _run(args: argparse.Namespace) -> None:
 
     ranks = join()
     device = ranks.device(device)
-    samples = ranks.first_alone(lambda: open_data(args))
+    if samples is None:
+        samples = ranks.first_alone(lambda: open_data(args))
     encoders = open_encoders(
         model=args.model,
         pretrained=args.pretrained,

@@ -25,6 +25,7 @@ from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -133,13 +134,16 @@ def _add_retrieval(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parse(argv)
+    check_weights(args.pretrained)
+    for folder in filter(None, (args.zero_shot, args.linear_probe)):
+        check_exists(folder, "folder")
+    samples = open_named(args.data, args) if args.data else None
+    table = _open_table(args, samples)
     import torch
 
     from hardpairs.evaluating.classes import read_prompts
     from hardpairs.models.load import load_encoder
 
-    samples = open_named(args.data, args) if args.data else None
-    table = _open_table(args, samples)
     prompts = read_prompts(args.prompts) if args.zero_shot else []
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_encoder(args.model, args.pretrained, device=device)

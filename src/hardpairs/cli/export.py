@@ -29,6 +29,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists
 
 FORMATS = ("parquet", "st-triplet", "st-ntuple", "fe-jsonl")
 DEFAULT_NEGATIVES = 5
@@ -79,6 +80,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = parse_args(argv)
+    check_exists(args.table)
     from hardpairs.data.export import WRITERS, ExportRows, write_pairs
     from hardpairs.data.open_tables import open_tables
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.errors import Exit
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", required=True, type=Path)
     args = parse_arguments(parser, "import-miniclip", argv)
+    check_exists(args.checkpoint, "checkpoint")
+    check_exists(args.captions_json, "file")
     from hardpairs.compat.miniclip_checkpoint import import_checkpoint  # imports PyTorch
 
     print(import_checkpoint(args.checkpoint, args.captions_json, args.out))

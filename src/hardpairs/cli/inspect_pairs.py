@@ -19,6 +19,7 @@ from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import Exit, usage
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -51,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parse(argv)
+    for table in args.tables:
+        check_exists(table)
     from hardpairs.data.open_tables import open_tables
     from hardpairs.reporting.pair_page import make_page, render, terminal_text
 

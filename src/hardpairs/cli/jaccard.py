@@ -19,6 +19,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, flags, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = parse_args(argv)
+    check_exists(args.data)
     from hardpairs.linking.words import link_by_words
 
     with flags(vars(args)):

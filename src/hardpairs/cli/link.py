@@ -27,6 +27,7 @@ from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists, check_weights
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -140,6 +141,9 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
     with flags(vars(args), **FLAGS):
+        check_weights(args.pretrained)
+        for folder in filter(None, (args.embeddings, args.reference)):
+            check_exists(folder, "folder")
         samples = open_named(args.data, args) if args.data else None
         if args.reference:
             numbers = _link_to_reference(args, samples)

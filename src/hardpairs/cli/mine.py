@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, bad_input, flags, mismatch, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.mining.options import MiningOptions
 
 if TYPE_CHECKING:
@@ -142,6 +144,7 @@ def _check_sources(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
+    _check_paths(args)
     if not re.fullmatch(r"[\w.-]+", args.dataset):
         raise usage(
             f"--dataset names files: letters, digits, '.', '_' and '-', not {args.dataset!r}"
@@ -158,6 +161,20 @@ def _check(args: argparse.Namespace) -> None:
             where=str(existing),
             fix="name another",
         )
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+    if args.embeddings:
+        check_exists(args.embeddings, "folder")
+    for name in filter(None, (args.image_embeddings, args.text_embeddings)):
+        check_exists(name if os.path.exists(name) else re.sub(r"(\.parquet):.*$", r"\1", name))
+    if args.reject:
+        check_exists(args.reject)
+    check_weights(args.pretrained)
+    if not (args.embeddings or args.image_embeddings):
+        from hardpairs.data.datasets import find_dataset
+
+        find_dataset(args.dataset)
 
 
 def _byte_count(text: str) -> int:

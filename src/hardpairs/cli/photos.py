@@ -18,6 +18,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, UserError, bad_input, flags, usage, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.data.images import (
     HEIC_HELP,
     HEIC_REASON,
@@ -207,6 +208,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """Show what a trained model finds in a collection."""
+    check_exists(args.image_root, "folder")
+    check_weights(args.pretrained)
     from hardpairs.data.samples import open_samples
     from hardpairs.photos import demonstration
     from hardpairs.photos.update import update_index
@@ -246,7 +249,10 @@ def index(args: argparse.Namespace) -> int:
     """Make an index, or bring it up to date; print what was done as JSON."""
     from hardpairs.photos.update import UNREADABLE_LIST, update_index
 
+    check_weights(args.pretrained)
     out = args.out or default_index(args.sources)
+    for source in args.sources:
+        check_exists(source)
     done = update_index(
         args.sources,
         out,
@@ -281,6 +287,7 @@ def default_index(sources: list[str]) -> Path:
 
 def query(args: argparse.Namespace) -> int:
     """Print the photos that texts and images describe."""
+    check_weights(args.pretrained)
     if not (args.text or args.image or args.minus):
         raise usage("nothing to search for", fix='a text: "a dog in the snow", or --image FILE')
     opened = _open_index(args.index)
@@ -375,6 +382,11 @@ def _print_image(file: PhotoFile) -> None:
 
 def serve(args: argparse.Namespace) -> int:
     """Serve the page until it is stopped."""
+    for folder in filter(None, (args.index, args.compare_with)):
+        _open_index(folder)
+    for path in filter(None, (args.hard_pairs, args.data)):
+        check_exists(path)
+    check_weights(args.pretrained)
     try:
         from hardpairs.photos.serve import serve as run
     except ModuleNotFoundError as error:

@@ -19,6 +19,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.errors import Exit, bad_input
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -42,6 +43,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parse(argv)
+    check_exists(args.run, "folder")
     from hardpairs.evaluating.runs import check_evaluated, read_run
     from hardpairs.reporting.plots import draw_figures
 

@@ -20,6 +20,7 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_exists
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -39,6 +40,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parse(argv)
+    for run in args.runs:
+        check_exists(run, "folder")
     from hardpairs.evaluating.methods import compare
     from hardpairs.evaluating.runs import read_methods
     from hardpairs.reporting.page import make_page, render

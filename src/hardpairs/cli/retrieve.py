@@ -22,6 +22,7 @@ from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, whole_number
 from hardpairs.core.parser import Parser
+from hardpairs.core.paths import check_weights
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,14 +68,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = parse_args(argv)
+    check_weights(args.pretrained)
+    with flags(vars(args)):
+        query, gallery = open_named(args.query, args), open_named(args.gallery, args)
     from hardpairs.core.atomic import write_json
     from hardpairs.evaluating.gallery import retrieve, submission
     from hardpairs.metrics.gallery import SCORE_WEIGHTS
 
     with flags(vars(args)):
         result = retrieve(
-            open_named(args.query, args),
-            open_named(args.gallery, args),
+            query,
+            gallery,
             model=args.model,
             pretrained=args.pretrained,
             head=args.head,

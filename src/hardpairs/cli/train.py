@@ -15,6 +15,7 @@ import logging
 import os
 import tarfile
 import traceback
+from typing import Any
 
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.train_results import write_results
@@ -33,10 +34,11 @@ UPSTREAM_ERRORS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Train with the arguments of a command line."""
-    argv = command_arguments("train", argv)
-    if {"-h", "--help"} & set(argv):
-        patched("params").parse_args(argv)  # ends here, without PyTorch
-    trainer = patched("main")
+    # What is wrong is said, and --help answers, before PyTorch is imported.
+    parser = patched("params")
+    args = parser.parse_args(command_arguments("train", argv))
+    trainer: Any = patched("main")
+    trainer.parse_args = lambda _: args
     import torch.distributed as dist
 
     try:
@@ -49,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         raise UserError(_exit_code(error), str(error)) from None
     finally:
+        trainer.parse_args = parser.parse_args
         _quiet_torch()
     if code not in (None, 0):
         return Exit.UNEXPECTED

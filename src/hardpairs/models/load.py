@@ -22,6 +22,7 @@ from hardpairs.models.checkpoint import (
     weights_identity,
 )
 from hardpairs.models.create import create_model_and_transforms, preprocess_of
+from hardpairs.models.download import announce_download
 from hardpairs.models.model_config import Tokenizer, make_tokenizer, model_config, unknown_model
 
 
@@ -82,6 +83,8 @@ def load_encoder(
             where=pretrained,
             fix="check the path",
         )
+    elif pretrained is not None:
+        announce_download(model_name, pretrained, cache_dir)
     tokenizer = make_tokenizer(model_name, vocabulary, cache_dir=cache_dir)
     preprocess |= {"image_resize_mode": resize_mode} if resize_mode else {}
     torch.manual_seed(seed)

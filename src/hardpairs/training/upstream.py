@@ -6,6 +6,7 @@ The patched ``open_clip_train`` lies where ``hardpairs.patching.targets.trainer_
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -39,9 +40,20 @@ def patched(name: str) -> ModuleType:
 
 
 def world_info() -> tuple[int, int]:
-    """(rank, world_size) that the launcher announced in the environment, by OpenCLIP's own rule."""
-    distributed = patched("distributed")
-    if not distributed.is_using_distributed():
+    """(rank, world_size) that the launcher announced in the environment, by OpenCLIP's own rule.
+
+    OpenCLIP's function is in a module that imports PyTorch, and a wrong flag is refused before.
+    """
+    announced = _number(("WORLD_SIZE", "SLURM_NTASKS"), 1)
+    if announced <= 1:
         return 0, 1
-    _, rank, world_size = distributed.world_info_from_env()
-    return rank, world_size
+    return _number(RANKS, 0), _number(WORLD_SIZES, 1)
+
+
+RANKS = ("RANK", "PMI_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+"""Variables of launchers, in the order in which OpenCLIP looks for them."""
+
+
+def _number(names: tuple[str, ...], otherwise: int) -> int:
+    return next((int(os.environ[name]) for name in names if name in os.environ), otherwise)

@@ -20,6 +20,7 @@ from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
 from hardpairs.data.imagenet import check_imagenet_folder
 from hardpairs.core.parser import shorten_refusals
+from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
 from hardpairs.training.hooks.config_file import add_config
@@ -39,6 +40,9 @@ OF_OPENCLIP_TOO = {
     *("freeze_bn_stats", "image_weights", "vocabulary_from"),
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
+DEFAULT_LOSS = "clip_ce"
+PATHS = ("train_data", "val_data", "captions_json", "hard_dict_dir", "reject")
+"""Options that name files or folders."""
 LIMITS = {
     "batch_size": 1,
     "epochs": 1,
@@ -108,11 +112,12 @@ def check_arguments(
     Raises:
         UserError: Exit 2 for flags that do not go together; 3 or 4 for data that cannot be used.
     """
-    _split_captions(args)
     given = given_flags(vars(args), option_groups())
-    args.loss_fn = args.loss_fn or "clip_ce"
-    args.batching = _batching(args, given)
+    args.loss_fn = args.loss_fn or DEFAULT_LOSS
+    _check_paths(args)
+    _split_captions(args)
     groups = option_groups()
+    args.batching = _batching(args, given)
     chosen = {"--loss-fn": args.loss_fn, "--batching": args.batching}
     refuse_unread(given, groups, chosen)
     config = TrainingConfig.from_values(vars(args))
@@ -169,6 +174,21 @@ def _is_cpu(device: str) -> bool:
     import torch
 
     return not torch.cuda.is_available()
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+    """Refuse paths where there is nothing and data that cannot be read, without PyTorch."""
+    from hardpairs.training.samples import SAMPLE_FLAGS, open_training_samples
+
+    for name in PATHS:
+        if value := getattr(args, name, None):
+            check_exists(value)
+    check_weights(args.pretrained)
+    ours = args.batching or args.use_hard or args.loss_fn != DEFAULT_LOSS
+    if ours and args.train_data and args.captions_json is None:
+        given = {name: value for name, value in vars(args).items() if value is not None}
+        with flags(**SAMPLE_FLAGS):
+            open_training_samples({**defaults(), **given})  # kept for the checks that follow
 
 
 def _split_captions(args: argparse.Namespace) -> None:
@@ -244,9 +264,11 @@ def _batching(args: argparse.Namespace, given: dict[str, str]) -> str | None:
     ours = any(getattr(args, name) is not False for name in given if name not in OF_OPENCLIP_TOO)
     with flags(["dataset_type", "train_data"]):
         is_ours = is_ours_to_read(args.train_data or "", getattr(args, "dataset_type", None))
-    ours = ours or args.loss_fn != "clip_ce" or is_ours
+    ours = ours or args.loss_fn != DEFAULT_LOSS or is_ours
     if args.batching is not None or not ours:
         return args.batching and str(args.batching)
+    if args.loss_fn == DEFAULT_LOSS:
+        return "random"
     loss = LOSSES.load(args.loss_fn)
     return "m-per-class" if loss.needs_labels and not loss.needs_class_weights else "random"
 
