@@ -39,6 +39,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "never linked",
     )
     add("--val-share", type=float, default=0.4, help="share of the labels that choose")
+    add(
+        "--protocol",
+        choices=("parts", "joint"),
+        default="parts",
+        help="parts: the rows that choose and the rows that are reported are linked apart, as in "
+        "CLIPPINGS; joint: all together (default: %(default)s)",
+    )
     add("--seed", type=whole_number(0), default=42, help="seed of the split of the labels")
     add_data_flags(parser)
     return parse_arguments(parser, "jaccard", argv)
@@ -59,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             same_source=args.same_source,
             validation_share=args.val_share,
             seed=args.seed,
+            protocol=args.protocol,
         )
     print(json.dumps(record))
     print(f"links: {args.out / 'links.csv'}", file=sys.stderr)

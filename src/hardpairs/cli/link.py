@@ -7,8 +7,9 @@ r"""Link near duplicates: clusters by single linkage on images, texts or both.
         --pretrained 'logs/x/checkpoints/*.pt' --out linked
 
 The labels are split in two parts without a label in common. The first part chooses the threshold
-(and the image weight); the agreement that is reported comes from the second. Of several checkpoints
-the best by the first part's labels is taken. Writes OUT/clusters.csv (row, key, cluster),
+(and the image weight); the agreement that is reported comes from the second. As in CLIPPINGS the
+rows of each part are linked by themselves for this; --protocol joint takes the tree of all rows. Of
+several checkpoints the best by the first part's labels is taken. Writes OUT/clusters.csv (row, key, cluster),
 OUT/linkage.json and OUT/cuts.csv (ARI at every cut). With --reference each row is linked to its
 nearest rows of another folder instead: OUT/links.csv.
 """
@@ -84,6 +85,13 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
     add("--val-share", type=float, default=0.4, help="share of the labels that choose")
     add("--seed", type=whole_number(0), default=42, help="seed of the split of the labels")
     add(
+        "--protocol",
+        choices=("parts", "joint"),
+        default="parts",
+        help="parts: the rows that choose and the rows that are reported are linked apart, as in "
+        "CLIPPINGS; joint: in one tree of all rows (default: %(default)s)",
+    )
+    add(
         "--compare",
         action="store_true",
         help="also DBSCAN, average linkage and HDBSCAN, tuned on the same labels",
@@ -109,6 +117,8 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.model and not args.data:
         raise usage("--model needs --data to embed")
+    if args.threshold is not None and not 0 <= args.threshold <= 2:
+        raise usage(f"--threshold is a cosine distance from 0 to 2, not {args.threshold}")
     if args.head and args.pooling_type == "mean":
         raise usage("--head and --pooling-type mean contradict each other")
     if args.html and not args.data:
@@ -195,6 +205,7 @@ def _link_clusters(
         validation_share=args.val_share,
         seed=args.seed,
         compare=args.compare,
+        protocol=args.protocol,
     )
     result, numbers = link_clusters(_source(args, samples), options, args.pretrained)
     record = {**numbers, "command": command}

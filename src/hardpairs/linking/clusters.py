@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,18 @@ import numpy as np
 from hardpairs.core.atomic import write_csv, write_json, write_text
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.linking.cuts import (
+    PROTOCOLS,
     ChosenCut,
     agreement,
     choose_cut,
     choose_weight_and_cut,
     other_methods,
+    part_agreement,
+    part_to_link,
     split_by_label,
 )
 from hardpairs.linking.rows import LinkRows, LinkSource, mean_cosine
-from hardpairs.metrics.linkage import Cuts
+from hardpairs.metrics.linkage import Cuts, single_linkage
 
 COLLAPSED = 0.999
 """Mean cosine between rows above which a model hardly tells them apart."""
@@ -40,6 +43,7 @@ class CutOptions:
         validation_share: Fraction of the labels that choose, between 0 and 1.
         seed: Seed of the split of the labels.
         compare: Whether other clusterings are evaluated on the same labels.
+        protocol: How clusters are compared with labels, one of ``hardpairs.linking.cuts.PROTOCOLS``.
     """
 
     image_weight: float | None = None
@@ -48,16 +52,21 @@ class CutOptions:
     validation_share: float = 0.4
     seed: int = 42
     compare: bool = False
+    protocol: str = "parts"
 
     def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise usage(f"`protocol` must be {' or '.join(PROTOCOLS)}, not {self.protocol!r}")
         if self.image_weight is not None and not 0 <= self.image_weight <= 1:
             raise usage(f"`image_weight` must be in [0, 1], not {self.image_weight}")
         if not 0 < self.validation_share < 1:
             raise usage(f"`validation_share` must be between 0 and 1, not {self.validation_share}")
-        if self.threshold is not None and (self.search_weight or not 0 <= self.threshold <= 2):
+        if self.threshold is not None and not 0 <= self.threshold <= 2:
+            raise usage(f"`threshold` is a cosine distance from 0 to 2, not {self.threshold}")
+        if self.threshold is not None and self.search_weight:
             raise usage(
-                "`threshold` is a cosine distance from 0 to 2, and needs a weight that is given",
-                fix="leave `search_weight` out",
+                "`threshold` belongs to one image weight, and `search_weight` tries several",
+                fix="leave one of them out",
             )
 
 
@@ -118,7 +127,7 @@ def link_clusters(
     record = {**best.numbers, "checkpoint": chosen, "checkpoints": tried}
     if options.compare:
         labels = split_by_label(best.rows.labels, options.validation_share, options.seed)
-        record["others"] = other_methods(best.rows, best.choice, *labels)
+        record["others"] = other_methods(best.rows, best.choice, *labels, options.protocol)
     return best, record
 
 
@@ -149,7 +158,10 @@ def link_checkpoint(source: LinkSource, options: CutOptions, checkpoint: str | N
             fix="a `reference` list",
         )
     validation, test = split_by_label(rows.labels, options.validation_share, options.seed)
-    choice = _choose(source, options, checkpoint, rows, validation)
+    chooser, chooser_labels = part_to_link(rows, validation, options.protocol)
+    choice = _choose(source, options, checkpoint, chooser, chooser_labels)
+    if chooser is not rows:
+        choice = replace(choice, tree=single_linkage(rows.pooled(choice.image_weight)))
     cosine = mean_cosine(rows.pooled(choice.image_weight))
     if cosine > COLLAPSED:
         print(
@@ -162,8 +174,9 @@ def link_checkpoint(source: LinkSource, options: CutOptions, checkpoint: str | N
         "threshold": choice.threshold,
         "plateau": choice.plateau,
         "image_weight": choice.image_weight if rows.joint is None else "head",
+        "protocol": options.protocol,
         "validation_ari": choice.validation_ari,
-        "test": agreement(test, clusters),
+        "test": part_agreement(rows, test, choice, options.protocol),
         "all": agreement(rows.labels, clusters),
         "weights_tried": {f"{weight:.4f}": ari for weight, ari in choice.tried.items()},
     }

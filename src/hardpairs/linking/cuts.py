@@ -11,6 +11,10 @@ from hardpairs.metrics.clustering import compare_clusters
 from hardpairs.metrics.linkage import Cuts, Tree, all_cuts, single_linkage
 from hardpairs.metrics.pooling import best_weight
 
+PROTOCOLS = ("parts", "joint")
+"""Ways to compare with labels: the validation rows and the test rows are linked apart, as CLIPPINGS
+does, or all rows are linked in one tree, and only the comparison is restricted to a part."""
+
 
 @dataclass(frozen=True)
 class ChosenCut:
@@ -100,6 +104,38 @@ def choose_weight_and_cut(rows: LinkRows, validation: np.ndarray) -> ChosenCut:
     return replace(choices[weight], tried=tried, surface=surface)
 
 
+def part_to_link(rows: LinkRows, labels: np.ndarray, protocol: str) -> tuple[LinkRows, np.ndarray]:
+    """Return the rows that are linked to compare with some labels, and their labels.
+
+    Args:
+        rows: M rows.
+        labels: (M,) int64 labels of the part, -1 for rows of the other one.
+        protocol: One of ``PROTOCOLS``.
+    """
+    inside = labels >= 0
+    if protocol == "joint" or not inside.any():
+        return rows, labels
+    return rows.where(inside), labels[inside]
+
+
+def part_agreement(
+    rows: LinkRows, labels: np.ndarray, choice: ChosenCut, protocol: str
+) -> dict[str, float]:
+    """Return how a cut agrees with the labels of a part.
+
+    Args:
+        rows: M rows, of which ``choice`` has the tree.
+        labels: (M,) int64 labels of the part, -1 for rows of the other one.
+        choice: The weight and the threshold.
+        protocol: One of ``PROTOCOLS``.
+    """
+    part, part_labels = part_to_link(rows, labels, protocol)
+    if part is rows or len(part.numbers) < 2:
+        return agreement(labels, choice.clusters)
+    tree = single_linkage(part.pooled(choice.image_weight))
+    return agreement(part_labels, tree.labels(choice.threshold))
+
+
 def agreement(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     """Return ``compare_clusters`` of the rows with a label; without labels, sizes of all clusters.
 
@@ -112,7 +148,11 @@ def agreement(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
 
 
 def other_methods(
-    rows: LinkRows, choice: ChosenCut, validation: np.ndarray, test: np.ndarray
+    rows: LinkRows,
+    choice: ChosenCut,
+    validation: np.ndarray,
+    test: np.ndarray,
+    protocol: str = "joint",
 ) -> dict[str, dict[str, float]]:
     """Evaluate scikit-learn's other clusterings, each tuned on the validation labels.
 
@@ -123,15 +163,17 @@ def other_methods(
         choice: The cut whose image weight and threshold are used.
         validation: (M,) int64 labels that choose the settings.
         test: (M,) int64 labels that are reported.
+        protocol: One of ``PROTOCOLS``.
 
     Returns:
         The agreement with the test labels, by name of the method.
     """
     from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering
 
-    points = rows.pooled(choice.image_weight).astype(np.float64)
-    distances = np.clip(1 - points @ points.T, 0, 2)
-    np.fill_diagonal(distances, 0)
+    chosen_by, chooser_labels = part_to_link(rows, validation, protocol)
+    reported, reported_labels = part_to_link(rows, test, protocol)
+    near = _distances(chosen_by, choice.image_weight)
+    far = near if reported is chosen_by else _distances(reported, choice.image_weight)
 
     estimators = {
         "dbscan": [DBSCAN(eps=choice.threshold, min_samples=1, metric="precomputed")],
@@ -147,10 +189,20 @@ def other_methods(
     }
     scores = {}
     for name, tuned in estimators.items():
-        tried = [_noise_alone(estimator.fit_predict(distances)) for estimator in tuned]
-        best = max(tried, key=lambda clusters: agreement(validation, clusters).get("ari", 0.0))
-        scores[name] = agreement(test, best)
+        tried = [_noise_alone(estimator.fit_predict(near)) for estimator in tuned]
+        ari = [agreement(chooser_labels, clusters).get("ari", 0.0) for clusters in tried]
+        best = int(np.argmax(ari))
+        clusters = tried[best] if far is near else _noise_alone(tuned[best].fit_predict(far))
+        scores[name] = agreement(reported_labels, clusters)
     return scores
+
+
+def _distances(rows: LinkRows, image_weight: float) -> np.ndarray:
+    """Return the (M, M) cosine distances."""
+    points = rows.pooled(image_weight).astype(np.float64)
+    distances = np.clip(1 - points @ points.T, 0, 2)
+    np.fill_diagonal(distances, 0)
+    return distances
 
 
 def _noise_alone(clusters: np.ndarray) -> np.ndarray:

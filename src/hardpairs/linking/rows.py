@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -169,6 +169,22 @@ class LinkRows:
             keys, labels = [samples.keys[row] for row in numbers], row_labels(samples, numbers)
         joint = None if head is None else embed_with(head, image, text)
         return cls(image, text, numbers, keys, labels, embeddings.manifest.get("weights"), joint)
+
+    def where(self, chosen: np.ndarray) -> LinkRows:
+        """Return some of the rows.
+
+        Args:
+            chosen: (M,) bool.
+        """
+        return replace(
+            self,
+            image=self.image[chosen],
+            text=self.text[chosen],
+            numbers=self.numbers[chosen],
+            keys=[self.keys[row] for row in np.flatnonzero(chosen)],
+            labels=self.labels[chosen],
+            joint=None if self.joint is None else self.joint[chosen],
+        )
 
     def pooled(self, image_weight: float) -> np.ndarray:
         """Return the (M, E) unit rows to link by: the head's output, else both sides pooled.

@@ -31,13 +31,11 @@ class ChosenWords:
         n: Number of words of an n-gram.
         threshold: Least Jaccard index of linked texts.
         validation_ari: ARI on the labels that chose.
-        clusters: (N,) int64.
     """
 
     n: int
     threshold: float
     validation_ari: float
-    clusters: np.ndarray
 
 
 def link_by_words(
@@ -49,6 +47,7 @@ def link_by_words(
     same_source: str | None = None,
     validation_share: float = 0.4,
     seed: int = 42,
+    protocol: str = "parts",
 ) -> dict[str, Any]:
     """Link texts, and write OUT/links.csv, clusters.csv and jaccard.json.
 
@@ -61,6 +60,7 @@ def link_by_words(
             are not linked.
         validation_share: Fraction of the labels that choose.
         seed: Seed of the split of the labels.
+        protocol: How links are compared with labels, one of ``hardpairs.linking.cuts.PROTOCOLS``.
 
     Returns:
         What jaccard.json holds.
@@ -87,7 +87,15 @@ def link_by_words(
     ns, thresholds = (
         (GRID_N, GRID_THRESHOLD) if n is None or threshold is None else ([n], [threshold])
     )
-    choice = choose_words(texts, validation, source_ids, ns, thresholds)
+    chosen_by = _part(validation, protocol)
+    choice = choose_words(
+        [texts[row] for row in chosen_by],
+        validation[chosen_by],
+        source_ids[chosen_by],
+        ns,
+        thresholds,
+    )
+    clusters = _clusters(texts, source_ids, choice)
     links = write_csv(
         out / "links.csv",
         ("row", "key", "other_row", "other_key", "jaccard"),
@@ -96,15 +104,39 @@ def link_by_words(
     record = {
         "n": choice.n,
         "threshold": choice.threshold,
+        "protocol": protocol,
         "validation_ari": choice.validation_ari,
         "links": links,
-        "test": compare_clusters(test, choice.clusters),
-        "all": compare_clusters(labels, choice.clusters),
+        "test": _part_agreement(texts, test, source_ids, choice, protocol),
+        "all": compare_clusters(labels, clusters),
     }
-    members = zip(range(len(samples)), samples.keys, choice.clusters.tolist(), strict=True)
+    members = zip(range(len(samples)), samples.keys, clusters.tolist(), strict=True)
     write_csv(out / "clusters.csv", ("row", "key", "cluster"), members)
     write_json(out / "jaccard.json", record)
     return record
+
+
+def _part(labels: np.ndarray, protocol: str) -> np.ndarray:
+    """Return the rows that are linked to compare with the labels of a part."""
+    inside = np.flatnonzero(labels >= 0)
+    return np.arange(len(labels)) if protocol == "joint" or not len(inside) else inside
+
+
+def _part_agreement(
+    texts: Sequence[str],
+    labels: np.ndarray,
+    source_ids: np.ndarray,
+    choice: ChosenWords,
+    protocol: str,
+) -> dict[str, float]:
+    rows = _part(labels, protocol)
+    clusters = _clusters([texts[row] for row in rows], source_ids[rows], choice)
+    return compare_clusters(labels[rows], clusters)
+
+
+def _clusters(texts: Sequence[str], source_ids: np.ndarray, choice: ChosenWords) -> np.ndarray:
+    thresholds = [choice.threshold]
+    return jaccard_clusters(texts, n=choice.n, thresholds=thresholds, source_ids=source_ids)[0]
 
 
 def sources_of(samples: Samples, pattern: str | None) -> np.ndarray:
@@ -158,7 +190,7 @@ def choose_words(
         thresholds: Least Jaccard indices to try, ascending.
     """
     tried = (
-        ChosenWords(n, threshold, compare_clusters(validation, clusters).get("ari", 0.0), clusters)
+        ChosenWords(n, threshold, compare_clusters(validation, clusters).get("ari", 0.0))
         for n in ns
         for threshold, clusters in zip(
             thresholds,
