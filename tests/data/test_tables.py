@@ -32,6 +32,23 @@ def test_wrong_columns_name_those_found_and_the_remedy(tmp_path, header, separat
     assert error.value.code == 3 and says in str(error.value)
 
 
+def test_the_flag_of_the_absent_column_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("filepath,title,labels\na.jpg,a thing,1\n")
+    with pytest.raises(UserError) as error:
+        open_samples(path, group_key="label")
+    assert error.value.fix == "name the column: `group_key` (is it 'labels'?)"
+    with pytest.raises(UserError) as error:
+        open_samples(path, image_key="image", caption_key="text")
+    assert error.value.fix == "name the columns: `image_key`, `caption_key`"
+
+
+def test_an_empty_folder_is_told_what_it_lacks(tmp_path):
+    with pytest.raises(UserError, match="neither images nor .tar shards") as error:
+        open_samples(tmp_path)
+    assert error.value.code == 2
+
+
 @pytest.mark.parametrize(
     ("text", "code"), [("filepath,title\n", 3), ("filepath,title\na.jpg,x,y\n", 3), (None, 2)]
 )

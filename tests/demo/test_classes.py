@@ -82,3 +82,9 @@ def test_misread_text_is_a_text_and_the_same_each_time() -> None:
     ]
     assert said[0] == said[1] != said[2] and all(said)
     assert misread(" ", np.random.default_rng(0))
+
+
+def test_too_few_classes_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="9 classes are too few for three parts"):
+        build_classes(tmp_path, scene_options(pairs=36, views=4, layout="classes"))
+    assert not list(tmp_path.rglob("*.jpg"))

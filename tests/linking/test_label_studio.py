@@ -40,9 +40,9 @@ def test_clusters_by_hand(tmp_path):
         given = [
             task(t["data"]["id1"], t["data"]["id2"], *_said(t), minimal=minimal) for t in tasks
         ]
-        pairs, unanswered = read_label_studio(written(tmp_path, given))
+        pairs, left_out = read_label_studio(written(tmp_path, given))
         clusters = cluster_pairs(pairs)
-        assert unanswered == 1
+        assert left_out == {"no choice": 1}
         assert clusters.labels == {"a": 0, "b": 0, "c": 0, "d": 1, "e": 2}
         assert clusters.conflicts == [("a", "c", ["a", "b", "c"])]
 
@@ -53,6 +53,19 @@ def _said(task):
         for annotation in task["annotations"]
         for result in annotation["result"]
     ]
+
+
+def test_other_choices_are_counted_and_left_out(tmp_path):
+    """A choice beside Same or Different (of its own control) is none of the answer."""
+    tasks = [
+        task("a", "b", "Same", "Blurred"),
+        task("b", "c", "Unsure"),
+        task("c", "d", "Unsure"),
+        task("d", "e"),
+    ]
+    pairs, left_out = read_label_studio(written(tmp_path, tasks))
+    assert [(pair.first, pair.second, pair.same) for pair in pairs] == [("a", "b", True)]
+    assert left_out == {"Unsure": 2, "no choice": 1}
 
 
 def test_two_people_who_disagree_are_a_conflict(tmp_path):

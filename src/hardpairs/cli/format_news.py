@@ -101,10 +101,15 @@ def _clusters(files: list[Path]) -> Clusters:
 
     pairs = []
     for file in files:
-        labeled, unanswered = read_label_studio(file)
+        labeled, left_out = read_label_studio(file)
         pairs += labeled
-        if unanswered:
-            print(f"{file}: {unanswered} pairs without an answer are left out", file=sys.stderr)
+        if left_out:
+            counts = ", ".join(f"{choice} {count}" for choice, count in left_out.items())
+            print(
+                f"{file}: {left_out.total()} pairs that are neither Same nor Different are left "
+                f"out ({counts})",
+                file=sys.stderr,
+            )
     clusters = cluster_pairs(pairs)
     sizes = Counter(clusters.labels.values())
     single = sum(size == 1 for size in sizes.values())

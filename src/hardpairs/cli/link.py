@@ -9,9 +9,9 @@ r"""Link near duplicates: clusters by single linkage on images, texts or both.
 The labels are split in two parts without a label in common. The first part chooses the threshold
 (and the image weight); the agreement that is reported comes from the second. As in CLIPPINGS the
 rows of each part are linked by themselves for this; --protocol joint takes the tree of all rows. Of
-several checkpoints the best by the first part's labels is taken. Writes OUT/clusters.csv (row, key, cluster),
-OUT/linkage.json and OUT/cuts.csv (ARI at every cut). With --reference each row is linked to its
-nearest rows of another folder instead: OUT/links.csv.
+several checkpoints the best by the first part's labels is taken. Writes OUT/clusters.csv (row, key,
+cluster), OUT/linkage.json and OUT/cuts.csv (ARI at every cut). With --reference each row is linked
+to its nearest rows of another folder instead: OUT/links.csv.
 """
 
 from __future__ import annotations

@@ -179,6 +179,12 @@ def open_samples(
             where=name,
             fix="a .csv, .tsv or .txt table, a captions .json, .tar shards, or a folder",
         )
+    if Path(name).is_dir() and not any(Path(name).glob("*.tar")):
+        raise usage(
+            "the folder holds neither images nor .tar shards",
+            where=name,
+            fix="check the path: images in it or in folders below it, or shards in it",
+        )
     return _from_shards(source, group_key, unlabelled)
 
 
@@ -236,7 +242,12 @@ def _from_table(
     unlabelled: frozenset[str],
 ) -> Samples:
     named = () if group_key == "group" else (group_key,)  # the default name may be absent
-    columns = read_table(name, separator, required=(image_key, caption_key, *named))
+    columns = read_table(
+        name,
+        separator,
+        required=(image_key, caption_key, *named),
+        parameters={image_key: "image_key", caption_key: "caption_key", group_key: "group_key"},
+    )
     images = columns[image_key]
     if not images:
         raise bad_input("the table has a header and no rows", where=name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.core.remote import file_path
@@ -18,7 +19,11 @@ def is_table(name: str) -> bool:
 
 
 def read_table(
-    name: str, separator: str | None, *, required: tuple[str, ...]
+    name: str,
+    separator: str | None,
+    *,
+    required: tuple[str, ...],
+    parameters: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """Return the columns of a table as plain text; no value becomes a number or NaN.
 
@@ -26,6 +31,7 @@ def read_table(
         name: A local file or a URL.
         separator: One character; ``None`` finds it from the header line.
         required: Columns that the table must have.
+        parameters: Column -> the parameter that names it, for messages.
 
     Raises:
         UserError: exit 2 for a separator of several characters; exit 3, naming the columns found
@@ -41,7 +47,7 @@ def read_table(
             file.seek(0)
             rows = _rows(name, file, separator)
             header = next(rows, [])
-            _check_header(name, header, header_line, required)
+            _check_header(name, header, header_line, required, parameters or {})
             table = list(_checked(name, rows, len(header)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise bad_input(
@@ -92,12 +98,20 @@ def _header(line: str, separator: str) -> list[str]:
 
 
 def _check_header(
-    name: str, header: list[str], header_line: str, required: tuple[str, ...]
+    name: str,
+    header: list[str],
+    header_line: str,
+    required: tuple[str, ...],
+    parameters: Mapping[str, str],
 ) -> None:
     absent = [column for column in required if column not in header]
     if not absent:
         return
-    fix = "name the columns: `image_key`, `caption_key`"
+    named = [f"`{parameters[column]}`" for column in absent if column in parameters]
+    near = [difflib.get_close_matches(column, header, 1) for column in absent]
+    guess = " or ".join(repr(names[0]) for names in near if names)
+    fix = f"name the column{'s' if len(named) > 1 else ''}: {', '.join(named)}" if named else ""
+    fix += f" (is it {guess}?)" if named and guess else ""
     better = _find_separator(header_line, required)
     if set(required) <= set(_header(header_line, better)):
         fix = "`separator` " + ("$'\\t'" if better == "\t" else f"'{better}'")

@@ -81,6 +81,8 @@ def build_classes(folder: Path, options: DemoOptions, *, force: bool = False) ->
 
 
 def _make(folder: Path, options: DemoOptions, subjects: Sequence[Subject]) -> Mapping[str, Any]:
+    # Drawings that look alike become one class, so that there may be fewer in the end.
+    _check_classes(len({subject.concept for subject in subjects}))
     shots = _photographs(folder / "images", subjects, options)
     part_of = _parts(shots, options.seed)
     table = _move(folder, shots, part_of, two_vendors=options.second_vendor is not None)
@@ -109,11 +111,16 @@ def _photographs(images: Path, subjects: Sequence[Subject], options: DemoOptions
     ]
 
 
+def _check_classes(count: int) -> None:
+    if count < 10:
+        fix = "more `pairs`, or fewer `views` of each drawing"
+        raise bad_input(f"{count} classes are too few for three parts", fix=fix)
+
+
 def _parts(shots: Sequence[Shot], seed: int) -> dict[int, str]:
     """Return the part of each class."""
     labels = np.unique([shot.label for shot in shots])
-    if len(labels) < 10:
-        raise bad_input(f"{len(labels)} classes are too few for three parts", fix="more `pairs`")
+    _check_classes(len(labels))
     order = np.random.default_rng([seed, 2]).permutation(labels)
     ends = np.rint(np.cumsum(list(SHARES.values())) * len(order)).astype(int)
     parts = zip(SHARES, np.split(order, ends[:-1]), strict=True)

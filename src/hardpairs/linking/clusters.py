@@ -43,7 +43,7 @@ class CutOptions:
         validation_share: Fraction of the labels that choose, between 0 and 1.
         seed: Seed of the split of the labels.
         compare: Whether other clusterings are evaluated on the same labels.
-        protocol: How clusters are compared with labels, one of ``hardpairs.linking.cuts.PROTOCOLS``.
+        protocol: How clusters are compared with labels, one of ``cuts.PROTOCOLS``.
     """
 
     image_weight: float | None = None

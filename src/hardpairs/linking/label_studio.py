@@ -6,7 +6,7 @@ The pairs come from exports of Label Studio.
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,14 @@ class Clusters:
     conflicts: list[tuple[str, str, list[str]]]
 
 
-def read_label_studio(path: Path) -> tuple[list[LabeledPair], int]:
+def read_label_studio(path: Path) -> tuple[list[LabeledPair], Counter[str]]:
     """Read the pairs of an export (JSON or JSON-MIN).
 
     An answer is the choice ``Same`` or ``Different``. A task that several people answered is a pair
-    for each of them.
+    for each of them. Other choices, such as ``Unsure``, are no answer.
 
     Returns:
-        The pairs, and the number of tasks without an answer.
+        The pairs, and the number of tasks that give none, by what was chosen there.
 
     Raises:
         UserError: exit 3 for a file that is not such an export; the error names the task.
@@ -63,27 +63,31 @@ def read_label_studio(path: Path) -> tuple[list[LabeledPair], int]:
     if not isinstance(tasks, list):
         fix = "export as JSON or JSON-MIN"
         raise bad_input("an export is a list of tasks", where=str(path), fix=fix)
-    pairs, unanswered = [], 0
+    pairs: list[LabeledPair] = []
+    left_out: Counter[str] = Counter()
     for number, task in enumerate(tasks):
         where = f"{path}, task {number}"
         try:
-            answers = _answers(task)
+            choices = _choices(task)
             data = task.get("data", task)
             keys = ("id1", "id2", "caption1", "caption2")
             first, second, first_text, second_text = (str(data[key]) for key in keys)
         except (KeyError, TypeError, AttributeError) as error:
             what = f"a task needs id1, caption1, id2, caption2: {error!r}"
             raise bad_input(what, where=where) from None
-        if any(answer not in (SAME, DIFFERENT) for answer in answers):
-            raise bad_input(f"an answer is Same or Different, not {answers}", where=where)
+        answers = [choice for choice in choices if choice.lower() in (SAME, DIFFERENT)]
         texts = (first_text, second_text)
-        pairs += [LabeledPair(first, second, *texts, answer == SAME) for answer in answers]
-        unanswered += not answers
-    return pairs, unanswered
+        pairs += [LabeledPair(first, second, *texts, answer.lower() == SAME) for answer in answers]
+        if not answers:
+            left_out[", ".join(sorted(set(choices))) or "no choice"] += 1
+    if left_out and not pairs:
+        chosen = "; ".join(left_out)
+        raise bad_input(f"an answer is Same or Different, and none is: {chosen}", where=str(path))
+    return pairs, left_out
 
 
-def _answers(task: dict[str, Any]) -> list[str]:
-    """Return the choices of a task in lower case."""
+def _choices(task: dict[str, Any]) -> list[str]:
+    """Return what was chosen in a task."""
     if "annotations" in task or "completions" in task:
         choices = [
             choice
@@ -95,7 +99,7 @@ def _answers(task: dict[str, Any]) -> list[str]:
         choices = task.get("choice") or []
         choices = choices["choices"] if isinstance(choices, dict) else choices
         choices = [choices] if isinstance(choices, str) else choices
-    return [str(choice).strip().lower() for choice in choices]
+    return [str(choice).strip() for choice in choices]
 
 
 def cluster_pairs(pairs: list[LabeledPair]) -> Clusters:

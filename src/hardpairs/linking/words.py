@@ -60,7 +60,7 @@ def link_by_words(
             are not linked.
         validation_share: Fraction of the labels that choose.
         seed: Seed of the split of the labels.
-        protocol: How links are compared with labels, one of ``hardpairs.linking.cuts.PROTOCOLS``.
+        protocol: How links are compared with labels, one of ``cuts.PROTOCOLS``.
 
     Returns:
         What jaccard.json holds.
