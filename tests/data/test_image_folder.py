@@ -1,5 +1,8 @@
 """Folders of images: classes, captions beside them, links."""
 
+import pytest
+
+from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from tests.helpers import picture
 
@@ -24,6 +27,37 @@ def test_a_folder_of_class_folders(tmp_path):
         and not samples.rejected
     )
     assert samples.image_bytes(1) == picture(0)
+
+
+def test_a_template_of_captions(tmp_path):
+    """Captions of the loss comparison; an image with its own words keeps them."""
+    for name in ("0/a.jpg", "1/b.jpg", "1/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(picture(0))
+    (tmp_path / "1/c.txt").write_text("its own words")
+    samples = open_samples(tmp_path, caption_template="a photo of class number {}")
+    assert list(samples.captions) == [
+        "a photo of class number 0",
+        "a photo of class number 1",
+        "its own words",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "source", "says"),
+    [
+        ("a photo", "", "needs one {} for the class"),
+        ("{} {}", "", "needs one {} for the class"),
+        ("{0} {}", "", "needs one {} for the class"),
+        ("a {}", "a.csv", "is for folders of images"),
+    ],
+)
+def test_templates_that_are_refused(tmp_path, template, source, says):
+    (tmp_path / "a.jpg").write_bytes(picture(0))
+    (tmp_path / "a.csv").write_text("filepath,title\na.jpg,a thing\n")
+    with pytest.raises(UserError, match=says) as error:
+        open_samples(tmp_path / source, caption_template=template)
+    assert error.value.code == 2
 
 
 def test_a_flat_folder_with_texts_beside(tmp_path):

@@ -9,6 +9,7 @@ VALUES = {
     "csv_group_key": "group",
     "unlabelled": (),
     "image_root": None,
+    "caption_template": None,
     "reject": None,
 }
 

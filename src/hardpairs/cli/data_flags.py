@@ -16,6 +16,7 @@ DATA_FLAGS = {
     "caption_key": "--csv-caption-key",
     "group_key": "--csv-group-key",
     "image_root": "--image-root",
+    "caption_template": "--caption-template",
 }
 """The flags of the parameters of ``open_samples``."""
 
@@ -39,6 +40,12 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
     parser.add_argument(
         "--image-root", help="folder of a captions.json's images (default: images/ beside it)"
     )
+    parser.add_argument(
+        "--caption-template",
+        metavar="TEXT",
+        help="captions of a folder of class folders, such as 'a photo of class number {}' "
+        "(default: the folder's name)",
+    )
 
 
 def data_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -50,6 +57,7 @@ def data_options(args: argparse.Namespace) -> dict[str, Any]:
         "group_key": args.csv_group_key,
         "unlabelled": args.unlabelled,
         "image_root": args.image_root,
+        "caption_template": args.caption_template,
     }
 
 

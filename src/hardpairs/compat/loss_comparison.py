@@ -8,7 +8,9 @@ layer of its own on both towers, and here the towers' projections take that part
 
 from __future__ import annotations
 
-from hardpairs.compat.spelling import System
+from pathlib import Path
+
+from hardpairs.compat.spelling import CommandLine, System
 
 _COMMON = ("--lr", "1e-4", "--wd", "1e-4", "--warmup", "0")
 _TWO_OF_A_CLASS = (
@@ -35,9 +37,23 @@ PRESETS = {
         *("--batch-size", "16", "--epochs", "35"),
     ),
 }
+CAPTION_TEMPLATE = "a photo of class number {}"
+"""Captions of its CLIP loss."""
+
+
+def _complete(line: CommandLine) -> None:
+    """Add the captions of its CLIP loss, where the data is a folder of class folders."""
+    if line.value("--preset") != "lc-clip" or line.gives("--caption-template"):
+        return
+    folder = Path(line.value("--train-data") or "no folder")
+    if folder.is_dir() and not any(folder.glob("*.tar")):
+        line.preset += ["--caption-template", CAPTION_TEMPLATE]
+
+
 LOSS_COMPARISON = System(
     title="Loss comparison (github.com/CrispyCocaBoy/Loss_Comparison_for_Image_Retrival_Challenge)",
     spellings={},
     presets=PRESETS,
+    complete={"train": _complete},
     note="Its scripts have settings and no flags.",
 )

@@ -138,6 +138,7 @@ def open_samples(
     group_key: str = "group",
     unlabelled: Iterable[str] = (),
     image_root: str | os.PathLike[str] | None = None,
+    caption_template: str | None = None,
 ) -> Samples:
     """Open a data set by what its name says.
 
@@ -158,15 +159,20 @@ def open_samples(
             999.0, as pandas may write it, is the same.
         image_root: Folder of a captions.json's images; by default ``images`` beside it, or its own
             folder.
+        caption_template: Caption of an image of a folder that has none beside it, with ``{}`` for
+            the name of its class folder (or of the image); ``None``: the name alone.
 
     Raises:
         UserError: exit 2 for a path that does not exist, exit 3 for bad content.
     """
     name, unlabelled = str(source), frozenset(unlabelled)
+    _check_template(caption_template, isinstance(source, str | os.PathLike), name)
     if isinstance(source, list):
         return _from_shards(source, group_key, unlabelled)
     if is_image_folder(name):
-        return _from_image_folder(Path(name), unlabelled, classed=group_key == FOLDER)
+        return _from_image_folder(
+            Path(name), unlabelled, caption_template or "{}", classed=group_key == FOLDER
+        )
     if is_table(name) or name.lower().endswith(".json"):
         if not file_path(name).is_file():
             raise usage("no such file", where=name, fix="check the path")
@@ -186,6 +192,22 @@ def open_samples(
             fix="check the path: images in it or in folders below it, or shards in it",
         )
     return _from_shards(source, group_key, unlabelled)
+
+
+def _check_template(template: str | None, is_path: bool, name: str) -> None:
+    if template is None:
+        return
+    if template.count("{}") != 1 or set(template.replace("{}", "")) & set("{}"):
+        raise usage(
+            f"`caption_template` needs one {{}} for the class, not {template!r}",
+            fix="such as 'a photo of class number {}'",
+        )
+    if not is_path or (os.path.exists(name) and not is_image_folder(name)):
+        raise usage(
+            "`caption_template` is for folders of images, and this data has captions",
+            where=name,
+            fix="leave it out",
+        )
 
 
 def _label(value: str, unlabelled: frozenset[str]) -> str:
@@ -279,18 +301,21 @@ def _image_names(
     ]
 
 
-def _from_image_folder(folder: Path, unlabelled: frozenset[str], *, classed: bool) -> Samples:
+def _from_image_folder(
+    folder: Path, unlabelled: frozenset[str], template: str, *, classed: bool
+) -> Samples:
     """Open a folder of images.
 
     An image with captions beside it has a row for each. Any other image is in a class and has one
-    row: its group is the name of its class folder, and its caption is that name, else its own, with
-    spaces for underscores. With ``classed`` all images are in classes.
+    row: its group is the name of its class folder, and its caption is the template with that name,
+    else its own, with spaces for underscores. With ``classed`` all images are in classes.
     """
     rows: list[tuple[str, str, str, str]] = []  # image, key, group, caption
     for path in image_paths(folder):
         inside, lines = path.relative_to(folder), captions_beside(path)
         group = inside.parts[0] if len(inside.parts) > 1 and (classed or not lines) else ""
-        captions = lines or [(group or path.stem).replace("_", " ")]
+        name = (group or path.stem).replace("_", " ")
+        captions = lines or [template.replace("{}", name)]
         for i, caption in enumerate(captions):
             key = str(inside) if len(captions) == 1 else f"{inside}#{i}"
             rows.append((str(path), key, _label(group, unlabelled), caption))

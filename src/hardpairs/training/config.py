@@ -65,6 +65,11 @@ class DataOptions(Options):
         "folder of a captions.json's images (default: images/ beside it, or its own)",
         metavar="FOLDER",
     )
+    caption_template: str | None = option(
+        None,
+        "captions of a folder of class folders, such as 'a photo of class number {}'",
+        metavar="TEXT",
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ SAMPLE_FLAGS = {
     "group_key": "--csv-group-key",
     "unlabelled": "--unlabelled",
     "image_root": "--image-root",
+    "caption_template": "--caption-template",
 }
 """Flags of the fields of ``SampleOptions``, for values and for messages."""
 
@@ -32,6 +33,7 @@ class SampleOptions:
         group_key: Column, or key of a sample's JSON, of groups or labels.
         unlabelled: Values of the group that say there is none.
         image_root: Folder of the images of a captions.json.
+        caption_template: Captions of a folder of images, with ``{}`` for the class.
     """
 
     separator: str | None = None
@@ -40,6 +42,7 @@ class SampleOptions:
     group_key: str = "group"
     unlabelled: tuple[str, ...] = ()
     image_root: str | None = None
+    caption_template: str | None = None
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> SampleOptions:
