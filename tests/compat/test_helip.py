@@ -4,6 +4,9 @@ import pytest
 
 from hardpairs import compat
 from hardpairs.cli import embed, mine
+from hardpairs.compat import helip
+from hardpairs.compat.helip import IMAGE_ENCODER, TEXT_ENCODER
+from hardpairs.core.errors import UserError
 from tests.compat.parsing import training_args, values
 
 
@@ -24,6 +27,36 @@ def test_its_mining_line(tmp_path):
     args = mine.parse_args(["--dataset", "cc3m", "--save_path", str(tmp_path), *more])
     numbers = values(args, "start_tar", "end_tar", "method", "approx")
     assert numbers == (0, 331, "text", 3_000_000)
+
+
+def test_its_defaults_are_a_preset(tmp_path):
+    line = ["--dataset", "cc3m", "--save_path", str(tmp_path), "--embeddings", str(tmp_path)]
+    assert values(mine.parse_args(line), "top_k", "approx") == (50, None)
+    args = mine.parse_args([*line, "--topk", "7", "--preset", "helip"])
+    assert values(args, "top_k", "approx") == (7, 3_000_000)
+    with pytest.raises(UserError, match="no preset 'x'") as error:
+        mine.parse_args([*line, "--preset", "x"])
+    assert error.value.fix == "one of: helip"
+    args = embed.parse_args(["--shards", "x", "--out", "e", "--preset", "helip"])
+    assert values(args, "image_encoder", "text_encoder") == (IMAGE_ENCODER, TEXT_ENCODER)
+    assert values(args, "image_size", "image_crop") == (224, 0.875)
+
+
+def test_its_mining_line_names_the_package_that_is_missing(shards, tmp_path, monkeypatch):
+    """After set-up sentence-transformers is not there; the models are fetched when it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets.yaml").write_text(f"cc3m: {{shards: {shards}}}\n")
+    line = ["--dataset", "cc3m", "--save_path", "mined", "--topk", "7"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError) as error:
+        mine.parse_args(line)
+    assert error.value.code == 2 and "sentence-transformers, which is not installed" in (
+        error.value.what
+    )
+    assert error.value.fix.startswith("pip install sentence-transformers")
+    assert mine.parse_args([*line, "--model", "ViT-B-32"]).model == "ViT-B-32"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert mine.parse_args(line).top_k == 7 and helip.encoders()["text_encoder"] == TEXT_ENCODER
 
 
 def test_tars_of_the_embedding_command():

@@ -105,6 +105,13 @@ def _add_encoders(group: argparse._ArgumentGroup) -> None:
         help="pixels of its input, where it is not to be the model's own",
     )
     group.add_argument(
+        "--image-crop",
+        type=float,
+        metavar="X",
+        help="share of the resized image's side that the center crop keeps, where it is not to be "
+        "the model's own",
+    )
+    group.add_argument(
         "--image-resize-mode",
         choices=("shortest", "longest", "squash"),
         help="of --model: cut, padded to a square, stretched (default: its own)",
@@ -158,6 +165,7 @@ def _run(args: argparse.Namespace) -> None:
         image_encoder=args.image_encoder,
         image_weights=args.image_weights,
         image_size=args.image_size,
+        image_crop=args.image_crop,
         text_encoder=args.text_encoder,
         device=device,
         seed=args.seed,

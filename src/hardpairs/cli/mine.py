@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardpairs.cli.command_line import parse_arguments
+from hardpairs.compat import helip
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, bad_input, flags, mismatch, usage, whole_number
 from hardpairs.core.parser import Parser
@@ -174,7 +175,10 @@ def _check_paths(args: argparse.Namespace) -> None:
     if not (args.embeddings or args.image_embeddings):
         from hardpairs.data.datasets import find_dataset
 
-        find_dataset(args.dataset)
+        dataset = find_dataset(args.dataset)
+        all_tars = args.start_tar is None and args.end_tar is None
+        if dataset.shards and not args.model and not (dataset.embeddings and all_tars):
+            helip.encoders()  # says what is not installed
 
 
 def _byte_count(text: str) -> int:
@@ -292,30 +296,20 @@ def _embed_dataset(args: argparse.Namespace, device: str, ranks: Ranks) -> str:
             where=args.dataset,
             fix="name them in datasets.yaml",
         )
-    from hardpairs.compat.helip import cached_encoders
     from hardpairs.data.samples import open_samples
     from hardpairs.embedding.embed import embed_to_folder
     from hardpairs.models.encoders import open_encoders
 
-    encoders: Any = cached_encoders()
-    if args.model:
-        encoders = {"model": args.model, "pretrained": args.pretrained}
-    if encoders is None:
-        raise bad_input(
-            "the data set is not embedded yet, and HELIP's encoders (DINOv2 ViT-S/14 with "
-            "registers, all-mpnet-base-v2) are not on disk",
-            where=dataset.shards,
-            fix="embed with an OpenCLIP model: --model M --pretrained P here; or with any others, "
-            "hardpairs embed --image-encoder E --text-encoder T; or give --embeddings, or "
-            "--image-embeddings and --text-embeddings",
-        )
+    chosen_encoders: dict[str, Any] = (
+        {"model": args.model, "pretrained": args.pretrained} if args.model else helip.encoders()
+    )
     out = str(Path(args.save_path) / f"{args.dataset}_embeddings")
     shards, device = (
         shards_between(dataset.shards, args.start_tar, args.end_tar),
         ranks.device(device),
     )
     samples = ranks.first_alone(lambda: open_samples(shards))
-    encoders = open_encoders(**encoders, device=device, captions=samples.captions)
+    encoders = open_encoders(**chosen_encoders, device=device, captions=samples.captions)
     embed_to_folder(samples, encoders, out, device=device, ranks=ranks)
     return out
 

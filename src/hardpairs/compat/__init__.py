@@ -55,7 +55,7 @@ def translate(command: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
         return _translate_photos(argv)
     words, notes = rewrite(argv, spellings(command))
     if command != "train":
-        return words, notes
+        return _with_preset(command, words), notes
     words, configs = _take_configs(words)
     file: dict[str, Any] = {}
     config_words = []
@@ -70,6 +70,24 @@ def translate(command: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
         if command in system.complete:
             system.complete[command](line)
     return [*line.preset, *config_words, *line.words], notes + line.notes
+
+
+def _with_preset(command: str, words: list[str]) -> list[str]:
+    """Put the words of ``--preset NAME`` in front, where other flags override them."""
+    presets = command_presets(command)
+    line = CommandLine(words)
+    name = line.take("--preset") if presets else None
+    if name is None:
+        return words
+    if name not in presets:
+        raise usage(f"there is no preset {name!r}", fix=f"one of: {', '.join(presets)}")
+    return [*presets[name], *line.words]
+
+
+def command_presets(command: str) -> dict[str, tuple[str, ...]]:
+    """Return the presets of a command other than ``train``, by name."""
+    systems = (system.command_presets.get(command, {}) for system in SYSTEMS.values())
+    return {name: words for presets in systems for name, words in presets.items()}
 
 
 def _translate_photos(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -134,7 +152,7 @@ def help_text(command: str, name: str) -> str:
         raise usage(f"--help-compat knows no system {name!r}", fix=f"one of: {', '.join(SYSTEMS)}")
     system = SYSTEMS[name]
     rows = {flag: rule.becomes for flag, rule in system.spellings.get(command, {}).items()}
-    presets = system.presets if command == "train" else {}
+    presets = system.presets if command == "train" else system.command_presets.get(command, {})
     rows |= {f"--preset {preset}": " ".join(words) for preset, words in presets.items()}
     lines = [f"{system.title}: its flags that `{command}` takes, and what they become"]
     lines += [f"  {flag:<32} {becomes}" for flag, becomes in rows.items()] or ["  none"]

@@ -85,7 +85,8 @@ class System:
     Attributes:
         title: Its name, with a reference.
         spellings: Command -> its flag -> rule.
-        presets: Name -> the flags that ``--preset NAME`` stands for.
+        presets: Name -> the flags that ``--preset NAME`` stands for in training.
+        command_presets: Another command -> the same of its presets.
         complete: Command -> a function that adds what follows from the whole command line.
         note: A sentence for the help.
     """
@@ -93,6 +94,7 @@ class System:
     title: str
     spellings: Mapping[str, Mapping[str, Spelling]]
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    command_presets: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     complete: Mapping[str, Callable[[CommandLine], None]] = field(default_factory=dict)
     note: str = ""
 

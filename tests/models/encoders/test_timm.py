@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
+from hardpairs.compat import helip
 from hardpairs.core.errors import UserError
 from hardpairs.data.images import decode
 from hardpairs.models.encoders.base import EncoderContext
@@ -92,6 +93,14 @@ def test_another_input_size():
 
 
 @pytest.mark.parametrize("missing", ["mean", "std", "input_size", "interpolation", "architecture"])
+def test_helips_transform():
+    """Resized to 256 pixels, and the 224 in the middle."""
+    config = TimmEncoder.Config("timm/test_vit", "none", helip.IMAGE_SIZE, helip.IMAGE_CROP)
+    encoder = TimmEncoder.from_config(config, EncoderContext())
+    sizes = [step.size for step in encoder.transform.transforms if hasattr(step, "size")]
+    assert sizes == [256, (224, 224)]
+
+
 def test_an_unknown_preprocessing_is_refused(vit, tmp_path, missing):
     content = json.loads((vit[1] / "config.json").read_text())
     content.pop(missing, None) or content["pretrained_cfg"].pop(missing)

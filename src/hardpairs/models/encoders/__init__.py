@@ -56,6 +56,7 @@ def open_encoders(
     image_encoder: str | None = None,
     image_weights: str | None = None,
     image_size: int | None = None,
+    image_crop: float | None = None,
     text_encoder: str | None = None,
     device: str = "cpu",
     seed: int = 0,
@@ -70,6 +71,7 @@ def open_encoders(
         image_encoder: ``KIND/NAME`` of a registered encoder such as ``timm``, or a timm folder.
         image_weights: A local file of its weights; ``none`` for random ones.
         image_size: Height and width of its input in pixels; default: the encoder's own.
+        image_crop: Share of the resized image's side that the center crop keeps.
         text_encoder: ``KIND/NAME`` of a registered encoder, or a model of sentence-transformers.
         device: Where the encoders run.
         seed: Seed of random weights.
@@ -83,7 +85,9 @@ def open_encoders(
     from hardpairs.models.encoders.base import EncoderContext, Encoders
 
     check_device(device)
-    _check_halves(model, image_encoder, text_encoder, bool(image_weights or image_size))
+    _check_halves(
+        model, image_encoder, text_encoder, bool(image_weights or image_size or image_crop)
+    )
     context = EncoderContext(device, captions)
     halves: dict[str, Any] = {}
     if model is not None:
@@ -93,7 +97,12 @@ def open_encoders(
             return both
         halves = {"image": both.image, "text": both.text}
     if image_encoder:
-        given, kind = {"image_weights": image_weights, "image_size": image_size}, "timm"
+        given = {
+            "image_weights": image_weights,
+            "image_size": image_size,
+            "image_crop": image_crop,
+        }
+        kind = "timm"
         halves["image"] = _open_half("image", image_encoder, kind, seed, context, given)
     if text_encoder:
         kind = "sentence-transformers"
@@ -115,7 +124,7 @@ def _check_halves(
         )
     if has_options and not image_encoder:
         raise usage(
-            "`image_weights` and `image_size` go with `image_encoder`",
+            "`image_weights`, `image_size` and `image_crop` go with `image_encoder`",
             fix="for `model` give `pretrained`",
         )
 

@@ -13,7 +13,10 @@ from typing import Any
 
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.models.download import announce_fetch
 from hardpairs.models.encoders.base import EncoderContext, TextEncoder, plain, weights_hash
+
+INSTALL = "pip install sentence-transformers, which is the extra openclip-hardpairs[text-encoders]"
 
 
 @register("sentence-transformers")
@@ -42,12 +45,14 @@ class SentenceTransformersEncoder(TextEncoder):
         if importlib.util.find_spec("sentence_transformers") is None:
             raise usage(
                 f"`text_encoder` {name} needs sentence-transformers, which is not installed",
-                fix="pip install sentence-transformers",
+                fix=INSTALL,
             )
         from sentence_transformers import SentenceTransformer
 
         if os.path.isdir(name):
             _check_modules(Path(name) / "modules.json", name)
+        else:
+            announce_fetch(name, ("modules.json",))
         try:
             model = SentenceTransformer(name, device=context.device).eval()
         except Exception as error:  # the hub's, safetensors' and transformers' own

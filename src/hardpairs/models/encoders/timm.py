@@ -21,6 +21,7 @@ from timm.models import get_arch_pretrained_cfgs, split_model_name_tag
 
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
+from hardpairs.models.download import announce_fetch
 from hardpairs.models.encoders import RANDOM
 from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, weights_hash
 
@@ -48,6 +49,13 @@ class TimmEncoder(ImageEncoder):
         image_size: int | None = option(
             None, "pixels of its input, where it is not to be the model's own", minimum=1
         )
+        image_crop: float | None = option(
+            None,
+            "share of the resized image's side that the center crop keeps, where it is not to be "
+            "the model's own",
+            above=0,
+            maximum=1,
+        )
         seed: int = option(0, "seed of random weights", minimum=0)
 
     @classmethod
@@ -63,12 +71,15 @@ class TimmEncoder(ImageEncoder):
         if image_size is not None:
             overlay["input_size"] = (3, image_size, image_size)
         options = {"img_size": image_size} if fixed and image_size else {}
+        if weights is None and name.startswith(PREFIX):
+            announce_fetch(name, ("model.safetensors", "pytorch_model.bin"))
         model: Any = _create(name, weights, source, overlay, options, config.seed)
         if weights != RANDOM:
             untouched = _create(name, RANDOM, source, overlay, options, config.seed)
             _check_loaded(model, untouched, str(weights or name))
+        changes = {"img_size": image_size, "crop_pct": config.image_crop}
         data_config = resolve_model_data_config(  # type: ignore[no-untyped-call]
-            model, {"img_size": image_size} if image_size else None
+            model, {name: value for name, value in changes.items() if value is not None}
         )
         architecture, tag = (model.pretrained_cfg.get(key) for key in ("architecture", "tag"))
         suffix = f".{tag}" if tag and weights != RANDOM else ""
