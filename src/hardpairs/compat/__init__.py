@@ -60,7 +60,7 @@ def translate(command: str, argv: Sequence[str]) -> tuple[list[str], list[str]]:
     file: dict[str, Any] = {}
     config_words = []
     for path in configs:
-        text, values, more = _translated_config(path)
+        text, values, more = _translated_config(path, words)
         config_words += ["--config", text]
         file |= values
         notes += more
@@ -122,7 +122,7 @@ def _take_configs(words: list[str]) -> tuple[list[str], list[str]]:
     return rest, files
 
 
-def _translated_config(path: str) -> tuple[str, dict[str, Any], list[str]]:
+def _translated_config(path: str, words: list[str]) -> tuple[str, dict[str, Any], list[str]]:
     """Return the value for ``--config``, the file's mapping in our keys, and notes.
 
     A file of ours stays a path. CLIPSE's becomes JSON of our keys, with its path as ``config``.
@@ -137,7 +137,7 @@ def _translated_config(path: str) -> tuple[str, dict[str, Any], list[str]]:
         return path, {}, []
     if not isinstance(values, dict):
         return path, {}, []
-    ours, notes = translate_config(values)
+    ours, notes = translate_config(values, CommandLine(words))
     text = path if ours == values else json.dumps({"config": path, **ours}, default=str)
     return text, ours, [f"{path}: {note}" for note in notes]
 

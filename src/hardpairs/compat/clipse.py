@@ -1,14 +1,46 @@
-"""CLIPSE (github.com/skcpda/CLIPSE): its training flags and its YAML files."""
+"""CLIPSE (github.com/skcpda/CLIPSE): its training flags, its settings and its YAML files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hardpairs.compat.spelling import System, aliased, passed_over, renamed, same, switched
+from hardpairs.compat.spelling import (
+    CommandLine,
+    System,
+    aliased,
+    computed,
+    passed_over,
+    renamed,
+    same,
+    switched,
+)
+from hardpairs.core.errors import usage
 
 LOSSES = {"baseline": "clip_ce"}
 """CLIPSE's name in the code, where its README has ours -> ours."""
+
+PRESETS = {
+    "clipse": (
+        *("--epochs", "10", "--batch-size", "32", "--lr", "1e-5", "--wd", "0.01", "--seed", "42"),
+        *("--warmup-epochs", "2", "--lr-scheduler", "const", "--grad-clip-norm", "1.0"),
+        *("--precision", "fp32", "--workers", "0"),
+        *("--sanw-alpha", "0.1", "--sanw-delta", "0.2", "--sanw-lambda", "0.5"),
+        *("--sanw-m1", "0.1", "--sanw-m2", "0.9", "--sanw-gamma", "0.5"),
+    )
+}
+"""The defaults of CLIPSE's program, which trains at a constant rate."""
+
+
+def _complete(line: CommandLine) -> None:
+    """Choose between a checkpoint and a tag as CLIPSE does, and say what topical batches need."""
+    local = line.take("--local-checkpoint-path")
+    if local is not None and (os.path.exists(local) or line.value("--pretrained") is None):
+        line.take("--pretrained")
+        line.words += ["--pretrained", local]
+    elif local is not None:
+        line.notes.append(f"{local} does not exist: --pretrained {line.value('--pretrained')}")
 
 
 CLIPSE = System(
@@ -27,17 +59,26 @@ CLIPSE = System(
             "--batch_size": same(),
             "--model_name": renamed("--model"),
             "--pretrained_tag": renamed("--pretrained"),
-            "--local_checkpoint_path": renamed("--pretrained"),
-            "--dataset_path": renamed("--train-data"),
+            "--local_checkpoint_path": renamed("--local-checkpoint-path"),  # see _complete
+            "--dataset_path": computed(
+                "--train-data, with --preset clipse",
+                lambda path: ["--train-data", path, "--preset", "clipse"],
+            ),
+            "--dataset_name": passed_over("--train-data names the data"),
+            "--warmup_epochs": same(),
+            "--freeze_logit_scale_epochs": same(),
             "--num_workers": renamed("--workers"),
             "--grad_clip": renamed("--grad-clip-norm"),
             "--log_every": renamed("--log-every-n-steps"),
             "--log_dir": renamed("--logs"),
             "--run_id": renamed("--name"),
             "--amp": switched("--precision", "amp"),
+            "--checkpoint_dir": passed_over("checkpoints lie in LOGS/NAME/checkpoints"),
             "--log_file": passed_over("each run writes metrics.csv and out.log into its folder"),
         }
     },
+    presets=PRESETS,
+    complete={"train": _complete},
     note="--config FILE reads its YAML files as they are.",
 )
 
@@ -60,6 +101,8 @@ KEYS = {
     "optim.weight_decay": "wd",
     "optim.grad_clip": "grad_clip_norm",
     "scheduler.name": "lr_scheduler",
+    "scheduler.warmup_epochs": "warmup_epochs",
+    "weight_decay": "wd",
     "loss.alpha": "sanw_alpha",
     "loss.delta": "sanw_delta",
     "loss.lambda": "sanw_lambda",
@@ -75,9 +118,7 @@ PASSED_OVER = {
     "output_dir": "give --logs",
     "model_dir": "give --model and --pretrained",
     "data.flickr8k": "give --train-data",
-    "dataset": "give --train-data; topical batches are --batching topical",
-    "data.topical_batching": "topical batches are --batching topical",
-    "scheduler.warmup_epochs": "OpenCLIP counts steps: give --warmup",
+    "dataset.name": "--train-data names the data",
     "loss.stopgrad_weights": "weights never carry a gradient",
     "logit_scale": "OpenCLIP starts at ln(1/0.07) or with the pretrained value, "
     "and stops at ln(100)",
@@ -93,20 +134,48 @@ GEOMETRY_WEIGHT = 0.1
 """Weight of the geometry term in CLIPSE's code."""
 
 
-def translate_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+TOPICAL = ("dataset.topical", "data.topical_batching")
+"""Sections of topical batches."""
+ROOTS = ("dataset.root", "dataset.path")
+"""Keys of the data's folder, which may name a variable of the environment."""
+EXPERIMENT = ("backbones", "methods", "training")
+"""Sections of an experiment_*.yaml."""
+
+
+def translate_config(
+    values: Mapping[str, Any], line: CommandLine | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Translate a YAML file of CLIPSE's.
 
     Args:
         values: The file's mapping. Keys that are not CLIPSE's stay as they are.
+        line: The command line beside it, which chooses among an experiment's methods and seeds, and
+            may hold the embeddings that topical batches need.
 
     Returns:
         Our keys without sections, and notes on what was passed over.
+
+    Raises:
+        UserError: Exit 2 for an experiment that trains nothing.
     """
+    line = line or CommandLine([])
+    notes: list[str] = []
+    if "experiment" in values:
+        values, notes = _one_of_experiment(values, line)
     ours: dict[str, Any] = {}
-    notes = []
     for key, value in _leaves(values):
         if key in PASSED_OVER:
             notes.append(f"{key} is passed over: {PASSED_OVER[key]}")
+        elif key in TOPICAL:
+            batching, more = _topical(value, line)
+            ours |= batching
+            notes += more
+        elif key in ROOTS:
+            folder = os.path.expandvars(str(value))
+            if "$" in folder:
+                notes.append(f"{key} is passed over: {value} is not set; give --train-data")
+            else:
+                ours["train_data"] = folder
         elif key == "amp":
             ours["precision"] = "amp" if value else "fp32"
         elif key == "optim.betas":
@@ -117,14 +186,80 @@ def translate_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
             ours["loss_fn"] = LOSSES.get(value, value)
         elif not key.startswith("loss.geometry_align"):
             ours[KEYS.get(key, key)] = value
+    if "loss_fn" in ours and isinstance(values.get("loss"), Mapping):
+        ours = _with_schedule(ours)
     return ours, notes
 
 
+def _with_schedule(ours: dict[str, Any]) -> dict[str, Any]:
+    """Add CLIPSE's constant rate and its warm-up of none, where the file has no schedule."""
+    if "lr_scheduler" not in ours:
+        ours["lr_scheduler"] = "const"
+    if not {"warmup", "warmup_epochs"} & ours.keys():
+        ours["warmup"] = 0
+    return ours
+
+
+def _topical(section: Any, line: CommandLine) -> tuple[dict[str, Any], list[str]]:
+    if not isinstance(section, Mapping) or not section.get("enabled"):
+        return {}, []
+    if not line.gives("--batching-embeddings"):
+        needed = "topical batches follow from stored embeddings: give --batching-embeddings FOLDER"
+        return {}, [f"{needed} (hardpairs embed makes it); without it batches are random"]
+    names = {"k": "topical_clusters", "k_clusters": "topical_clusters", "p_topical": "p_topical"}
+    options = {names[key]: value for key, value in section.items() if key in names}
+    return {"batching": "topical", **options}, []
+
+
+def _one_of_experiment(
+    values: Mapping[str, Any], line: CommandLine
+) -> tuple[dict[str, Any], list[str]]:
+    """Return one run of an experiment_*.yaml, as a file of a run has it.
+
+    The line's ``--loss-fn``, ``--pretrained`` and ``--seed`` choose; else the first ones are taken.
+    """
+    if not all(section in values for section in EXPERIMENT):
+        raise usage(
+            f"--config: the experiment {values['experiment']!r} trains nothing",
+            fix="hardpairs evaluate --model M --pretrained FILE --data INDEX.jsonl",
+        )
+    methods, backbones = values["methods"], values["backbones"]
+    asked = (line.value("--loss-fn") or next(iter(methods))).replace("-", "_")
+    name = next((n for n, m in methods.items() if asked in (n, _loss_of(m))), next(iter(methods)))
+    tag = line.value("--pretrained")
+    backbone = next((b for b in backbones if tag in (b["name"], b["pretrained_tag"])), backbones[0])
+    training = dict(values["training"])
+    seeds = training.pop("seeds", [0])
+    local = backbone.get("local_checkpoint_path", "")
+    method = {key: value for key, value in methods[name].items() if key != "loss_fn"}
+    run = {
+        **training,
+        **method,
+        "seed": seeds[0],
+        "amp": False,
+        "model_name": backbone["model_name"],
+        "pretrained_tag": local if os.path.exists(local) else backbone["pretrained_tag"],
+        "loss": {"name": methods[name]["loss_fn"]},
+        "dataset": values.get("dataset", {}),
+    }
+    text = (
+        f"{values['experiment']}: method {name} of {', '.join(methods)} (--loss-fn), weights "
+        f"{backbone['name']} of {', '.join(b['name'] for b in backbones)} (--pretrained), seed "
+        f"{seeds[0]} of {', '.join(map(str, seeds))} (--seed)"
+    )
+    return run, [text]
+
+
+def _loss_of(method: Mapping[str, Any]) -> str:
+    name = str(method["loss_fn"])
+    return LOSSES.get(name, name)
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of all leaves; a section without a counterpart is a leaf."""
+    """Yield (dotted key, value) of all leaves; a section that is read whole is a leaf."""
     for key, value in values.items():
         key = f"{prefix}{key}"
-        if isinstance(value, Mapping) and key not in PASSED_OVER:
+        if isinstance(value, Mapping) and key not in PASSED_OVER and key not in TOPICAL:
             yield from _leaves(value, f"{key}.")
         else:
             yield key, value
