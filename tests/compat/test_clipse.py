@@ -4,7 +4,9 @@ import pytest
 
 from hardpairs import compat
 from hardpairs.compat.clipse import KEYS, PASSED_OVER, translate_config
+from hardpairs.core.errors import UserError
 from tests.compat.parsing import training_args, values
+from tests.helpers import ROOT
 
 TUNED = """
 # CLIPSE's keys of a flat file
@@ -79,9 +81,113 @@ def test_a_file_of_sections(tmp_path, capsys):
     loss = values(args, "loss_fn", "sanw_lambda", "geometry_weight", "lr_scheduler")
     assert loss == ("sanw_debias", 4.0, 0.1, "cosine")
     said = capsys.readouterr().err
-    sections = ("data.flickr8k", "data.topical_batching", "scheduler.warmup_epochs", "curriculum")
+    assert values(args, "warmup_epochs", "batching") == (1, None)
+    assert "topical batches follow from stored embeddings: give --batching-embeddings" in said
+    sections = ("data.flickr8k", "curriculum")
     for key in (*sections, "loss.stopgrad_weights"):
         assert said.count(f"config.yaml: {key} is passed over") == 1
+
+
+def test_a_file_without_a_schedule_has_clipses(tmp_path):
+    """A constant rate; OpenCLIP's own are a cosine and 10,000 steps of warm-up."""
+    assert values(parse(tmp_path, TUNED), "lr_scheduler", "warmup") == ("const", 0)
+    own = parse(tmp_path, TUNED, "--lr-scheduler", "cosine", "--warmup", "7")
+    assert values(own, "lr_scheduler", "warmup") == ("cosine", 7)
+    ours = parse(tmp_path, "loss_fn: sanw_debias\nsanw_alpha: 0.3\n")  # a file of ours
+    assert values(ours, "lr_scheduler", "warmup") == ("cosine", 10000)
+
+
+TOPICAL = """
+model_dir: ${MODEL_DIR}
+experiment_name: debias
+loss: {name: sanw_debias, lam: 4.0}
+dataset: {name: flickr8k, root: "${DATASET_ROOT}", topical: {enabled: true, k: 7}}
+"""
+
+
+def test_topical_batches_of_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DATASET_ROOT", raising=False)
+    args = parse(tmp_path, TOPICAL, "--batching-embeddings", "emb")
+    assert values(args, "batching", "topical_clusters") == ("topical", 7)
+    assert args.train_data is None and "dataset.root is passed over" in capsys.readouterr().err
+    monkeypatch.setenv("DATASET_ROOT", "data/flickr8k")
+    args = parse(tmp_path, TOPICAL)
+    assert values(args, "train_data", "batching", "name") == ("data/flickr8k", None, "debias")
+    assert "give --batching-embeddings FOLDER" in capsys.readouterr().err
+    assert parse(tmp_path, TOPICAL.replace("true", "false")).batching is None
+
+
+EXPERIMENT = """
+experiment: flickr8k_finetune
+backbones:
+  - {name: laion2b_s34b_b79k, model_name: ViT-B-32, pretrained_tag: laion2b_s34b_b79k, local_checkpoint_path: /none/open_clip_pytorch_model.bin}
+  - {name: laion400m_e32, model_name: ViT-B-32, pretrained_tag: laion400m_e32}
+dataset: {name: flickr8k, path: data/flickr8k}
+training: {epochs: 10, batch_size: 32, lr: 1.0e-5, weight_decay: 0.01, warmup_epochs: 1, grad_clip: 1.0, seeds: [13, 17, 23]}
+methods:
+  baseline: {loss_fn: baseline}
+  sanw_debias: {loss_fn: sanw_debias, sanw_alpha: 0.1, sanw_delta: 0.2, sanw_lambda: 0.5}
+  sanw_bandpass: {loss_fn: sanw_bandpass, sanw_alpha: 0.1, sanw_m1: 0.1, sanw_m2: 0.9, sanw_gamma: 0.5}
+"""
+
+
+def test_an_experiment_is_one_of_its_runs(tmp_path, capsys):
+    args = parse(tmp_path, EXPERIMENT)
+    run = values(args, "loss_fn", "pretrained", "seed", "train_data", "precision")
+    assert run == ("clip_ce", "laion2b_s34b_b79k", 13, "data/flickr8k", "fp32")
+    schedule = values(args, "epochs", "batch_size", "lr", "wd", "warmup_epochs", "lr_scheduler")
+    assert schedule == (10, 32, 1e-5, 0.01, 1, "const") and args.grad_clip_norm == 1
+    assert "method baseline of baseline, sanw_debias, sanw_bandpass" in capsys.readouterr().err
+    chosen = ("--loss_fn", "sanw_bandpass", "--pretrained", "laion400m_e32", "--seed", "17")
+    args = parse(tmp_path, EXPERIMENT, *chosen)
+    assert values(args, "loss_fn", "pretrained", "seed") == ("sanw_bandpass", "laion400m_e32", 17)
+    assert values(args, "sanw_m1", "sanw_m2", "sanw_gamma") == (0.1, 0.9, 0.5)
+
+
+def test_an_experiment_that_trains_nothing_is_refused(tmp_path):
+    text = "experiment: coco5k_transfer\ndataset: {name: coco5k, index_jsonl: x.jsonl}\n"
+    with pytest.raises(UserError, match="coco5k_transfer' trains nothing") as error:
+        parse(tmp_path, text)
+    assert "hardpairs evaluate" in error.value.fix
+
+
+def test_its_command_line_has_its_defaults(tmp_path, capsys):
+    """As scripts/train_sanw_debias.sbatch there; the flags that it leaves out are its program's."""
+    (tmp_path / "model.bin").write_bytes(b"")
+    line = f"""--model_name ViT-B-32 --local_checkpoint_path {tmp_path}/model.bin
+    --pretrained_tag laion2b_s34b_b79k --dataset_path data/flickr8k --log_dir results
+    --checkpoint_dir checkpoints --run_id r --seed 13 --loss_fn sanw_debias --sanw_alpha 0.1
+    --sanw_delta 0.2 --warmup_epochs 1 --grad_clip 1.0 --dataset_name flickr8k
+    --freeze_logit_scale_epochs 0"""
+    args = training_args(*line.split())
+    data = values(args, "model", "pretrained", "train_data", "logs", "name", "seed")
+    assert data == ("ViT-B-32", f"{tmp_path}/model.bin", "data/flickr8k", "results", "r", 13)
+    left_out = values(args, "epochs", "batch_size", "lr", "wd", "sanw_lambda", "workers")
+    assert left_out == (10, 32, 1e-5, 0.01, 0.5, 0)
+    schedule = values(args, "warmup_epochs", "lr_scheduler", "precision")
+    assert schedule == (1, "const", "fp32")
+    assert "--checkpoint_dir is passed over" in capsys.readouterr().err
+    args = training_args(*line.replace("model.bin", "none.bin").split())
+    assert args.pretrained == "laion2b_s34b_b79k"
+    assert "none.bin does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("debias", {"sanw_alpha": 0.1, "sanw_delta": 0.2, "sanw_lambda": 0.5}),
+        ("bandpass", {"sanw_alpha": 0.1, "sanw_m1": 0.1, "sanw_m2": 0.9, "sanw_gamma": 0.5}),
+    ],
+)
+def test_its_slurm_scripts_have_its_settings(kind, options):
+    script = (ROOT / f"scripts/train_sanw_{kind}.sbatch").read_text()
+    line = script[script.index('train.sbatch" --preset') :].replace("\\", "").split()[1:-1]
+    args = training_args(*line, "--train-data", "x.csv")
+    run = values(args, "model", "pretrained", "seed", "epochs", "batch_size", "lr", "wd")
+    assert run == ("ViT-B-32", "laion2b_s34b_b79k", 13, 10, 32, 1e-5, 0.01)
+    schedule = values(args, "warmup_epochs", "lr_scheduler", "precision", "grad_clip_norm")
+    assert schedule == (1, "const", "fp32", 1.0) and args.loss_fn == f"sanw_{kind}"
+    assert {name: getattr(args, name) for name in options} == options
 
 
 def test_keys_without_counterpart(tmp_path, capsys):

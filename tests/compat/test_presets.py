@@ -31,9 +31,12 @@ def test_what_a_preset_leaves_out(line, absent, present):
 
 @pytest.mark.parametrize("name", compat.PRESETS)
 def test_every_preset(name):
-    """Alone, it is given as it stands in its table."""
+    """Alone, it is given as it stands in its table, but for options of losses not chosen."""
     argv, _ = compat.translate("train", ["--preset", name])
-    assert argv == [*compat.PRESETS[name], "--preset", name]
+    words = compat.PRESETS[name]
+    if name == "clipse":
+        words = words[: words.index("--sanw-alpha")]
+    assert argv == [*words, "--preset", name]
     assert training_args("--preset", name).preset == name
 
 

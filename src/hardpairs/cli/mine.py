@@ -145,7 +145,6 @@ def _check_sources(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    _check_paths(args)
     if not re.fullmatch(r"[\w.-]+", args.dataset):
         raise usage(
             f"--dataset names files: letters, digits, '.', '_' and '-', not {args.dataset!r}"
@@ -205,6 +204,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parse_args(argv)
     options = mining_options(args)
+    _check_paths(args)
     device = choose_device(args.device)
     from hardpairs.core.ranks import join
     from hardpairs.data.rejects import read_rejects

@@ -8,6 +8,7 @@ from typing import Any
 
 from hardpairs.compat.spelling import (
     CommandLine,
+    Spelling,
     System,
     aliased,
     computed,
@@ -34,13 +35,21 @@ PRESETS = {
 
 
 def _complete(line: CommandLine) -> None:
-    """Choose between a checkpoint and a tag as CLIPSE does, and say what topical batches need."""
+    """Choose between a checkpoint and a tag as CLIPSE does, and keep logs and checkpoints together.
+
+    MiniCLIP has ``--checkpoint_dir``, too, and it is ``--logs`` there.
+    """
     local = line.take("--local-checkpoint-path")
     if local is not None and (os.path.exists(local) or line.value("--pretrained") is None):
         line.take("--pretrained")
         line.words += ["--pretrained", local]
     elif local is not None:
         line.notes.append(f"{local} does not exist: --pretrained {line.value('--pretrained')}")
+    logs = line.take("--log-dir")
+    if logs is not None:
+        if line.take("--logs") is not None:
+            line.notes.append("--checkpoint_dir is passed over: they lie in LOGS/NAME/checkpoints")
+        line.words += ["--logs", logs]
 
 
 CLIPSE = System(
@@ -59,7 +68,7 @@ CLIPSE = System(
             "--batch_size": same(),
             "--model_name": renamed("--model"),
             "--pretrained_tag": renamed("--pretrained"),
-            "--local_checkpoint_path": renamed("--local-checkpoint-path"),  # see _complete
+            "--local_checkpoint_path": Spelling("--pretrained", flag="--local-checkpoint-path"),
             "--dataset_path": computed(
                 "--train-data, with --preset clipse",
                 lambda path: ["--train-data", path, "--preset", "clipse"],
@@ -70,10 +79,9 @@ CLIPSE = System(
             "--num_workers": renamed("--workers"),
             "--grad_clip": renamed("--grad-clip-norm"),
             "--log_every": renamed("--log-every-n-steps"),
-            "--log_dir": renamed("--logs"),
+            "--log_dir": Spelling("--logs", flag="--log-dir"),  # see _complete
             "--run_id": renamed("--name"),
             "--amp": switched("--precision", "amp"),
-            "--checkpoint_dir": passed_over("checkpoints lie in LOGS/NAME/checkpoints"),
             "--log_file": passed_over("each run writes metrics.csv and out.log into its folder"),
         }
     },
