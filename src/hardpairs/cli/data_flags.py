@@ -38,7 +38,9 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
         help="values of that column that mean none, as an empty one does",
     )
     parser.add_argument(
-        "--image-root", help="folder of a captions.json's images (default: images/ beside it)"
+        "--image-root",
+        help="folder of the images of a table, a captions.json or a .jsonl (default: where their "
+        "paths lead)",
     )
     parser.add_argument(
         "--caption-template",

@@ -16,6 +16,7 @@ import numpy as np
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.core.remote import FilePath, file_path, is_url
+from hardpairs.data.caption_lists import list_in, read_json_lines, read_list
 from hardpairs.data.image_files import ImageFiles, found_beside
 from hardpairs.data.image_folder import captions_beside, image_paths, is_image_folder
 from hardpairs.data.manifest import dataset_fingerprint, stable_ids
@@ -142,8 +143,9 @@ def open_samples(
 ) -> Samples:
     """Open a data set by what its name says.
 
-    The formats are a ``.csv``, ``.tsv`` or ``.txt`` table, MiniCLIP's captions ``.json``, a folder
-    of images (in class folders or not), and webdataset shards for everything else.
+    The formats are a ``.csv``, ``.tsv`` or ``.txt`` table, MiniCLIP's captions ``.json``, a
+    ``.jsonl`` of images and captions, a folder of images (in class folders or not, or with
+    Flickr8k's ``captions.txt``), and webdataset shards for everything else.
 
     Args:
         source: A table, a captions.json, a folder, or shards as in ``expand_shards``; local, or
@@ -157,8 +159,8 @@ def open_samples(
             images with captions.
         unlabelled: Values of the group that mean none, as a blank one does. CLIPPINGS has 999;
             999.0, as pandas may write it, is the same.
-        image_root: Folder of a captions.json's images; by default ``images`` beside it, or its own
-            folder.
+        image_root: Folder of the images of a table, a captions.json or a .jsonl. By default that of
+            a captions.json is ``images`` beside it or its own folder, that of a .jsonl its own.
         caption_template: Caption of an image of a folder that has none beside it, with ``{}`` for
             the name of its class folder (or of the image); ``None``: the name alone.
 
@@ -169,15 +171,22 @@ def open_samples(
     _check_template(caption_template, isinstance(source, str | os.PathLike), name)
     if isinstance(source, list):
         return _from_shards(source, group_key, unlabelled)
+    if not is_url(name) and (listed := list_in(Path(name))):
+        return _from_captions(name, *read_list(listed[0]), _root(image_root, listed[1]))
     if is_image_folder(name):
         return _from_image_folder(
             Path(name), unlabelled, caption_template or "{}", classed=group_key == FOLDER
         )
-    if is_table(name) or name.lower().endswith(".json"):
+    if is_table(name) or name.lower().endswith((".json", ".jsonl")):
         if not file_path(name).is_file():
             raise usage("no such file", where=name, fix="check the path")
         if is_table(name):
-            return _from_table(name, separator, image_key, caption_key, group_key, unlabelled)
+            return _from_table(
+                name, separator, image_key, caption_key, group_key, unlabelled, image_root
+            )
+        if name.lower().endswith(".jsonl"):
+            path = file_path(name)
+            return _from_captions(name, *read_json_lines(path), _root(image_root, path.parent))
         return _from_captions_json(file_path(name), image_root)
     if not name.lower().endswith(".tar") and not is_url(name) and Path(name).is_file():
         raise usage(
@@ -194,6 +203,10 @@ def open_samples(
     return _from_shards(source, group_key, unlabelled)
 
 
+def _has_list(name: str) -> bool:
+    return not is_url(name) and list_in(Path(name)) is not None
+
+
 def _check_template(template: str | None, is_path: bool, name: str) -> None:
     if template is None:
         return
@@ -202,7 +215,7 @@ def _check_template(template: str | None, is_path: bool, name: str) -> None:
             f"`caption_template` needs one {{}} for the class, not {template!r}",
             fix="such as 'a photo of class number {}'",
         )
-    if not is_path or (os.path.exists(name) and not is_image_folder(name)):
+    if not is_path or (os.path.exists(name) and not is_image_folder(name)) or _has_list(name):
         raise usage(
             "`caption_template` is for folders of images, and this data has captions",
             where=name,
@@ -262,6 +275,7 @@ def _from_table(
     caption_key: str,
     group_key: str,
     unlabelled: frozenset[str],
+    image_root: str | os.PathLike[str] | None,
 ) -> Samples:
     named = () if group_key == "group" else (group_key,)  # the default name may be absent
     columns = read_table(
@@ -283,7 +297,9 @@ def _from_table(
         urls=PackedStrings.pack(columns.get("url", blank)),
         groups=[_label(group, unlabelled) for group in columns.get(group_key, ())] or None,
         image_names=_image_names(images, shards, keys, columns.get("sha256", blank)),
-        files=ImageFiles.of_names(found_beside(images, file_path(name))),
+        files=ImageFiles.of_names(
+            _below(image_root, images) if image_root else found_beside(images, file_path(name))
+        ),
         missing=[not image for image in images],
     )
 
@@ -334,19 +350,38 @@ def _from_image_folder(
 def _from_captions_json(path: FilePath, image_root: str | os.PathLike[str] | None) -> Samples:
     """Open MiniCLIP's list of {"file_name", "caption"}, a row per caption."""
     names, captions = _read_captions_json(path)
-    root = file_path(image_root) if image_root else path.parent / "images"
-    if image_root and not root.is_dir():
-        raise usage("no such `image_root`", where=str(image_root), fix="check the path")
+    root = _root(image_root, path.parent / "images")
     if not root.is_dir():
         root = path.parent
     unsafe = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
     if unsafe:
         raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")
+    return _from_captions(str(path), names, captions, root)
+
+
+def _root(image_root: str | os.PathLike[str] | None, otherwise: FilePath) -> FilePath:
+    """Return the folder of the images that is given, else another one."""
+    if not image_root:
+        return otherwise
+    root = file_path(image_root)
+    if not root.is_dir():
+        raise usage("no such `image_root`", where=str(image_root), fix="check the path")
+    return root
+
+
+def _below(image_root: str | os.PathLike[str], names: Iterable[str]) -> list[str]:
+    """Return the paths of a table's images below a folder; absolute ones and URLs stay."""
+    root = _root(image_root, Path())
+    return [name if is_url(name) else str(root / name) if name else "" for name in names]
+
+
+def _from_captions(source: str, names: list[str], captions: list[str], root: FilePath) -> Samples:
+    """Open images with a caption each; a row's key is the image's name and the row's number."""
     missing: set[str] = set()
     if not is_url(str(root)):
         missing = {n for n in set(names) if ".tar/" not in n and not (root / n).is_file()}
     return Samples(
-        str(path),
+        source,
         keys=PackedStrings.pack(f"{name}#{i}" for i, name in enumerate(names)),
         captions=PackedStrings.pack(captions),
         groups=None,

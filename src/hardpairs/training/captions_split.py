@@ -22,7 +22,7 @@ from hardpairs.training.config import CAPTIONS_JSON
 def is_ours_to_read(source: str, dataset_type: str | None = None) -> bool:
     """Return whether OpenCLIP cannot read the training data and we can.
 
-    That is a captions.json, a folder, and a table of images in tars.
+    That is a captions.json, a .jsonl, a folder, and a table of images in tars.
 
     Args:
         source: The training data; empty: none.
@@ -39,7 +39,12 @@ def is_ours_to_read(source: str, dataset_type: str | None = None) -> bool:
             fix="check the path",
         )
     is_folder = bool(source) and not is_url(source) and Path(source).is_dir()
-    return is_json or is_folder or (is_table(source) and _lists_tars(Path(source)))
+    return (
+        is_json
+        or is_folder
+        or source.lower().endswith(".jsonl")
+        or (is_table(source) and _lists_tars(Path(source)))
+    )
 
 
 def _lists_tars(table: Path) -> bool:

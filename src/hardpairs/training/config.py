@@ -62,7 +62,7 @@ class DataOptions(Options):
     )
     image_root: str | None = option(
         None,
-        "folder of a captions.json's images (default: images/ beside it, or its own)",
+        "folder of the images of a table, a captions.json or a .jsonl",
         metavar="FOLDER",
     )
     caption_template: str | None = option(

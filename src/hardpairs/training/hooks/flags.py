@@ -263,7 +263,10 @@ def _batching(args: argparse.Namespace, given: dict[str, str]) -> str | None:
         return "hard-pairs"
     from hardpairs.training.captions_split import is_ours_to_read
 
-    ours = any(getattr(args, name) is not False for name in given if name not in OF_OPENCLIP_TOO)
+    openclips = OF_OPENCLIP_TOO
+    if args.captions_json is None:
+        openclips = openclips - {"image_root"}  # OpenCLIP reads a table's paths as they are
+    ours = any(getattr(args, name) is not False for name in given if name not in openclips)
     with flags(["dataset_type", "train_data"]):
         is_ours = is_ours_to_read(args.train_data or "", getattr(args, "dataset_type", None))
     ours = ours or args.loss_fn != DEFAULT_LOSS or is_ours
