@@ -2,11 +2,13 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
 from hardpairs.cli.format_news import main
 from hardpairs.core.errors import UserError
+from tests.helpers import picture
 from tests.linking.test_label_studio import task
 
 
@@ -52,6 +54,30 @@ def test_tables_of_other_columns(tmp_path):
     assert {
         row["label"] for row in rows(tmp_path / "scans/unlabelled_news_train_reformatted.csv")
     } == {"999"}
+
+
+def test_ids_without_an_extension(tmp_path, capsys):
+    """Label Studio's and CLIPPINGS' ids: the file that is there is taken, or an extension is put."""
+    for name in ("p.1.jpg", "q.PNG", "r.jpg"):
+        (tmp_path / name).write_bytes(picture(0))
+    (tmp_path / "day.csv").write_text("image_id,caption,cluster_label\np.1,a,1\nr.jpg,b,1\ns,c,2\n")
+    line = [str(tmp_path / "day.csv"), "--image-root", str(tmp_path), "--split-by", "row"]
+    assert main([*line, "--out", str(tmp_path / "found")]) == 0
+    names = [Path(row["image_path"]).name for row in rows_of(tmp_path / "found")]
+    assert sorted(names) == ["p.1.jpg", "r.jpg", "s"]
+    said = capsys.readouterr().err
+    assert f"1 of 3 images are not there: {tmp_path}/s;" in said
+    assert main([*line, "--image-extension", "jp2", "--out", str(tmp_path / "put")]) == 0
+    names = [Path(row["image_path"]).name for row in rows_of(tmp_path / "put")]
+    assert sorted(names) == ["p.1.jp2", "r.jpg", "s.jp2"]
+
+
+def rows_of(folder):
+    return [
+        row
+        for part in ("train", "val")
+        for row in rows(folder / f"labelled_news_{part}_reformatted.csv")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,12 @@ import pytest
 
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.data.samples import open_samples
-from hardpairs.data.unreadable import HANDFUL, NAMED, UnreadableImages
+from hardpairs.data.unreadable import (
+    HANDFUL,
+    NAMED,
+    UnreadableImages,
+    check_images_are_there,
+)
 
 
 @pytest.fixture
@@ -52,3 +57,18 @@ def test_the_first_are_named_in_the_log(samples, caplog):
         unreadable.add({row: "missing_file" for row in range(200)})
     assert len(caplog.messages) == NAMED
     assert caplog.messages[0] == "Left out: 0.jpg (missing_file)."
+
+
+def test_absent_images_are_told_before_the_work_starts(samples, tmp_path, caplog):
+    with pytest.raises(UserError, match="199 of 199 images that were looked for are not") as error:
+        check_images_are_there(samples, 0.01)
+    assert error.value.code == Exit.BAD_INPUT and error.value.where == "0.jpg, 1.jpg, 1.jpg"
+    assert "`image_root`" in error.value.fix
+    check_images_are_there(samples, 1.0)  # as many as there are may be unreadable
+    for number in range(99):
+        (tmp_path / f"{number}.jpg").write_bytes(b"")
+    beside = open_samples(tmp_path / "t.tsv")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        check_images_are_there(beside, 0.01)
+    assert f"2 of 199 images that were looked for are not there: {tmp_path}/99.jpg" in caplog.text

@@ -46,6 +46,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--image-root", type=Path, default=Path(), help="folder of the images, put before each name"
     )
     parser.add_argument(
+        "--image-extension",
+        default="",
+        metavar=".EXT",
+        help="put behind names without one (default: that of the file that is there)",
+    )
+    parser.add_argument(
         "--no-header",
         action="store_true",
         help="the table's columns are image_path, text and label, without a header",
@@ -66,6 +72,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for file in args.files:
         if not file.is_file():
             raise usage("no such file", where=str(file), fix="check the path")
+    if args.image_extension:
+        args.image_extension = f".{args.image_extension.lstrip('.')}"
     if args.unlabelled and not tables:
         raise usage("--unlabelled is for a table; pairs are labels")
     return args
@@ -87,7 +95,14 @@ def main(argv: list[str] | None = None) -> int:
     else:
         header, labeled = not args.no_header, not args.unlabelled
         rows = tables.read_rows(args.files[0], header=header, labeled=labeled)
-    rows = [row._replace(image_path=str(args.image_root / row.image_path)) for row in rows]
+    rows, absent = tables.find_images(rows, args.image_root, args.image_extension)
+    if absent:
+        print(
+            f"warning: {len(absent)} of {len({row.image_path for row in rows})} images are not "
+            f"there: {', '.join(absent[:3])}; --image-root and --image-extension say where and "
+            "what they are",
+            file=sys.stderr,
+        )
     parts = tables.split_rows(rows, by_row=args.unlabelled or args.split_by == "row")
     tables.write_parts(args.out, parts, labeled=not args.unlabelled)
     labels = len({row.label for row in rows})

@@ -13,6 +13,7 @@ import numpy as np
 
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import bad_input
+from hardpairs.data.shards import IMAGE_EXTENSIONS
 from hardpairs.data.tables import read_table
 from hardpairs.linking.label_studio import Clusters
 
@@ -83,6 +84,37 @@ def _columns_by_position(path: Path) -> dict[str, list[str]]:
         what = "not three values: image_path, text, label"
         raise bad_input(what, where=f"{path}, line {number}", fix="has the table a header?")
     return dict(zip(NewsRow._fields, map(list, zip(*lines, strict=True)), strict=True))
+
+
+def find_images(
+    rows: Sequence[NewsRow], root: Path, extension: str = ""
+) -> tuple[list[NewsRow], list[str]]:
+    """Put the folder of the images before each name, and the extension behind one without.
+
+    CLIPPINGS' ids and those of Label Studio have no extension.
+
+    Args:
+        rows: The rows.
+        root: The folder.
+        extension: What names without an image's extension get, such as ``.jpg``; empty: that of the
+            file that is there.
+
+    Returns:
+        The rows with paths, and the paths that lead to no file.
+    """
+    paths = {row.image_path: _image_path(root / row.image_path, extension) for row in rows}
+    absent = [str(path) for path in paths.values() if not path.is_file()]
+    return [row._replace(image_path=str(paths[row.image_path])) for row in rows], absent
+
+
+def _image_path(path: Path, extension: str) -> Path:
+    if path.name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS or path.is_file():
+        return path
+    endings = [extension] if extension else [f".{name}" for name in IMAGE_EXTENSIONS]
+    candidates = [path.with_name(path.name + ending) for ending in endings]
+    if extension:
+        return candidates[0]
+    return next((candidate for candidate in candidates if candidate.is_file()), path)
 
 
 def split_rows(rows: Sequence[NewsRow], *, by_row: bool) -> dict[str, list[NewsRow]]:

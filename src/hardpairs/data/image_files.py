@@ -65,6 +65,11 @@ class ImageFiles:
             raise OSError(f"{path} ends before byte {offset + size}")
         return data
 
+    def is_absent(self, row: int) -> bool:
+        """Return whether a row's image is a local file that is not there."""
+        path, offset, _ = self._where(row)
+        return offset < 0 and not is_url(path) and not os.path.isfile(path)
+
     def path_text(self, row: int, key: str) -> str:
         """Return where the image of a row is: a file, or ``TAR/KEY``."""
         path, offset, _ = self._where(row)

@@ -96,6 +96,10 @@ class Samples:
         """
         return self._files.read(i)
 
+    def is_absent(self, i: int) -> bool:
+        """Return whether the image of row i is a local file that is not there."""
+        return self._files.is_absent(i)
+
     def image_path(self, i: int) -> str:
         """Return where the image of row i is, as a table can say it: a file, or ``TAR/KEY``."""
         return self._files.path_text(i, self.keys[i])

@@ -21,6 +21,35 @@ NAMED = 10
 """Number of unreadable images that are named."""
 
 
+LOOKED_AT = 1000
+"""Number of rows whose images are looked for before the work starts."""
+
+
+def check_images_are_there(samples: Samples, max_fraction: float) -> None:
+    """Look for the files of some rows, spread over the data, and warn of those that are absent.
+
+    A wrong folder is told at once. A few absent files are counted as the work meets them.
+
+    Args:
+        samples: The data set.
+        max_fraction: Share of the images that may be unreadable.
+
+    Raises:
+        UserError: Exit 3 when more than half of the files are absent, and more than are allowed.
+    """
+    usable = np.setdiff1d(np.arange(len(samples)), list(samples.rejected))
+    looked_at = usable[:: max(1, len(usable) // LOOKED_AT)].tolist()
+    absent = [row for row in looked_at if samples.is_absent(row)]
+    if not absent:
+        return
+    what = f"{len(absent)} of {len(looked_at)} images that were looked for are not there"
+    paths = ", ".join(map(samples.image_path, absent[:HANDFUL]))
+    if len(absent) > max(0.5, max_fraction) * len(looked_at):
+        fix = "check the paths, or name the folder of the images: `image_root`"
+        raise bad_input(what, where=paths, fix=fix)
+    LOG.warning(f"{what}: {paths}.")
+
+
 class UnreadableImages:
     """The unreadable images of a data set, each counted once, whatever number of rows shares it.
 

@@ -397,6 +397,7 @@ def _check_data(
             raise usage("no such folder", where=where, fix="check the path")
         check_imagenet_folder(args.imagenet_val)
     from hardpairs.batches import open_stored_embeddings
+    from hardpairs.data.unreadable import check_images_are_there
     from hardpairs.training.batching import BatchingConfig
     from hardpairs.training.data import batches_per_epoch
     from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
@@ -415,6 +416,8 @@ def _check_data(
         samples = open_training_samples(vars(args))
         sampler = batching.sampler(samples, rank=rank, world_size=world_size, verify=rank == 0)
         num_batches = batches_per_epoch(sampler, args.max_steps, args.epochs)
+        if rank == 0:
+            check_images_are_there(samples, args.max_bad_fraction)
     if args.warmup_epochs is not None and args.warmup == parser.get_default("warmup"):
         args.warmup = round(args.warmup_epochs * (num_batches // args.accum_freq))
     if config.validation.save_best:
