@@ -32,7 +32,7 @@ def test_the_command():
     flags = ["--lr", "1"]
     assert command_line([], flags)[1:] == ["-m", "hardpairs.cli", "train", "--lr", "1"]
     several = command_line(one_machine(2), flags)
-    assert several[1:3] == ["-m", "torch.distributed.run"]
+    assert several[1:3] == ["-m", "hardpairs.training.torchrun"]
     assert several[-6:] == ["-m", "--", "hardpairs.cli", "train", "--lr", "1"]
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "embed": Command("embed", "embed the images and captions of a data set"),
     "mine": Command("mine", "mine the hard pairs of a data set from its embeddings"),
     "train": Command("train", "train with OpenCLIP's trainer, its flags and ours"),
+    "stage": Command("stage", "fetch the weights of a training command and check its data"),
     "evaluate": Command("evaluate", "measure retrieval, zero-shot classes and a linear probe"),
     "report": Command("report", "make one offline page of finished runs"),
     "photos": Command("photos", "index and search a photo collection"),

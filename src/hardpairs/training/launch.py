@@ -40,7 +40,7 @@ def command_line(options: Sequence[str], flags: Sequence[str]) -> list[str]:
     Returns:
         The words of the command. ``--`` keeps torchrun from taking the trainer's flags for its own.
     """
-    start = ["-m", "torch.distributed.run", *options, "-m", "--"] if options else ["-m"]
+    start = ["-m", "hardpairs.training.torchrun", *options, "-m", "--"] if options else ["-m"]
     return [sys.executable, *start, "hardpairs.cli", "train", *flags]
 
 
@@ -69,8 +69,17 @@ def launch(options: Sequence[str], flags: Sequence[str], *, output: IO[bytes] | 
                 output.write(text.encode("utf-8"))
             elif options:
                 print(text, end="", file=sys.stderr)
+            _tell_job(int(failure["code"]))
             return int(failure["code"])
         return code if code >= 0 else 128 - code
+
+
+def _tell_job(code: int) -> None:
+    """Write the code for a job on several machines, unless another machine has failed before."""
+    path = os.environ.get("HARDPAIRS_JOB_STATUS")
+    if path:
+        with contextlib.suppress(OSError), open(path, "x", encoding="utf-8") as file:
+            file.write(str(code))
 
 
 @contextlib.contextmanager
