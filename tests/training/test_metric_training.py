@@ -188,7 +188,6 @@ def test_class_weights_are_trained_saved_and_loaded(labelled, tmp_path):
             "--geometry-weight is given, but nothing uses it",
         ),
         (("--loss-fn", "arcface", "--csv-group-key", "nolabel"), "no column 'nolabel'"),
-        (("--loss-fn", "supcon", "--m-per-class", "1"), "supcon has no positive"),
     ],
 )
 def test_flags_that_do_not_go_together(labelled, flags, says):

@@ -41,8 +41,6 @@ OF_OPENCLIP_TOO = {
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
 DEFAULT_LOSS = "clip_ce"
-PER_CLASS = ("m-per-class", "class-neighbours")
-"""Batch makers with so many rows of a label."""
 PATHS = ("train_data", "val_data", "captions_json", "hard_dict_dir", "reject")
 """Options that name files or folders."""
 LIMITS = {
@@ -340,14 +338,6 @@ def _check_batches(config: TrainingConfig, args: argparse.Namespace) -> None:
 
 def _check_loss(config: TrainingConfig, args: argparse.Namespace) -> None:
     """Refuse options of the loss that do not fit the batches or the start model."""
-    loss = LOSSES.load(config.loss_fn)
-    needs_positives = loss.needs_labels and not loss.needs_class_weights
-    if needs_positives and config.batching in PER_CLASS and args.m_per_class == 1:
-        raise usage(
-            f"--m-per-class 1 puts no two rows of a label into a batch, and {config.loss_fn} has "
-            "no positive",
-            fix="--m-per-class 2 or more",
-        )
     batches = {
         "margin_weight": "the margin compares with hard pairs, which only hard-pair batches have",
         "sanw_exempt_hard_pairs": "--sanw-exempt-partners needs hard-pair batches",
