@@ -35,17 +35,23 @@ def log_statistics(
     # As if every rank had counted what this one did.
     counts = {name: count * loss.world_size for name, count in loss.counts.items()}
     row = {**log_data, "epoch": epoch, "step": step, "temp": log_data["scale"], **counts}
-    _append(folder / "metrics.csv", STEP_COLUMNS, row)
+    append_row(folder / "metrics.csv", STEP_COLUMNS, row)
     shown = {name: f"{value:.4g}" for name, value in numbers.items() if not name.endswith("loss")}
     logging.info(" ".join(f"{name}: {value}" for name, value in {**shown, **counts}.items()))
     if histogram is not None:
         bins = {f"{i / len(histogram):.2f}": int(count) for i, count in enumerate(histogram)}
         row = {"epoch": epoch, "step": step, **bins}
-        _append(folder / "weights.csv", tuple(row), row)
+        append_row(folder / "weights.csv", tuple(row), row)
 
 
-def _append(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
-    """Add a line under the file's own header: a resumed run of another version stays readable."""
+def append_row(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
+    """Add a line under the file's own header: a resumed run of another version stays readable.
+
+    Args:
+        path: The file.
+        columns: The header of a new file.
+        row: Values by column; others are left out.
+    """
     is_new = not path.exists()
     if not is_new:
         with open(path, newline="", encoding="utf-8") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from hardpairs.training.data import TrainData
 from hardpairs.training.dataset import Batch
 from hardpairs.training.hooks.build import config_of, get_tokenizer, remining
 from hardpairs.training.run_loss import RunLoss
+from hardpairs.training.run_summary import log_epoch, summarize_run
 from hardpairs.training.step_log import log_statistics
 from hardpairs.training.validation_data import ValidationBatches
 
@@ -50,7 +52,7 @@ def log_step(
     Rank 0 calls it, at each logged step.
     """
     if isinstance(loss, RunLoss):
-        log_statistics(loss, Path(args.logs) / args.name, epoch, step, log_data)
+        log_statistics(loss, _folder(args), epoch, step, log_data)
 
 
 def run_epochs(
@@ -79,17 +81,31 @@ def run_epochs(
     if isinstance(train, TrainData) and not args.rank:
         _warn_of_another_transform(args, model, train.table)
         _measure_resumed(args, model, data, tokenizer, epochs.start)
+    trained = False
+    is_written = isinstance(train, TrainData) and not args.rank and bool(args.save_logs)
     for epoch in epochs:
         if _is_over(config, args, epoch):
-            return
+            break
+        started = time.perf_counter()
         freezing.thaw(model, epoch)
         is_due = remine_every is not None and epoch and epoch % remine_every == 0
         is_due = is_due or (epoch == epochs.start and remining(args).is_missing(epoch))
         if isinstance(train, TrainData) and is_due:
             _remine(args, model, train, transform, tokenizer, epoch)
         yield epoch
+        trained = True
         if isinstance(train, TrainData) and not args.rank:
             _keep_best(args, train.take_checkpoint())
+        if is_written:
+            seconds = time.perf_counter() - started
+            log_epoch(_folder(args), Path(args.checkpoint_path), epoch + 1, seconds)
+    if is_written and trained:
+        num_gpus = args.world_size if str(args.device).startswith("cuda") else 0
+        summarize_run(_folder(args), vars(args), num_gpus)
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    return Path(str(args.logs)) / str(args.name)
 
 
 def _measure_resumed(
