@@ -18,9 +18,9 @@ from typing import Any
 from hardpairs.batches import BATCHES
 from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
-from hardpairs.data.imagenet import check_imagenet_folder
 from hardpairs.core.parser import shorten_refusals
 from hardpairs.core.paths import check_exists, check_weights
+from hardpairs.data.imagenet import check_imagenet_folder
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
 from hardpairs.training.hooks.config_file import add_config
