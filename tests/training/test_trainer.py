@@ -640,26 +640,12 @@ def test_slurm_scripts_find_the_project_from_another_folder(script, tmp_path):
     assert run("bash", str(copy), "--print", cwd=tmp_path, env=submitted).returncode == 0
 
 
-def test_a_machine_that_never_comes_is_one_message():
-    environment = {"NODES": "2", "HEAD": "localhost:29987", "PROCESSES": "1", "TIMEOUT": "2"}
-    done = run("bash", "scripts/train_multinode.sh", "--lr", "1", env=environment)
-    assert done.returncode == 7 and "did not find each other" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_job_on_several_machines_has_the_first_code(tmp_path):
     """srun ends the other machines by SIGTERM and returns their 143."""
     code = tmp_path / "code"
     environment = {"PROCESSES": "1", "HARDPAIRS_JOB_STATUS": str(code)}
     done = run("bash", "scripts/train_node.sh", "--nothing", env=environment)
     assert done.returncode == 2 and code.read_text() == "2"
-
-
-def test_staging_checks_the_command(table):
-    staged = run("bash", "scripts/stage.sh", *TINY, "--train-data", str(table), *COMMA)
-    assert staged.returncode == 0 and str(table) in staged.stdout
-    wrong = run("bash", "scripts/stage.sh", "--train-data", "nowhere.csv")
-    assert wrong.returncode == 2 and "nowhere.csv" in wrong.stderr
 
 
 def test_multinode_says_what_it_needs():
