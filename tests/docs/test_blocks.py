@@ -33,6 +33,7 @@ SKIPPED = {
     r"scripts/(setup|test|quickstart)\.sh": "tests of their own run them",
     r"^pip install": "the wheel's own test installs it",
     r"\bsbatch\b": "it needs SLURM",
+    r"scripts/stage\.sh": "it fetches weights; tests/cli/test_stage.py runs it",
     r"scripts/download_": "it needs the network; tests/demo/test_quickstart.py downloads from loopback",
     r" serve\b": "it serves until it is stopped; tests/photos runs it",
     r"timm/|sentence-transformers/": "its weights come from a hub",
