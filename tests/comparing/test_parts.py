@@ -8,9 +8,11 @@ import pytest
 from hardpairs.cli import compare as compare_losses
 from hardpairs.comparing import comparison
 from hardpairs.comparing.parts import find_parts, split
+from hardpairs.comparing.runs import Budget, TrainingRun, command
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from tests.comparing.made import KEYS, argv, copy_of, labeled_table
+from tests.helpers import picture
 
 
 def test_split_by_label_and_by_row():
@@ -29,6 +31,20 @@ def test_split_by_label_and_by_row():
         1,
         2,
     ]  # a label of one row is trained on
+
+
+def test_captions_of_class_folders(tmp_path):
+    """The template reaches the parts, and each run's flags."""
+    for part in ("train", "validation", "test"):
+        for name in ("0/a.jpg", "0/b.jpg", "1/c.jpg"):
+            (tmp_path / part / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / part / name).write_bytes(picture(0))
+    options = {"caption_template": "a photo of class number {}"}
+    parts = find_parts(str(tmp_path), tmp_path / "out", options, by="label")
+    assert parts.open("train").caption(2) == "a photo of class number 1"
+    budget = Budget("m", "p", 1, 1, 4, 2, "mAP", 1, "cpu", ())
+    run = TrainingRun("clip_ce", 1e-4, 0, tmp_path / "out")
+    assert "a photo of class number {}" in command(run, parts, budget)
 
 
 def test_a_table_is_split_once_and_other_data_is_refused(pictures, tmp_path):

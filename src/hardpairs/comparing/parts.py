@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,20 @@ class DataParts:
         validation: Rows that choose epoch and rate.
         test: Rows that are reported; with ``query``, the gallery.
         query: Rows that ask the gallery; ``None``: each test row asks the others.
+        caption_template: Captions of class folders, with ``{}`` for the class.
     """
 
     train: Path
     validation: Path
     test: Path
     query: Path | None = None
+    caption_template: str | None = None
 
     def open(self, name: str) -> Samples:
         """Open a part by its name."""
-        return open_samples(getattr(self, name), group_key=self.label_key)
+        template = self.caption_template
+        part = getattr(self, name)
+        return open_samples(part, group_key=self.label_key, caption_template=template)
 
     @property
     def label_key(self) -> str:
@@ -88,10 +92,12 @@ def find_parts(data: str, out: Path, options: Mapping[str, Any], *, by: str) -> 
     """
     folder = Path(data)
     if (folder / "train").is_dir():
-        parts = _parts_of_folder(folder)
+        template = options.get("caption_template")
+        parts = replace(_parts_of_folder(folder), caption_template=template)
     else:
         _write_split(open_samples(data, **options), out / "data", by)
-        parts = DataParts(*(out / f"data/{name}.csv" for name in SHARES))
+        train, validation, test = (out / f"data/{name}.csv" for name in SHARES)
+        parts = DataParts(train, validation, test)
     if parts.query is None and not parts.has_answers:
         raise bad_input(
             "no two test images share a label: no query has an answer",

@@ -137,6 +137,7 @@ def command(run: TrainingRun, parts: DataParts, budget: Budget) -> list[str]:
         "val-data": parts.validation,
         "csv-separator": ",",
         "csv-group-key": parts.label_key,
+        **({"caption-template": parts.caption_template} if parts.caption_template else {}),
         "model": budget.model,
         "pretrained": budget.pretrained,
         "loss-fn": run.loss,
