@@ -92,7 +92,6 @@ def test_another_input_size():
     assert encoder.description["preprocess"]["input_size"] == [3, 64, 64]
 
 
-@pytest.mark.parametrize("missing", ["mean", "std", "input_size", "interpolation", "architecture"])
 def test_helips_transform():
     """Resized to 256 pixels, and the 224 in the middle."""
     config = TimmEncoder.Config("timm/test_vit", "none", helip.IMAGE_SIZE, helip.IMAGE_CROP)
@@ -101,6 +100,7 @@ def test_helips_transform():
     assert sizes == [256, (224, 224)]
 
 
+@pytest.mark.parametrize("missing", ["mean", "std", "input_size", "interpolation", "architecture"])
 def test_an_unknown_preprocessing_is_refused(vit, tmp_path, missing):
     content = json.loads((vit[1] / "config.json").read_text())
     content.pop(missing, None) or content["pretrained_cfg"].pop(missing)
