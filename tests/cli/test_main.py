@@ -72,7 +72,7 @@ def test_the_whole_command():
         (["inspect", "nothing"], "one of: inspect pairs, inspect batches"),
         (["inspect"], "one of: inspect pairs, inspect batches"),
         (["--nothing"], "error: there is no flag --nothing"),
-        (["patch", "--targte", "x"], "did you mean --target?"),
+        (["patch", "--targte", "x"], "did you mean --target"),
     ],
 )
 def test_unknown_words_are_refused(words, says):

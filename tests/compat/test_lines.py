@@ -79,7 +79,7 @@ def test_clipse(tmp_path, checkpoint, monkeypatch):
     line = """--model_name hardpairs-test --local_checkpoint_path {model} --dataset_path flickr8k
     --log_dir results --checkpoint_dir checkpoints --run_id debias --seed 13 --epochs 1
     --batch_size 8 --loss_fn sanw_debias --sanw_alpha 0.1 --sanw_delta 0.2 --sanw_lambda 0.5
-    --lr 1e-5 --wd 0.01 --warmup_epochs 1 --grad_clip 1.0"""
+    --lr 1e-5 --wd 0.01 --warmup_epochs 1 --grad_clip 1.0 --log_every 1"""
     run(train, f"{line} --device cpu", model=checkpoint)
     with open("results/debias/metrics.csv") as file:
         steps = list(csv.DictReader(file))

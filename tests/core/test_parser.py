@@ -20,7 +20,7 @@ def parser() -> Parser:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--dataset", "x", "--topk", "3"], "no flag --topk\n  fix: did you mean --top-k? --help"),
+        (["--dataset", "x", "--topk=3"], "no flag --topk\n  fix: did you mean --top-k? --help"),
         (["--dataste=x"], "no flag --dataste\n  fix: did you mean --dataset?"),
         (["--dataset", "x", "serve", "--prot", "3"], "did you mean --port?"),
         (["--dataset", "x", "--zzz", "--yyy"], "no flag --zzz and no flag --yyy\n  fix: --help"),

@@ -26,7 +26,7 @@ PRESETS = {
     "clipse": (
         *("--epochs", "10", "--batch-size", "32", "--lr", "1e-5", "--wd", "0.01", "--seed", "42"),
         *("--warmup-epochs", "2", "--lr-scheduler", "const", "--grad-clip-norm", "1.0"),
-        *("--precision", "fp32", "--workers", "0"),
+        *("--precision", "fp32", "--workers", "0", "--log-every-n-steps", "20"),
         *("--sanw-alpha", "0.1", "--sanw-delta", "0.2", "--sanw-lambda", "0.5"),
         *("--sanw-m1", "0.1", "--sanw-m2", "0.9", "--sanw-gamma", "0.5"),
     )
