@@ -52,7 +52,7 @@ LINES = [
     ("photos index NONE --out i", 2, "NONE"),
     ("photos query NONE text", 2, "no such index"),
     ("photos serve NONE", 2, "no such index"),
-    ("photos demo --image-root NONE", 2, "no such folder"),
+    (f"photos demo {MODEL} --pretrained NONE.pt", 2, "no such checkpoint"),
     ("link --data NONE.csv --embeddings . --out o", 2, "NONE.csv"),
     ("link --data RIGHT.csv --embeddings NONE --out o", 2, "no such folder"),
     (f"link --data RIGHT.csv {MODEL} --pretrained NONE.pt --out o", 2, "no such checkpoint"),

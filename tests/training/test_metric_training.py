@@ -223,7 +223,9 @@ def test_presets_are_overridden_by_what_is_given(labelled, preset):
     assert not args.freeze_backbone
     words = [word for word in PRESETS[preset] if word != "--freeze-backbone"]
     expected = dict(zip(words[::2], words[1::2], strict=True))
-    assert args.loss_fn == expected["--loss-fn"] and args.wd == float(expected["--wd"])
+    assert args.loss_fn == expected.get("--loss-fn", "clip_ce") and args.wd == float(
+        expected["--wd"]
+    )
 
 
 def test_data_without_labels_is_refused(labelled, tmp_path):
@@ -359,8 +361,10 @@ def test_a_projection_is_what_the_loss_sees_and_is_found_again(labelled, tmp_pat
     torch.testing.assert_close(found, torch.nn.functional.normalize(unit @ weight.T + bias, dim=1))
 
 
-def test_clippings_command_line(labelled, tmp_path):
+def test_clippings_command_line(labelled, tmp_path, monkeypatch):
     """Flags of train_clippings.py; the second line is its README's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.pt").touch()
     start = ["--model", "hardpairs-test", *data(labelled), "--batch_size", "8"]
     argv = [
         *start,

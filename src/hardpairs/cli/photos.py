@@ -208,7 +208,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """Show what a trained model finds in a collection."""
-    check_exists(args.image_root, "folder")
     check_weights(args.pretrained)
     from hardpairs.data.samples import open_samples
     from hardpairs.photos import demonstration

@@ -66,7 +66,7 @@ class CutOptions:
         if self.threshold is not None and self.search_weight:
             raise usage(
                 "`threshold` belongs to one image weight, and `search_weight` tries several",
-                fix="leave one of them out",
+                fix="leave `search_weight` out",
             )
 
 

@@ -67,7 +67,7 @@ class DataOptions(Options):
     )
     caption_template: str | None = option(
         None,
-        "captions of a folder of class folders, such as 'a photo of class number {}'",
+        "captions of class folders, with {} for the class",
         metavar="TEXT",
     )
 

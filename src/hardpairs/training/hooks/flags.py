@@ -41,7 +41,7 @@ OF_OPENCLIP_TOO = {
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
 DEFAULT_LOSS = "clip_ce"
-PATHS = ("train_data", "val_data", "captions_json", "hard_dict_dir", "reject")
+PATHS = ("train_data", "val_data", "captions_json", "reject")
 """Options that name files or folders."""
 LIMITS = {
     "batch_size": 1,
@@ -184,6 +184,8 @@ def _check_paths(args: argparse.Namespace) -> None:
         if value := getattr(args, name, None):
             check_exists(value)
     check_weights(args.pretrained)
+    if args.use_hard and args.hard_dict_dir:
+        check_exists(args.hard_dict_dir)
     ours = args.batching or args.use_hard or args.loss_fn != DEFAULT_LOSS
     if ours and args.train_data and args.captions_json is None:
         given = {name: value for name, value in vars(args).items() if value is not None}
