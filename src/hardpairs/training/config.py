@@ -67,7 +67,7 @@ class DataOptions(Options):
     )
     caption_template: str | None = option(
         None,
-        "captions of class folders, with {} for the class",
+        "caption of class folders, with {} as class",
         metavar="TEXT",
     )
 
