@@ -57,7 +57,7 @@ class HardPairBatchSampler(BatchSampler):
     class Config(RankSource):
         """Options of hard-pair batches."""
 
-        hard_per_target: int = option(1, "hard pairs of each target in a batch", minimum=1)
+        hard_per_target: int = option(1, "hard pairs per target in a batch", minimum=1)
         hard_choice: str = option(
             "uniform",
             "draw evenly, by 1 / rank, by score, or in turn without repetition over epochs",

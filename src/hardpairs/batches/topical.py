@@ -53,7 +53,7 @@ class TopicalBatchSampler(OrderedBatchSampler):
         )
         round_robin: bool = option(
             False,
-            "the opposite: each batch has rows of every cluster",
+            "each batch has rows of every cluster instead",
             flag="--topical-round-robin",
         )
 

@@ -42,7 +42,7 @@ class PairOptions(Options):
     margin_weight: float = option(0.0, "weight of the hard negative margin loss", minimum=0)
     margin_similarity: str = option(
         "logits",
-        "similarity that the margin compares",
+        "what the margin compares",
         needs={"margin_weight": ()},
         choices=("logits", "cosine"),
     )
@@ -62,7 +62,7 @@ class PairOptions(Options):
         0.0, "epochs without training the logit scale", minimum=0
     )
     loss_block_rows: int | None = option(
-        None, "rows of logits held at once (less memory, more work)", minimum=1
+        None, "rows of logits held at once, to save memory", minimum=1
     )
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ class DataOptions(Options):
     """The rows that a run reads, and the number of its steps."""
 
     max_steps: int | None = option(
-        None, "optimizer steps in all, cut into --epochs equal parts", minimum=1
+        None, "optimizer steps, cut into --epochs equal parts", minimum=1
     )
     reject: str | None = option(
         None, "rows that no batch has, as the page of inspect pairs saves them", metavar="FILE"
