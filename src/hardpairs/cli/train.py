@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     """Train with the arguments of a command line."""
     # What is wrong is said, and --help answers, before PyTorch is imported.
     parser = patched("params")
-    args = parser.parse_args(command_arguments("train", argv))
+    argv = command_arguments("train", argv)
+    args = parser.parse_args(argv)
     trainer: Any = patched("main")
     trainer.parse_args = lambda _: args
     import torch.distributed as dist
