@@ -52,7 +52,6 @@ SKIPPED = {
     r" serve\b": "it serves until it is stopped; tests/photos runs it",
     r"timm/|sentence-transformers/": "its weights come from a hub",
     r"tools\.apply_patches|^hardpairs patch": "tests/patching/test_tree.py runs it",
-    r"^make ": "it is what runs these tests",
 }
 """Commands that are not run, and why."""
 EMBED = "python -m mining.embed --csv pairs.csv --model hardpairs-test --pretrained start.pt --out"
