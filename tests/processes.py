@@ -20,16 +20,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-IMPORTED = (
-    *("torch", "torch.distributed.run", "open_clip", "pandas", "sklearn.cluster", "numba"),
-    *("open_clip_train.main", "hardpairs.training.hooks.run", "hardpairs.photos.serve"),
-)
-"""Modules that the fork server imports."""
 ONCE_READ = ("OMP_", "MKL_", "NUMBA_", "CUDA_", "ATEN_", "ONEDNN_", "PYTHONUTF8", "LC_", "LANG")
 """Starts of names of variables that libraries read when they are imported."""
 TORCHRUN = "torch.distributed.run"
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(list(IMPORTED))
+_context.set_forkserver_preload(["tests.preloaded"])
 
 
 def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
