@@ -522,6 +522,12 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
                 "no.pt",
             ),
             2,
+            "no such checkpoint",
+        ),
+        (
+            ("--train-data", "TABLE", *COMMA, "--batching", "random", "--pretrained", "no-tag")
+            + ("--batch-size", "8"),
+            2,
             "neither a file nor a tag",
         ),
     ],
