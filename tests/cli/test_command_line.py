@@ -32,7 +32,7 @@ def test_help_of_all_systems(capsys):
 def test_one_process_of_several_speaks(monkeypatch, capsys):
     for rank, said in (("0", True), ("1", False)):
         monkeypatch.setenv("RANK", rank)
-        command_arguments("train", ["--results_dir", "r"])
+        command_arguments("train", ["--dataset_name", "x"])
         assert bool(capsys.readouterr().err) == said
 
 

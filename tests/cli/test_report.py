@@ -25,7 +25,7 @@ class TestRefusals:
         assert caught.value.code == code
 
     def test_no_folder(self, tmp_path: Path) -> None:
-        self.expect(Exit.USAGE, "no such run folder", tmp_path / "nothing")
+        self.expect(Exit.USAGE, "no such folder", tmp_path / "nothing")
 
     def test_not_evaluated(self, tmp_path: Path) -> None:
         self.expect(Exit.BAD_INPUT, "not evaluated", tmp_path)

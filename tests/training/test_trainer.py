@@ -525,8 +525,7 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
             "no such checkpoint",
         ),
         (
-            ("--train-data", "TABLE", *COMMA, "--batching", "random", "--pretrained", "no-tag")
-            + ("--batch-size", "8"),
+            ("--train-data", "TABLE", *COMMA, "--pretrained", "no-tag", "--batch-size", "8"),
             2,
             "neither a file nor a tag",
         ),
