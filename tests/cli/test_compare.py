@@ -19,6 +19,7 @@ from tests.comparing.made import argv
     ],
 )
 def test_wrong_command_lines(tmp_path, more, says):
+    (tmp_path / "data").mkdir()
     with pytest.raises(UserError, match=says) as error:
         main(argv(tmp_path, tmp_path, *more))
     assert error.value.code == 2
