@@ -20,6 +20,8 @@ from tests.comparing.made import argv
 )
 def test_wrong_command_lines(tmp_path, more, says):
     (tmp_path / "data").mkdir()
+    (tmp_path / "start/checkpoints").mkdir(parents=True)
+    (tmp_path / "start/checkpoints/epoch_1.pt").touch()
     with pytest.raises(UserError, match=says) as error:
         main(argv(tmp_path, tmp_path, *more))
     assert error.value.code == 2
