@@ -18,7 +18,7 @@ from hardpairs.cli.quickstart import main
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.demo import steps as demo_steps
 from hardpairs.training.upstream import patched
-from tests.helpers import ROOT, listen_to_ctrl_c
+from tests.helpers import ROOT, listen_to_ctrl_c, picture
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +218,9 @@ def test_the_line_for_own_data_warms_up_within_the_run(steps, tmp_path, monkeypa
     steps()
     (line,) = (shlex.split(line) for line in steps.stdout.splitlines() if " train " in line)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(picture(0))
     (tmp_path / "pairs.csv").write_text(
-        "filepath,title\n" + "".join(f"{i}.jpg,picture {i}\n" for i in range(25_600))
+        "filepath,title\n" + "".join(f"a.jpg,picture {i}\n" for i in range(25_600))
     )
     for flag, values in (
         ("--use-hard", 0),
