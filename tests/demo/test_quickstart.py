@@ -2,6 +2,7 @@
 again; and which steps it runs, with stand-ins that make empty files."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -10,7 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,28 +22,41 @@ from hardpairs.cli.quickstart import main
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.demo import steps as demo_steps
 from hardpairs.training.upstream import patched
-from tests.helpers import ROOT, listen_to_ctrl_c, picture
+from tests.helpers import ROOT, in_process, listen_to_ctrl_c, picture
+from tests.processes import start
+
+
+class ForkedStep:
+    """A step's process with the part of ``Popen`` that steps use; it has PyTorch imported."""
+
+    def __init__(self, command, *, stdout, stderr, env):
+        with tempfile.NamedTemporaryFile() as errors:
+            words = ["python", *command[1:]]
+            process = start(words, env, ROOT, Path(stdout.name), Path(errors.name))
+            process.join()
+            self.stderr, self.code = io.BytesIO(errors.read()), process.exitcode
+
+    def wait(self):
+        return self.code
+
+
+def popen(command, **options):
+    """Fork the modules that are run to their end; start servers and scripts as they are."""
+    forked = command[1] == "-m" and "env" in options
+    return (ForkedStep if forked else subprocess.Popen)(command, **options)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quickstart")
-    command = [
-        "bash",
-        "scripts/quickstart.sh",
-        "--small",
-        "--out",
-        str(folder / "runs"),
-        "--data",
-        str(folder / "data"),
-    ]
-    return (
-        folder,
-        command,
-        subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL
-        ),
-    )
+    flags = ["--small", "--out", str(folder / "runs"), "--data", str(folder / "data")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(
+            demo_steps, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+        )
+        done = in_process(main, *flags)
+    return folder, ["bash", "scripts/quickstart.sh", *flags], done
 
 
 def test_everything_it_promises_is_there(finished):
