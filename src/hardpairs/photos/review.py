@@ -148,7 +148,7 @@ class Review:
 
 @dataclass(frozen=True)
 class Sitting:
-    """What one visitor has done since the page was opened.
+    """The decisions of one visitor since the page was opened.
 
     Attributes:
         skipped: Pairs, the last one last.
