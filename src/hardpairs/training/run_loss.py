@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,21 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo
+from hardpairs.batches import (
+    HARD_PAIR,
+    RANDOM,
+    SPARE,
+    TARGET,
+    BatchInfo,
+    open_stored_embeddings,
+)
 from hardpairs.core.errors import non_finite
 from hardpairs.data.samples import Samples
 from hardpairs.data.unreadable import UnreadableImages
-from hardpairs.losses import TrainingLoss
+from hardpairs.losses import LossContext, TrainingLoss, build_loss
+from hardpairs.training.config import TrainingConfig
 from hardpairs.training.dataset import Batch
-from hardpairs.training.similarities import FeatureSource
+from hardpairs.training.similarities import FeatureSource, StoredFeatures
 
 COUNTS = {"targets": TARGET, "mined": HARD_PAIR, "random": RANDOM, "reserves": SPARE}
 """Column of metrics.csv -> the role whose rows it counts."""
@@ -112,3 +121,40 @@ class RunLoss(nn.Module):
         if self.world_size > 1:
             dist.all_reduce(finite, dist.ReduceOp.MIN)
         return bool(finite)
+
+
+def build_run_loss(
+    config: TrainingConfig,
+    samples: Samples,
+    context: LossContext,
+    *,
+    start_model: Callable[[], FeatureSource],
+    accumulate: int = 1,
+) -> RunLoss:
+    """Build the loss of a configuration, with the features that its options name.
+
+    Args:
+        config: The run's configuration.
+        samples: The training data.
+        context: What the loss needs to know of the run.
+        start_model: Returns features of the start model; called only where an option asks for them.
+        accumulate: Micro-batches per optimizer step.
+
+    Raises:
+        UserError: Exit 3 or 4 for stored embeddings that are missing or of other data.
+    """
+
+    def stored(option: str) -> FeatureSource | None:
+        folder = getattr(config.loss, option, None)
+        return None if folder is None else StoredFeatures(open_stored_embeddings(folder, samples))
+
+    is_initial = getattr(config.loss, "sanw_source", None) == "initial"
+    return RunLoss(
+        build_loss(config.loss_fn, config.loss, context),
+        samples,
+        similarity_source=start_model() if is_initial else stored("sanw_embeddings"),
+        duplicate_source=stored("false_negative_embeddings"),
+        accumulate=accumulate,
+        max_bad_fraction=config.data.max_bad_fraction,
+        world_size=context.world.world_size,
+    )

@@ -14,11 +14,9 @@ import open_clip
 import torch
 from torch import nn
 
-from hardpairs.batches import open_stored_embeddings
 from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import flags_in_messages
-from hardpairs.data.samples import Samples
-from hardpairs.losses import LossContext, World, build_loss
+from hardpairs.losses import LossContext, World
 from hardpairs.models import create
 from hardpairs.models.checkpoint import checkpoint_preprocess, is_weights
 from hardpairs.models.create import (
@@ -34,9 +32,9 @@ from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.data import Remining, TrainData, batches_per_epoch, train_data
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
-from hardpairs.training.run_loss import RunLoss
+from hardpairs.training.run_loss import build_run_loss
 from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
-from hardpairs.training.similarities import FeatureSource, StartModel, StoredFeatures
+from hardpairs.training.similarities import StartModel
 from hardpairs.training.validation_data import PairDataset, ValidationBatches, ValidationData
 from hardpairs.training.vocabulary import run_vocabulary, vocabulary_captions
 
@@ -253,30 +251,18 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
     )
     if not args.rank and args.logs and args.logs.lower() != "none":
         config.save(Path(args.logs) / args.name / "config.json")
-    duplicates = getattr(config.loss, "false_negative_embeddings", None)
-    return RunLoss(
-        build_loss(config.loss_fn, config.loss, context),
+    return build_run_loss(
+        config,
         samples,
-        similarity_source=_similarity_source(config, args, samples),
-        duplicate_source=_stored_features(duplicates, samples),
+        context,
+        start_model=functools.partial(_start_model, args),
         accumulate=args.accum_freq,
-        max_bad_fraction=config.data.max_bad_fraction,
-        world_size=args.world_size,
     )
 
 
-def _similarity_source(
-    config: TrainingConfig, args: argparse.Namespace, samples: Samples
-) -> FeatureSource | None:
-    """Return the features that weight the negatives; ``None``: the trained model's own."""
-    if getattr(config.loss, "sanw_source", None) != "initial":
-        return _stored_features(getattr(config.loss, "sanw_embeddings", None), samples)
+def _start_model(args: argparse.Namespace) -> StartModel:
     same = {name: getattr(args, name) for name in SAME_MODEL if hasattr(args, name)}
     model, *_ = create_model_and_transforms(
         args.model, args.pretrained, precision="fp32", device=args.device, **same
     )
     return StartModel(model, args.device)
-
-
-def _stored_features(folder: str | None, samples: Samples) -> FeatureSource | None:
-    return None if folder is None else StoredFeatures(open_stored_embeddings(folder, samples))
