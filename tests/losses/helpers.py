@@ -57,3 +57,13 @@ def library_loss(name, context=None, **options):
     """Return the loss of embeddings and labels that a component wraps."""
     component = LOSSES.load(name)
     return component.from_config(component.Config(**options), context or LossContext()).loss
+
+
+def cross_entropy_both_ways(logits_per_image, logits_per_text, log_weights, first):
+    """Mean of image-to-text and text-to-image cross entropy of (b, B) logits; row 0's own pair has column ``first``."""
+    labels = torch.arange(len(logits_per_image)) + first
+    if log_weights is not None:
+        logits_per_image = logits_per_image + log_weights
+        logits_per_text = logits_per_text + log_weights
+    to_text = F.cross_entropy(logits_per_image, labels)
+    return (to_text + F.cross_entropy(logits_per_text, labels)) / 2

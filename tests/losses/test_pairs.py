@@ -5,8 +5,7 @@ import torch
 
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import ContrastiveLoss, HardNegativeMarginLoss, SANWLoss
-from hardpairs.losses.pairs import cross_entropy_both_ways
-from tests.losses.helpers import SCALE, features
+from tests.losses.helpers import SCALE, cross_entropy_both_ways, features
 
 
 def test_worked_example():

@@ -20,6 +20,7 @@ from hardpairs.losses import (
     TrainingLoss,
     World,
 )
+from hardpairs.losses.base import Pairs
 
 BANDPASS = SimilarityWeights("bandpass", m1=-0.2)
 
@@ -49,7 +50,21 @@ def near(loss):
     return call
 
 
+def uneven_log_sums(block_rows, **world):
+    """A function of the log sums whose gradient differs from row to row, without own pairs."""
+    loss = ContrastiveLoss(world=World(**world), block_rows=block_rows)
+
+    def call(image, text, scale, info):
+        pairs = Pairs(image, text, scale, None)
+        sums = loss.log_sums(pairs, loss.negatives(image, text, info), with_own=False)
+        return ((sums.image - sums.own).exp() - (sums.text - 2 * sums.own).sin()).mean()
+
+    return call
+
+
 CASES = {
+    "log sums": lambda **world: uneven_log_sums(None, **world),
+    "log sums in blocks": lambda **world: uneven_log_sums(3, **world),
     "plain": lambda **world: unmasked(ContrastiveLoss(world=World(**world))),
     "clip": lambda **world: ContrastiveLoss(world=World(**world)),
     "exp": lambda **world: SANWLoss("exp", delta=0.0, **world),

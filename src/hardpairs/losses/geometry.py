@@ -7,8 +7,8 @@ from torch.utils.checkpoint import checkpoint
 
 from hardpairs.batches.info import BatchInfo
 from hardpairs.losses.base import Loss
-from hardpairs.losses.block_cross_entropy import blocks_of
 from hardpairs.losses.gather import World
+from hardpairs.losses.log_sums import blocks_of
 
 
 class GeometryLoss(Loss):

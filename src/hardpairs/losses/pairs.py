@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import Options, option
 from hardpairs.losses.base import LossContext, PairLoss, Pairs
-from hardpairs.losses.block_cross_entropy import BlockCrossEntropy, blocks_of
 from hardpairs.losses.gather import World
+from hardpairs.losses.log_sums import LogSums, blocks_of, log_sums
 from hardpairs.losses.negatives import Negatives, similarity_source
 from hardpairs.losses.statistics import logit_statistics, weight_statistics
 from hardpairs.losses.weights import SimilarityWeights
@@ -76,28 +75,6 @@ class PairOptions(Options):
     def masks_by_default(self) -> bool:
         """Return whether known positives are masked where ``false_negative_mask`` is not given."""
         return True
-
-
-def cross_entropy_both_ways(
-    logits_per_image: torch.Tensor,
-    logits_per_text: torch.Tensor,
-    log_weights: torch.Tensor | None,
-    first: int,
-) -> torch.Tensor:
-    """Return the mean of image-to-text and text-to-image cross entropy.
-
-    Args:
-        logits_per_image: (b, B).
-        logits_per_text: (b, B); row i is about the same pair as row i of ``logits_per_image``.
-        log_weights: (b, B), added to both logits: 0 on the diagonal, -inf for a masked pair.
-        first: Column of row 0's own pair.
-    """
-    labels = torch.arange(len(logits_per_image), device=logits_per_image.device) + first
-    if log_weights is not None:
-        logits_per_image = logits_per_image + log_weights
-        logits_per_text = logits_per_text + log_weights
-    to_text = F.cross_entropy(logits_per_image, labels)
-    return (to_text + F.cross_entropy(logits_per_text, labels)) / 2
 
 
 class LastCall(NamedTuple):
@@ -209,24 +186,24 @@ class ContrastiveLoss(PairLoss):
         return negatives
 
     def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
-        """Return the softmax form.
+        """Return the softmax form."""
+        return self.log_sums(pairs, negatives).cross_entropy()
 
-        It takes two products when OpenCLIP's flags ask for its own partial gradients on several
-        ranks.
+    def log_sums(self, pairs: Pairs, negatives: Negatives, *, with_own: bool = True) -> LogSums:
+        """Return the log sums of the pairs, in one product or blocks of it where that is possible.
+
+        Args:
+            pairs: This rank's pairs.
+            negatives: Weights and masks.
+            with_own: Whether a pair's own logit is in its sums.
         """
-        world, (image, text, scale, _) = self.world, pairs
-        if world.world_size == 1 or (world.local_loss and world.gather_with_grad):
-            all_text = world.gather(text.detach()) if self.last is None else self.last.all_text
-            loss: torch.Tensor = BlockCrossEntropy.apply(
-                image, text, scale, all_text, negatives, world, self.block_rows
-            )
-            return loss
-        all_image, all_text = world.gather_pairs(image, text)
-        if not world.local_loss:
-            image, text = all_image, all_text
-        log_weights = negatives.log_weights(slice(0, len(image)))
-        return cross_entropy_both_ways(
-            scale * image @ all_text.T, scale * text @ all_image.T, log_weights, negatives.first
+        return log_sums(
+            *pairs[:3],
+            negatives,
+            self.world,
+            all_text=None if self.last is None else self.last.all_text,
+            block_rows=self.block_rows,
+            with_own=with_own,
         )
 
     def statistics(self) -> tuple[dict[str, float], torch.Tensor | None]:

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hardpairs.core.components import register
 from hardpairs.losses.base import LossContext, Pairs
-from hardpairs.losses.block_cross_entropy import blocks_of
+from hardpairs.losses.log_sums import blocks_of
 from hardpairs.losses.negatives import Negatives, diagonal
 from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
 

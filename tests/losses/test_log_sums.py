@@ -1,4 +1,4 @@
-"""One product for both ways, in blocks or not: the same values and gradients as two products and a plain cross entropy."""
+"""Log sums by one product for both ways, in blocks or not: the values and gradients of two products and a plain cross entropy."""
 
 from itertools import product
 
@@ -13,10 +13,10 @@ from hardpairs.losses import (
     SANWLoss,
     SigmoidLoss,
     SimilarityWeights,
+    World,
 )
-from hardpairs.losses.block_cross_entropy import CPU_ROWS
-from hardpairs.losses.pairs import cross_entropy_both_ways
-from tests.losses.helpers import SCALE, features
+from hardpairs.losses.log_sums import CPU_ROWS, LogSums, log_sums
+from tests.losses.helpers import SCALE, cross_entropy_both_ways, features
 
 IDS = torch.tensor([[0], [0], [1], [2], [3], [3], [3], [4], [5], [6], [7], [8]])
 TARGETS = torch.arange(12) // 2
@@ -58,6 +58,40 @@ def test_value_and_gradients(name, known, block_rows):
         results.append([loss.detach(), *(side.grad for side in inputs)])
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("with_own", [True, False])
+@pytest.mark.parametrize("block_rows", [None, 5])
+def test_each_row_passes_on_its_own_gradient(with_own, block_rows):
+    """Of a function of the sums whose gradients differ in size and sign from row to row."""
+    results, loss = [], ContrastiveLoss()
+    for naive in (True, False):
+        x, y, scale = inputs = [side.requires_grad_() for side in (*features(), SCALE.clone())]
+        negatives = loss.negatives(x.detach(), y.detach(), BatchInfo(group_ids=IDS))
+        if naive:
+            logits = scale * x @ y.T
+            weights = negatives.log_weights(slice(0, 12))
+            if not with_own:
+                weights = weights.clone().fill_diagonal_(-torch.inf)
+            sums = LogSums(
+                (logits + weights).logsumexp(1), (logits + weights).logsumexp(0), logits.diag()
+            )
+        else:
+            sums = log_sums(*inputs, negatives, World(), block_rows=block_rows, with_own=with_own)
+        factors = torch.arange(36, dtype=torch.float64).sin().view(3, 12)
+        (factors * torch.stack(sums)).sum().backward()
+        results.append([*sums, *(side.grad for side in inputs)])
+    for expected, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_row_without_negatives_has_a_finite_sum():
+    x, y = (side.requires_grad_() for side in features(4))
+    negatives = ContrastiveLoss().negatives(x, y, BatchInfo(group_ids=torch.zeros(4, 1)))
+    sums = log_sums(x, y, SCALE, negatives, World(), with_own=False)
+    assert (sums.image < -1e300).all() and sums.image.isfinite().all()
+    (sums.image + sums.text).sum().backward()
+    assert (x.grad == 0).all() and (y.grad == 0).all()
 
 
 def test_a_gradient_from_above_is_passed_on():
