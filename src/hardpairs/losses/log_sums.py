@@ -86,9 +86,11 @@ def log_sums(
     if not world.local_loss:
         image, text = all_image, all_text
     log_weights = negatives.log_weights(slice(0, len(image)))
-    to_text, own = one_product_each(image, all_text, scale, log_weights, negatives.first, with_own)
-    to_image, _ = one_product_each(text, all_image, scale, log_weights, negatives.first, with_own)
-    return LogSums(to_text, to_image, own)
+    known = (scale, log_weights, negatives.first, with_own)
+    of_image, to_text = one_product_each(image, all_text, *known)
+    of_text, to_image = one_product_each(text, all_image, *known)
+    # Equal numbers, of which each may lack a part of the gradient.
+    return LogSums(of_image, of_text, (to_text + to_image) / 2)
 
 
 def one_product_each(
