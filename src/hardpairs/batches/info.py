@@ -18,7 +18,9 @@ TARGET, HARD_PAIR, RANDOM, SPARE = range(4)
 """Roles of a row: a target, a hard pair of the target before it, a random row, a replacement of an
 unreadable row."""
 
-PER_ROW = ("rows", "roles", "targets", "group_ids", "similarity_features", "duplicate_features")
+FEATURES = ("similarity_features", "duplicate_features", "guide_features", "start_features")
+"""Fields with image and text features of each row."""
+PER_ROW = ("rows", "roles", "targets", "group_ids", *FEATURES)
 """Fields with one entry per row of the batch."""
 
 
@@ -43,6 +45,10 @@ class BatchInfo:
         duplicate_features: Image and text features, (b, D) each and of unit length, that show
             which rows are near duplicates. Stored ones, never the model's own: a model could
             otherwise lower its loss by making negatives alike.
+        guide_features: Image and text features, (b, D) each and of unit length or zero, of a model
+            that says which negatives are false.
+        start_features: The same of the model that the run started from, whose similarities are
+            part of the targets.
         spares: (s,) int64, row numbers that replace unreadable rows; outside the global batch.
         unreadable: (row number, reason) of the rows that spares have replaced.
         epochs_done: Epochs of the run before this batch, the part of the present one included.
@@ -54,6 +60,8 @@ class BatchInfo:
     group_ids: Array = None
     similarity_features: tuple[Array, Array] | None = None
     duplicate_features: tuple[Array, Array] | None = None
+    guide_features: tuple[Array, Array] | None = None
+    start_features: tuple[Array, Array] | None = None
     spares: Array = None
     unreadable: tuple[tuple[int, str], ...] = ()
     epochs_done: float = 0.0

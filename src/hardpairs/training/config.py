@@ -154,6 +154,11 @@ CAPTIONS_JSON = "captions-json"
 """Our value of OpenCLIP's ``--dataset-type``."""
 REMINING = ("class-neighbours", "hard-pairs", "neighbourhood", "topical")
 """Batch makers that follow from hard pairs or embeddings."""
+STORED_FEATURES = {
+    "similarity_features": "sanw_embeddings",
+    "duplicate_features": "false_negative_embeddings",
+}
+"""Field of ``BatchInfo`` -> the loss's option with the folder of its stored embeddings."""
 PARTS: dict[str, type[Options]] = {
     "data": DataOptions,
     "trained": TrainedOptions,
@@ -250,6 +255,12 @@ class TrainingConfig:
         """True if the batches need embeddings and none are given: the run makes them itself."""
         given = (getattr(self.batches, name, None) for name in ("embeddings", "hard_pairs"))
         return self.batching == "class-neighbours" and not any(given)
+
+    @property
+    def stored_features(self) -> dict[str, str]:
+        """Folders of stored embeddings that the loss reads, by field of ``BatchInfo``."""
+        folders = {name: getattr(self.loss, field, None) for name, field in STORED_FEATURES.items()}
+        return {name: folder for name, folder in folders.items() if folder}
 
     def parts(self) -> Iterator[tuple[tuple[OptionDeclaration, ...], Options]]:
         """Yield the options of each part that counts, and the part."""

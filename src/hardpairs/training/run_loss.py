@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,8 +40,7 @@ class RunLoss(nn.Module):
     Args:
         loss: The training loss.
         samples: The training data, for the paths of unreadable images.
-        similarity_source: Features that weight the negatives; ``None``: the model's own.
-        duplicate_source: Features that show near duplicates.
+        feature_sources: Field of ``BatchInfo`` -> the features that it gets.
         accumulate: Micro-batches whose rows one call holds.
         max_bad_fraction: Share of unreadable images from which the run stops.
         world_size: Number of processes.
@@ -52,15 +51,14 @@ class RunLoss(nn.Module):
         loss: TrainingLoss,
         samples: Samples,
         *,
-        similarity_source: FeatureSource | None = None,
-        duplicate_source: FeatureSource | None = None,
+        feature_sources: Mapping[str, FeatureSource] | None = None,
         accumulate: int = 1,
         max_bad_fraction: float = 1.0,
         world_size: int = 1,
     ) -> None:
         super().__init__()
         self.loss = loss
-        self.similarity_source, self.duplicate_source = similarity_source, duplicate_source
+        self.feature_sources = dict(feature_sources or {})
         self.accumulate, self.world_size = accumulate, world_size
         self.counts: Counter[str] = Counter()
         self.unreadable = UnreadableImages(samples, max_bad_fraction, log=True)
@@ -72,11 +70,10 @@ class RunLoss(nn.Module):
         Raises:
             UserError: Exit 3 when too many images are unreadable.
         """
-        info = batch.info
-        if self.similarity_source is not None:
-            info = replace(info, similarity_features=self.similarity_source(batch))
-        if self.duplicate_source is not None:
-            info = replace(info, duplicate_features=self.duplicate_source(batch))
+        features: dict[str, Any] = {
+            name: source(batch) for name, source in self.feature_sources.items()
+        }
+        info = replace(batch.info, **features)
         self._taken = [*self._taken, info][-self.accumulate :]
         roles = torch.as_tensor(info.roles)
         self.counts.update({name: int((roles == role).sum()) for name, role in COUNTS.items()})
@@ -143,17 +140,16 @@ def build_run_loss(
     Raises:
         UserError: Exit 3 or 4 for stored embeddings that are missing or of other data.
     """
-
-    def stored(option: str) -> FeatureSource | None:
-        folder = getattr(config.loss, option, None)
-        return None if folder is None else StoredFeatures(open_stored_embeddings(folder, samples))
-
-    is_initial = getattr(config.loss, "sanw_source", None) == "initial"
+    sources: dict[str, FeatureSource] = {
+        field: StoredFeatures(open_stored_embeddings(folder, samples))
+        for field, folder in config.stored_features.items()
+    }
+    if getattr(config.loss, "sanw_source", None) == "initial":
+        sources["similarity_features"] = start_model()
     return RunLoss(
         build_loss(config.loss_fn, config.loss, context),
         samples,
-        similarity_source=start_model() if is_initial else stored("sanw_embeddings"),
-        duplicate_source=stored("false_negative_embeddings"),
+        feature_sources=sources,
         accumulate=accumulate,
         max_bad_fraction=config.data.max_bad_fraction,
         world_size=context.world.world_size,

@@ -419,9 +419,5 @@ def _check_data(
             validation_samples,
             with_captions=config.needs_labels and config.head.embed != "image",
         )
-    stored = {
-        getattr(config.loss, name, None)
-        for name in ("sanw_embeddings", "false_negative_embeddings")
-    }
-    for folder in filter(None, stored):
+    for folder in set(config.stored_features.values()):
         open_stored_embeddings(folder, samples, verify=rank == 0)
