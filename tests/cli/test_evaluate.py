@@ -7,13 +7,18 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 
 from hardpairs.cli.evaluate import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
+from hardpairs.data.images import decode
 from hardpairs.data.samples import open_samples
 from hardpairs.evaluating.plot_embeddings import read_plot_embeddings
+from hardpairs.evaluating.runs import open_evaluated, read_run
 from hardpairs.models.load import load_encoder
+from tests.data.test_clip_benchmark import write_classes, write_retrieval
+from tests.data.test_karpathy import write as write_karpathy
 from tests.helpers import picture
 from tests.photos.runs import write_photos
 
@@ -218,8 +223,6 @@ def test_zero_shot_is_openclips_classifier(folders, checkpoint, capsys):
             ).mean(0)
             for n in names
         ]
-        from hardpairs.data.images import decode
-
         pixels = torch.stack(
             [
                 encoder.transform(decode(picture({"picture": 0, "number": 1, "7": 2}[n])))
@@ -242,10 +245,93 @@ def test_a_linear_probe_on_frozen_features(folders, checkpoint, capsys):
     assert found["top-1"] == 1 and found["classes"] == 3 and found["pictures"] == 6
 
 
+def test_choices(tmp_path, checkpoint, capsys):
+    """As from a naive loop over the items with OpenCLIP's own calls."""
+    items = {
+        str(3 * i): {
+            "filename": f"{i % 2}.jpg",
+            "caption": f"picture number {i}",
+            "negative_caption": f"picture number {5 - i}",
+        }
+        for i in range(5)
+    }
+    (tmp_path / "swap.json").write_text(json.dumps(items))
+    for i in range(2):
+        (tmp_path / f"{i}.jpg").write_bytes(picture(i))
+    command = flags(
+        tmp_path, checkpoint, "--choices", f"{tmp_path}/swap.json", "--images", f"{tmp_path}"
+    )
+    assert main(command) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)["choices"]
+    encoder = load_encoder("hardpairs-test", str(checkpoint))
+    right = []
+    for item in items.values():
+        with torch.no_grad():
+            pixels = encoder.transform(Image.open(tmp_path / item["filename"]))[None]
+            texts = encoder.tokenizer([item["caption"], item["negative_caption"]])
+            image = encoder.model.encode_image(pixels, normalize=True)
+            own, other = (image @ encoder.model.encode_text(texts, normalize=True).T)[0]
+        right.append(float(own > other))
+    assert found["text"] == pytest.approx(np.mean(right)) and found["tied"] == 0
+    assert (found["items"], found["images"], found["captions"]) == (5, 2, 6)
+    assert "SugarCrepe: equal scores decide 0 items" in told.err
+    written = json.loads((tmp_path / "out/choices.json").read_text())
+    assert written["choices"] == found and written["model"] == "hardpairs-test"
+
+
+def test_retrieval_against_a_relevance_file_on_a_karpathy_split(tmp_path, checkpoint, capsys):
+    data = write_karpathy(tmp_path)
+    (tmp_path / "c.json").write_text(json.dumps({"0": [7000], "1": [7000]}))
+    command = flags(tmp_path, checkpoint, "--data", str(data), "--relevance", f"{tmp_path}/c.json")
+    with pytest.raises(UserError, match="--split test"):
+        main(command)
+    assert main([*command, "--split", "test"]) == 0
+    told = capsys.readouterr()
+    numbers = json.loads(told.out)["relevance"]
+    assert numbers["text_to_image_mAP@R"] == numbers["image_to_text_R-Precision"] == 1
+    assert "R-Precision" in told.err and "the other way round" in told.err
+    record = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert record["split"] == "test" and record["relevance"] == numbers
+    assert "relevance.text_to_image_mAP@R" in (tmp_path / "out/evaluation.csv").read_text()
+    assert len(open_evaluated(read_run(tmp_path / "out"))) == 2
+
+
+def test_clip_benchmarks_layout(tmp_path, checkpoint, capsys):
+    """Retrieval as a naive any-hit count, with ties against the model; classes by its templates."""
+    write_retrieval(tmp_path / "pairs")
+    write_classes(tmp_path / "classes")
+    command = ["--data", f"{tmp_path}/pairs", "--zero-shot", f"{tmp_path}/classes"]
+    assert main(flags(tmp_path, checkpoint, *command)) == 0
+    retrieval, classes = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (retrieval["images"], retrieval["texts"]) == (4, 10)
+    samples = open_samples(tmp_path / "pairs")
+    encoder = load_encoder("hardpairs-test", str(checkpoint))
+    with torch.no_grad():
+        pixels = [encoder.transform(decode(picture(i))) for i in range(4)]
+        images = encoder.model.encode_image(torch.stack(pixels), normalize=True)
+        texts = encoder.model.encode_text(encoder.tokenizer(list(samples.captions)), normalize=True)
+    scores = (images @ texts.T).numpy()
+    own = np.unique(samples.images, return_inverse=True)[1] == np.unique(
+        samples.images[[0, 1, 3, 6]], return_inverse=True
+    )[1].reshape(-1, 1)
+    for k in (1, 5):
+        hits = [any(row[order[:k]]) for row, order in zip(own, np.argsort(-scores), strict=True)]
+        assert retrieval[f"image_to_text_R@{k}"] == pytest.approx(np.mean(hits))
+    found = classes["zero_shot"]
+    assert (found["prompts"], found["pictures"], found["classes"]) == (2, 6, 3)
+    assert found["first_classes"][0] == "number 0"
+
+
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
         ((), 2, "nothing to evaluate on"),
+        (("--images", "FOLDER"), 2, "nothing to evaluate on"),
+        (("--zero-shot", "FOLDER/data/test", "--images", "FOLDER"), 2, "--choices"),
+        (("--zero-shot", "FOLDER/data/test", "--relevance", "x.json"), 2, "about retrieval"),
+        (("--choices", "nowhere.json"), 2, "no such file"),
+        (("--choices", "FOLDER/data"), 2, "--choices is a .json"),
         (("--zero-shot", "nowhere"), 2, "no such folder"),
         (("--linear-probe", "FOLDER/data/train"), 2, "train/CLASS"),
         (

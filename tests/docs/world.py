@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from tests.compat.test_miniclip_checkpoint import Lstm, Model, save
+from tests.data.test_clip_benchmark import write_classes, write_retrieval
+from tests.data.test_karpathy import write as write_karpathy
 from tests.helpers import ROOT, picture, sample, write_tar
 from tests.linking.test_label_studio import task
 
@@ -26,6 +28,7 @@ def make_world(folder: Path, checkpoint: Path) -> Path:
     make_classes(folder)
     make_photos(folder)
     make_shards(folder)
+    make_benchmarks(folder)
     make_checkpoints(folder, checkpoint)
     make_tools(folder)
     return folder
@@ -106,6 +109,23 @@ def make_shards(folder: Path) -> None:
         rows = {f"{shard:05d}{i:04d}": sample(20 * shard + i) for i in range(20)}
         for place in ("data", "cc3m", "data/cc3m"):
             write_tar(folder / place / f"{shard:05d}.tar", rows)
+
+
+def make_benchmarks(folder: Path) -> None:
+    """Make the files of benchmarks that docs/evaluate.md names."""
+    (folder / "val2017").mkdir()
+    (folder / "val2017/0.jpg").write_bytes(picture(0))
+    (folder / "sugarcrepe").mkdir()
+    item = {"filename": "0.jpg", "caption": "picture number 0", "negative_caption": "picture 1"}
+    for name in ("add_obj", "swap_obj"):
+        (folder / f"sugarcrepe/{name}.json").write_text(json.dumps({"3": item}))
+    write_karpathy(folder / "coco").rename(folder / "dataset_coco.json")
+    shutil.copytree(folder / "coco/val2014", folder / "val2014")
+    shutil.copy(folder / "dataset_coco.json", folder / "dataset_flickr30k.json")
+    (folder / "eccv_caption_to_image.json").write_text(json.dumps({"0": [7000]}))
+    (folder / "eccv_image_to_caption.json").write_text(json.dumps({"7000": [0, 1]}))
+    write_retrieval(folder / "wds_flickr8k")
+    write_classes(folder / "wds_cars")
 
 
 def make_checkpoints(folder: Path, checkpoint: Path) -> None:

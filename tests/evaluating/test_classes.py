@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import FOLDER, open_samples
-from hardpairs.evaluating.classes import class_names, probe, prompt_names, read_prompts
+from hardpairs.evaluating.classes import probe, prompt_names, read_prompts
 from tests.helpers import picture
 
 
@@ -27,13 +26,6 @@ def test_prompts_that_are_refused(tmp_path: Path, text: str | None, code: int) -
     with pytest.raises(UserError) as error:
         read_prompts(str(tmp_path / "prompts.txt"))
     assert error.value.code == code
-
-
-def test_classes_are_folders(tmp_path: Path) -> None:
-    for name in ("dog", "cat"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "0.jpg").write_bytes(picture(0))
-    assert class_names(open_samples(str(tmp_path), group_key=FOLDER)) == ["cat", "dog"]
 
 
 def test_ids_of_imagenet_have_openclips_names() -> None:

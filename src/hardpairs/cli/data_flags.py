@@ -17,6 +17,7 @@ DATA_FLAGS = {
     "group_key": "--csv-group-key",
     "image_root": "--image-root",
     "caption_template": "--caption-template",
+    "split": "--split",
 }
 """The flags of the parameters of ``open_samples``."""
 
@@ -48,6 +49,11 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
         help="captions of a folder of class folders, such as 'a photo of class number {}' "
         "(default: the folder's name)",
     )
+    parser.add_argument(
+        "--split",
+        choices=("train", "val", "test"),
+        help="part of Karpathy's dataset_flickr30k.json or dataset_coco.json",
+    )
 
 
 def data_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -60,6 +66,7 @@ def data_options(args: argparse.Namespace) -> dict[str, Any]:
         "unlabelled": args.unlabelled,
         "image_root": args.image_root,
         "caption_template": args.caption_template,
+        "split": args.split,
     }
 
 

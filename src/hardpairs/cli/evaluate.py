@@ -1,4 +1,4 @@
-r"""Evaluate a model: retrieval on held-out pairs, zero-shot classes, a linear probe.
+r"""Evaluate a model: retrieval on held-out pairs, choices, zero-shot classes, a linear probe.
 
     python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv \
         --out runs/x [--hard-pairs OUT/test_hard_sample.csv]
@@ -6,6 +6,8 @@ r"""Evaluate a model: retrieval on held-out pairs, zero-shot classes, a linear p
         --protocol both --out runs/x
     python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --zero-shot imagenet/val \
         --linear-probe flowers --out runs/x
+    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt \
+        --choices sugarcrepe/data --images coco/val2017 --out runs/x
 
 Writes into OUT: evaluation.json, evaluation.csv, evaluation.md, queries.npz (the answers to each
 query, for reports and paired tests) and drawn.npz (a few embeddings, for plots), and one line into
@@ -23,13 +25,15 @@ from typing import TYPE_CHECKING
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.atomic import write_json
-from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.metrics import METRICS
 
 if TYPE_CHECKING:
+    from hardpairs.data.choices import Choices
     from hardpairs.data.hard_pairs import HardPairTable
+    from hardpairs.data.relevance import Relevance
     from hardpairs.data.samples import Samples
     from hardpairs.evaluating.classes import Options
     from hardpairs.models.load import Encoder
@@ -50,12 +54,16 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=whole_number(0), default=2)
     parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     args = parse_arguments(parser, "evaluate", argv)
-    if not (args.data or args.zero_shot or args.linear_probe):
-        raise usage("nothing to evaluate on", fix="--data, --zero-shot or --linear-probe")
-    about_data = args.baselines or args.metrics or args.results_dir or args.protocol != "ours"
-    if about_data and not args.data:
+    if not (args.data or args.choices or args.zero_shot or args.linear_probe):
         raise usage(
-            "--baselines, --metrics, --protocol and --results-dir are about retrieval",
+            "nothing to evaluate on", fix="--data, --choices, --zero-shot or --linear-probe"
+        )
+    if args.images and not args.choices:
+        raise usage("--images is the folder of the images of --choices", fix="--choices")
+    about_data = args.baselines or args.metrics or args.results_dir or args.protocol != "ours"
+    if (about_data or args.relevance) and not args.data:
+        raise usage(
+            "--baselines, --metrics, --protocol, --relevance and --results-dir are about retrieval",
             fix="--data",
         )
     return args
@@ -64,22 +72,38 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--pretrained", help="checkpoint file or OpenCLIP tag")
-    parser.add_argument("--data", help="CSV, TSV, shards or captions.json, for retrieval")
+    parser.add_argument(
+        "--data",
+        help="CSV, TSV, shards, captions.json, dataset_coco.json or CLIP_benchmark's layout, for "
+        "retrieval",
+    )
     parser.add_argument(
         "--zero-shot",
         metavar="FOLDER",
         help="images in class folders, classified by the classes' names; ImageNet's folders are "
-        "known by their ids",
+        "known by their ids; or CLIP_benchmark's layout",
     )
     parser.add_argument(
         "--prompts",
         metavar="FILE",
-        help="zero-shot: templates with {} for the class, a line each (default: OpenCLIP's 80)",
+        help="zero-shot: templates with {} for the class, a line each (default: those of "
+        "CLIP_benchmark's layout, else OpenCLIP's 80)",
     )
     parser.add_argument(
         "--linear-probe",
         metavar="FOLDER",
         help="train/CLASS/... and test/CLASS/... (and val/): logistic regression on embeddings",
+    )
+    parser.add_argument(
+        "--choices",
+        metavar="FILE",
+        help="SugarCrepe, Winoground, ColorSwap, ARO or VALSE: a JSON, JSON-lines or parquet file, "
+        "or a folder of them; text, image and group scores",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="folder of the images of --choices (default: that of the file)",
     )
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument(
@@ -118,6 +142,13 @@ def _add_retrieval(parser: argparse.ArgumentParser) -> None:
         help=f"also the numbers of these metrics: {', '.join(METRICS)}",
     )
     parser.add_argument(
+        "--relevance",
+        nargs="+",
+        metavar="FILE",
+        help="also against many right answers: JSON of the image ids of each caption id, and of "
+        "the caption ids of each image id, as ECCV Caption and CxC have them",
+    )
+    parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
         default="ours",
@@ -139,12 +170,14 @@ def main(argv: list[str] | None = None) -> int:
         check_exists(folder, "folder")
     samples = open_named(args.data, args) if args.data else None
     table = _open_table(args, samples)
+    relevance = _open_relevance(args, samples)
+    choices = _open_choices(args)
     import torch
 
     from hardpairs.evaluating.classes import read_prompts
     from hardpairs.models.load import load_encoder
 
-    prompts = read_prompts(args.prompts) if args.zero_shot else []
+    prompts = read_prompts(args.prompts, args.zero_shot) if args.zero_shot else []
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_encoder(args.model, args.pretrained, device=device)
     options: Options = {
@@ -153,10 +186,29 @@ def main(argv: list[str] | None = None) -> int:
         "device": device,
     }
     if samples is not None:
-        _evaluate_retrieval(args, samples, table, encoder, options)
+        _evaluate_retrieval(args, samples, table, relevance, encoder, options)
+    if choices is not None:
+        _evaluate_choices(args, choices, encoder, options)
     if args.zero_shot or args.linear_probe:
         _evaluate_classes(args, encoder, prompts, options)
     return Exit.OK
+
+
+def _open_relevance(args: argparse.Namespace, samples: Samples | None) -> Relevance | None:
+    if samples is None or not args.relevance:
+        return None
+    from hardpairs.data.relevance import open_relevance
+
+    return open_relevance(args.relevance, samples)
+
+
+def _open_choices(args: argparse.Namespace) -> Choices | None:
+    if not args.choices:
+        return None
+    from hardpairs.data.choices import open_choices
+
+    with flags(["choices", "images"]):
+        return open_choices(args.choices, args.images)
 
 
 def _open_table(args: argparse.Namespace, samples: Samples | None) -> HardPairTable | None:
@@ -176,17 +228,19 @@ def _evaluate_retrieval(
     args: argparse.Namespace,
     samples: Samples,
     table: HardPairTable | None,
+    relevance: Relevance | None,
     encoder: Encoder,
     options: Options,
 ) -> None:
-    from hardpairs.embedding.embed import embed
+    from hardpairs.embedding.distinct import embed_distinct
     from hardpairs.evaluating.evaluation import evaluate_embeddings, write_evaluation
+    from hardpairs.evaluating.relevance import relevance_table
     from hardpairs.evaluating.results import write_miniclip
     from hardpairs.evaluating.tables import groups_text, tables
     from hardpairs.models.encoders import from_encoder
     from hardpairs.pages.numbers import reasons_text
 
-    embedded = embed(samples, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
+    embedded = embed_distinct(samples, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
     evaluation = evaluate_embeddings(
         samples,
         embedded,
@@ -195,6 +249,7 @@ def _evaluate_retrieval(
         with_baselines=args.baselines,
         with_miniclip=args.protocol != "ours" or args.results_dir is not None,
         more_metrics=args.metrics,
+        relevance=relevance,
     )
     record = {
         "method": args.method,
@@ -203,6 +258,7 @@ def _evaluate_retrieval(
         **encoder.description,
         "pretrained": args.pretrained or "",
         "data": args.data,
+        **({"split": args.split} if args.split else {}),
         "dataset_fingerprint": samples.fingerprint,
         "hard_pairs": args.hard_pairs or "",
         "ties": args.ties,
@@ -221,6 +277,8 @@ def _evaluate_retrieval(
             "nothing is measured against them"
         )
     print(json.dumps(evaluation.metrics))
+    if relevance is not None:
+        notes.append(relevance_table(evaluation.metrics["relevance"]))
     if args.baselines or args.protocol != "ours":
         notes.append(tables(record, args.protocol))
     if args.results_dir:
@@ -228,6 +286,20 @@ def _evaluate_retrieval(
         notes.append(f"MiniCLIP's metrics: {path}")
     notes.append(f"evaluation: {args.out / 'evaluation.json'}")
     print("\n".join(notes), file=sys.stderr)
+
+
+def _evaluate_choices(
+    args: argparse.Namespace, choices: Choices, encoder: Encoder, options: Options
+) -> None:
+    from hardpairs.evaluating.choices import choices_table, evaluate_choices
+    from hardpairs.models.encoders import from_encoder
+
+    record = evaluate_choices(choices, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
+    measured = {"choices": {"file": args.choices, **record}}
+    path = args.out / "choices.json"
+    write_json(path, {**encoder.description, "pretrained": args.pretrained or "", **measured})
+    print(json.dumps(measured))
+    print(f"{choices_table(record)}\n\nchoices: {path}", file=sys.stderr)
 
 
 def _evaluate_classes(

@@ -1,18 +1,19 @@
 """Lists of captioned images: the folders of Flickr8k and Flickr30k, and JSON lines.
 
 Flickr8k is ``captions.txt`` (image,caption) beside ``Images/``. CLIPSE's copies of it and of
-Flickr30k have tabs, and its index of COCO has a JSON object in each line.
+Flickr30k have tabs, and its index of COCO has a JSON object in each line. MiniCLIP has a JSON list.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.errors import UserError, bad_input, usage
 from hardpairs.core.remote import FilePath
 
 LISTS = ("captions.txt", "captions.tsv", "captions.csv", "annotations.tsv")
@@ -102,3 +103,34 @@ def _pairs_of(line: str, where: str) -> Iterator[tuple[str, str]]:
         ) from None
     for caption in [captions] if isinstance(captions, str) else captions:
         yield str(image), str(caption).strip()
+
+
+def read_captions_json(path: FilePath, entries: Any) -> Pairs:
+    """Return images and captions of MiniCLIP's list of {"file_name", "caption"}.
+
+    Args:
+        path: The file, for errors.
+        entries: Its content.
+
+    Raises:
+        UserError: Exit 3 for an entry without one of the two, or a name that leaves the folder.
+    """
+    try:
+        names = [str(entry["file_name"]) for entry in entries]
+        captions = [str(entry["caption"] or "").strip() for entry in entries]
+    except (KeyError, TypeError):
+        raise no_captions(path, "an entry lacks one of the two, or no list") from None
+    unsafe = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
+    if unsafe:
+        raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")
+    return names, captions
+
+
+def no_captions(path: FilePath, why: str) -> UserError:
+    """Return the error of a JSON file that holds no captions (exit 3)."""
+    return bad_input(
+        "not captions as MiniCLIP has them",
+        where=str(path),
+        why=why,
+        fix='[{"file_name": "a.jpg", "caption": "a red box"}, ...]',
+    )

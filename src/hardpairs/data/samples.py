@@ -16,9 +16,17 @@ import numpy as np
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.core.remote import FilePath, file_path, is_url
-from hardpairs.data.caption_lists import list_in, read_json_lines, read_list
+from hardpairs.data.caption_lists import (
+    list_in,
+    no_captions,
+    read_captions_json,
+    read_json_lines,
+    read_list,
+)
+from hardpairs.data.clip_benchmark import clip_benchmark_shards
 from hardpairs.data.image_files import ImageFiles, found_beside
 from hardpairs.data.image_folder import captions_beside, image_paths, is_image_folder
+from hardpairs.data.karpathy import KarpathyRows, is_karpathy, karpathy_root, read_karpathy
 from hardpairs.data.manifest import dataset_fingerprint, stable_ids
 from hardpairs.data.shards import ShardIndex, expand_shards
 from hardpairs.data.strings import PackedStrings
@@ -44,6 +52,9 @@ class Samples:
         labelled: (N,) bool, rows whose group the data says.
         rejected: Reason by row number, of rows that no stage may use: ``empty_caption``,
             ``missing_image`` and others.
+        image_ids: (N,) texts, the ids by which other files name the rows' images; ``None`` where
+            the data does not say them.
+        caption_ids: (N,) texts, the same of the captions.
     """
 
     def __init__(
@@ -58,10 +69,14 @@ class Samples:
         image_names: Iterable[str],
         files: ImageFiles,
         missing: Iterable[bool],
+        image_ids: Iterable[str] | None = None,
+        caption_ids: Iterable[str] | None = None,
     ) -> None:
         self.source, self.keys, self.captions, self._files = source, keys, captions, files
         empty = PackedStrings.pack("" for _ in range(len(keys)))
         self.shards, self.urls = shards or empty, urls or empty
+        self.image_ids = None if image_ids is None else PackedStrings.pack(image_ids)
+        self.caption_ids = None if caption_ids is None else PackedStrings.pack(caption_ids)
         names = list(image_names)
         given = [""] * len(names) if groups is None else list(groups)
         self.images = stable_ids(names)
@@ -144,12 +159,14 @@ def open_samples(
     unlabelled: Iterable[str] = (),
     image_root: str | os.PathLike[str] | None = None,
     caption_template: str | None = None,
+    split: str | None = None,
 ) -> Samples:
     """Open a data set by what its name says.
 
-    The formats are a ``.csv``, ``.tsv`` or ``.txt`` table, MiniCLIP's captions ``.json``, a
-    ``.jsonl`` of images and captions, a folder of images (in class folders or not, or with
-    Flickr8k's ``captions.txt``), and webdataset shards for everything else.
+    The formats are a ``.csv``, ``.tsv`` or ``.txt`` table, MiniCLIP's captions ``.json``,
+    Karpathy's ``dataset_*.json``, a ``.jsonl`` of images and captions, a folder of images (in class
+    folders or not, or with Flickr8k's ``captions.txt``), CLIP_benchmark's folder of shards, and
+    webdataset shards for everything else.
 
     Args:
         source: A table, a captions.json, a folder, or shards as in ``expand_shards``; local, or
@@ -167,12 +184,15 @@ def open_samples(
             a captions.json is ``images`` beside it or its own folder, that of a .jsonl its own.
         caption_template: Caption of an image of a folder that has none beside it, with ``{}`` for
             the name of its class folder (or of the image); ``None``: the name alone.
+        split: The part of a Karpathy file: ``train`` (with ``restval``), ``val`` or ``test``.
 
     Raises:
         UserError: exit 2 for a path that does not exist, exit 3 for bad content.
     """
     name, unlabelled = str(source), frozenset(unlabelled)
     _check_template(caption_template, isinstance(source, str | os.PathLike), name)
+    if split is not None and not name.lower().endswith(".json"):
+        raise usage("`split` is for Karpathy's dataset_*.json", where=name, fix="leave it out")
     if isinstance(source, list):
         return _from_shards(source, group_key, unlabelled)
     if not is_url(name) and (listed := list_in(Path(name))):
@@ -191,7 +211,9 @@ def open_samples(
         if name.lower().endswith(".jsonl"):
             path = file_path(name)
             return _from_captions(name, *read_json_lines(path), _root(image_root, path.parent))
-        return _from_captions_json(file_path(name), image_root)
+        return _from_json(file_path(name), image_root, split)
+    if wds := clip_benchmark_shards(name):
+        return _from_clip_benchmark(name, wds)
     if not name.lower().endswith(".tar") and not is_url(name) and Path(name).is_file():
         raise usage(
             "unknown kind of data",
@@ -305,6 +327,8 @@ def _from_table(
             _below(image_root, images) if image_root else found_beside(images, file_path(name))
         ),
         missing=[not image for image in images],
+        image_ids=columns.get("image_id"),
+        caption_ids=columns.get("caption_id"),
     )
 
 
@@ -351,16 +375,59 @@ def _from_image_folder(
     )
 
 
-def _from_captions_json(path: FilePath, image_root: str | os.PathLike[str] | None) -> Samples:
-    """Open MiniCLIP's list of {"file_name", "caption"}, a row per caption."""
-    names, captions = _read_captions_json(path)
+def _from_clip_benchmark(name: str, paths: list[Path]) -> Samples:
+    """Open CLIP_benchmark's shards, a row for each line of an image's captions."""
+    indexes = [ShardIndex.open(path) for path in paths]
+    lines = [
+        (shard, sample, f"{indexes[shard].keys[sample]}#{number}", caption.strip())
+        for shard, index in enumerate(indexes)
+        for sample, text in enumerate(index.captions)
+        for number, caption in enumerate(text.splitlines() or [""])
+    ]
+    if not lines:
+        raise bad_input("the shards hold no sample", where=name)
+    shard_of, sample_of, keys, captions = map(list, zip(*lines, strict=True))
+    found = [(indexes[shard], sample) for shard, sample in zip(shard_of, sample_of, strict=True)]
+    shards = [paths[shard].stem for shard in shard_of]
+    size = np.array([index.image_size[sample] for index, sample in found], np.int64)
+    files = ImageFiles(
+        [str(path) for path in paths],
+        np.array(shard_of, np.int32),
+        np.array([index.image_offset[sample] for index, sample in found], np.int64),
+        size,
+    )
+    return Samples(
+        name,
+        keys=PackedStrings.pack(keys),
+        captions=PackedStrings.pack(captions),
+        shards=PackedStrings.pack(shards),
+        groups=[index.groups[sample] for index, sample in found],
+        image_names=[
+            f"{shard}/{index.keys[sample]}"
+            for shard, (index, sample) in zip(shards, found, strict=True)
+        ],
+        files=files,
+        missing=size < 0,
+    )
+
+
+def _from_json(
+    path: FilePath, image_root: str | os.PathLike[str] | None, split: str | None
+) -> Samples:
+    """Open a Karpathy file, or MiniCLIP's captions."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise no_captions(path, f"not JSON: {error}") from None
+    if is_karpathy(content):
+        rows = read_karpathy(content, split, str(path))
+        root = _root(image_root, karpathy_root(rows.images[0], path.parent))
+        return _from_captions(str(path), rows.images, rows.captions, root, rows)
+    if split is not None:
+        raise usage("`split` is for Karpathy's dataset_*.json", where=str(path), fix="leave it out")
     root = _root(image_root, path.parent / "images")
-    if not root.is_dir():
-        root = path.parent
-    unsafe = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
-    if unsafe:
-        raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")
-    return _from_captions(str(path), names, captions, root)
+    names, captions = read_captions_json(path, content)
+    return _from_captions(str(path), names, captions, root if root.is_dir() else path.parent)
 
 
 def _root(image_root: str | os.PathLike[str] | None, otherwise: FilePath) -> FilePath:
@@ -379,7 +446,13 @@ def _below(image_root: str | os.PathLike[str], names: Iterable[str]) -> list[str
     return [name if is_url(name) else str(root / name) if name else "" for name in names]
 
 
-def _from_captions(source: str, names: list[str], captions: list[str], root: FilePath) -> Samples:
+def _from_captions(
+    source: str,
+    names: list[str],
+    captions: list[str],
+    root: FilePath,
+    ids: KarpathyRows | None = None,
+) -> Samples:
     """Open images with a caption each; a row's key is the image's name and the row's number."""
     missing: set[str] = set()
     if not is_url(str(root)):
@@ -392,19 +465,6 @@ def _from_captions(source: str, names: list[str], captions: list[str], root: Fil
         image_names=names,
         files=ImageFiles.of_names([str(root / name) for name in names]),
         missing=[name in missing for name in names],
+        image_ids=ids.image_ids if ids else None,
+        caption_ids=ids.caption_ids if ids else None,
     )
-
-
-def _read_captions_json(path: FilePath) -> tuple[list[str], list[str]]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        names = [str(entry["file_name"]) for entry in entries]
-        return names, [str(entry["caption"] or "").strip() for entry in entries]
-    except (ValueError, KeyError, TypeError) as error:
-        json_error = isinstance(error, ValueError)
-        raise bad_input(
-            "not captions as MiniCLIP has them",
-            where=str(path),
-            why=f"not JSON: {error}" if json_error else "an entry lacks one of the two, or no list",
-            fix='[{"file_name": "a.jpg", "caption": "a red box"}, ...]',
-        ) from None

@@ -10,26 +10,32 @@ import open_clip
 import torch
 
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.data.clip_benchmark import read_templates
 from hardpairs.data.imagenet import WORDNET_ID, imagenet_ids
-from hardpairs.data.samples import FOLDER, Samples, open_samples
-from hardpairs.embedding.embed import embed
+from hardpairs.embedding.distinct import encode_images
+from hardpairs.evaluating.class_images import ClassImages, open_classes
 from hardpairs.metrics.classify import accuracy, hold_out, linear_probe
 from hardpairs.models.encoders import from_encoder
 from hardpairs.models.load import Encoder
+from hardpairs.pages.numbers import reasons_text
 
 Options = dict[str, int | str]
 """Options of embedding: ``batch_size``, ``workers`` and ``device``."""
 
 
-def read_prompts(path: str | None) -> list[str]:
+def read_prompts(path: str | None, folder: str | None = None) -> list[str]:
     """Read prompt templates, one a line, with ``{}`` for the class.
 
     Args:
-        path: The file; OpenCLIP's 80 templates for ImageNet without one.
+        path: The file. Without one they are those of the folder, else OpenCLIP's 80 templates for
+            ImageNet.
+        folder: The images, which may be in CLIP_benchmark's layout.
 
     Raises:
         UserError: Exit 2 for a file that is not there, exit 3 for a line without ``{}``.
     """
+    if path is None and folder is not None and (own := read_templates(folder)):
+        return own
     if path is None:
         return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
     if not Path(path).is_file():
@@ -57,7 +63,7 @@ def zero_shot(
 
     Args:
         folder: A folder with a folder of images for each class, called by the class's name or by
-            its id in ImageNet.
+            its id in ImageNet; or one in CLIP_benchmark's layout.
         encoder: The model.
         prompts: Templates with ``{}`` for the class.
         options: Options of embedding.
@@ -66,8 +72,8 @@ def zero_shot(
         Top-1 and top-5 accuracy, the numbers of images, classes and prompts, and the first classes'
         names as the prompts have them.
     """
-    samples = _classes(folder)
-    names = prompt_names(class_names(samples), folder)
+    images = open_classes(folder)
+    names = prompt_names(images.names, folder) if images.are_folders else images.names
     templates = [
         lambda name, template=template: template.replace("{}", name) for template in prompts
     ]
@@ -75,7 +81,7 @@ def zero_shot(
         classifier = open_clip.build_zero_shot_classifier(
             encoder.model, encoder.tokenizer, names, templates, device=str(options["device"])
         )
-    rows, labels = _embedded(samples, encoder, options)
+    rows, labels = _embedded(images, images.labels, encoder, options)
     measured = accuracy(rows @ classifier.float().cpu().numpy(), labels)
     return {
         **measured,
@@ -121,7 +127,8 @@ def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
     Its strength is chosen on ``val``; without that, on a fifth of ``train``.
 
     Args:
-        folder: A folder with the parts, each with a folder of images for each class.
+        folder: A folder with the parts, each with a folder of images for each class, or with the
+            shards of CLIP_benchmark's layout.
         encoder: The model.
         options: Options of embedding.
 
@@ -137,9 +144,10 @@ def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
             where=", ".join(missing),
             fix="a folder with train/CLASS/... and test/CLASS/...",
         )
-    samples = {name: _classes(str(path)) for name, path in parts.items() if path.is_dir()}
-    names = sorted({name for part in samples.values() for name in class_names(part)})
-    unknown = sorted(set(names) - set(class_names(samples["train"])))
+    images = {name: open_classes(str(path)) for name, path in parts.items() if path.is_dir()}
+    names = sorted({name for part in images.values() for name in part.classes})
+    trained = {images["train"].classes[label] for label in images["train"].labels}
+    unknown = sorted(set(names) - trained)
     if unknown:
         raise bad_input(
             f"{len(unknown)} of {len(names)} classes have no image to train the probe on",
@@ -147,7 +155,10 @@ def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
             why="they would all count as wrong",
             fix="the same class folders in all parts",
         )
-    sets = {name: _embedded(part, encoder, options, names) for name, part in samples.items()}
+    sets = {
+        name: _embedded(part, part.labels_among(names), encoder, options)
+        for name, part in images.items()
+    }
     if "val" not in sets:
         rows, labels = sets["train"]
         held = hold_out(labels)
@@ -161,30 +172,15 @@ def probe(folder: str, encoder: Encoder, options: Options) -> dict[str, float]:
     return {**measured, "pictures": len(sets["test"][1]), "classes": len(names)}
 
 
-def class_names(samples: Samples) -> list[str]:
-    """Return the names of the class folders, sorted."""
-    return sorted({_class_of(samples, row) for row in range(len(samples))})
-
-
-def _class_of(samples: Samples, row: int) -> str:
-    return Path(samples.keys[row]).parts[0]
-
-
-def _classes(folder: str) -> Samples:
-    if not Path(folder).is_dir():
-        raise usage(
-            "no such folder", where=folder, fix="a folder with a folder of images for each class"
-        )
-    samples = open_samples(folder, group_key=FOLDER)
-    if not samples.labelled.all() or len(class_names(samples)) < 2:
-        raise bad_input("the images are not in folders of two classes or more", where=folder)
-    return samples
-
-
 def _embedded(
-    samples: Samples, encoder: Encoder, options: Options, names: list[str] | None = None
+    images: ClassImages, labels: np.ndarray, encoder: Encoder, options: Options
 ) -> tuple[np.ndarray, np.ndarray]:
-    label_of = {name: number for number, name in enumerate(names or class_names(samples))}
-    embedded = embed(samples, from_encoder(encoder, str(options["device"])), **options)  # type: ignore[arg-type]
-    labels = [label_of[_class_of(samples, int(row))] for row in embedded.rows]
-    return embedded.image, np.array(labels)
+    """Return the embeddings and labels of the images that can be read."""
+    encode = from_encoder(encoder, str(options["device"])).image
+    found = encode_images(images, encode, **options)  # type: ignore[arg-type]
+    keep = np.ones(len(images), bool)
+    keep[list(found.unreadable)] = False
+    if not keep.any():
+        reasons = reasons_text(found.unreadable)
+        raise bad_input("no image can be read", where=images.files.paths[0], why=reasons)
+    return found.vectors[keep], labels[keep]

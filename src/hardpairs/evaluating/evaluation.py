@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.data.relevance import Relevance
 from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.evaluating.baselines import baselines, ceiling, miniclip
 from hardpairs.evaluating.plot_embeddings import choose_embeddings, write_plot_embeddings
+from hardpairs.evaluating.relevance import evaluate_relevance
 from hardpairs.evaluating.results import register, write_results
 from hardpairs.evaluating.retrieval import evaluate_retrieval
 from hardpairs.metrics.base import MetricInputs, compute_metrics
@@ -50,6 +52,7 @@ def evaluate_embeddings(
     with_baselines: bool = False,
     with_miniclip: bool = False,
     more_metrics: Sequence[str] = (),
+    relevance: Relevance | None = None,
 ) -> Evaluation:
     """Evaluate a model by its embeddings of held-out pairs.
 
@@ -61,6 +64,8 @@ def evaluate_embeddings(
         with_baselines: Whether to measure chance and captions alone, and add the ceiling.
         with_miniclip: Whether to test by MiniCLIP's protocol, too.
         more_metrics: Names in ``hardpairs.metrics.METRICS`` whose numbers are added.
+        relevance: What is right by files such as ECCV Caption's; its numbers are added as
+            ``relevance``.
     """
     retrieval, queries = evaluate_retrieval(samples, embedded, table, ties=ties)
     metrics: dict[str, Any] = {**retrieval}
@@ -70,6 +75,8 @@ def evaluate_embeddings(
         metrics |= compute_metrics(inputs, more_metrics)
     if with_baselines:
         metrics |= {**baselines(samples, embedded.rows), "ceiling": reachable}
+    if relevance is not None:
+        metrics["relevance"] = evaluate_relevance(relevance, embedded, ties=ties)
     if with_miniclip:
         metrics["miniclip"] = miniclip(samples, embedded)
     return Evaluation(metrics, queries, choose_embeddings(samples, embedded), reachable)

@@ -220,7 +220,7 @@ def open_evaluated(run: Run) -> Samples:
     Raises:
         UserError: Exit 2 or 3 when it is not there or cannot be read, exit 4 when it has changed.
     """
-    samples = open_samples(str(run.record.get("data")))
+    samples = open_samples(str(run.record.get("data")), split=run.record.get("split"))
     check_evaluated(run, samples)
     return samples
 
