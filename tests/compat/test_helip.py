@@ -33,7 +33,7 @@ def test_its_defaults_are_a_preset(tmp_path):
     line = ["--dataset", "cc3m", "--save_path", str(tmp_path), "--embeddings", str(tmp_path)]
     assert values(mine.parse_args(line), "top_k", "approx") == (50, None)
     args = mine.parse_args([*line, "--topk", "7", "--preset", "helip"])
-    assert values(args, "top_k", "approx") == (7, 3_000_000)
+    assert values(args, "top_k", "approx", "approx_targets") == (7, 3_000_000, 300_000)
     with pytest.raises(UserError, match="no preset 'x'") as error:
         mine.parse_args([*line, "--preset", "x"])
     assert error.value.fix == "one of: helip"

@@ -30,7 +30,7 @@ def reference(image, text, top_k, *, groups=None, exclude=(), pool=None, **optio
         top_k: K.
         groups: (N, G) group ids.
         exclude: Rows that are neither targets nor candidates.
-        pool: Rows that may be candidates, by default all.
+        pool: Rows that may be candidates, by default all; or a function that returns those of a row.
         **options: Further fields of ``MiningOptions``.
     """
     filters = MiningOptions(top_k=top_k, **options)
@@ -53,8 +53,9 @@ def reference(image, text, top_k, *, groups=None, exclude=(), pool=None, **optio
         if i in exclude:
             continue
         ahead, passed, others = [], [], 0
+        own_pool = pool(i) if callable(pool) else pool
         for j in range(count):
-            if j == i or j in exclude or (pool is not None and j not in pool):
+            if j == i or j in exclude or (own_pool is not None and j not in own_pool):
                 continue
             others += 1
             values = [similarity[side][i, j] for side in sides]

@@ -6,6 +6,7 @@ import numpy as np
 
 from hardpairs.mining import api
 from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.pools import Pools
 from hardpairs.mining.result import MiningResult
 
 
@@ -30,3 +31,11 @@ def assert_same(result: MiningResult, expected: tuple) -> None:
     indices, scores, kept, removed = expected
     assert (result.indices == indices).all() and (result.scores == scores).all()
     assert result.kept == kept and result.removed == removed
+
+
+def pool_of_row(count: int, options: MiningOptions):
+    """Return a function of a row that returns its candidates."""
+    pools = Pools(count, None, options)
+    parts = [pools[number] for number in range(len(pools))]
+    own = {int(row): frozenset(part.candidates.tolist()) for part in parts for row in part.targets}
+    return own.__getitem__

@@ -118,6 +118,16 @@ def test_two_processes_give_the_same_bytes(mined):
     assert output(folder / "two") == expected
 
 
+def test_two_processes_give_the_same_bytes_with_many_pools(mined):
+    folder, flags, _ = mined
+    more = ("--approx", "900", "--approx-targets", "4000")
+    done = mine(*flags, *more, "--save_path", folder / "pools")
+    assert done.returncode == 0 and "3 pools" in done.stderr, done.stderr
+    done = torchrun(2, *COMMAND, *flags, *more, "--save_path", str(folder / "two pools"))
+    assert done.returncode == 0, done.stderr
+    assert output(folder / "two pools") == output(folder / "pools")
+
+
 def test_little_memory_gives_the_same_bytes(mined):
     """Allow what the refusal asks for, which depends on the processor's precision."""
     folder, flags, expected = mined

@@ -32,7 +32,12 @@ HELIP = System(
         "train": {"--use-hard": same(), "--hard-dict-dir": same()},
     },
     command_presets={
-        "mine": {"helip": ("--topk", "100", "--approx", "3000000")},
+        "mine": {
+            "helip": (
+                *("--topk", "100"),
+                *("--approx", "3000000", "--approx-targets", "300000"),
+            )
+        },
         "embed": {
             "helip": (
                 *("--image-encoder", IMAGE_ENCODER, "--image-size", str(IMAGE_SIZE)),

@@ -89,7 +89,7 @@ class Progress:
         """
         if not (self.owner and self.folder.exists()):
             return False
-        remove_temporary(self.folder)
+        remove_temporary(self.folder, "**/.*.tmp")
         names = self.differing()
         if names and discard:
             print(
@@ -101,7 +101,7 @@ class Progress:
         if names:
             raise recipe_mismatch(f"unfinished {self.kind}", self.folder, names)
         self._claimed = (self.folder / RECIPE).exists()
-        if not any(self.names()):
+        if not any(self.folder.rglob("[!.]*.npz")):  # those of parts, too
             return False
         print(f"going on with the unfinished {self.kind} in {self.folder}", file=sys.stderr)
         return True
@@ -160,6 +160,20 @@ class Progress:
                 where=str(path),
                 fix="delete this file; the same command makes it again",
             ) from None
+
+    def part(self, name: str) -> Progress:
+        """Return the progress of a part of the work, in a folder of its own inside this one.
+
+        Call ``claim`` before, so that ``begin`` knows the recipe of all parts.
+        """
+        return Progress(
+            self.folder / name,
+            lambda: self.recipe,
+            kind=self.kind,
+            optional=self._optional,
+            every=self.every,
+            owner=self.owner,
+        )
 
     def forget(self, name: str) -> None:
         """Remove the piece of a name, if there is one."""

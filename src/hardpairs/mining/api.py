@@ -8,23 +8,28 @@ tiles, blocks, threads, processes, interruptions or the machine.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
 from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
 from hardpairs.mining.engine.error_bound import sum_error
+from hardpairs.mining.engine.kernel import Decided
+from hardpairs.mining.finished_pools import FinishedPools
 from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import DEVICE_TILE, Plan, make_plan
+from hardpairs.mining.pools import Pool, Pools
 from hardpairs.mining.result import MiningResult, ResultBuilder
 from hardpairs.mining.unit_vectors import Rows, make_unit_vectors, order_by_similarity
 
@@ -66,6 +71,7 @@ def hard_pairs(
     exclude: np.ndarray | None = None,
     method: str = "HPM",
     approx: int | None = None,
+    approx_targets: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     max_memory: int | None = None,
@@ -91,7 +97,9 @@ def hard_pairs(
         exclude: Row numbers (no mask) that are neither targets nor candidates.
         method: "HPM", "image" or "text".
         approx: Size of a seeded random pool of candidate rows (HELIP's fastHPM); default all.
-        seed: Seed of the pool.
+        approx_targets: Targets that share a pool, by default all of them; the next ones get
+            another one.
+        seed: Seed of the pools.
         device: Such as ``cpu`` or ``cuda``.
         max_memory: Bytes to stay within; default half of what is free.
         **filters: Further fields of ``hardpairs.mining.options.MiningOptions``: range_min,
@@ -111,6 +119,7 @@ def hard_pairs(
         similarity_floor=similarity_floor,
         method=method,
         approx=approx,
+        approx_targets=approx_targets,
         seed=seed,
         **filters,
     )
@@ -153,15 +162,62 @@ def search(
         UserError: As ``hard_pairs``.
     """
     execution = execution or Execution()
-    device, progress, ranks = execution.device, execution.progress, execution.ranks
     _check_shapes(image, text, groups, exclude)
     options.check_widths(image.shape[1], text.shape[1])
     embeddings = {"image": image, "text": text}
     if options.method != "HPM":
         embeddings = {options.method: embeddings[options.method]}
-    order, pool = search_order(list(embeddings.values()), exclude, options, execution)
+    first = execution.ranks.rank == 0
+    builder = ResultBuilder(len(image) if first else 0, options)
+    pools = Pools(len(image), exclude, options)
+    if len(pools) == 1:
+        for decided, rows, others in _lists(embeddings, pools[0], groups, options, execution):
+            builder.add(decided, rows, others)
+    else:
+        _search_pools(embeddings, pools, groups, options, execution, builder)
+    return builder.result() if first else None
+
+
+def _search_pools(
+    embeddings: Mapping[str, Rows],
+    pools: Pools,
+    groups: np.ndarray | None,
+    options: MiningOptions,
+    execution: Execution,
+    builder: ResultBuilder,
+) -> None:
+    """Search one pool after the other, and commit the lists of finished ones."""
+    progress, ranks = execution.progress, execution.ranks
+    done = FinishedPools(progress, ranks, builder)
+    speaks = execution.verbose and ranks.rank == 0
+    if speaks:
+        print(f"{len(pools)} pools, one after the other; the next one:", file=sys.stderr)
+    hidden = None if speaks else True  # None: unless on a terminal
+    bar = tqdm(total=len(pools), initial=done.count, disable=hidden, unit="pool", file=sys.stderr)
+    with bar:
+        for number in range(done.count, len(pools)):
+            part = None if progress is None else progress.part(f"pool{number}")
+            verbose = execution.verbose and number == done.count  # the plans are much alike
+            one = dataclasses.replace(execution, progress=part, verbose=verbose)
+            for lists in _lists(embeddings, pools[number], groups, options, one):
+                done.add(*lists)
+            done.finish(number, part)
+            bar.update()
+
+
+def _lists(
+    embeddings: Mapping[str, Rows],
+    pool: Pool,
+    groups: np.ndarray | None,
+    options: MiningOptions,
+    execution: Execution,
+) -> Iterator[tuple[Decided, np.ndarray, np.ndarray]]:
+    """Yield the lists of a pool's targets, with what ``ResultBuilder.add`` takes beside them."""
+    progress, ranks = execution.progress, execution.ranks
+    order, first_target = search_order(list(embeddings.values()), pool, execution)
     widths = [rows.shape[1] for rows in embeddings.values()]
-    plan = _plan(len(order), pool, widths, options, execution)
+    candidates = len(pool.candidates)
+    plan = _plan(len(order), candidates, first_target, widths, options, execution)
     plan, order = agreed_plan(plan, order, progress, ranks)
     with contextlib.ExitStack() as stack:
         if plan.mapped and progress is None:
@@ -169,17 +225,23 @@ def search(
             progress = Progress(Path(folder) / "progress", {})
         vectors = make_unit_vectors(embeddings, order, plan, progress, ranks)
         data = kernel_data(vectors.unit, order, groups, options, plan.depth)
-        engine = open_engine(data, vectors, plan, device)
+        engine = open_engine(data, vectors, plan, execution.device)
         if execution.verbose and ranks.rank == 0:
             print(f"{plan.text()}, {_forecast(plan, engine, ranks)}", file=sys.stderr)
-        builder = ResultBuilder(len(image) if ranks.rank == 0 else 0, order, pool, options)
+        top = plan.first_target
         for decided in ListBlocks(plan, engine, progress, ranks).run(execution.verbose):
-            builder.add(decided)
-    return builder.result() if ranks.rank == 0 else None
+            positions = np.arange(top, top + len(decided.indices))
+            yield decided, order[positions], candidates - (positions < candidates)
+            top += len(positions)
 
 
 def _plan(
-    rows: int, pool: int, widths: list[int], options: MiningOptions, execution: Execution
+    rows: int,
+    pool: int,
+    first_target: int,
+    widths: list[int],
+    options: MiningOptions,
+    execution: Execution,
 ) -> Plan:
     if is_accelerator(execution.device):
         precision = "float32"
@@ -195,6 +257,7 @@ def _plan(
         max_memory=execution.max_memory,
         shared=execution.ranks.world_size > 1,
         precision=precision,
+        first_target=first_target,
         **sizes,
     )
 
@@ -230,36 +293,30 @@ def _as_numpy(rows: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def search_order(
-    embeddings: Sequence[Rows],
-    exclude: np.ndarray | None,
-    options: MiningOptions,
-    execution: Execution,
+    embeddings: Sequence[Rows], pool: Pool, execution: Execution
 ) -> tuple[np.ndarray, int]:
-    """Return the rows of all targets, candidates first, and how many candidates there are.
+    """Return the rows of a search, candidates first, and the position of the first target.
+
+    Candidates that are no targets stand before those that are, so that the targets stand together.
 
     Args:
         embeddings: (N, D) of the modalities that are searched. Similar rows stand together.
-        exclude: Row numbers that are left out.
-        options: The size and seed of the pool.
+        pool: The targets and their candidates.
         execution: The device, and the ranks that share the work.
     """
-    usable = np.ones(len(embeddings[0]), bool)
-    usable[np.asarray([] if exclude is None else exclude, dtype=np.int64)] = False
-    candidates, others = np.flatnonzero(usable), np.zeros(0, np.int64)
-    if options.approx is not None and options.approx < len(candidates):
-        generator = np.random.default_rng(options.seed)
-        pool = generator.choice(candidates, options.approx, replace=False)
-        usable[pool] = False
-        candidates, others = np.sort(pool), np.flatnonzero(usable)
+    others = np.setdiff1d(pool.targets, pool.candidates, assume_unique=True)
     device = execution.device
     if is_accelerator(device):
         from hardpairs.mining.engine.cuda import own_device
 
         device = str(own_device(device))
     order = order_by_similarity(
-        embeddings, candidates, others, device, execution.progress, execution.ranks
+        embeddings, pool.candidates, others, device, execution.progress, execution.ranks
     )
-    return order, len(candidates)
+    candidates = order[: len(pool.candidates)]
+    is_target = np.isin(candidates, pool.targets)
+    order[: len(candidates)] = candidates[np.argsort(is_target, kind="stable")]
+    return order, int((~is_target).sum())
 
 
 def kernel_data(

@@ -97,7 +97,7 @@ class ListBlocks:
         self.ranks.barrier()  # after it the lists of all ranks are committed
         if stored is None:
             own = self._decide(number, start, stop, lists)
-            if progress and (several or self.plan.list_block < self.plan.rows):
+            if progress and (several or len(self.plan.list_blocks()) > 1):
                 _save_plan(progress, self.plan, self.engine.data.row_number)
                 progress.save(f"result{number}_{rank}", **own._asdict())
         else:

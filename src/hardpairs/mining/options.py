@@ -113,7 +113,10 @@ class MiningOptions(Options):
         choices=("none", "paper"),
     )
     approx: int | None = option(None, "search in a seeded random pool of this many rows", minimum=1)
-    seed: int = option(0, "seed of the pool", minimum=0)
+    approx_targets: int | None = option(
+        None, "targets that share a pool of `approx` rows, by default all", minimum=1
+    )
+    seed: int = option(0, "seed of the pools", minimum=0)
     drop_nonfinite: bool = option(False, "leave out rows with NaN or infinity instead of stopping")
 
     def __post_init__(self) -> None:
@@ -128,6 +131,8 @@ class MiningOptions(Options):
                 )
         if self.method != "HPM" and self.image_weight != 0.5:
             raise ValueError(f"`image_weight` needs the `method` HPM, not {self.method!r}")
+        if self.approx_targets is not None and self.approx is None:
+            raise ValueError("`approx_targets` needs `approx`, the rows of a pool")
         if self.range_max is not None and self.range_max <= self.range_min:
             raise ValueError(
                 f"`range_min` must be below `range_max`, not {self.range_min} and {self.range_max}"

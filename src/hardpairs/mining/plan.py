@@ -1,7 +1,8 @@
 """The plan of a search: pieces that fit into memory, chosen before it starts.
 
 Rows are numbered in search order: the P rows of the candidate pool first, then the other targets.
-The grid of tiles covers rows x pool. A tile of two ranges of pool rows serves the lists of both, so
+Pool rows that are no targets themselves are the first of all. The grid of tiles covers targets x
+pool. A tile of two ranges of pool rows serves the lists of both, so
 only one of (I, J) and (J, I) is computed. All lists stay in memory if they fit. Otherwise rows are
 taken in blocks, one after the other, and a tile that crosses blocks is computed for each.
 """
@@ -67,7 +68,7 @@ class Plan:
     """Sizes of a search.
 
     Attributes:
-        rows: M targets.
+        rows: M rows.
         pool: P candidates, the first ones of the rows.
         depth: Ranks of a list that must be known.
         capacity: Entries that a list has room for.
@@ -77,6 +78,7 @@ class Plan:
         mapped: The unit vectors are in mapped files, not in memory.
         bytes: Memory that all this takes, without the input files.
         precision: Precision of the products, "bfloat16" or "float32".
+        first_target: The first row that has a list; those before it are candidates alone.
     """
 
     rows: int
@@ -89,10 +91,11 @@ class Plan:
     mapped: bool
     bytes: int
     precision: str = "float32"
+    first_target: int = 0
 
     def list_blocks(self) -> list[tuple[int, int]]:
         """Return the ranges of rows whose lists are filled together."""
-        starts = range(0, self.rows, self.list_block)
+        starts = range(self.first_target, self.rows, self.list_block)
         return [(start, min(start + self.list_block, self.rows)) for start in starts]
 
     def tiles(self, start: int, stop: int) -> list[Tile]:
@@ -141,10 +144,11 @@ class Plan:
         """Return the plan in one line."""
         vectors = "mapped from disk" if self.mapped else "in memory"
         lists = "all lists at once"
-        if self.list_block < self.rows:
+        if self.list_block < self.rows - self.first_target:
             lists = f"{len(self.list_blocks())} blocks of {self.list_block} lists"
         return (
-            f"plan: {self.rows} rows, {self.pool} candidates, {lists}, tiles of {self.tile}, "
+            f"plan: {self.rows - self.first_target} rows, {self.pool} candidates, {lists}, "
+            f"tiles of {self.tile}, "
             f"products of {self.product_block} in {self.precision}, unit vectors {vectors}, "
             f"{self.bytes / 1e9:.2f} GB"
         )
@@ -162,11 +166,12 @@ def make_plan(
     threads: int = 1,
     shared: bool = False,
     precision: str = "bfloat16",
+    first_target: int = 0,
 ) -> Plan:
     """Return the fastest plan within a limit of memory.
 
     Args:
-        rows: M targets.
+        rows: M rows, targets and candidates.
         pool: P candidates.
         widths: Components of an embedding, for each modality.
         depth: Ranks of a list that must be known.
@@ -176,6 +181,7 @@ def make_plan(
         threads: Threads, each of which has blocks of its own.
         shared: Several processes map one copy of the unit vectors.
         precision: Precision of the products.
+        first_target: Rows before it are candidates alone.
 
     Raises:
         UserError: Exit 5 when even the smallest plan does not fit.
@@ -183,7 +189,8 @@ def make_plan(
     allowed = int(free_memory() * SHARE_OF_FREE) if max_memory is None else max_memory
     tile = max(1, min(tile, rows))
     unit = (6 if precision == "bfloat16" else 4) * rows * sum(widths)
-    results = rows * (24 * depth + 112)  # the result, and decided lists on the way to it
+    targets = rows - first_target
+    results = targets * (24 * depth + 112)  # the result, and decided lists on the way to it
     smallest = 0
     for mapped in (True,) if shared else (False, True):
         for size in _halves(min(product_block, tile)):
@@ -193,12 +200,12 @@ def make_plan(
                 row = capacity * ENTRY_BYTES + ROW_BYTES
                 fit = (allowed - fixed) // row
                 is_last = mapped and size <= SMALLEST_PRODUCT_BLOCK
-                if fit >= min(rows, 8 * tile) or (fit >= min(tile, rows) and is_last):
-                    block = max(rows, 1) if fit >= rows else int(fit) // tile * tile
+                if fit >= min(targets, 8 * tile) or (fit >= min(tile, targets) and is_last):
+                    block = max(targets, 1) if fit >= targets else int(fit) // tile * tile
                     total = fixed + block * row
                     sizes = (rows, pool, depth, capacity, tile, size, block)
-                    return Plan(*sizes, mapped, total, precision)
-                smallest = fixed + min(tile, rows) * row
+                    return Plan(*sizes, mapped, total, precision, first_target)
+                smallest = fixed + min(tile, targets) * row
     raise UserError(
         Exit.RESOURCES,
         f"the search needs at least {math.ceil(smallest / 1e6)}M of memory, "

@@ -64,25 +64,27 @@ class MiningResult:
 
 
 class ResultBuilder:
-    """Collects final lists in search order into a result by row number.
+    """Collects final lists into a result by row number.
 
     Args:
         count: N rows of the result.
-        order: (M,) row numbers in search order, the candidate pool first.
-        pool: Rows of the candidate pool.
         options: The options of the search.
     """
 
-    def __init__(self, count: int, order: np.ndarray, pool: int, options: MiningOptions) -> None:
-        self.order, self.pool, self.options = order, pool, options
+    def __init__(self, count: int, options: MiningOptions) -> None:
+        self.options = options
         self.indices = np.full((count, options.top_k), -1, np.int64)
         self.scores = np.zeros((count, options.top_k), np.float32)
         self.kept, self.removed = 0, dict.fromkeys(REMOVED_BY, 0)
-        self._top = 0
 
-    def add(self, decided: Decided) -> None:
-        """Add the lists of the next rows of the search order."""
-        rows = self.order[self._top : self._top + len(decided.indices)]
+    def add(self, decided: Decided, rows: np.ndarray, others: np.ndarray) -> None:
+        """Add lists.
+
+        Args:
+            decided: The lists of R rows.
+            rows: (R,) row numbers.
+            others: (R,) int64, how many candidates each row was compared with, itself aside.
+        """
         lengths = (decided.indices >= 0).sum(axis=1)
         listed = decided.indices[:, self.options.listed]
         width = listed.shape[1]
@@ -97,17 +99,17 @@ class ResultBuilder:
                 if self.options.method == "text":  # the kernel's first modality is the text then
                     name = name.replace("image", "text")
                 self.removed[name] += int(total)
-        self.removed["min_score"] += self._ended_by_min_score(lengths, decided.removed)
-        self._top += len(rows)
+        self.removed["min_score"] += self._ended_by_min_score(lengths, decided.removed, others)
 
-    def _ended_by_min_score(self, lengths: np.ndarray, removed: np.ndarray) -> int:
+    def _ended_by_min_score(
+        self, lengths: np.ndarray, removed: np.ndarray, others: np.ndarray
+    ) -> int:
         """Count short lists that had candidates left, where ``min_score`` bounds the search."""
         least = self.options.min_score
         if least is None or not 0 < least == self.options.limits()[LEAST]:
             return 0
-        in_pool = np.arange(self._top, self._top + len(lengths)) < self.pool
-        others, wanted = self.pool - in_pool, min(self.options.depth, self.pool)
-        return int(((lengths < wanted) & (lengths + removed.sum(axis=1) < others)).sum())
+        short = lengths < np.minimum(self.options.depth, others + 1)
+        return int((short & (lengths + removed.sum(axis=1) < others)).sum())
 
     def result(self) -> MiningResult:
         """Return the result of all rows added so far."""

@@ -11,7 +11,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.mining import api, engine
-from hardpairs.mining.api import Execution, kernel_data, search_order
+from hardpairs.mining.api import Execution, kernel_data
 from hardpairs.mining.engine import candidates, cuda, lists
 from hardpairs.mining.engine.cuda import CudaEngine, HalfProducts, own_device
 from hardpairs.mining.engine.error_bound import (
@@ -24,7 +24,7 @@ from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import make_plan
 from hardpairs.mining.unit_vectors import UnitVectors, write_unit_vectors
 from tests.mining.reference import dots, reference, unit
-from tests.mining.searches import assert_same, search, themed
+from tests.mining.searches import assert_same, pool_of_row, search, themed
 
 gpu = pytest.param(
     "cuda",
@@ -58,6 +58,7 @@ CASES = {
     "plain": {},
     "image": {"method": "image"},
     "pool": {"approx": 90},
+    "pools": {"approx": 90, "approx_targets": 70, "seed": 4},
     "weights": {"image_weight": 0.3, "max_image_score": 0.8, "min_score": 0.1},
     "ranks": {"range_min": 3, "range_max": 7},
     "margin": {"absolute_margin": 0.05},
@@ -101,9 +102,7 @@ def test_equal_to_the_reference(through_device, where, tile, capacity, case):
     result = search(image, text, 6, execution=Execution(where), **CASES[case])
     expected = dict(CASES[case])
     if "approx" in expected:
-        options = MiningOptions(approx=expected.pop("approx"))
-        order, pool = search_order([image, text], None, options, Execution(where))
-        expected["pool"] = set(order[:pool].tolist())
+        expected["pool"] = pool_of_row(len(image), MiningOptions(**expected))
     assert_same(result, reference(image, text, 6, **expected))
 
 
