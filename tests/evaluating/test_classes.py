@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.evaluating.classes import probe, prompt_names, read_prompts
+from hardpairs.evaluating.classes import probe, read_prompts
 from tests.helpers import picture
 
 
@@ -26,19 +26,6 @@ def test_prompts_that_are_refused(tmp_path: Path, text: str | None, code: int) -
     with pytest.raises(UserError) as error:
         read_prompts(str(tmp_path / "prompts.txt"))
     assert error.value.code == code
-
-
-def test_ids_of_imagenet_have_openclips_names() -> None:
-    folders = ["n01440764", "n01443537", "n02102040", "n03000684"]
-    names = ["tench", "goldfish", "English Springer Spaniel", "chainsaw"]
-    assert prompt_names(folders, "val") == names
-    assert prompt_names(["great_cat", "n1"], "val") == ["great cat", "n1"]
-    numbers = sorted(map(str, range(1000)))
-    of_number = dict(zip(numbers, prompt_names(numbers, "v2"), strict=True))
-    assert (of_number["0"], of_number["1"], of_number["217"]) == (names[0], names[1], names[2])
-    with pytest.raises(UserError, match="1 class folders are WordNet ids") as error:
-        prompt_names(["n01440764", "n99999999"], "val")
-    assert error.value.code == 3 and "n99999999" in error.value.where
 
 
 def test_a_probe_of_classes_that_were_not_trained_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": Command("train", "train with OpenCLIP's trainer, its flags and ours"),
     "stage": Command("stage", "fetch the weights of a training command and check its data"),
     "evaluate": Command("evaluate", "measure retrieval, zero-shot classes and a linear probe"),
+    "merge": Command("merge", "average the weights of a start model and its tuned one"),
     "report": Command("report", "make one offline page of finished runs"),
     "photos": Command("photos", "index and search a photo collection"),
     "link": Command("link", "link near duplicates by image and text"),

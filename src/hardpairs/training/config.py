@@ -91,6 +91,16 @@ class TrainedOptions(Options):
     )
     head_lr: float | None = option(None, "rate of the head; --lr is the backbone's", above=0)
     warmup_epochs: float | None = option(None, "--warmup in epochs", minimum=0)
+    recover_steps: int | None = option(
+        None, "first steps, which move Adam's statistics and not the weights", minimum=1
+    )
+    ema: float | None = option(
+        None,
+        "also average the weights by this decay, into ema.pt",
+        above=0,
+        below=1,
+        metavar="DECAY",
+    )
     image_weights: str | None = option(
         None,
         "image weights of a miniclip model: a file, torchvision (fetched if need be), or none "
@@ -106,7 +116,7 @@ class TrainedOptions(Options):
 
 @dataclass(frozen=True)
 class ValidationOptions(Options):
-    """The choice of the best epoch, and early ends."""
+    """What is measured, the choice of the best epoch, and early ends."""
 
     save_best: str | None = option(
         None,
@@ -115,6 +125,9 @@ class ValidationOptions(Options):
     )
     patience: int | None = option(
         None, "stop after so many measured epochs without a better one", minimum=1
+    )
+    watch: str | None = option(
+        None, "measure other pairs, or class folders, with --val-data", metavar="DATA"
     )
 
     def __post_init__(self) -> None:

@@ -9,11 +9,14 @@ import csv
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+WATCH = "watch_"
+"""Begins the names of numbers of a watched data set (``hardpairs.training.watch``)."""
 _NUMBER = re.compile(r"-?\d")
 _WORDS = {"None": None, "True": True, "False": False}
 
@@ -113,3 +116,25 @@ def read_validation(path: Path) -> list[dict[str, float]]:
                 }
             )
     return results
+
+
+def mean_recall(numbers: Mapping[str, float], start: str = "", *, k: int = 1) -> float | None:
+    """Return the mean R@k of both directions; ``None`` where it was not measured.
+
+    Args:
+        numbers: An entry of results.jsonl.
+        start: What the names begin with.
+        k: Answers that count.
+    """
+    both = [numbers.get(f"{start}{way}_R@{k}") for way in ("image_to_text", "text_to_image")]
+    return None if None in both else sum(filter(None, both)) / 2
+
+
+def watched(numbers: Mapping[str, float], start: str = "") -> float | None:
+    """Return a watch's top-1 accuracy, or else its mean R@1; ``None`` where there is no watch.
+
+    Args:
+        numbers: An entry of results.jsonl.
+        start: What the names begin with.
+    """
+    return numbers.get(f"{start}{WATCH}top-1", mean_recall(numbers, f"{start}{WATCH}"))

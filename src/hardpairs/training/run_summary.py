@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hardpairs.training.logs import read_validation
+from hardpairs.training.average import AVERAGE
+from hardpairs.training.logs import mean_recall, read_validation, watched
 from hardpairs.training.step_log import append_row
 
 EPOCH_COLUMNS = (
     *("epoch", "val_r1", "val_r5", "val_r10", "val_loss", "epoch_time_sec"),
-    *("image_to_text_R@1", "text_to_image_R@1"),
+    *("image_to_text_R@1", "text_to_image_R@1", "ema_r1", "watch", "ema_watch"),
 )
-"""CLIPSE's columns of an epoch; ``val_r1`` is the mean of both directions."""
+"""CLIPSE's columns of an epoch, then ours; ``r1`` is the mean of both directions."""
 RUN_COLUMNS = (
     *("run_id", "method", "model_name", "pretrained_tag", "dataset_name", "seed", "epochs"),
     *("batch_size", "num_gpus", "total_time_sec", "avg_epoch_time_sec", "gpu_hours"),
 )
 """CLIPSE's columns of a run."""
-DIRECTIONS = ("image_to_text", "text_to_image")
 
 
 def log_epoch(folder: Path, checkpoints: Path | None, epoch: int, seconds: float) -> None:
@@ -36,8 +36,10 @@ def log_epoch(folder: Path, checkpoints: Path | None, epoch: int, seconds: float
     numbers = next((entry for entry in results[::-1] if entry["epoch"] == epoch), {})
     row: dict[str, Any] = {**numbers, "val_loss": numbers.get("clip_val_loss", "")}
     for k in (1, 5, 10):
-        both = [numbers.get(f"{direction}_R@{k}") for direction in DIRECTIONS]
-        row[f"val_r{k}"] = "" if None in both else sum(filter(None, both)) / 2
+        row[f"val_r{k}"] = mean_recall(numbers, k=k)
+    row["ema_r1"] = mean_recall(numbers, f"{AVERAGE}_")
+    for start in ("", f"{AVERAGE}_"):
+        row[f"{start}watch"] = watched(numbers, start)
     row |= {"epoch": epoch, "epoch_time_sec": f"{seconds:.2f}"}
     append_row(folder / "epochs.csv", EPOCH_COLUMNS, row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -14,6 +14,10 @@ from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import Samples
 from hardpairs.data.unreadable import UnreadableImages
+
+if TYPE_CHECKING:
+    from hardpairs.training.measuring import Inference
+    from hardpairs.training.watch import Watch
 
 
 class PairDataset(Dataset[Any]):
@@ -141,6 +145,14 @@ class ValidationBatches:
 
 @dataclass
 class ValidationData:
-    """Validation data with the attributes that OpenCLIP's trainer reads."""
+    """Validation data with the attributes that OpenCLIP's trainer reads.
+
+    Attributes:
+        dataloader: The pairs.
+        inference: How the model runs.
+        watch: A second data set.
+    """
 
     dataloader: ValidationBatches
+    inference: Inference
+    watch: Watch | None = None

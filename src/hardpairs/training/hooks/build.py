@@ -28,15 +28,19 @@ from hardpairs.models.miniclip import MiniCLIP
 from hardpairs.models.model_config import make_tokenizer, register_configs, uses_words
 from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
+from hardpairs.training.average import add_average
 from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.data import Remining, TrainData, batches_per_epoch, train_data
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
+from hardpairs.training.measuring import Inference
+from hardpairs.training.recovery import add_recovery
 from hardpairs.training.run_loss import build_run_loss
 from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
 from hardpairs.training.similarities import StartModel
 from hardpairs.training.validation_data import PairDataset, ValidationBatches, ValidationData
 from hardpairs.training.vocabulary import run_vocabulary, vocabulary_captions
+from hardpairs.training.watch import Watch
 
 SAME_MODEL = (
     *("force_image_size", "force_quick_gelu", "force_custom_text", "force_context_length"),
@@ -123,11 +127,21 @@ def ddp_options(args: argparse.Namespace) -> dict[str, Any]:
 def prepare_optimizer(
     optimizer: torch.optim.Optimizer, model: nn.Module, args: argparse.Namespace
 ) -> torch.optim.Optimizer:
-    """Put the head's parameters into groups of their own if they have a learning rate."""
-    head_lr = config_of(args).trained.head_lr
-    if head_lr is None:
-        return optimizer
-    return freezing.head_groups(optimizer, model, rate=args.lr, head_rate=head_lr)
+    """Add to the optimizer what happens at its steps.
+
+    The first steps move its statistics alone, the head has a learning rate of its own, and rank 0
+    averages the weights, each where the options say so.
+    """
+    trained, recovery = config_of(args).trained, None
+    if trained.recover_steps is not None:
+        recovery = add_recovery(optimizer, getattr(model, "module", model), trained.recover_steps)
+    if trained.head_lr is not None:
+        freezing.head_groups(optimizer, model, rate=args.lr, head_rate=trained.head_lr)
+    if recovery is not None:
+        optimizer.register_step_post_hook(recovery.after)
+    if trained.ema is not None and not args.rank:
+        add_average(optimizer, getattr(model, "module", model), trained.ema)
+    return optimizer
 
 
 def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
@@ -179,13 +193,39 @@ def get_data(
     if args.val_data:
         samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
         pairs = PairDataset(samples, preprocess_val, tokenizer)
-        data["val"] = ValidationData(ValidationBatches(pairs, args.batch_size, args.workers))
+        batches = ValidationBatches(pairs, args.batch_size, args.workers)
+        watch = _watch(args, preprocess_val, tokenizer)
+        data["val"] = ValidationData(batches, inference(args), watch)
         if not args.rank:
             validation.log_groups(samples, pairs.rows)
     rest = copy.copy(args)
     rest.train_data = rest.val_data = None
     rest.dataset_type = "auto"
     return {**data, **theirs(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer)}
+
+
+def inference(args: argparse.Namespace) -> Inference:
+    """Return how the run's model is measured."""
+    autocast = upstream.patched("precision").get_autocast
+    return Inference(
+        device=args.device,
+        input_dtype=open_clip.get_input_dtype(args.precision),
+        autocast=autocast(args.precision, device_type=torch.device(args.device).type),
+    )
+
+
+def _watch(args: argparse.Namespace, transform: Callable[..., Any], tokenizer: Any) -> Watch | None:
+    source = config_of(args).validation.watch
+    if source is None:
+        return None
+    return Watch(
+        open_once(source, SampleOptions.from_values(vars(args))),
+        transform,
+        tokenizer,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        inference=inference(args),
+    )
 
 
 def _train_data(

@@ -41,7 +41,7 @@ OF_OPENCLIP_TOO = {
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
 DEFAULT_LOSS = "clip_ce"
-PATHS = ("train_data", "val_data", "captions_json", "reject")
+PATHS = ("train_data", "val_data", "captions_json", "reject", "watch")
 """Options that name files or folders."""
 LIMITS = {
     "batch_size": 1,
@@ -370,6 +370,11 @@ def _check_training(config: TrainingConfig, args: argparse.Namespace) -> None:
             )
         if args.ddp_static_graph:
             raise usage("--ddp-static-graph does not work together with --freeze-epochs")
+    if validation.watch and not (args.val_data and args.val_frequency):
+        raise usage(
+            "--watch is measured with the validation data, and there is none",
+            fix="--val-data, with --val-frequency from 1 on",
+        )
     if validation.save_best and not (args.val_data and args.val_frequency):
         raise usage(
             "--save-best needs validation data",
@@ -412,6 +417,15 @@ def _check_data(
             check_images_are_there(samples, args.max_bad_fraction)
     if args.warmup_epochs is not None and args.warmup == parser.get_default("warmup"):
         args.warmup = round(args.warmup_epochs * (num_batches // args.accum_freq))
+    steps = num_batches // args.accum_freq * args.epochs
+    if config.trained.recover_steps is not None and config.trained.recover_steps >= steps:
+        raise usage(
+            f"--recover-steps {config.trained.recover_steps} leaves no step of the run's {steps} "
+            "to train in",
+            fix="fewer, or more --epochs",
+        )
+    if config.validation.watch is not None:
+        open_once(config.validation.watch, SampleOptions.from_values(vars(args)))
     if config.validation.save_best:
         validation_samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
         check_val_labels(

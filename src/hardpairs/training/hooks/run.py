@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from torch import nn
 
@@ -21,14 +20,18 @@ from hardpairs.models.checkpoint import HEAD, PREPROCESS, load_checkpoint
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.model_config import uses_words
 from hardpairs.training import freezing, upstream, validation
+from hardpairs.training.average import AVERAGE, FILE
 from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.data import TrainData
 from hardpairs.training.dataset import Batch
-from hardpairs.training.hooks.build import config_of, get_tokenizer, remining
+from hardpairs.training.hooks.build import config_of, get_tokenizer, inference, remining
+from hardpairs.training.measuring import pair_features
+from hardpairs.training.recovery import RECOVERY
 from hardpairs.training.run_loss import RunLoss
 from hardpairs.training.run_summary import log_epoch, summarize_run
 from hardpairs.training.step_log import log_statistics
-from hardpairs.training.validation_data import ValidationBatches
+from hardpairs.training.validation_data import ValidationData
+from hardpairs.training.watch import log_change, write_start
 
 
 def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,6 +80,7 @@ def run_epochs(
         epochs: The epochs that are left.
     """
     config, train = config_of(args), data.get("train")
+    _begin(args, getattr(model, "module", model), data.get("val"), epochs.start)
     remine_every = config.remining.remine_every
     if isinstance(train, TrainData) and not args.rank:
         _warn_of_another_transform(args, model, train.table)
@@ -99,9 +103,31 @@ def run_epochs(
         if is_written:
             seconds = time.perf_counter() - started
             log_epoch(_folder(args), Path(args.checkpoint_path), epoch + 1, seconds)
+            log_change(Path(args.checkpoint_path) / "results.jsonl")
     if is_written and trained:
         num_gpus = args.world_size if str(args.device).startswith("cuda") else 0
         summarize_run(_folder(args), vars(args), num_gpus)
+
+
+def _begin(args: argparse.Namespace, model: nn.Module, val: Any, epoch: int) -> None:
+    """Start what goes along with a run from the weights that it starts from.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The model without wrappers.
+        val: The validation data.
+        epoch: Epochs completed.
+    """
+    if recovery := getattr(model, RECOVERY, None):
+        recovery.begin()
+    if average := getattr(model, AVERAGE, None):
+        stored = load_checkpoint(args.resume).get(AVERAGE) if args.resume else None
+        if epoch and stored is None:
+            logging.warning("The resumed run had no --ema: its average begins here.")
+        average.begin(stored)
+    is_watched = isinstance(val, ValidationData) and val.watch is not None
+    if is_watched and not epoch and args.save_logs:
+        write_start(Path(args.checkpoint_path) / "results.jsonl", val.watch.numbers(model))
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -172,7 +198,7 @@ def _remine(
     # The search compiles code when it is imported.
     from hardpairs.training.remine import Reminer
 
-    autocast = upstream.patched("precision").get_autocast
+    how = inference(args)
     reminer = Reminer(
         train.samples,
         transform,
@@ -180,9 +206,9 @@ def _remine(
         ranks=Ranks(args.rank, args.world_size),
         batch_size=args.batch_size,
         workers=args.workers,
-        device=args.device,
-        input_dtype=open_clip.get_input_dtype(args.precision),
-        autocast=autocast(args.precision, device_type=torch.device(args.device).type),
+        device=how.device,
+        input_dtype=how.input_dtype,
+        autocast=how.autocast,
     )
     folder = remining(args).source(epoch)
     assert folder is not None
@@ -197,7 +223,8 @@ def validation_metrics(
 ) -> dict[str, float]:
     """Return what our validation data adds to OpenCLIP's numbers, or puts in their place.
 
-    Rank 0 calls it.
+    These are its own numbers, those of a watched data set, and both of averaged weights. Rank 0
+    calls it.
 
     Args:
         model: The trained model.
@@ -205,10 +232,23 @@ def validation_metrics(
         image: (M, D) unit features of the rows whose images could be read, on the CPU.
         text: (M, D) unit features of the same rows, on the CPU.
     """
-    batches = val.dataloader
-    if not isinstance(batches, ValidationBatches):
+    if not isinstance(val, ValidationData):
         return {}
-    return validation.val_numbers(model, batches.samples, batches.rows, image, text)
+    numbers = _val_numbers(model, val, image, text)
+    average = getattr(model, AVERAGE, None)
+    if average is None:
+        return numbers
+    with average.in_place():
+        averaged = _val_numbers(model, val, *pair_features(model, val.dataloader, val.inference))
+    return {**numbers, **{f"{AVERAGE}_{name}": value for name, value in averaged.items()}}
+
+
+def _val_numbers(
+    model: nn.Module, val: ValidationData, image: torch.Tensor, text: torch.Tensor
+) -> dict[str, float]:
+    batches = val.dataloader
+    numbers = validation.val_numbers(model, batches.samples, batches.rows, image, text)
+    return {**numbers, **(val.watch.numbers(model) if val.watch else {})}
 
 
 def extra_state(
@@ -217,7 +257,8 @@ def extra_state(
     """Return what a checkpoint of ours has besides OpenCLIP's entries.
 
     These are the word list, the data and hard pairs that it was trained on, how images were
-    prepared, and the kind of head. Rank 0 calls it, before the epoch is measured.
+    prepared, the kind of head, and averaged weights, which also make a file of their own. Rank 0
+    calls it, before the epoch is measured.
 
     Args:
         args: OpenCLIP's options.
@@ -237,5 +278,10 @@ def extra_state(
         model = getattr(model, "module", model)
         state[PREPROCESS] = preprocess_of(model)
         state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
+        if average := getattr(model, AVERAGE, None):
+            weights = {"state_dict": average.state_dict(checkpoint["state_dict"])}
+            content = {"epoch": checkpoint["epoch"], "name": args.name, **weights, **state}
+            upstream.patched("file_utils").pt_save(content, str(Path(args.checkpoint_path) / FILE))
+            state[AVERAGE] = average.state()
         train.checkpoint = {**checkpoint, **state}
     return state
