@@ -81,8 +81,8 @@ def test_a_file_of_sections(tmp_path, capsys):
     loss = values(args, "loss_fn", "sanw_lambda", "geometry_weight", "lr_scheduler")
     assert loss == ("sanw_debias", 4.0, 0.1, "cosine")
     said = capsys.readouterr().err
-    assert values(args, "warmup_epochs", "batching") == (1, None)
-    assert "topical batches follow from stored embeddings: give --batching-embeddings" in said
+    assert values(args, "warmup_epochs", "batching", "p_topical") == (1, "topical", 0.6)
+    assert "topical batches: the run embeds the data with its start model first" in said
     sections = ("data.flickr8k", "curriculum")
     for key in (*sections, "loss.stopgrad_weights"):
         assert said.count(f"config.yaml: {key} is passed over") == 1
@@ -112,8 +112,8 @@ def test_topical_batches_of_a_file(tmp_path, monkeypatch, capsys):
     assert args.train_data is None and "dataset.root is passed over" in capsys.readouterr().err
     monkeypatch.setenv("DATASET_ROOT", "data/flickr8k")
     args = parse(tmp_path, TOPICAL)
-    assert values(args, "train_data", "batching", "name") == ("data/flickr8k", None, "debias")
-    assert "give --batching-embeddings FOLDER" in capsys.readouterr().err
+    assert values(args, "train_data", "batching", "name") == ("data/flickr8k", "topical", "debias")
+    assert "the run embeds the data with its start model first" in capsys.readouterr().err
     assert parse(tmp_path, TOPICAL.replace("true", "false")).batching is None
 
 

@@ -63,7 +63,7 @@ class EmbeddingSource(Options):
 
     embeddings: str | None = option(
         None,
-        "folder of stored embeddings that the batches follow from",
+        "folder of stored embeddings that the batches follow from (default: the run makes them)",
         flag="--batching-embeddings",
         metavar="FOLDER",
     )

@@ -16,6 +16,7 @@ from hardpairs.batches.sources import EmbeddingSource, identity, open_stored_emb
 from hardpairs.batches.stored import made_once
 from hardpairs.core.components import option, register
 from hardpairs.core.errors import usage
+from hardpairs.data.embeddings import Embeddings
 
 
 @register("topical")
@@ -74,26 +75,21 @@ class TopicalBatchSampler(OrderedBatchSampler):
 
     @classmethod
     def from_config(cls, config: Config, context: BatchContext) -> TopicalBatchSampler:
-        """Cluster the stored text embeddings, once for all runs, and build the batch maker."""
-        samples, folder, count = context.samples, config.embeddings, config.clusters
-        if folder is None:
+        """Cluster the stored text embeddings, once for all runs, and build the batch maker.
+
+        Where the run embeds its data later, no row has a cluster yet.
+        """
+        folder = config.embeddings
+        if folder is None and not context.embeds_later:
             raise usage("this batch maker needs `embeddings`", fix="embed the data first")
-        embeddings = open_stored_embeddings(folder, samples, context.verify)
-        if count > len(embeddings.rows):
-            raise usage(
-                f"`clusters` {count} is more than the number of embeddings, {len(embeddings.rows)}"
-            )
-        recipe = {
-            "text": identity(embeddings, folder),
-            "clusters": count,
-            "seed": context.seed,
-            "version": 1,
-        }
-        make = functools.partial(cluster, embeddings.text, count, context.seed)
-        clusters = np.full(len(samples), -1, np.int32)
-        clusters[embeddings.rows] = made_once(Path(folder), "clusters", recipe, make)
+        clusters = np.full(len(context.samples), -1, np.int32)
+        if folder is None:
+            _check_count(config.clusters, len(clusters))
+        else:
+            embeddings = open_stored_embeddings(folder, context.samples, context.verify)
+            clusters[embeddings.rows] = _clusters(embeddings, config.clusters, context.seed, folder)
         return cls(
-            len(samples),
+            len(clusters),
             clusters,
             p_topical=config.p_topical,
             round_robin=config.round_robin,
@@ -108,6 +104,23 @@ class TopicalBatchSampler(OrderedBatchSampler):
             order = rows[sorted_by(clusters + 1, rng)]
             return rng.permutation(dealt(order, self.steps, size)).ravel()
         return topical_order(rows, clusters, size, self.options.p_topical, rng)
+
+
+def _clusters(embeddings: Embeddings, count: int, seed: int, folder: str) -> np.ndarray:
+    _check_count(count, len(embeddings.rows))
+    recipe = {
+        "text": identity(embeddings, folder),
+        "clusters": count,
+        "seed": seed,
+        "version": 1,
+    }
+    make = functools.partial(cluster, embeddings.text, count, seed)
+    return made_once(Path(folder), "clusters", recipe, make)
+
+
+def _check_count(clusters: int, rows: int) -> None:
+    if clusters > rows:
+        raise usage(f"`clusters` {clusters} is more than the number of embeddings, {rows}")
 
 
 def topical_order(

@@ -211,12 +211,15 @@ def _with_schedule(ours: dict[str, Any]) -> dict[str, Any]:
 def _topical(section: Any, line: CommandLine) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(section, Mapping) or not section.get("enabled"):
         return {}, []
+    notes = []
     if not line.gives("--batching-embeddings"):
-        needed = "topical batches follow from stored embeddings: give --batching-embeddings FOLDER"
-        return {}, [f"{needed} (hardpairs embed makes it); without it batches are random"]
+        notes = [
+            "topical batches: the run embeds the data with its start model first; "
+            "--batching-embeddings FOLDER takes stored embeddings"
+        ]
     names = {"k": "topical_clusters", "k_clusters": "topical_clusters", "p_topical": "p_topical"}
     options = {names[key]: value for key, value in section.items() if key in names}
-    return {"batching": "topical", **options}, []
+    return {"batching": "topical", **options}, notes
 
 
 def _one_of_experiment(

@@ -172,6 +172,8 @@ STORED_FEATURES = {
     "duplicate_features": "false_negative_embeddings",
 }
 """Field of ``BatchInfo`` -> the loss's option with the folder of its stored embeddings."""
+EMBEDS_FIRST = ("class-neighbours", "topical")
+"""Batch makers for which the run makes the embeddings where none are given."""
 PARTS: dict[str, type[Options]] = {
     "data": DataOptions,
     "trained": TrainedOptions,
@@ -267,7 +269,7 @@ class TrainingConfig:
     def embeds_first(self) -> bool:
         """True if the batches need embeddings and none are given: the run makes them itself."""
         given = (getattr(self.batches, name, None) for name in ("embeddings", "hard_pairs"))
-        return self.batching == "class-neighbours" and not any(given)
+        return self.batching in EMBEDS_FIRST and not any(given)
 
     @property
     def stored_features(self) -> dict[str, str]:

@@ -396,7 +396,7 @@ def test_m_per_class_flags(tmp_path, table):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--batching", "topical"), "needs --batching-embeddings"),
+        (("--batching", "topical"), "--topical-clusters 80 is more than the number of embeddings"),
         (("--batching", "neighbourhood"), "needs --hard-dict-dir"),
         (
             ("--batching", "random", "--hard-choice", "rank"),

@@ -1,0 +1,66 @@
+"""The SLURM scripts as jobs of a real cluster: two nodes, submitted from another folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+
+import pytest
+
+from tests.helpers import ROOT
+from tests.scripts.cluster import running, why_not
+
+REASON = why_not()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("slurm")) as cluster:
+        paths = [str(ROOT / "src"), str(ROOT)]
+        cluster.environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+        yield cluster
+
+
+def training(table, start, *flags):
+    return (
+        *("--train-data", str(table), "--csv-separator", ",", "--batching", "random"),
+        *("--model", "hardpairs-test", "--pretrained", str(start), "--device", "cpu"),
+        *("--workers", "0", "--warmup", "1", "--epochs", "1", "--log-every-n-steps", "1"),
+        *("--logs", "logs", "--name", "run", *flags),
+    )
+
+
+def last_step(folder):
+    with open(folder / "logs/run/metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))[-1]
+
+
+def test_two_nodes_train_together(cluster, table, checkpoint, tmp_path):
+    script = str(ROOT / "scripts/train.sbatch")
+    flags = training(table, checkpoint, "--batch-size", "5")
+    code, text = cluster.run("--nodes=2", script, *flags, cwd=tmp_path)
+    assert code == 0, text
+    step = last_step(tmp_path)
+    assert (step["step"], step["random"]) == ("3", "40")  # of 2 x 5 rows a step
+    assert "Process (global: 1, local 0), total 2" in text.replace("Process(", "Process (")
+    assert not list(tmp_path.glob(".*.status"))
+
+
+def test_bad_input_on_two_nodes_has_its_code(cluster, tmp_path):
+    script = str(ROOT / "scripts/train.sbatch")
+    code, text = cluster.run("--nodes=2", script, "--nothing", cwd=tmp_path)
+    assert code == 2 and "there is no flag --nothing" in text and "Traceback" not in text
+
+
+def test_clipses_scripts_train_and_evaluate_on_one_node(cluster, table, checkpoint, tmp_path):
+    script = str(ROOT / "scripts/train_sanw_debias.sbatch")
+    flags = training(table, checkpoint, "--batch-size", "10")
+    code, text = cluster.run(script, *flags, cwd=tmp_path)
+    assert code == 0 and float(last_step(tmp_path)["w_mean"]) <= 1, text
+    line = ("--model", "hardpairs-test", "--pretrained", "logs/run/checkpoints/epoch_1.pt")
+    line += ("--data", str(table), "--device", "cpu", "--out", "evaluated")
+    code, text = cluster.run(str(ROOT / "scripts/eval_retrieval.sbatch"), *line, cwd=tmp_path)
+    assert code == 0, text
+    assert json.loads((tmp_path / "evaluated/evaluation.json").read_text())["images"] == 40
