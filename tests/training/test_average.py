@@ -13,7 +13,7 @@ from tests.training.test_trainer import train
 
 def test_it_follows_the_formula():
     model = small_model()
-    model.logit_scale = torch.nn.Parameter(torch.tensor(4.0))
+    model.logit_scale = torch.nn.Parameter(torch.tensor(4.5))
     model[2].weight.requires_grad_(False)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
     add_average(optimizer, model, 0.75)
@@ -42,14 +42,14 @@ def test_the_model_has_it_for_a_while():
     model = small_model()
     average = Average(model, 0.5)
     own = {name: value.clone() for name, value in model.state_dict().items()}
-    average.weights["0.bias"].fill_(7)
+    average.weights["2.bias"].fill_(7)
     with pytest.raises(RuntimeError), average.in_place():
-        assert (model[0].bias == 7).all()
+        assert (model[2].bias == 7).all()
         raise RuntimeError
     assert same(model.state_dict(), own) == {True}
     live = {f"module.{name}": value for name, value in own.items()}
     averaged = average.state_dict(live)
-    assert averaged.keys() == live.keys() and (averaged["module.0.bias"] == 7).all()
+    assert averaged.keys() == live.keys() and (averaged["module.2.bias"] == 7).all()
     assert torch.equal(averaged["module.1.running_var"], own["1.running_var"])
 
 
@@ -70,10 +70,10 @@ def test_a_run_writes_and_measures_it(table, tmp_path, start, processes):
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert lines[-1]["ema_image_to_text_R@1"] >= 0
     assert measured(folder / "ema.pt", table) == pytest.approx(
-        lines[-1]["ema_image_to_text_mean_rank"]
+        lines[-1]["ema_image_to_text_mean_rank"], abs=0.1
     )
     assert measured(folder / "epoch_2.pt", table) == pytest.approx(
-        lines[-1]["image_to_text_mean_rank"]
+        lines[-1]["image_to_text_mean_rank"], abs=0.1
     )
     if not processes:
         (folder / "epoch_2.pt").unlink()

@@ -91,12 +91,10 @@ class TrainedOptions(Options):
     )
     head_lr: float | None = option(None, "rate of the head; --lr is the backbone's", above=0)
     warmup_epochs: float | None = option(None, "--warmup in epochs", minimum=0)
-    recover_steps: int | None = option(
-        None, "first steps, which move Adam's statistics and not the weights", minimum=1
-    )
+    recover_steps: int | None = option(None, "first steps, of Adam's statistics alone", minimum=1)
     ema: float | None = option(
         None,
-        "also average the weights by this decay, into ema.pt",
+        "average of the weights, kept in ema.pt",
         above=0,
         below=1,
         metavar="DECAY",
@@ -126,9 +124,7 @@ class ValidationOptions(Options):
     patience: int | None = option(
         None, "stop after so many measured epochs without a better one", minimum=1
     )
-    watch: str | None = option(
-        None, "measure other pairs, or class folders, with --val-data", metavar="DATA"
-    )
+    watch: str | None = option(None, "second data set that validation measures", metavar="DATA")
 
     def __post_init__(self) -> None:
         super().__post_init__()
