@@ -20,7 +20,7 @@ from hardpairs.data.samples import open_samples
 from hardpairs.photos import page as page_module
 from hardpairs.photos.review import Review
 from hardpairs.photos.serve import make_app
-from tests.axe import axe_faults, needs_axe
+from tests.axe import SCRIPT, axe_faults, needs_axe
 from tests.browser import CHROMIUM, SECONDS
 from tests.helpers import picture, ragged_table
 from tests.photos.web import Served, Site, Tab
@@ -441,6 +441,7 @@ def test_a_tab_of_batches(page, hard_pairs, table, tmp_path):
         tab.wait(
             "document.querySelector('iframe.batches')?.contentDocument?.querySelectorAll('.batch img').length > 8"
         )
+        assert SCRIPT is None or axe_faults(tab) == []
         assert tab.strangers(url) == []
 
 
