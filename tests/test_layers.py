@@ -94,7 +94,7 @@ def test_options_stay_few():
     flags = {option for option in every if option.startswith("--") and option[:5] != "--no-"}
     assert flags == {
         *("--augment", "--batching", "--batching-embeddings", "--caption-template"),
-        *("--captions-json",),
+        *("--captions-json", "--ema", "--recover-steps", "--watch"),
         *("--class-neighbours", "--config", "--csv-group-key", "--embed", "--empty-rows"),
         *("--false-negative-embeddings", "--false-negative-mask", "--false-negative-threshold"),
         *("--freeze-backbone", "--freeze-bn-stats", "--freeze-epochs"),
