@@ -16,7 +16,7 @@ LAYERS = (
     {"embedding", "mining"},
     {"training"},
     {"evaluating", "pages"},
-    {"photos", "linking", "comparing", "reporting", "demo"},
+    {"photos", "linking", "comparing", "recipes", "reporting", "demo"},
     {"compat"},
     {"cli"},
 )

@@ -1,0 +1,118 @@
+"""Stored embeddings of a data set as tensors by row number, and their splits by group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hardpairs.core.errors import bad_input
+from hardpairs.core.vectors import unit_rows
+from hardpairs.data.embeddings import Embeddings
+from hardpairs.data.samples import Samples
+from hardpairs.data.splits import part_of_images
+from hardpairs.data.stacked import Stacked
+
+
+@dataclass(frozen=True)
+class Features:
+    """Stored embeddings of a data set, in memory.
+
+    Attributes:
+        samples: The data set of N rows.
+        image: (N, D_image) float32 unit rows; zero for a row without an embedding.
+        text: (N, D_text) float32, likewise.
+        rows: (M,) int64, the rows that have an embedding and are not rejected, ascending.
+        families: (M,) int64; rows of one family share a group, an image or a caption, directly or
+            through others.
+    """
+
+    samples: Samples
+    image: torch.Tensor
+    text: torch.Tensor
+    rows: np.ndarray
+    families: np.ndarray
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A split of the rows; no family is in two parts.
+
+    Attributes:
+        train: Row numbers, ascending int64.
+        val: Likewise.
+        test: Likewise.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+    @classmethod
+    def of(cls, features: Features, seed: int) -> Fold:
+        """Return the split of a seed: about 70, 15 and 15 % of the rows.
+
+        Raises:
+            UserError: Exit 3 when a part would be empty.
+        """
+        parts = part_of_images(len(features.rows), seed=seed, groups=features.families)
+        train, val, test = (features.rows[parts == part] for part in range(3))
+        if not all(map(len, (train, val, test))):
+            raise bad_input(
+                f"{len(features.rows)} rows are too few for training, validation and test",
+                where=features.samples.source,
+                why="rows that share a group, an image or a caption stay together",
+                fix="at least 7 pairs without anything in common",
+            )
+        return cls(train, val, test)
+
+
+def load_features(samples: Samples, embeddings: Embeddings) -> Features:
+    """Load stored embeddings of a data set.
+
+    Args:
+        samples: The data set.
+        embeddings: Its embeddings.
+    """
+    rejected = np.array(sorted(samples.rejected), np.int64)
+    rows = np.setdiff1d(embeddings.rows, rejected)
+    return Features(
+        samples,
+        _by_row(embeddings.image, embeddings),
+        _by_row(embeddings.text, embeddings),
+        rows,
+        families(samples.positives[rows]),
+    )
+
+
+def _by_row(stored: np.ndarray | Stacked, embeddings: Embeddings) -> torch.Tensor:
+    """Return (N, D) float32 unit rows; zero where the data set's row has no embedding."""
+    everything = np.zeros((embeddings.num_samples, stored.shape[1]), np.float32)
+    everything[embeddings.rows] = unit_rows(np.asarray(stored[:]))
+    return torch.from_numpy(everything)
+
+
+def families(positives: np.ndarray) -> np.ndarray:
+    """Return the family of each row: rows that share an id, directly or through others, are one.
+
+    Args:
+        positives: (M, C) int64 ids; two rows share something where a column has equal ids.
+
+    Returns:
+        (M,) int64, numbered from 0.
+
+    Example:
+        >>> families(np.array([[0, 5], [0, 6], [1, 6], [2, 7]])).tolist()
+        [0, 0, 0, 1]
+    """
+    count, offset, columns = len(positives), len(positives), []
+    for ids in positives.T:
+        columns.append(offset + np.unique(ids, return_inverse=True)[1])
+        offset = columns[-1].max(initial=offset) + 1
+    ends = np.concatenate(columns)
+    starts = np.tile(np.arange(count), len(columns))
+    graph = coo_array((np.ones(len(ends), np.int8), (starts, ends)), shape=(offset, offset))
+    return np.unique(connected_components(graph)[1][:count], return_inverse=True)[1]

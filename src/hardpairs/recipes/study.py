@@ -1,0 +1,452 @@
+"""The study: bases, hard pairs and runs of all recipes, in a folder that a killed study goes on in.
+
+OUT/study.json                      what is compared, fixed before the test data is opened
+OUT/split-S/base.pt, base.json      heads trained until validation stops rising
+OUT/split-S/mined-METHOD_hard_pairs/
+OUT/split-S/runs/NAME.json, .pt     one run: its validation curve, its heads
+OUT/validation.json                 the setting that validation chose of each recipe
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hardpairs.batches.sources import identity, open_stored_embeddings
+from hardpairs.core.atomic import atomic_open, write_json
+from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.progress import check_recipe
+from hardpairs.core.remote import is_url
+from hardpairs.data.samples import Samples
+from hardpairs.mining.dataset import mine_dataset, write_mined
+from hardpairs.mining.options import MiningOptions
+from hardpairs.recipes.features import Features, Fold, load_features
+from hardpairs.recipes.heads import Heads
+from hardpairs.recipes.recipe import Recipe, Setting, parse_setting
+from hardpairs.recipes.training import CHOICE, Budget, Trained, train
+from hardpairs.training.samples import SampleOptions, open_once
+
+DEPTH = 50
+"""Hard pairs of each row that are mined."""
+BASE_EPOCHS, BASE_PATIENCE = 200, 5
+"""Epochs of a base, at most, and those without a better validation after which it ends."""
+OTHER_WIDTH = 256
+"""Length of the joint embedding where images and captions have embeddings of different lengths."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study compares.
+
+    Attributes:
+        data: Source of the data set.
+        sample_options: How its rows are read, as in ``SampleOptions``.
+        fingerprint: Identity of the data set.
+        embeddings: Folder of its embeddings.
+        embeddings_identity: SHA-256 of the embeddings.
+        recipes: Settings by name of the recipe, as text.
+        splits: Number of splits.
+        seeds: Runs of the chosen setting of each recipe, per split.
+        epochs: Epochs of the plain recipe.
+        batch_size: Rows of its batches.
+        rates: Learning rates that validation chooses among.
+        width: Length of the joint embedding.
+    """
+
+    data: str
+    sample_options: dict[str, Any]
+    fingerprint: str
+    embeddings: str
+    embeddings_identity: str
+    recipes: dict[str, list[str]]
+    splits: int
+    seeds: int
+    epochs: int
+    batch_size: int
+    rates: list[float]
+    width: int
+
+    @classmethod
+    def read(cls, out: Path) -> Plan:
+        """Return the plan of a study's folder.
+
+        Raises:
+            UserError: Exit 3 when the folder holds none.
+        """
+        try:
+            return cls(**json.loads((out / "study.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                Exit.BAD_INPUT,
+                "the folder holds no study",
+                where=str(out),
+                why=str(error),
+                fix="the --out of hardpairs compare recipes",
+            ) from None
+
+
+def plan_study(
+    samples: Samples,
+    sample_options: dict[str, Any],
+    embeddings: str,
+    recipes: Sequence[Recipe],
+    *,
+    splits: int,
+    seeds: int,
+    epochs: int,
+    batch_size: int,
+    rates: Sequence[float],
+    width: int | None = None,
+) -> Plan:
+    """Return the plan of a study.
+
+    Args:
+        samples: The data set.
+        sample_options: The arguments that it was opened with.
+        embeddings: Folder of its embeddings.
+        recipes: What is compared.
+        splits: As in ``Plan``.
+        seeds: As in ``Plan``.
+        epochs: As in ``Plan``.
+        batch_size: As in ``Plan``.
+        rates: As in ``Plan``.
+        width: Length of the joint embedding; by default that of the embeddings, or
+            ``OTHER_WIDTH`` where images and captions have different ones.
+
+    Raises:
+        UserError: Exit 3 or 4 for embeddings that are missing or of other data.
+    """
+    stored = open_stored_embeddings(embeddings, samples)
+    widths = {stored.image.shape[1], stored.text.shape[1]}
+    return Plan(
+        data=samples.source if is_url(samples.source) else os.path.abspath(samples.source),
+        sample_options=sample_options,
+        fingerprint=samples.fingerprint,
+        embeddings=embeddings,
+        embeddings_identity=identity(stored, embeddings),
+        recipes={recipe.name: [s.text for s in recipe.settings] for recipe in recipes},
+        splits=splits,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        rates=list(rates),
+        width=width or (widths.pop() if len(widths) == 1 else OTHER_WIDTH),
+    )
+
+
+@dataclass(frozen=True)
+class RunName:
+    """Which run: split, recipe, number of the setting, learning rate, seed."""
+
+    split: int
+    recipe: str
+    setting: int
+    rate: float
+    seed: int
+
+    @property
+    def stem(self) -> str:
+        """The name of its files."""
+        return f"{self.recipe}-{self.setting}-lr{self.rate:g}-seed{self.seed}"
+
+
+class Study:
+    """A study in its folder.
+
+    Args:
+        out: The folder; ``study.json`` is there.
+        plan: What is compared.
+    """
+
+    def __init__(self, out: Path, plan: Plan) -> None:
+        self.out, self.plan = out, plan
+        self.recipes = tuple(
+            Recipe(name, tuple(parse_setting(text, name) for text in texts))
+            for name, texts in plan.recipes.items()
+        )
+
+    @classmethod
+    def begin(cls, out: Path, plan: Plan) -> Study:
+        """Begin a study, or go on with the one of the folder.
+
+        Raises:
+            UserError: Exit 4, the folder holds a study of something else.
+        """
+        if not check_recipe(out / "study.json", asdict(plan), kind="a study"):
+            write_json(out / "study.json", asdict(plan))
+        return cls(out, plan)
+
+    @functools.cached_property
+    def samples(self) -> Samples:
+        """The data set."""
+        options = self.plan.sample_options
+        return open_once(
+            self.plan.data, SampleOptions(**{**options, "unlabelled": tuple(options["unlabelled"])})
+        )
+
+    @functools.cached_property
+    def features(self) -> Features:
+        """The stored embeddings of the data set."""
+        return load_features(
+            self.samples, open_stored_embeddings(self.plan.embeddings, self.samples)
+        )
+
+    @functools.cache  # noqa: B019  (a study lives as long as its process)
+    def fold(self, split: int) -> Fold:
+        """Return the rows of a split's parts."""
+        return Fold.of(self.features, seed=split)
+
+    def folder(self, split: int) -> Path:
+        """Return the folder of a split."""
+        return self.out / f"split-{split}"
+
+    def new_heads(self, split: int) -> Heads:
+        """Return untrained heads."""
+        widths = self.features.image.shape[1], self.features.text.shape[1]
+        return Heads(*widths, self.plan.width, seed=split)
+
+    def base(self, split: int) -> Heads:
+        """Return the base of a split: heads trained until validation stopped rising."""
+        return self.load(split, self.folder(split) / "base.pt")
+
+    def load(self, split: int, path: Path) -> Heads:
+        """Return stored heads."""
+        heads = self.new_heads(split)
+        heads.load_state_dict(torch.load(path, weights_only=True))
+        return heads
+
+    def plain_steps(self, split: int) -> int:
+        """Return the optimizer steps of the plain recipe."""
+        return self.plan.epochs * math.ceil(len(self.fold(split).train) / self.plan.batch_size)
+
+    def make_base(self, split: int) -> None:
+        """Train the base of a split, at the rate that validation likes best."""
+        fold, folder = self.fold(split), self.folder(split)
+        if (folder / "base.json").is_file():
+            return
+        per_epoch = math.ceil(len(fold.train) / self.plan.batch_size)
+        plain, trained = parse_setting(""), []
+        for rate in self.plan.rates:
+            budget = Budget(
+                self.plan.batch_size,
+                BASE_EPOCHS * per_epoch,
+                BASE_EPOCHS,
+                rate,
+                seed=split,
+                patience=BASE_PATIENCE,
+            )
+            run = train(self.new_heads(split), self.features, plain, fold.train, fold.val, budget)
+            trained.append((run, rate))
+        run, rate = max(trained, key=lambda pair: pair[0].best[CHOICE])
+        _save(folder, "base", run, {"rate": rate, "epochs": run.steps / per_epoch})
+
+    def mine(self, split: int, method: str) -> None:
+        """Mine the hard pairs of a split's training rows in the stored embeddings."""
+        folder = self.mined(split, method)
+        if (folder / "manifest.json").is_file():
+            return
+        embeddings = open_stored_embeddings(self.plan.embeddings, self.samples)
+        others = np.setdiff1d(np.arange(len(self.samples)), self.fold(split).train)
+        reject = dict.fromkeys(others.tolist(), "another_part")
+        options = MiningOptions(top_k=min(DEPTH, len(self.fold(split).train) - 1), method=method)
+        mined = mine_dataset(embeddings, options, reject=reject)
+        assert mined is not None
+        write_mined(folder.parent, f"mined-{method}", mined, embeddings, options)
+
+    def mined(self, split: int, method: str) -> Path:
+        """Return the folder of a split's hard pairs."""
+        return self.folder(split) / f"mined-{method}_hard_pairs"
+
+    def setting(self, run: RunName) -> Setting:
+        """Return the setting of a run, with the files that it reads."""
+        recipe = next(recipe for recipe in self.recipes if recipe.name == run.recipe)
+        setting = recipe.settings[run.setting]
+        mined = self.mined(run.split, setting.mined) if setting.needs_hard_pairs else None
+        return setting.with_paths(self.plan.embeddings, None if mined is None else str(mined))
+
+    def make_run(self, run: RunName) -> None:
+        """Make a run. One whose loss is not finite is recorded as such."""
+        folder = self.folder(run.split) / "runs"
+        if (folder / f"{run.stem}.json").is_file():
+            return
+        setting, fold = self.setting(run), self.fold(run.split)
+        steps = self.plain_steps(run.split) * setting.sample_factor // setting.batch_factor
+        budget = Budget(
+            self.plan.batch_size * setting.batch_factor,
+            max(1, steps),
+            self.plan.epochs,
+            run.rate,
+            run.seed,
+        )
+        facts = {"setting": setting.text, "rows": budget.rows, "rate": run.rate}
+        try:
+            trained = train(
+                self.base(run.split), self.features, setting, fold.train, fold.val, budget
+            )
+        except UserError as error:
+            if error.code != Exit.NON_FINITE:
+                raise
+            write_json(folder / f"{run.stem}.json", {**facts, "diverged": str(error)})
+            return
+        _save(folder, run.stem, trained, facts)
+
+    def record(self, run: RunName) -> dict[str, Any]:
+        """Return the record of a finished run."""
+        path = self.folder(run.split) / f"runs/{run.stem}.json"
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record
+
+    def candidates(self, recipe: Recipe, split: int) -> list[RunName]:
+        """Return the runs that validation chooses among: each setting at each rate."""
+        return [
+            RunName(split, recipe.name, setting, rate, 0)
+            for setting in range(len(recipe.settings))
+            for rate in self.plan.rates
+        ]
+
+    def chosen(self, recipe: Recipe, split: int) -> list[RunName]:
+        """Return the runs of the setting and rate that a split's validation data chose, by seed."""
+        best = max(self.candidates(recipe, split), key=lambda run: _value(self.record(run)))
+        return [
+            RunName(split, recipe.name, best.setting, best.rate, seed)
+            for seed in range(self.plan.seeds)
+        ]
+
+
+def run_study(study: Study, jobs: int = 1) -> dict[str, Any]:
+    """Make all runs that are missing, and write ``validation.json``.
+
+    Args:
+        study: The study.
+        jobs: Processes, each of which makes one run at a time.
+
+    Returns:
+        For each recipe and split: setting, rate, and metrics of the validation data by seed.
+    """
+    splits = range(study.plan.splits)
+    methods = {
+        setting.mined
+        for recipe in study.recipes
+        for setting in recipe.settings
+        if setting.needs_hard_pairs
+    }
+    for split in splits:
+        for method in sorted(methods):
+            study.mine(split, method)
+    with _Workers(study, jobs) as workers:
+        workers.run("bases", "make_base", list(splits))
+        candidates = (study.candidates(r, split) for split in splits for r in study.recipes)
+        workers.run("settings", "make_run", [run for runs in candidates for run in runs])
+        chosen = {
+            recipe.name: [study.chosen(recipe, split) for split in splits]
+            for recipe in study.recipes
+        }
+        seeds = [run for by_split in chosen.values() for runs in by_split for run in runs]
+        workers.run("seeds", "make_run", seeds)
+    result = {
+        name: [_summary(study, runs) for runs in by_split] for name, by_split in chosen.items()
+    }
+    write_json(study.out / "validation.json", result)
+    return result
+
+
+def chosen_runs(study: Study) -> dict[str, list[list[RunName]]]:
+    """Return the chosen runs by recipe, split and seed.
+
+    Raises:
+        UserError: Exit 3 when the study is not finished.
+    """
+    try:
+        return {
+            recipe.name: [study.chosen(recipe, split) for split in range(study.plan.splits)]
+            for recipe in study.recipes
+        }
+    except FileNotFoundError as error:
+        raise UserError(
+            Exit.BAD_INPUT,
+            "the study is not finished",
+            where=str(error.filename),
+            fix="start it again with the same command; it goes on",
+        ) from None
+
+
+class _Workers:
+    """Processes that make runs; with one job this process does."""
+
+    def __init__(self, study: Study, jobs: int) -> None:
+        self.study, self.jobs = study, jobs
+        self.pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> _Workers:
+        if self.jobs > 1:
+            context = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(
+                self.jobs, context, initializer=_open_worker, initargs=(str(self.study.out),)
+            )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=error[0] is None, cancel_futures=True)
+
+    def run(self, what: str, method: str, items: list[Any]) -> None:
+        """Call a method of the study for each item, and say how many are done."""
+        calls: Iterable[Any]
+        if self.pool is None:
+            calls = map(getattr(self.study, method), items)
+        else:
+            calls = self.pool.map(_call, [method] * len(items), items)
+        for done, _ in enumerate(calls, 1):
+            print(f"\r{what}: {done} of {len(items)}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+
+
+_worker: list[Study] = []
+
+
+def _open_worker(out: str) -> None:
+    torch.set_num_threads(1)
+    _worker[:] = [Study(Path(out), Plan.read(Path(out)))]
+
+
+def _call(method: str, item: Any) -> None:
+    getattr(_worker[0], method)(item)
+
+
+def _summary(study: Study, runs: list[RunName]) -> dict[str, Any]:
+    """Return what validation says of the chosen setting of a split."""
+    records = [study.record(run) for run in runs]
+    return {
+        "setting": records[0]["setting"],
+        "rate": runs[0].rate,
+        "rows": records[0]["rows"],
+        "R@1": [record.get("best", {}).get("mean_R@1") for record in records],
+        "MRR": [record.get("best", {}).get("mean_MRR") for record in records],
+        "cpu_seconds": [record.get("cpu_seconds") for record in records],
+        "diverged": sum("diverged" in record for record in records),
+    }
+
+
+def _value(record: dict[str, Any]) -> float:
+    return float(record["best"][CHOICE]) if "best" in record else -math.inf
+
+
+def _save(folder: Path, stem: str, trained: Trained, facts: dict[str, Any]) -> None:
+    """Write the heads, then the record, which says that the run is finished."""
+    with atomic_open(folder / f"{stem}.pt") as file:
+        torch.save(trained.state, file)
+    record = asdict(trained)
+    del record["state"]
+    write_json(folder / f"{stem}.json", {**facts, **record})

@@ -1,0 +1,235 @@
+"""Train heads over stored features with a setting, exactly as a run trains a model."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hardpairs.batches import BATCHES
+from hardpairs.batches.base import BatchContext, BatchSampler
+from hardpairs.batches.info import BatchInfo
+from hardpairs.data.samples import Samples
+from hardpairs.embedding.stream import Embedded
+from hardpairs.evaluating.retrieval import evaluate_retrieval
+from hardpairs.losses import LossContext
+from hardpairs.recipes.features import Features
+from hardpairs.recipes.heads import Heads
+from hardpairs.recipes.recipe import Setting
+from hardpairs.training.dataset import Batch, RunBatches
+from hardpairs.training.run_loss import RunLoss, build_run_loss
+
+WARMUP_SHARE = 0.1
+"""Share of a run's steps in which the learning rate grows."""
+ADAM: dict[str, Any] = {"betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.2}
+"""OpenCLIP's optimizer for a ViT."""
+CHOICE = "mean_MRR"
+"""The metric of the validation data that chooses: it moves less by chance than R@1."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a run trains.
+
+    Attributes:
+        rows: Rows of a batch.
+        steps: Optimizer steps, at most.
+        evaluations: Evaluations of the validation data, evenly spread over the steps.
+        rate: Learning rate.
+        seed: Seed of the batches.
+        patience: Evaluations without a better one after which the run ends; ``None``: never. With
+            it the rate stays constant, otherwise it falls to 0 by cosine.
+    """
+
+    rows: int
+    steps: int
+    evaluations: int
+    rate: float
+    seed: int
+    patience: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The result of a run.
+
+    Attributes:
+        state: State of the heads at the best evaluation.
+        best: Metrics of the validation data there.
+        curve: (step, R@1, MRR) of each evaluation.
+        cpu_seconds: Processor time of the training steps alone.
+        steps: Optimizer steps that were made.
+    """
+
+    state: dict[str, torch.Tensor]
+    best: dict[str, float]
+    curve: list[tuple[int, float, float]]
+    cpu_seconds: float
+    steps: int
+
+
+def train(
+    heads: Heads,
+    features: Features,
+    setting: Setting,
+    train_rows: np.ndarray,
+    val_rows: np.ndarray,
+    budget: Budget,
+) -> Trained:
+    """Train heads and keep the best evaluation, the start included.
+
+    Args:
+        heads: The start; not changed.
+        features: Features of all rows.
+        setting: The setting, with the paths of its files.
+        train_rows: Rows to train on.
+        val_rows: Rows to choose by.
+        budget: How much to train.
+
+    Raises:
+        UserError: Exit 2 for a batch that does not fit the rows; exit 6 when a loss is not finite.
+    """
+    start, heads = heads, copy.deepcopy(heads)
+    samples = only_rows(features.samples, train_rows)
+    sampler = _sampler(setting, samples, budget)
+    loss = _loss(setting, samples, features, start)
+    optimizer = torch.optim.AdamW(heads.parameters(), lr=budget.rate, **ADAM)
+    stops = _stops(budget)
+    best = measure(heads, features, val_rows)
+    curve, state = [_point(0, best)], copy.deepcopy(heads.state_dict())
+    seconds, since_best, step = 0.0, 0, 0
+    batches = _batches(sampler, features, len(sampler))
+    for stop in stops:
+        started = time.process_time()
+        for batch in (next(batches) for _ in range(stop - step)):
+            _set_rate(optimizer, budget, step)
+            _step(heads, loss, optimizer, batch)
+            step += 1
+        seconds += time.process_time() - started
+        measured = measure(heads, features, val_rows)
+        curve.append(_point(step, measured))
+        since_best += 1
+        if measured[CHOICE] > best[CHOICE]:
+            best, state, since_best = measured, copy.deepcopy(heads.state_dict()), 0
+        if budget.patience is not None and since_best >= budget.patience:
+            break
+    return Trained(state, best, curve, seconds, step)
+
+
+def measure(heads: Heads, features: Features, rows: np.ndarray) -> dict[str, float]:
+    """Return retrieval metrics of some rows, with the means of both directions."""
+    return measure_queries(heads, features, rows)[0]
+
+
+def measure_queries(
+    heads: Heads, features: Features, rows: np.ndarray
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return retrieval metrics of some rows, and the ranks by query.
+
+    Args:
+        heads: The heads.
+        features: Features of all rows.
+        rows: (M,) row numbers, ascending.
+
+    Returns:
+        Metrics and arrays of ``evaluate_retrieval``; ``mean_R@1`` and ``mean_MRR`` are the means
+        of both directions.
+    """
+    with torch.no_grad():
+        image, text, _ = heads(features.image[rows], features.text[rows])
+    embedded = Embedded(image.numpy(), text.numpy(), rows, {})
+    metrics, arrays = evaluate_retrieval(features.samples, embedded, None)
+    for name in ("R@1", "MRR"):
+        both = metrics[f"image_to_text_{name}"] + metrics[f"text_to_image_{name}"]
+        metrics[f"mean_{name}"] = both / 2
+    return metrics, arrays
+
+
+def only_rows(samples: Samples, rows: np.ndarray) -> Samples:
+    """Return the data set with all other rows rejected."""
+    some = copy.copy(samples)
+    others = np.setdiff1d(np.arange(len(samples)), rows)
+    some.rejected = {**dict.fromkeys(others.tolist(), "another_part"), **samples.rejected}
+    return some
+
+
+def _sampler(setting: Setting, samples: Samples, budget: Budget) -> BatchSampler:
+    config = setting.config
+    context = BatchContext(samples, budget.rows, seed=budget.seed)
+    maker = BATCHES.load(str(config.batching))
+    sampler: BatchSampler = maker.from_config(config.batches, context)
+    return sampler
+
+
+def _loss(setting: Setting, samples: Samples, features: Features, start: Heads) -> RunLoss:
+    config = setting.config
+    context = LossContext(hard_per_target=getattr(config.batches, "hard_per_target", 0))
+    return build_run_loss(
+        config, samples, context, start_model=lambda: _start_features(start, features)
+    )
+
+
+def _start_features(
+    start: Heads, features: Features
+) -> Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]:
+    """Return a source of the start heads' embeddings of a batch."""
+
+    def embeddings(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            image, text, _ = start(batch.images, batch.texts)
+        return image, text
+
+    return embeddings
+
+
+def _batches(sampler: BatchSampler, features: Features, per_epoch: int) -> Iterator[Batch]:
+    """Yield batches without end; the "images" and "texts" of a batch are stored features."""
+    plans, group_ids = RunBatches(sampler, per_epoch), features.samples.positives
+    while True:
+        for plan in plans:
+            yield _batch(plan, features, group_ids)
+        plans.epoch += 1
+
+
+def _batch(plan: BatchInfo, features: Features, group_ids: np.ndarray) -> Batch:
+    rows = np.asarray(plan.rows)
+    info = plan.replaced(rows, (), group_ids[rows]).as_tensors()
+    return Batch(features.image[rows], features.text[rows], info)
+
+
+def _step(heads: Heads, loss: RunLoss, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    loss.take(batch)
+    parts = loss(*heads(batch.images, batch.texts), output_dict=True)
+    optimizer.zero_grad()
+    total: Any = torch.stack(list(parts.values())).sum()
+    total.backward()
+    optimizer.step()
+    heads.clamp_scale()
+
+
+def _stops(budget: Budget) -> list[int]:
+    """Return the steps after which the validation data is evaluated, ascending."""
+    parts = np.linspace(0, budget.steps, budget.evaluations + 1)[1:]
+    return sorted({max(1, round(part)) for part in parts})
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, budget: Budget, step: int) -> None:
+    warmup = max(1, round(WARMUP_SHARE * budget.steps))
+    if budget.patience is not None:
+        warmup = min(warmup, 50)
+    rate = budget.rate * min(1.0, (step + 1) / warmup)
+    if budget.patience is None and step >= warmup:
+        progress = (step - warmup) / max(1, budget.steps - warmup)
+        rate = budget.rate * (1 + math.cos(math.pi * progress)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _point(step: int, metrics: dict[str, float]) -> tuple[int, float, float]:
+    return step, metrics["mean_R@1"], metrics[CHOICE]

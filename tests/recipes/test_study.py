@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from hardpairs.cli import compare_recipes, open_test
+from hardpairs.core.errors import UserError
+from hardpairs.recipes.study import Plan, Study
+
+
+def test_validation_chooses_a_setting_of_each_recipe(study_folder):
+    out, _ = study_folder
+    chosen = json.loads((out / "validation.json").read_text())
+    assert list(chosen) == ["plain", "large-batch", "hard-pairs", "masked"]
+    assert [len(split["R@1"]) for split in chosen["plain"]] == [2, 2]
+    assert chosen["large-batch"][0]["rows"] == 64
+    assert {split["setting"] for split in chosen["hard-pairs"]} <= {
+        "--batching hard-pairs --hard-topk 10",
+        "--batching hard-pairs --hard-topk 50",
+    }
+
+
+def test_equal_samples_are_equal(study_folder):
+    out, _ = study_folder
+    study = Study(out, Plan.read(out))
+    plain = study.record(study.chosen(study.recipes[0], 0)[0])
+    large = study.record(study.chosen(study.recipes[1], 0)[0])
+    assert plain["steps"] == 2 * -(-len(study.fold(0).train) // 16)
+    assert large["steps"] == plain["steps"] // 4 and large["rows"] == 4 * plain["rows"]
+
+
+def test_the_same_command_makes_nothing_again(study_folder, capsys):
+    out, words = study_folder
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("runs/*")}
+    before = (out / "validation.json").read_bytes()
+    next(out.glob("split-1/runs/*.json")).unlink()
+    compare_recipes.main(words)
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("runs/*")}
+    assert after.keys() == times.keys()
+    assert sum(after[path] != times[path] for path in times) == 2  # one run: record and heads
+    same = json.loads((out / "validation.json").read_text())
+    for name, splits in json.loads(before).items():
+        assert [s["MRR"] for s in same[name]] == [s["MRR"] for s in splits], name
+
+
+def test_two_processes_give_the_numbers_of_one(study_folder, tmp_path):
+    out, words = study_folder
+    words = [str(tmp_path / "two") if word == str(out) else word for word in words]
+    words[words.index("--jobs") + 1] = "2"
+    compare_recipes.main(words)
+    ours, theirs = (
+        json.loads((folder / "validation.json").read_text()) for folder in (out, tmp_path / "two")
+    )
+    assert {n: [s["MRR"] for s in v] for n, v in ours.items()} == {
+        n: [s["MRR"] for s in v] for n, v in theirs.items()
+    }
+
+
+def test_another_plan_needs_another_folder(study_folder):
+    _, words = study_folder
+    with pytest.raises(UserError, match="epochs") as error:
+        compare_recipes.main([*words, "--epochs", "3"])
+    assert error.value.code == 4
+
+
+def test_an_unfinished_study_has_no_test(pairs, tmp_path, study_folder):
+    out, _ = study_folder
+    (tmp_path / "study.json").write_bytes((out / "study.json").read_bytes())
+    with pytest.raises(UserError, match="not finished"):
+        open_test.main([str(tmp_path)])
