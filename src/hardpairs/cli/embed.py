@@ -117,6 +117,11 @@ def _add_encoders(group: argparse._ArgumentGroup) -> None:
         help="of --model: cut, padded to a square, stretched (default: its own)",
     )
     group.add_argument(
+        "--without-projection",
+        action="store_true",
+        help="of --model: features of its towers, before their projections into one space",
+    )
+    group.add_argument(
         "--text-encoder",
         help="KIND/NAME, or a model of sentence-transformers: a name or a folder (pip install "
         "sentence-transformers)",
@@ -171,6 +176,7 @@ def _run(args: argparse.Namespace) -> None:
         seed=args.seed,
         captions=samples.captions,
         resize_mode=args.image_resize_mode,
+        without_projection=args.without_projection,
     )
     embed_to_folder(
         samples,

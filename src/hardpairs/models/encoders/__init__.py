@@ -62,6 +62,7 @@ def open_encoders(
     seed: int = 0,
     captions: Iterable[str] = (),
     resize_mode: str | None = None,
+    without_projection: bool = False,
 ) -> Encoders:
     """Return both halves: each from its own encoder where one is named, else from the model.
 
@@ -77,6 +78,8 @@ def open_encoders(
         seed: Seed of random weights.
         captions: Captions of the data, where a model with random weights takes its words from.
         resize_mode: How the model's images become squares: ``shortest``, ``longest``, ``squash``.
+        without_projection: Whether the model returns the features of its towers, before their
+            projections into one space.
 
     Raises:
         UserError: Exit 2 for halves that are missing, given twice, or unknown; exit 3 when weights
@@ -91,7 +94,11 @@ def open_encoders(
     context = EncoderContext(device, captions)
     halves: dict[str, Any] = {}
     if model is not None:
-        given: dict[str, Any] = {"pretrained": pretrained, "resize_mode": resize_mode}
+        given: dict[str, Any] = {
+            "pretrained": pretrained,
+            "resize_mode": resize_mode,
+            "without_projection": without_projection,
+        }
         both: Encoders = _open("openclip", model, seed, context, given)
         if not image_encoder and not text_encoder:
             return both

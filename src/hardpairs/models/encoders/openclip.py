@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import usage
@@ -19,6 +20,10 @@ from hardpairs.models.encoders.base import (
 )
 from hardpairs.models.load import Encoder, load_encoder
 from hardpairs.models.model_config import uses_words, vocabulary_of
+
+PROJECTIONS = ("head", "proj", "text_projection")
+"""Names of the projection in OpenCLIP's towers: of timm, of its own and Hugging Face, of its text
+towers, whose calls skip one that is ``None``."""
 
 
 @register("openclip")
@@ -40,6 +45,9 @@ class OpenCLIPEncoders(Encoders):
             choices=("shortest", "longest", "squash"),
         )
         seed: int = option(0, "seed of random weights", minimum=0)
+        without_projection: bool = option(
+            False, "features of the towers, before their projections into one space"
+        )
 
     @classmethod
     def from_config(cls, config: Config, context: EncoderContext) -> Encoders:
@@ -71,7 +79,35 @@ class OpenCLIPEncoders(Encoders):
             vocabulary=words,
             resize_mode=config.resize_mode,
         )
-        return from_encoder(encoder, context.device)
+        if not config.without_projection:
+            return from_encoder(encoder, context.device)
+        remove_projections(encoder.model, config.name)
+        encoder.description["model"] += " without projection"
+        return replace(from_encoder(encoder, context.device), one_space=False)
+
+
+def remove_projections(model: nn.Module, name: str) -> None:
+    """Make a model return the features of its towers, before their projections into one space.
+
+    Args:
+        model: An OpenCLIP model; changed in place.
+        name: Its name, for the message.
+
+    Raises:
+        UserError: Exit 2 for a tower whose projection is no part of its own.
+    """
+    for tower in (getattr(model, "visual", None), getattr(model, "text", model)):
+        found = [part for part in PROJECTIONS if getattr(tower, part, None) is not None]
+        if not found:
+            raise usage(
+                f"`without_projection` does not work with {name}",
+                why="one of its towers has no projection that can be left out",
+                fix="leave it out",
+            )
+        is_called = found[0] != "text_projection" and isinstance(
+            getattr(tower, found[0]), nn.Module
+        )
+        setattr(tower, found[0], nn.Identity() if is_called else None)
 
 
 def from_encoder(encoder: Encoder, device: str) -> Encoders:
