@@ -38,8 +38,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("data", help="table, shards or folder of image-text pairs")
     add("--embeddings", required=True, help="their embeddings, of hardpairs embed")
     add("--out", type=Path, required=True, help="folder of the study")
-    add("--recipes", help="names, separated by commas (default: those of hardpairs list recipes)")
+    add("--recipes", help="names, separated by commas (default: those of hardpairs list recipes that need no more than the embeddings)")
     add("--recipe", action="append", default=[], metavar="NAME:FLAGS", help="a recipe of your own")
+    add(
+        "--split-key",
+        metavar="COLUMN",
+        help="column of the table whose equal values stay in one part, as groups and captions do",
+    )
     add(
         "--splits",
         type=whole_number(1),
@@ -112,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=args.batch_size,
         rates=args.lr,
         width=args.width,
+        split_key=args.split_key,
     )
     study = Study.begin(args.out.absolute(), plan)
     print(validation_markdown(run_study(study, args.jobs)), end="")

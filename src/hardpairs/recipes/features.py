@@ -70,21 +70,26 @@ class Fold:
         return cls(train, val, test)
 
 
-def load_features(samples: Samples, embeddings: Embeddings) -> Features:
+def load_features(
+    samples: Samples, embeddings: Embeddings, things: np.ndarray | None = None
+) -> Features:
     """Load stored embeddings of a data set.
 
     Args:
         samples: The data set.
         embeddings: Its embeddings.
+        things: (N,) int64 ids; rows of one thing are of one family. Unlike rows of one group, they
+            may be each other's negatives.
     """
     rejected = np.array(sorted(samples.rejected), np.int64)
     rows = np.setdiff1d(embeddings.rows, rejected)
+    shared = [samples.positives] if things is None else [samples.positives, things[:, None]]
     return Features(
         samples,
         _by_row(embeddings.image, embeddings),
         _by_row(embeddings.text, embeddings),
         rows,
-        families(samples.positives[rows]),
+        families(np.concatenate(shared, axis=1)[rows]),
     )
 
 

@@ -26,10 +26,12 @@ import torch
 
 from hardpairs.batches.sources import identity, open_stored_embeddings
 from hardpairs.core.atomic import atomic_open, write_json
-from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.progress import check_recipe
 from hardpairs.core.remote import is_url
+from hardpairs.data.manifest import stable_ids
 from hardpairs.data.samples import Samples
+from hardpairs.data.tables import is_table, read_table
 from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import MiningOptions
 from hardpairs.recipes.features import Features, Fold, load_features
@@ -63,6 +65,7 @@ class Plan:
         batch_size: Rows of its batches.
         rates: Learning rates that validation chooses among.
         width: Length of the joint embedding.
+        split_key: Column of the table whose equal values stay in one part, beside groups.
     """
 
     data: str
@@ -77,6 +80,7 @@ class Plan:
     batch_size: int
     rates: list[float]
     width: int
+    split_key: str | None = None
 
     @classmethod
     def read(cls, out: Path) -> Plan:
@@ -109,6 +113,7 @@ def plan_study(
     batch_size: int,
     rates: Sequence[float],
     width: int | None = None,
+    split_key: str | None = None,
 ) -> Plan:
     """Return the plan of a study.
 
@@ -124,6 +129,7 @@ def plan_study(
         rates: As in ``Plan``.
         width: Length of the joint embedding; by default that of the embeddings, or
             ``OTHER_WIDTH`` where images and captions have different ones.
+        split_key: As in ``Plan``.
 
     Raises:
         UserError: Exit 3 or 4 for embeddings that are missing or of other data.
@@ -143,6 +149,7 @@ def plan_study(
         batch_size=batch_size,
         rates=list(rates),
         width=width or (widths.pop() if len(widths) == 1 else OTHER_WIDTH),
+        split_key=split_key,
     )
 
 
@@ -199,9 +206,21 @@ class Study:
     @functools.cached_property
     def features(self) -> Features:
         """The stored embeddings of the data set."""
-        return load_features(
-            self.samples, open_stored_embeddings(self.plan.embeddings, self.samples)
+        embeddings = open_stored_embeddings(self.plan.embeddings, self.samples)
+        return load_features(self.samples, embeddings, self._things())
+
+    def _things(self) -> np.ndarray | None:
+        """Return an id of each row's value in the column ``split_key``."""
+        key = self.plan.split_key
+        if key is None:
+            return None
+        if not is_table(self.plan.data):
+            raise usage("`split_key` is a column of a table", where=self.plan.data)
+        separator = self.plan.sample_options["separator"]
+        columns = read_table(
+            self.plan.data, separator, required=(key,), parameters={key: "split_key"}
         )
+        return stable_ids(columns[key])
 
     @functools.cache  # noqa: B019  (a study lives as long as its process)
     def fold(self, split: int) -> Fold:
