@@ -44,5 +44,7 @@ print("torch" in sys.modules)
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "src"
     )
     lines = done.stdout.splitlines()
-    assert [line for line in lines if line.endswith(":")] == [f"{kind}:" for kind in REGISTRIES]
+    assert [line for line in lines if line.endswith(":")] == [
+        f"{kind}:" for kind in (*REGISTRIES, "recipes")
+    ]
     assert lines[-1] == "False"

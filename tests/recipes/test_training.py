@@ -47,16 +47,16 @@ def test_a_plain_run_is_clips_training_written_out(features):
     assert np.isin(sampler.batch(0), fold.train).all()
 
 
-def test_the_best_evaluation_is_kept_and_patience_ends_a_run(features):
+def test_patience_ends_a_run_with_the_best_heads(features):
     fold = Fold.of(features, 0)
     budget = Budget(rows=16, steps=400, evaluations=100, rate=3e-2, seed=0, patience=3)
     run = train(Heads(12, 10, 8), features, parse_setting(""), fold.train, fold.val, budget)
     values = [value for _, _, value in run.curve]
-    assert run.best["mean_MRR"] == max(values)
+    assert run.metrics["mean_MRR"] == max(values)
     assert run.steps < 400 and values.index(max(values)) == len(values) - 4
     heads = Heads(12, 10, 8)
     heads.load_state_dict(run.state)
-    assert measure(heads, features, fold.val) == run.best
+    assert measure(heads, features, fold.val) == run.metrics
 
 
 def test_batches_of_a_fold_hold_its_training_rows_alone(features, monkeypatch):

@@ -38,7 +38,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("data", help="table, shards or folder of image-text pairs")
     add("--embeddings", required=True, help="their embeddings, of hardpairs embed")
     add("--out", type=Path, required=True, help="folder of the study")
-    add("--recipes", help="names, separated by commas (default: those of hardpairs list recipes that need no more than the embeddings)")
+    add(
+        "--recipes",
+        help="names, separated by commas (default: seven of hardpairs list recipes)",
+    )
     add("--recipe", action="append", default=[], metavar="NAME:FLAGS", help="a recipe of your own")
     add(
         "--split-key",

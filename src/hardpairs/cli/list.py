@@ -1,4 +1,4 @@
-"""List the components that flags choose by name: losses, batch makers, encoders and metrics.
+"""List what flags choose by name: losses, batch makers, encoders, metrics and recipes.
 
 hardpairs list                       # all of them
 hardpairs list losses --options      # the losses, each with its flags and their defaults
@@ -22,14 +22,19 @@ REGISTRIES = {
     "metrics": ("hardpairs.metrics", "METRICS"),
 }
 """For each kind of component the module and the name of its registry."""
+RECIPES = "recipes"
+"""What ``hardpairs compare recipes`` compares; no components, but flags of the trainer."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the components of one kind, or of all."""
     args = _parser().parse_args(argv)
-    for kind in [args.kind] if args.kind else REGISTRIES:
+    for kind in [args.kind] if args.kind else (*REGISTRIES, RECIPES):
         if not args.kind:
             print(f"{kind}:")
+        if kind == RECIPES:
+            print("\n".join(_recipe_lines()))
+            continue
         for declaration in _registry(kind).values():
             print("\n".join(_lines(declaration, options=args.options)))
     return Exit.OK
@@ -37,11 +42,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="hardpairs list", description="List losses, batch makers, encoders and metrics."
+        prog="hardpairs list",
+        description="List losses, batch makers, encoders, metrics and recipes.",
     )
-    parser.add_argument("kind", nargs="?", choices=REGISTRIES, help="the kind to list (all)")
+    kinds = (*REGISTRIES, RECIPES)
+    parser.add_argument("kind", nargs="?", choices=kinds, help="the kind to list (all)")
     parser.add_argument("--options", action="store_true", help="show the flags of each, too")
     return parser
+
+
+def _recipe_lines() -> Iterator[str]:
+    """Yield each recipe's name and settings."""
+    from hardpairs.recipes.recipe import RECIPES
+
+    for name, settings in RECIPES.items():
+        text = settings or "random batches and CLIP's loss: the reference"
+        yield textwrap.fill(f"  {name:<28} {text}", 98, subsequent_indent=" " * 31)
 
 
 def _registry(kind: str) -> Registry:

@@ -9,6 +9,7 @@ Once it was opened, the study cannot choose other runs.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = _parse(argv)
     check_exists(args.study, "folder")
+    from hardpairs.pages.template import render_template
+    from hardpairs.recipes.page import study_page
     from hardpairs.recipes.study import Plan, Study
     from hardpairs.recipes.table import markdown, read_rows
     from hardpairs.recipes.test_set import open_test
@@ -45,5 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     }
     write_json(args.study / "recipes.json", record)
     write_text(args.study / "recipes.md", markdown(rows))
+    page = study_page(study, rows, test["opened"])
+    write_text(args.study / "recipes.html", render_template("recipes.html.j2", page=page))
     print(markdown(rows), end="")
+    print(f"page: {args.study / 'recipes.html'}", file=sys.stderr)
     return Exit.OK

@@ -30,7 +30,7 @@ from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.progress import check_recipe
 from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import stable_ids
-from hardpairs.data.samples import Samples
+from hardpairs.data.samples import Samples, open_samples
 from hardpairs.data.tables import is_table, read_table
 from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import MiningOptions
@@ -38,7 +38,6 @@ from hardpairs.recipes.features import Features, Fold, load_features
 from hardpairs.recipes.heads import Heads
 from hardpairs.recipes.recipe import Recipe, Setting, parse_setting
 from hardpairs.recipes.training import CHOICE, Budget, Trained, train
-from hardpairs.training.samples import SampleOptions, open_once
 
 DEPTH = 50
 """Hard pairs of each row that are mined."""
@@ -54,7 +53,7 @@ class Plan:
 
     Attributes:
         data: Source of the data set.
-        sample_options: How its rows are read, as in ``SampleOptions``.
+        sample_options: How its rows are read: arguments of ``open_samples``.
         fingerprint: Identity of the data set.
         embeddings: Folder of its embeddings.
         embeddings_identity: SHA-256 of the embeddings.
@@ -198,10 +197,7 @@ class Study:
     @functools.cached_property
     def samples(self) -> Samples:
         """The data set."""
-        options = self.plan.sample_options
-        return open_once(
-            self.plan.data, SampleOptions(**{**options, "unlabelled": tuple(options["unlabelled"])})
-        )
+        return open_samples(self.plan.data, **self.plan.sample_options)
 
     @functools.cached_property
     def features(self) -> Features:
@@ -268,7 +264,7 @@ class Study:
             )
             run = train(self.new_heads(split), self.features, plain, fold.train, fold.val, budget)
             trained.append((run, rate))
-        run, rate = max(trained, key=lambda pair: pair[0].best[CHOICE])
+        run, rate = max(trained, key=lambda pair: pair[0].metrics[CHOICE])
         _save(folder, "base", run, {"rate": rate, "epochs": run.steps / per_epoch})
 
     def mine(self, split: int, method: str) -> None:
@@ -451,15 +447,15 @@ def _summary(study: Study, runs: list[RunName]) -> dict[str, Any]:
         "setting": records[0]["setting"],
         "rate": runs[0].rate,
         "rows": records[0]["rows"],
-        "R@1": [record.get("best", {}).get("mean_R@1") for record in records],
-        "MRR": [record.get("best", {}).get("mean_MRR") for record in records],
+        "R@1": [record.get("metrics", {}).get("mean_R@1") for record in records],
+        "MRR": [record.get("metrics", {}).get("mean_MRR") for record in records],
         "cpu_seconds": [record.get("cpu_seconds") for record in records],
         "diverged": sum("diverged" in record for record in records),
     }
 
 
 def _value(record: dict[str, Any]) -> float:
-    return float(record["best"][CHOICE]) if "best" in record else -math.inf
+    return float(record["metrics"][CHOICE]) if "metrics" in record else -math.inf
 
 
 def _save(folder: Path, stem: str, trained: Trained, facts: dict[str, Any]) -> None:

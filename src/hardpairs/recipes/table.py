@@ -15,6 +15,17 @@ from hardpairs.recipes.recipe import BASE, PLAIN
 from hardpairs.recipes.study import Study
 from hardpairs.recipes.test_set import DIRECTIONS
 
+TABLE_COLUMNS = (
+    "recipe",
+    "R@1",
+    "against plain",
+    "over splits",
+    "over queries",
+    "p (Holm)",
+    "verdict",
+    "time",
+)
+
 
 @dataclass(frozen=True)
 class RecipeRow:
@@ -153,26 +164,25 @@ def _settings(chosen: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return counts
 
 
+def cells(row: RecipeRow) -> list[str]:
+    """Return a row of the table as text, in the order of ``TABLE_COLUMNS``."""
+    reference = row.recipe == PLAIN
+    return [
+        row.recipe,
+        f"{row.recall:.2f}",
+        "" if reference else f"{row.gain:+.2f}",
+        "" if reference else _interval(row.over_splits),
+        "" if reference else _interval(row.over_queries),
+        "" if reference else f"{row.p_holm:.3f}",
+        "the reference" if reference else row.verdict,
+        "" if row.time is None else f"{row.time:.2f}",
+    ]
+
+
 def markdown(rows: Sequence[RecipeRow]) -> str:
     """Return the table as Markdown."""
-    lines = [
-        "| recipe | R@1 | against plain | over splits | over queries | p (Holm) | verdict | time |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        reference = row.recipe == PLAIN
-        cells = [
-            row.recipe,
-            f"{row.recall:.2f}",
-            "" if reference else f"{row.gain:+.2f}",
-            "" if reference else _interval(row.over_splits),
-            "" if reference else _interval(row.over_queries),
-            "" if reference else f"{row.p_holm:.3f}",
-            "the reference" if reference else row.verdict,
-            "" if row.time is None else f"{row.time:.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    lines = [TABLE_COLUMNS, ["---"] * len(TABLE_COLUMNS), *map(cells, rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def validation_markdown(validation: Mapping[str, Any]) -> str:

@@ -43,8 +43,9 @@ class Budget:
         evaluations: Evaluations of the validation data, evenly spread over the steps.
         rate: Learning rate.
         seed: Seed of the batches.
-        patience: Evaluations without a better one after which the run ends; ``None``: never. With
-            it the rate stays constant, otherwise it falls to 0 by cosine.
+        patience: Evaluations without a better one after which the run ends, with the heads of the
+            best one; the rate stays constant. ``None``: the run makes all steps, the rate falls to
+            0 by cosine, and the heads are the last ones.
     """
 
     rows: int
@@ -60,15 +61,15 @@ class Trained:
     """The result of a run.
 
     Attributes:
-        state: State of the heads at the best evaluation.
-        best: Metrics of the validation data there.
+        state: State of the heads that are kept.
+        metrics: Their metrics of the validation data.
         curve: (step, R@1, MRR) of each evaluation.
         cpu_seconds: Processor time of the training steps alone.
         steps: Optimizer steps that were made.
     """
 
     state: dict[str, torch.Tensor]
-    best: dict[str, float]
+    metrics: dict[str, float]
     curve: list[tuple[int, float, float]]
     cpu_seconds: float
     steps: int
@@ -82,7 +83,7 @@ def train(
     val_rows: np.ndarray,
     budget: Budget,
 ) -> Trained:
-    """Train heads and keep the best evaluation, the start included.
+    """Train heads.
 
     Args:
         heads: The start; not changed.
@@ -101,8 +102,8 @@ def train(
     loss = _loss(setting, samples, features, start)
     optimizer = torch.optim.AdamW(heads.parameters(), lr=budget.rate, **ADAM)
     stops = _stops(budget)
-    best = measure(heads, features, val_rows)
-    curve, state = [_point(0, best)], copy.deepcopy(heads.state_dict())
+    kept = measure(heads, features, val_rows)
+    curve, state = [_point(0, kept)], copy.deepcopy(heads.state_dict())
     seconds, since_best, step = 0.0, 0, 0
     batches = _batches(sampler, features, len(sampler))
     for stop in stops:
@@ -115,11 +116,11 @@ def train(
         measured = measure(heads, features, val_rows)
         curve.append(_point(step, measured))
         since_best += 1
-        if measured[CHOICE] > best[CHOICE]:
-            best, state, since_best = measured, copy.deepcopy(heads.state_dict()), 0
+        if budget.patience is None or measured[CHOICE] > kept[CHOICE]:
+            kept, state, since_best = measured, copy.deepcopy(heads.state_dict()), 0
         if budget.patience is not None and since_best >= budget.patience:
             break
-    return Trained(state, best, curve, seconds, step)
+    return Trained(state, kept, curve, seconds, step)
 
 
 def measure(heads: Heads, features: Features, rows: np.ndarray) -> dict[str, float]:
