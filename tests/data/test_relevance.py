@@ -50,6 +50,23 @@ def test_one_file_is_both_ways(tmp_path: Path) -> None:
     assert found.is_reversed and (found.to_text.toarray() == found.to_image.toarray().T).all()
 
 
+def test_a_few_right_items_that_the_data_lacks_are_counted(tmp_path: Path) -> None:
+    """ECCV Caption names two captions besides the five of each image."""
+    many = {str(100 + i): [10, 11, 12] for i in range(6)}
+    samples, path = write_pairs(tmp_path), tmp_path / "c.json"
+    with pytest.raises(UserError, match="1 images of the relevance are not in the data"):
+        open_relevance([write(path, {**many, "105": [10, 11, 999]})], samples)
+    lines = [f"{tmp_path}/0.jpg,x,{20 + i},{200 + i}" for i in range(100)]
+    with open(tmp_path / "pairs.csv", "a") as file:
+        file.write("\n".join(lines) + "\n")
+    many |= {str(200 + i): [20 + i] for i in range(100)}
+    found = open_relevance(
+        [write(path, {**many, "105": [10, 999]})], open_samples(tmp_path / "pairs.csv")
+    )
+    assert found.absent_images.sum() == found.absent_images[5] == 1
+    assert found.to_image.toarray()[5, :3].tolist() == [1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("content", "code", "says"),
     [

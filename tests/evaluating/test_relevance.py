@@ -24,7 +24,9 @@ def made(rows: list[int]) -> tuple[Relevance, Embedded]:
     )
     to_text = csr_array(np.array([[1, 1, 0, 0, 0, 0], [0] * 6, [0, 0, 0, 0, 1, 0]]))
     number = np.arange(6)
-    relevance = Relevance(number // 2, number, to_image, to_text, is_reversed=False)
+    relevance = Relevance(
+        number // 2, number, to_image, to_text, number * 0, np.array([1, 0, 0]), is_reversed=False
+    )
     embedded = Embedded(
         image[rows].astype(np.float32), text[rows].astype(np.float32), np.array(rows), {}
     )
@@ -39,17 +41,26 @@ def test_each_image_and_caption_is_one_item() -> None:
     )
     assert {name: record[name] for name in alone} == alone
     assert (record["text_to_image_queries"], record["image_to_text_queries"]) == (3, 2)
-    assert "left_out" not in record
     table = relevance_table(record)
     assert "| image to text |" in table and "mAP@R" in table and "the other way" not in table
 
 
-def test_what_has_no_embedding_is_left_out_and_counted() -> None:
-    """Image 1 and its captions: the caption that had it alone is no query any more."""
+def test_right_answers_that_are_absent_count_as_not_found() -> None:
+    """Of image 0's captions the data lacks one; image 1 and its captions have no embedding."""
+    relevance, embedded = made(list(range(6)))
+    assert evaluate_relevance(relevance, embedded)["image_to_text_absent"] == 1
     relevance, embedded = made([0, 1, 4, 5])
     record = evaluate_relevance(relevance, embedded)
-    assert record["text_to_image_queries"] == 2 and record["left_out"] == 3
-    assert "3 images and captions are left out" in relevance_table(record)
+    assert record["text_to_image_queries"] == 2 and record["text_to_image_absent"] == 1
+    expected = relevance_metrics(
+        embedded.text[[0, 3]],
+        embedded.image[[0, 2]],
+        csr_array(np.array([[1, 0], [1, 1]])),
+        "text_to_image",
+        absent=np.array([1, 0]),
+    )
+    assert {name: record[name] for name in expected} == expected
+    assert "2 right answers are not in the data" in relevance_table(record)
     with pytest.raises(UserError, match="no query text to image") as error:
         evaluate_relevance(relevance, made([2])[1])
     assert error.value.code == 3
@@ -62,6 +73,8 @@ def test_one_file_is_said() -> None:
         relevance.text_of,
         relevance.to_image,
         csr_array(relevance.to_image.T),
+        relevance.absent_images,
+        np.zeros(3, np.int64),
         is_reversed=True,
     )
     assert "the other way round" in relevance_table(evaluate_relevance(one, embedded))

@@ -58,6 +58,34 @@ def test_without_equal_scores_it_is_the_rule_of_winoground() -> None:
     assert found.scores["text"].tolist() == by_argmax.astype(float).tolist()
 
 
+CLIP_BENCHMARK = {
+    (1, 2): {"text": 0.5333333611488342},
+    (1, 5): {"text": 0.20000000298023224},
+    (2, 2): {"text": 0.25, "image": 0.20000000298023224, "group": 0.15000000596046448},
+}
+"""What CLIP_benchmark 1.6.2 gives for 60 items of ``vectors``.
+
+Made by ``clip_benchmark.metrics.image_caption_selection.evaluate`` (``text_acc``, ``image_acc``,
+``acc``) with a model that returns ``vectors(0, 60 * I)`` and ``vectors(1, 60 * C)``.
+"""
+
+
+def vectors(seed: int, count: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("images", "captions"), list(CLIP_BENCHMARK))
+def test_the_numbers_of_clip_benchmark(images: int, captions: int) -> None:
+    rows = (
+        np.arange(60 * images).reshape(60, images),
+        np.arange(60 * captions).reshape(60, captions),
+    )
+    found = credit(choice_scores(vectors(0, 60 * images), vectors(1, 60 * captions), *rows))
+    expected = CLIP_BENCHMARK[images, captions]
+    assert {n: v.mean() for n, v in found.scores.items()} == pytest.approx(expected, abs=1e-6)
+
+
 def test_chance_is_that_of_the_papers() -> None:
     assert chance(2, 2) == {"text": 0.25, "image": 0.25, "group": pytest.approx(1 / 6)}
     assert chance(1, 5) == {"text": pytest.approx(0.2)}

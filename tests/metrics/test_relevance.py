@@ -39,6 +39,8 @@ def test_a_ranking_worked_by_hand() -> None:
     precision, average = precision_at_r(scores, np.array([True, False, True, False, True]))
     assert precision == pytest.approx(2 / 3) and average == pytest.approx(5 / 9)
     assert precision_at_r(np.ones(4), np.array([True, False, False, False])) == (0, 0)
+    precision, average = precision_at_r(scores, np.array([True, False, True, False, False]), 1)
+    assert precision == pytest.approx(2 / 3) and average == pytest.approx(5 / 9)
 
 
 @pytest.mark.parametrize("to_image", [True, False])

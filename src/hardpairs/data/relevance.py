@@ -20,6 +20,9 @@ from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.core.remote import file_path
 from hardpairs.data.samples import Samples
 
+MAX_ABSENT = 0.01
+"""Share of the right items that a data set may lack. ECCV Caption names two captions that are not
+among the 25,000 (five an image) that most people rank."""
 Truth = dict[str, list[str]]
 """Ids of the right items by the id of the query."""
 
@@ -34,6 +37,8 @@ class Relevance:
         to_image: (T, I), not zero where an image is right for a caption. The row of a caption that
             is no query is empty.
         to_text: (I, T), not zero where a caption is right for an image.
+        absent_images: (T,) int64, right images of each caption that the data set lacks.
+        absent_texts: (I,) int64, right captions of each image that the data set lacks.
         is_reversed: Whether ``to_text`` is what one file says, the other way round.
     """
 
@@ -41,6 +46,8 @@ class Relevance:
     text_of: np.ndarray
     to_image: csr_array
     to_text: csr_array
+    absent_images: np.ndarray
+    absent_texts: np.ndarray
     is_reversed: bool
 
 
@@ -54,7 +61,8 @@ def open_relevance(files: Sequence[str | os.PathLike[str]], samples: Samples) ->
 
     Raises:
         UserError: Exit 2 for other numbers of files, or files in the wrong order; exit 3 for a data
-            set without ids or a file of another form; exit 4 for ids that the data set lacks.
+            set without ids or a file of another form; exit 4 for queries that the data set lacks,
+            or for more than ``MAX_ABSENT`` of the right items.
     """
     if not 1 <= len(files) <= 2:
         raise usage(
@@ -78,11 +86,17 @@ def open_relevance(files: Sequence[str | os.PathLike[str]], samples: Samples) ->
             where=str(files[0]),
             fix="give the images of each caption first, then this file",
         )
-    to_image = _matrix(truth, texts, images, str(files[0]), ("caption", "image"))
+    to_image, lacking = _matrix(truth, texts, images, str(files[0]), ("caption", "image"))
     if len(files) == 1:
-        return Relevance(image_of, text_of, to_image, csr_array(to_image.T), is_reversed=True)
-    to_text = _matrix(_read(files[1]), images, texts, str(files[1]), ("image", "caption"))
-    return Relevance(image_of, text_of, to_image, to_text, is_reversed=False)
+        none = np.zeros(len(images), np.int64)
+        to_text = csr_array(to_image.T)
+        return Relevance(image_of, text_of, to_image, to_text, lacking, none, is_reversed=True)
+    to_text, lacking_texts = _matrix(
+        _read(files[1]), images, texts, str(files[1]), ("image", "caption")
+    )
+    return Relevance(
+        image_of, text_of, to_image, to_text, lacking, lacking_texts, is_reversed=False
+    )
 
 
 def _numbered(ids: list[str]) -> tuple[dict[str, int], np.ndarray]:
@@ -122,21 +136,23 @@ def _matrix(
     items: dict[str, int],
     where: str,
     names: tuple[str, str],
-) -> csr_array:
-    """Return what is right as (Q, G) of ones; refuse ids that the data set lacks."""
-    asked = {query for query in truth if query not in queries}
-    offered = {item for found in truth.values() for item in found if item not in items}
-    for unknown, name in ((asked, names[0]), (offered, names[1])):
-        if unknown:
-            raise mismatch(
-                f"{len(unknown)} {name}s of the relevance are not in the data",
-                where=f"{where}: {name} {', '.join(sorted(unknown)[:3])}",
-                why="numbers of a part cannot be compared with those of the whole",
-                fix="evaluate on the data that the file is about, and check its ids",
-            )
-    pairs = np.array(
-        sorted({(queries[query], items[item]) for query, found in truth.items() for item in found}),
-        np.int64,
-    ).reshape(-1, 2)
-    ones = np.ones(len(pairs), np.int8)
-    return csr_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(len(queries), len(items)))
+) -> tuple[csr_array, np.ndarray]:
+    """Return what is right as (Q, G) of ones, and how many right items of each query are absent."""
+    pairs = [(query, item) for query, found in truth.items() for item in dict.fromkeys(found)]
+    unknown = [query for query in truth if query not in queries]
+    absent = [(query, item) for query, item in pairs if item not in items]
+    if not unknown and len(absent) > MAX_ABSENT * len(pairs):
+        unknown, names = list(dict.fromkeys(item for _, item in absent)), names[::-1]
+    if unknown:
+        raise mismatch(
+            f"{len(unknown)} {names[0]}s of the relevance are not in the data",
+            where=f"{where}: {names[0]} {', '.join(sorted(unknown)[:3])}",
+            why="numbers of a part cannot be compared with those of the whole",
+            fix="evaluate on the data that the file is about, and check its ids",
+        )
+    known = [(queries[query], items[item]) for query, item in pairs if item in items]
+    rows, columns = np.array(known, np.int64).reshape(-1, 2).T
+    ones = np.ones(len(known), np.int8)
+    lacking = np.bincount([queries[query] for query, _ in absent], minlength=len(queries))
+    shape = (len(queries), len(items))
+    return csr_array((ones, (rows, columns)), shape=shape), lacking.astype(np.int64)

@@ -24,13 +24,13 @@ def evaluate_relevance(
 
     Args:
         relevance: What is right in the data set.
-        embedded: Embeddings of rows of the data set. Images and captions without one are left out
-            as queries and as answers.
+        embedded: Embeddings of rows of the data set. Images and captions without one are no
+            queries; as right answers they count as not found.
         ties: How equal scores count, as in ``relevance_metrics``.
 
     Returns:
-        The metrics of both directions, the numbers of queries of each, and ``left_out``, the number
-        of images and captions without an embedding, where there are any.
+        The metrics of both directions, the number of queries of each, and ``*_absent``, the number
+        of right answers to them that the data lacks or that have no embedding.
 
     Raises:
         UserError: Exit 3 when no query has a right answer that is embedded.
@@ -41,20 +41,29 @@ def evaluate_relevance(
     to_image = csr_array(relevance.to_image[texts][:, images])
     to_text = csr_array(relevance.to_text[images][:, texts])
     record: dict[str, Any] = {}
-    for direction, queries, gallery, right in (
-        ("text_to_image", text, image, to_image),
-        ("image_to_text", image, text, to_text),
+    no_images = _absent(relevance.to_image, relevance.absent_images, texts, to_image)
+    no_texts = _absent(relevance.to_text, relevance.absent_texts, images, to_text)
+    for direction, queries, gallery, right, absent in (
+        ("text_to_image", text, image, to_image, no_images),
+        ("image_to_text", image, text, to_text, no_texts),
     ):
-        asked = int((np.diff(right.indptr) > 0).sum())
-        if not asked:
+        asked = np.diff(right.indptr) > 0
+        if not asked.any():
             raise bad_input(
                 f"no query {direction.replace('_', ' ')} has a right answer that can be read"
             )
-        record |= relevance_metrics(queries, gallery, right, direction, ties=ties)
-        record[f"{direction}_queries"] = asked
+        record |= relevance_metrics(queries, gallery, right, direction, absent=absent, ties=ties)
+        record[f"{direction}_queries"] = int(asked.sum())
+        record[f"{direction}_absent"] = int(absent[asked].sum())
     record["image_to_text_is_reversed"] = relevance.is_reversed
-    left_out = sum(relevance.to_image.shape) - len(images) - len(texts)
-    return record | ({"left_out": left_out} if left_out else {})
+    return record
+
+
+def _absent(
+    whole: csr_array, absent: np.ndarray, rows: np.ndarray, embedded: csr_array
+) -> np.ndarray:
+    """Return how many right answers of each query that is embedded are not."""
+    return np.asarray(absent[rows] + np.diff(whole[rows].indptr) - np.diff(embedded.indptr))
 
 
 def relevance_table(record: dict[str, Any]) -> str:
@@ -73,6 +82,6 @@ def relevance_table(record: dict[str, Any]) -> str:
     ]
     if record["image_to_text_is_reversed"]:
         notes.append("Image to text is the file of the captions' images, the other way round.")
-    if record.get("left_out"):
-        notes.append(f"{record['left_out']} images and captions are left out: no embedding.")
+    if absent := record["image_to_text_absent"] + record["text_to_image_absent"]:
+        notes.append(f"{absent} right answers are not in the data and count as not found.")
     return "\n".join([*notes, "", *markdown_table(rows)])

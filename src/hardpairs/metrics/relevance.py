@@ -32,6 +32,7 @@ def relevance_metrics(
     relevant: csr_array,
     prefix: str,
     *,
+    absent: np.ndarray | None = None,
     ks: Sequence[int] = (1, 5, 10),
     ties: str = "pessimistic",
 ) -> dict[str, float]:
@@ -42,6 +43,8 @@ def relevance_metrics(
         gallery: (G, D) float, unit rows.
         relevant: (Q, G), not zero where an item is right for a query.
         prefix: Direction in front of the names, such as ``text_to_image``.
+        absent: (Q,) number of right items of each query that the gallery lacks. They count in R and
+            are never found.
         ks: The K of each R@K.
         ties: How equal scores count in R@K, ranks and MRR, as in ``retrieval.summarize``; in
             R-Precision, mAP@R and mAP@10 they always count against the model.
@@ -61,14 +64,18 @@ def relevance_metrics(
             "embeddings are not finite", why="their ranks would mean nothing", fix="other weights"
         )
     items = np.asarray(gallery, np.float32).T
+    lacking = np.zeros(len(queries), np.int64) if absent is None else absent
+    asked = np.flatnonzero(np.diff(relevant.indptr) > 0)
+    if not len(asked):
+        raise ValueError("no query has a positive in the gallery")
     blocks, at_r = [], []
-    for start in range(0, len(queries), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
+    for start in range(0, len(asked), BLOCK_ROWS):
+        block = asked[start : start + BLOCK_ROWS]
         scores = np.asarray(queries[block], np.float32) @ items
         positive = relevant[block].toarray() != 0
         blocks.append(rank_scores(scores, positive))
-        rows = zip(scores, positive, strict=True)
-        at_r += [precision_at_r(row, mask) for row, mask in rows if mask.any()]
+        rows = zip(scores, positive, lacking[block].tolist(), strict=True)
+        at_r += [precision_at_r(row, mask, more) for row, mask, more in rows]
     numbers = summarize(concatenate(blocks), prefix, ks=ks, ties=ties)
     precision, average = np.mean(at_r, axis=0)
     numbers[f"{prefix}_R-Precision"] = float(precision)
@@ -76,18 +83,22 @@ def relevance_metrics(
     return numbers
 
 
-def precision_at_r(scores: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
+def precision_at_r(
+    scores: np.ndarray, positive: np.ndarray, absent: int = 0
+) -> tuple[float, float]:
     """Return R-Precision and mAP@R of one query; equal scores count against the model.
 
     Args:
         scores: (G,) higher is nearer.
-        positive: (G,) bool, with R right items.
+        positive: (G,) bool, the right items.
+        absent: Number of right items besides those.
 
     Example:
         >>> precision_at_r(np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, False, True, False]))
         (0.5, 0.5)
     """
     ranks = positive_ranks(scores, positive)
-    found = ranks[ranks <= len(ranks)]
+    right = len(ranks) + absent
+    found = ranks[ranks <= right]
     precisions = np.arange(1, len(found) + 1) / found
-    return len(found) / len(ranks), float(precisions.sum()) / len(ranks)
+    return len(found) / right, float(precisions.sum()) / right
