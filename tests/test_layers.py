@@ -101,6 +101,8 @@ def test_options_stay_few():
         *("--freeze-logit-scale-epochs", "--geometry-weight", "--hard-choice", "--hard-dict-dir"),
         *("--hard-per-target", "--hard-schedule", "--hard-skip", "--hard-topk", "--head-dropout"),
         *("--head-lr", "--help", "--im-wt", "--image-root", "--image-weights", "--learn-im-wt"),
+        *("--blend-scale", "--blend-share", "--blend-targets", "--guided-margin"),
+        *("--guided-mask", "--guided-max-share", "--hardness-weight", "--multi-positive"),
         *("--loss-block-rows", "--loss-fn", "--m-per-class", "--margin-detach"),
         *("--margin-direction", "--margin-similarity", "--margin-weight", "--max-bad-fraction"),
         *("--max-steps", "--metric-margin", "--metric-negative-margin", "--metric-scale"),

@@ -36,6 +36,59 @@ def naive(x, y, scale, weight, positives=None):
     return total / (2 * count)
 
 
+def naive_soft(x, y, scale, info, *, multi_positive=False, blend=None, guide=None, hardness=0.0):
+    """Cross entropy with soft targets, a guide's mask and hard negatives, pair by pair, with autograd's gradients."""
+    count, total, ids = len(x), 0.0, info.group_ids
+    for side in (0, 1):
+        queries, gallery = ((x, y), (y, x))[side]
+        for i in range(count):
+            known = (
+                []
+                if ids is None
+                else [j for j in range(count) if j != i and (ids[i] == ids[j]).any()]
+            )
+            negatives = [j for j in range(count) if j != i and j not in known]
+            masked = [] if multi_positive else list(known)
+            if guide is not None:
+                t = _similarities(info.guide_features, side, i)
+                better = [
+                    j for j in negatives if i in t and j in t and t[j] > t[i] - guide.margin + 1e-6
+                ]
+                better = sorted(better, key=lambda j: -t[j])
+                masked += better[: int(guide.max_share * len(negatives) + 1e-4)]
+            logits = {j: scale * (queries[i] @ gallery[j]) for j in range(count)}
+            summed = [
+                logits[j] + (hardness * (queries[i] @ gallery[j]).detach() if j in negatives else 0)
+                for j in range(count)
+                if j not in masked
+            ]
+            positives = [i, *(known if multi_positive else [])]
+            target = {j: 1 / len(positives) for j in positives}
+            if blend is not None:
+                start = _similarities(info.start_features, side, i)
+                weights = {
+                    j: math.exp(blend.scale * t) for j, t in start.items() if j not in masked
+                }
+                weights = weights if i in start else {i: 1.0}
+                for j in range(count):
+                    part = weights.get(j, 0) / sum(weights.values())
+                    target[j] = (1 - blend.share) * target.get(j, 0) + blend.share * part
+            total = (
+                total
+                + torch.stack(summed).logsumexp(0)
+                - sum(q * logits[j] for j, q in target.items())
+            )
+    return total / (2 * count)
+
+
+def _similarities(stored, side, i):
+    """{j: similarity of row i with row j of the other modality}, of rows that are stored."""
+    mine, theirs = stored[side], stored[1 - side]
+    if not mine[i].any():
+        return {}
+    return {j: float(mine[i] @ theirs[j]) for j in range(len(theirs)) if theirs[j].any()}
+
+
 WEIGHTS = {
     "exp": lambda a: math.exp(-4 * max(a - 0.1, 0)),
     "sigmoid": lambda a: 1 - 1 / (1 + math.exp(-4 * (a - 0.1))),

@@ -21,6 +21,8 @@ from hardpairs.losses import (
     World,
 )
 from hardpairs.losses.base import Pairs
+from hardpairs.losses.guide import GuideRule
+from hardpairs.losses.targets import Blend
 
 BANDPASS = SimilarityWeights("bandpass", m1=-0.2)
 
@@ -62,7 +64,40 @@ def uneven_log_sums(block_rows, **world):
     return call
 
 
+def with_stored(loss):
+    """A guide and a start model that know the rows by other numbers."""
+
+    def call(image, text, scale, info):
+        sides = image.detach(), text.detach()
+        stored = tuple(F.normalize(side[:, :4], dim=1) for side in sides)
+        info = replace(info, guide_features=stored, start_features=stored[::-1])
+        return loss(image, text, scale, info=info)
+
+    return call
+
+
+SOFT = {"multi_positive": True, "blend": Blend(0.4, 10.0), "guide": GuideRule(0.1, 0.3)}
+
+JOINED_CASES = {
+    "hardness": lambda **world: ContrastiveLoss(hardness=9.0, world=World(**world)),
+    "multi-positive": lambda **world: ContrastiveLoss(multi_positive=True, world=World(**world)),
+    "guide": lambda **world: with_stored(
+        ContrastiveLoss(guide=SOFT["guide"], world=World(**world))
+    ),
+    "blend": lambda **world: with_stored(
+        ContrastiveLoss(blend=SOFT["blend"], world=World(**world))
+    ),
+    "all in blocks": lambda **world: with_stored(
+        ContrastiveLoss(**SOFT, hardness=3.0, block_rows=3, world=World(**world))
+    ),
+    "sigmoid form, guide and positives": lambda **world: with_stored(
+        SigmoidLoss(multi_positive=True, guide=SOFT["guide"], world=World(**world))
+    ),
+}
+"""Losses that need both flags of OpenCLIP on several ranks."""
+
 CASES = {
+    **JOINED_CASES,
     "log sums": lambda **world: uneven_log_sums(None, **world),
     "log sums in blocks": lambda **world: uneven_log_sums(3, **world),
     "plain": lambda **world: unmasked(ContrastiveLoss(world=World(**world))),
@@ -89,6 +124,13 @@ def setup():
     mined = (torch.arange(16) % 2 == 1) & (torch.rand(16, generator=generator) > 0.4)
     torch.manual_seed(0)
     return inputs, positives, mined, torch.nn.Linear(10, 6, bias=False).double()
+
+
+def combinations():
+    """(case, local_loss, gather_with_grad) that are allowed."""
+    for case, *flags in product(CASES, (True, False), (True, False)):
+        if case not in JOINED_CASES or all(flags):
+            yield case, *flags
 
 
 def openclip(**world):
@@ -118,7 +160,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     rank, results = dist.get_rank(), {}
     CASES["openclip"] = openclip
-    for case, local_loss, with_grad in product(CASES, (True, False), (True, False)):
+    for case, local_loss, with_grad in combinations():
         rows = slice(rank * 8, rank * 8 + 8)
         loss, gradient = compute(
             case, rows, rank=rank, world_size=2, local_loss=local_loss, gather_with_grad=with_grad

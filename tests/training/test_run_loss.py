@@ -1,13 +1,16 @@
 """The run's loss: it stops all ranks when one of them is not finite, and names the rows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hardpairs import losses
 from hardpairs.core.errors import UserError
+from hardpairs.training.dataset import Batch
 from hardpairs.training.run_loss import RunLoss
 from tests.helpers import torchrun
-from tests.training.test_similarities import batch
+from tests.training.test_similarities import batch, run_loss
 
 
 def test_a_loss_that_is_not_finite_names_its_rows():
@@ -19,6 +22,31 @@ def test_a_loss_that_is_not_finite_names_its_rows():
     with pytest.raises(UserError, match=r"rows \[7\]") as caught:
         run(features, broken, torch.tensor(10.0), output_dict=True)
     assert caught.value.code == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("clip_ce", ("--guided-mask", "EMB", "--guided-margin", ".2", "--multi-positive")),
+        ("clip_ce", ("--blend-targets", "EMB", "--blend-scale", "5", "--hardness-weight", "9")),
+        ("siglip", ("--guided-mask", "EMB", "--multi-positive")),
+    ],
+)
+def test_micro_batches_are_one_batch(table, embeddings, name, flags):
+    """Stored features of accumulated micro-batches are joined like their rows."""
+    flags = ("--loss-fn", name, *(str(embeddings) if flag == "EMB" else flag for flag in flags))
+    inputs = torch.nn.functional.normalize(torch.randn(2, 8, 6), dim=2)
+    whole, losses = batch([5, 7, 0, 9, 6, 3, 4, 8]), []
+    info = replace(whole.info, group_ids=torch.tensor([0, 1, 2, 3, 0, 4, 5, 3])[:, None])
+    for sizes, options in (((8,), flags), ((4, 4), flags), ((8,), ("--loss-fn", name))):
+        values = {"accum_freq": len(sizes), "siglip": name == "siglip"}
+        run = run_loss(table, *options, false_negative_mask=True, **values)
+        for part in torch.arange(8).split(sizes):
+            run.take(Batch(whole.images[part], whole.texts[part], info[part]))
+        parts = run(*inputs, torch.tensor(10.0), torch.tensor(-3.0), output_dict=True)
+        losses.append(parts["contrastive_loss"].item())
+    assert losses[0] == losses[1]
+    assert losses[0] != pytest.approx(losses[2], rel=0.01)
 
 
 def test_ranks_stop_together(tmp_path):

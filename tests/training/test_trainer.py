@@ -121,7 +121,15 @@ def test_helips_published_command_line(table, hard_pairs, tmp_path):
     assert 0 <= measured["imagenet-zeroshot-val-top1"] <= measured["imagenet-zeroshot-val-top5"]
 
 
-def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path):
+def add_kinds(table):
+    """Add a column of ten groups of rows."""
+    rows = table.read_text().splitlines()
+    kinds = (f"{row},{i % 10}" for i, row in enumerate(rows[1:]))
+    table.write_text("\n".join([rows[0] + ",kind", *kinds]))
+
+
+def test_one_and_two_processes_train_the_same_model(table, hard_pairs, embeddings, tmp_path):
+    add_kinds(table)
     train(
         tmp_path,
         "start",
@@ -168,18 +176,24 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, tmp_path)
         "--margin-weight",
         "0.1",
     )
-    for name, batch_size, processes in (("one", "16", 0), ("two", "8", 2)):
-        done = train(tmp_path, name, *flags, *hard, "--batch-size", batch_size, processes=processes)
-        assert done.returncode == 0, done.stderr
-    one, two = checkpoint(tmp_path, "one"), checkpoint(tmp_path, "two")
+    soft = ("--guided-mask", str(embeddings), "--blend-targets", str(embeddings))
+    soft += ("--multi-positive", "--csv-group-key", "kind", "--hardness-weight", "5")
+    soft += ("--blend-scale", "5", "--loss-block-rows", "5")
     initial = checkpoint(tmp_path, "start")["state_dict"]
-    moved = 0.0
-    for name, weight in one["state_dict"].items():
-        torch.testing.assert_close(
-            two["state_dict"]["module." + name], weight, rtol=1e-4, atol=1e-5
-        )
-        moved = max(moved, float((weight - initial[name]).abs().max()))
-    assert moved > 1e-3
+    for kind, more in (("soft-", soft), ("", hard)):
+        for name, batch_size, processes in (("one", "16", 0), ("two", "8", 2)):
+            sizes = ("--batch-size", batch_size)
+            done = train(tmp_path, kind + name, *flags, *more, *sizes, processes=processes)
+            assert done.returncode == 0, done.stderr
+        one, two = checkpoint(tmp_path, kind + "one"), checkpoint(tmp_path, kind + "two")
+        moved = 0.0
+        for name, weight in one["state_dict"].items():
+            torch.testing.assert_close(
+                two["state_dict"]["module." + name], weight, rtol=1e-4, atol=1e-5
+            )
+            moved = max(moved, float((weight - initial[name]).abs().max()))
+        assert moved > 1e-3
+    assert all(float(row["guided_pct"]) > 0 for row in steps(tmp_path, "soft-two"))
     assert one["vocabulary"] == two["vocabulary"] == checkpoint(tmp_path, "start")["vocabulary"]
     assert (
         one["hardpairs"] == two["hardpairs"]
@@ -219,10 +233,7 @@ def one_after_another(processes, folder, lines):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_each_maker_of_batches_trains(table, hard_pairs, embeddings, tmp_path, processes):
     """Two steps of a global batch of 8 with each, under torchrun."""
-    rows = table.read_text().splitlines()
-    table.write_text(
-        "\n".join([rows[0] + ",kind", *(f"{row},{i % 10}" for i, row in enumerate(rows[1:]))])
-    )
+    add_kinds(table)
     flags = (
         "--train-data",
         str(table),

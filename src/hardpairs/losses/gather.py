@@ -52,6 +52,11 @@ class World:
     local_loss: bool = True
     gather_with_grad: bool = True
 
+    @property
+    def is_joined(self) -> bool:
+        """True if gradients averaged over ranks are those of one process with the joined batch."""
+        return self.world_size == 1 or (self.local_loss and self.gather_with_grad)
+
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
         """Return all ranks' rows, rank by rank: (b, ...) -> (world_size * b, ...).
 

@@ -78,7 +78,7 @@ def log_sums(
         with_own: Whether a pair's own logit is in its sums. A row without any logit has a sum of
             almost 0.
     """
-    if world.world_size == 1 or (world.local_loss and world.gather_with_grad):
+    if world.is_joined:
         all_text = world.gather(text.detach()) if all_text is None else all_text
         arguments = (image, text, scale, all_text, negatives, world, block_rows, with_own)
         return LogSums(*OneProduct.apply(*arguments))
@@ -217,6 +217,8 @@ def weighted_logits(
     """
     logits = image[block] @ all_text.T
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).mul_(scale)
+    if negatives.hardness:
+        negatives.harden(logits, scale, block)
     by_row, by_column = negatives.log_weights_both_ways(block)
     if by_row is by_column:
         logits = logits if by_row is None else logits.add_(by_row)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from hardpairs.batches.info import BatchInfo
 from hardpairs.losses.gather import World
 from hardpairs.losses.weights import SimilarityWeights
+
+if TYPE_CHECKING:
+    from hardpairs.losses.guide import GuidedMask
 
 
 def similarity_source(image: torch.Tensor, text: torch.Tensor, alpha: float) -> torch.Tensor:
@@ -35,13 +40,17 @@ class Negatives:
 
     Args:
         rows: What is known of the rows that the loss is about: ``group_ids`` and
-            ``duplicate_features`` for the mask, ``targets`` for negatives that keep weight 1.
+            ``duplicate_features`` say which are known positives, ``targets`` which negatives keep
+            weight 1.
         columns: The same of the global batch.
         sources: Rows of ``similarity_source`` for ``rows`` and ``columns``; ``None`` without
             weights.
         first: Column of row 0's own pair.
         weights: ``None``: all negatives weigh 1.
         duplicate_threshold: Similarity above which rows are near duplicates.
+        multi_positive: Whether known positives are positives of the loss, with weight 1, instead of
+            masked.
+        hardness: a. The logit of a negative grows by a times its cosine, without gradient.
     """
 
     def __init__(
@@ -52,9 +61,14 @@ class Negatives:
         first: int,
         weights: SimilarityWeights | None = None,
         duplicate_threshold: float = 1.0,
+        *,
+        multi_positive: bool = False,
+        hardness: float = 0.0,
     ) -> None:
         self.rows, self.columns, self.first, self.weights = rows, columns, first, weights
         self.sources, self.duplicate_threshold = sources, duplicate_threshold
+        self.multi_positive, self.hardness = multi_positive, hardness
+        self.guided: GuidedMask | None = None
         self.log_scales: tuple[torch.Tensor, torch.Tensor] | None = None
         # Raw weights by first row, kept between ``normalize`` and the loss.
         self._kept: dict[int, torch.Tensor] = {}
@@ -65,7 +79,7 @@ class Negatives:
         assert self.sources is not None
         return self.sources[0]
 
-    def masked(self, block: slice) -> torch.Tensor | None:
+    def known_positives(self, block: slice) -> torch.Tensor | None:
         """Return (block, B) bool: known positives but a row's own pair; ``None`` without ids."""
         if self.rows.group_ids is None:
             return None
@@ -73,11 +87,20 @@ class Negatives:
         diagonal(mask, self.first + block.start).fill_(False)
         return mask
 
+    def masked_both_ways(self, block: slice) -> list[torch.Tensor | None]:
+        """Return (block, B) bool: pairs that rows and, at the same (i, j), columns leave out."""
+        mask = None if self.multi_positive else self.known_positives(block)
+        if self.guided is None:
+            return [mask, mask]
+        dropped = self.guided.dropped_both_ways(block)
+        return [way if mask is None else way | mask for way in dropped]
+
     def counted(self, block: slice, width: int) -> torch.Tensor:
         """Return (block, B) bool: the negatives, neither a row's own pair nor known positives."""
-        mask = self.masked(block)
+        mask = self.known_positives(block)
         if mask is None:
-            device = None if self.sources is None else self.sources[0].device
+            of = self.sources or self.rows.guide_features
+            device = None if of is None else of[0].device
             shape = (block.stop - block.start, width)
             counted = torch.ones(shape, dtype=torch.bool, device=device)
         else:
@@ -103,7 +126,7 @@ class Negatives:
         """Return the log-weights of the negatives of these rows.
 
         Returns:
-            (block, B): 0 for own pairs, -inf for known positives; ``None`` when all are 0.
+            (block, B): 0 for own pairs, -inf for masked ones; ``None`` when all are 0.
         """
         return self.log_weights_both_ways(block, ways=1)[0]
 
@@ -111,12 +134,24 @@ class Negatives:
         """Return ``log_weights`` and, at the same (i, j), what the row of text j takes for image i.
 
         A is symmetric: the two are one tensor unless rows are normalized, because then row j has
-        a scale of its own.
+        a scale of its own, or a guide masks them.
         """
-        mask = self.masked(block)
+        logs = self._weights_both_ways(block, ways)
+        if self.guided is None:
+            return logs
+        dropped = self.guided.dropped_both_ways(block)
+        return [
+            (torch.zeros(mask.shape, device=mask.device) if way is None else way).masked_fill(
+                mask, -torch.inf
+            )
+            for way, mask in zip(logs, dropped, strict=False)
+        ]
+
+    def _weights_both_ways(self, block: slice, ways: int) -> list[torch.Tensor | None]:
+        mask = self.known_positives(block)
         if self.weights is None:
             logs = None
-            if mask is not None:
+            if mask is not None and not self.multi_positive:
                 logs = torch.zeros(mask.shape, device=mask.device).masked_fill_(mask, -torch.inf)
             return [logs] * ways
         raw = self.log_raw(block)
@@ -132,7 +167,22 @@ class Negatives:
         if isinstance(own, torch.Tensor) and isinstance(others, torch.Tensor):
             logs.masked_fill_(own[block, None] == others[None, :], 0)
         diagonal(logs, self.first + block.start).fill_(0)
-        return logs if mask is None else logs.masked_fill_(mask, -torch.inf)
+        weight = 0 if self.multi_positive else -torch.inf
+        return logs if mask is None else logs.masked_fill_(mask, weight)
+
+    def harden(self, logits: torch.Tensor, scale: torch.Tensor, block: slice) -> None:
+        """Add ``hardness`` times the cosines to the logits of negatives, in place.
+
+        Args:
+            logits: (block, B), ``scale`` times the cosines.
+            scale: (), exponentiated logit scale.
+            block: The rows.
+        """
+        own = diagonal(logits, self.first + block.start)
+        kept, factor = own.clone(), 1 + self.hardness / scale
+        positives = self.known_positives(block) if self.multi_positive else None
+        logits.mul_(factor if positives is None else torch.where(positives, 1, factor))
+        own.copy_(kept)
 
     def normalize(self, world: World, blocks: list[slice], keep: bool) -> None:
         """Scale each row so that the mean weight of its negatives is 1.

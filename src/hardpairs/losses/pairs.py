@@ -11,9 +11,11 @@ from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import Options, option
 from hardpairs.losses.base import LossContext, PairLoss, Pairs
 from hardpairs.losses.gather import World
+from hardpairs.losses.guide import GuidedMask, GuideRule
 from hardpairs.losses.log_sums import LogSums, blocks_of, log_sums
 from hardpairs.losses.negatives import Negatives, similarity_source
-from hardpairs.losses.statistics import logit_statistics, weight_statistics
+from hardpairs.losses.statistics import guided_share, logit_statistics, weight_statistics
+from hardpairs.losses.targets import Blend, SoftTargets
 from hardpairs.losses.weights import SimilarityWeights
 
 
@@ -37,6 +39,41 @@ class PairOptions(Options):
         needs={"false_negative_embeddings": ()},
         above=0,
         maximum=1,
+    )
+    multi_positive: bool = option(
+        False, "known positives share the target, instead of being masked"
+    )
+    guided_mask: str | None = option(
+        None,
+        "stored embeddings of a better CLIP: its better matches than the own pair are no negatives",
+        metavar="FOLDER",
+    )
+    guided_margin: float = option(
+        0.0,
+        "how far below the own pair's cosine they begin",
+        needs={"guided_mask": ()},
+        minimum=0,
+        maximum=2,
+    )
+    guided_max_share: float = option(
+        0.2,
+        "largest share of a row's negatives to leave out",
+        needs={"guided_mask": ()},
+        above=0,
+        maximum=1,
+    )
+    hardness_weight: float = option(0.0, "negatives weigh exp(X times their cosine)", minimum=0)
+    blend_targets: str | None = option(
+        None,
+        "stored embeddings of the start model: their similarities are part of the targets",
+        metavar="FOLDER",
+    )
+    blend_share: float = option(0.5, "that part", needs={"blend_targets": ()}, minimum=0, maximum=1)
+    blend_scale: float = option(
+        100.0,
+        "the start model's logit scale",
+        needs={"blend_targets": ()},
+        above=0,
     )
     margin_weight: float = option(0.0, "weight of the hard negative margin loss", minimum=0)
     margin_similarity: str = option(
@@ -70,6 +107,10 @@ class PairOptions(Options):
             object.__setattr__(self, "false_negative_mask", self.masks_by_default)
         if self.false_negative_embeddings and not self.false_negative_mask:
             raise ValueError("`false_negative_embeddings` needs `false_negative_mask`")
+        if self.multi_positive and not self.false_negative_mask:
+            raise ValueError(
+                "`multi_positive` needs `false_negative_mask`, which looks for known positives"
+            )
 
     @property
     def masks_by_default(self) -> bool:
@@ -107,6 +148,14 @@ class ContrastiveLoss(PairLoss):
             all are kept.
         duplicate_threshold: Rows whose duplicate features are more similar are known positives.
         exempt_hard_pairs: Whether a target and its hard pairs keep weight 1.
+        multi_positive: Whether known positives share the target, instead of being masked.
+        guide: Which negatives a guide takes out; needs ``guide_features`` of the batch.
+        hardness: a. The logit of a negative grows by a times its cosine, without gradient (LLaVE,
+            arXiv 2503.04812, Eq. 5).
+        blend: The start model's part of the targets; needs ``start_features`` of the batch.
+
+    Raises:
+        ValueError: For one of the last four on several ranks without both flags of ``world``.
     """
 
     def __init__(
@@ -117,12 +166,23 @@ class ContrastiveLoss(PairLoss):
         block_rows: int | None = None,
         duplicate_threshold: float = 1.0,
         exempt_hard_pairs: bool = False,
+        multi_positive: bool = False,
+        guide: GuideRule | None = None,
+        hardness: float = 0.0,
+        blend: Blend | None = None,
     ) -> None:
         super().__init__()
         self.weights, self.world, self.block_rows = weights, world or World(), block_rows
         self.duplicate_threshold = duplicate_threshold
         self.exempt_hard_pairs = exempt_hard_pairs
+        self.multi_positive, self.guide = multi_positive, guide
+        self.hardness, self.blend = hardness, blend
         self.last: LastCall | None = None
+        if (multi_positive or guide or hardness or blend) and not self.world.is_joined:
+            raise ValueError(
+                "`multi_positive`, `guide`, `hardness` and `blend` need `local_loss` and "
+                "`gather_with_grad` on several ranks"
+            )
 
     @classmethod
     def from_config(cls, config: PairOptions, context: LossContext) -> ContrastiveLoss:
@@ -167,6 +227,8 @@ class ContrastiveLoss(PairLoss):
         names = ["group_ids"] if info.group_ids is not None else []
         names += ["duplicate_features"] if names else []
         names += ["targets"] if weights is not None and self.exempt_hard_pairs else []
+        names += ["guide_features"] if self.guide is not None else []
+        names += ["start_features"] if self.blend is not None else []
         columns, source = info.only(*names).each(world.gather), None
         if weights is not None:
             features = info.similarity_features or (image.detach(), text.detach())
@@ -179,15 +241,26 @@ class ContrastiveLoss(PairLoss):
             world.first_row(len(image)),
             weights,
             self.duplicate_threshold,
+            multi_positive=self.multi_positive,
+            hardness=self.hardness,
         )
+        count = len(image) if world.local_loss else len(image) * world.world_size
+        blocks = blocks_of(count, self.block_rows, image.device)
         if weights is not None and weights.normalize:
-            blocks = blocks_of(len(negatives.row_source), self.block_rows, image.device)
             negatives.normalize(world, blocks, keep=self.block_rows is None)
+        if self.guide is not None:
+            negatives.guided = GuidedMask(negatives, self.guide, world, blocks)
         return negatives
 
     def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
         """Return the softmax form."""
-        return self.log_sums(pairs, negatives).cross_entropy()
+        sums = self.log_sums(pairs, negatives)
+        if not self.multi_positive and self.blend is None:
+            return sums.cross_entropy()
+        blocks = blocks_of(len(pairs.image), self.block_rows, pairs.image.device)
+        targets = SoftTargets(negatives, self.blend, self.world, blocks)
+        mean_logit = targets.mean_logit(*pairs[:3], recompute=self.block_rows is not None)
+        return (sums.image.mean() + sums.text.mean() - mean_logit) / 2
 
     def log_sums(self, pairs: Pairs, negatives: Negatives, *, with_own: bool = True) -> LogSums:
         """Return the log sums of the pairs, in one product or blocks of it where that is possible.
@@ -212,6 +285,8 @@ class ContrastiveLoss(PairLoss):
             return {}, None
         negatives = self.last.negatives
         numbers = logit_statistics(*self.last)
+        if negatives.guided is not None:
+            numbers["guided_pct"] = guided_share(negatives.guided, len(self.last.image))
         if negatives.weights is None:
             return numbers, None
         weights, histogram = weight_statistics(negatives)
@@ -240,5 +315,20 @@ def pair_loss(
         world=context.world,
         block_rows=config.loss_block_rows,
         duplicate_threshold=config.false_negative_threshold,
+        **_negatives_and_targets(config),
         **more,
     )
+
+
+def _negatives_and_targets(config: PairOptions) -> dict[str, Any]:
+    """Return the arguments that change negatives and targets, those that are on."""
+    values: dict[str, Any] = {}
+    if config.multi_positive:
+        values["multi_positive"] = True
+    if config.guided_mask:
+        values["guide"] = GuideRule(config.guided_margin, config.guided_max_share)
+    if config.hardness_weight:
+        values["hardness"] = config.hardness_weight
+    if config.blend_targets:
+        values["blend"] = Blend(config.blend_share, config.blend_scale)
+    return values

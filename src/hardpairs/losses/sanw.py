@@ -62,6 +62,9 @@ class SANWOptions(PairOptions):
             raise ValueError("`sanw_source` embeddings and `sanw_embeddings` go together")
         if self.sanw_variant and self.loss_block_rows is not None:
             raise ValueError("`sanw_variant` does not work with `loss_block_rows`")
+        for name in ("multi_positive", "guided_mask", "hardness_weight", "blend_targets"):
+            if self.sanw_variant and getattr(self, name):
+                raise ValueError(f"`sanw_variant` does not work with `{name}`")
 
     @property
     def masks_by_default(self) -> bool:

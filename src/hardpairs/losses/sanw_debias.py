@@ -22,6 +22,15 @@ class SANWDebiasLoss(ContrastiveLoss):
         sanw_delta: float = option(0.6, "similarity from which a negative loses weight")
         sanw_lambda: float = option(4.0, "how fast it loses weight", minimum=0)
 
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.hardness_weight:
+                raise ValueError(
+                    "`hardness_weight` weighs similar negatives more, and sanw_debias weighs them "
+                    "less: take sanw_debias where similar captions often fit the image, too, and "
+                    "clip_ce with `hardness_weight` where they rarely do"
+                )
+
     @classmethod
     def from_config(cls, config: Config, context: LossContext) -> ContrastiveLoss:  # type: ignore[override]
         """Build the loss."""

@@ -58,7 +58,7 @@ class SANWVariantLoss(ContrastiveLoss):
         with torch.no_grad():
             similarity = negatives.similarity(everything).clamp(-1, 1).masked_fill(own, 0)
             weight = negatives.weights.log_raw(similarity).exp()
-            mask = negatives.masked(everything)
+            mask = negatives.known_positives(everything)
             if mask is not None:
                 weight = weight.masked_fill(mask, 0)
         logits = scale * image @ text.T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,21 @@ class SigmoidLoss(ContrastiveLoss):
     :math:`l` = logit_scale * cos + logit_bias. The weights are SANW's, on negative terms only; a
     known positive has weight 0, and does not count as a positive either. Equal to OpenCLIP's
     SigLipLoss without weights and masks.
+
+    With ``multi_positive`` known positives have :math:`z` = 1 and weight 1. A guide takes half of a
+    negative's weight for each direction in which it drops it.
+
+    Args:
+        **options: As for ``ContrastiveLoss``, but for ``hardness`` and ``blend``.
+
+    Raises:
+        ValueError: For an option that is for a softmax.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.hardness or self.blend is not None:
+            raise ValueError("`hardness` and `blend` are for softmax losses, not the sigmoid form")
 
     @dataclass(frozen=True)
     class Config(PairOptions):
@@ -64,7 +79,17 @@ def _block_sum(
         logits = logits + bias
     sign = torch.full_like(logits, -1)
     diagonal(sign, negatives.first + block.start).fill_(1)
-    terms = -F.logsigmoid(sign * logits)
     with torch.no_grad():
+        if negatives.multi_positive and (known := negatives.known_positives(block)) is not None:
+            sign.masked_fill_(known, 1)
+        weights = _weights(negatives, block)
+    terms = -F.logsigmoid(sign * logits)
+    return (terms if weights is None else terms * weights).sum()
+
+
+def _weights(negatives: Negatives, block: slice) -> torch.Tensor | None:
+    if negatives.guided is None:
         log_weights = negatives.log_weights(block)
-    return (terms if log_weights is None else terms * log_weights.exp()).sum()
+        return None if log_weights is None else log_weights.exp()
+    ways = [way.exp() for way in negatives.log_weights_both_ways(block) if way is not None]
+    return torch.stack(ways).mean(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from hardpairs.losses.guide import GuidedMask
 from hardpairs.losses.log_sums import blocks_of
 from hardpairs.losses.negatives import Negatives, diagonal
 
@@ -57,6 +58,22 @@ def weight_statistics(
         "w_sim_corr": correlation,
     }
     return numbers, histogram
+
+
+@torch.no_grad()
+def guided_share(guided: GuidedMask, count: int, rows: int = 1024) -> float:
+    """Return the share of negatives that the guide takes, in percent, over both directions.
+
+    Args:
+        guided: The last call's mask.
+        count: Number of this rank's rows.
+        rows: Rows that are worked on at once.
+    """
+    dropped = negatives = 0
+    for block in blocks_of(count, rows):
+        dropped += sum(int(way.sum()) for way in guided.dropped_both_ways(block))
+        negatives += int(guided.negatives(block).sum())
+    return 100 * dropped / max(2 * negatives, 1)
 
 
 @torch.no_grad()

@@ -166,6 +166,8 @@ REMINING = ("class-neighbours", "hard-pairs", "neighbourhood", "topical")
 STORED_FEATURES = {
     "similarity_features": "sanw_embeddings",
     "duplicate_features": "false_negative_embeddings",
+    "guide_features": "guided_mask",
+    "start_features": "blend_targets",
 }
 """Field of ``BatchInfo`` -> the loss's option with the folder of its stored embeddings."""
 EMBEDS_FIRST = ("class-neighbours", "topical")

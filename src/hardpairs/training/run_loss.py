@@ -17,7 +17,6 @@ from hardpairs.batches import (
     SPARE,
     TARGET,
     BatchInfo,
-    open_stored_embeddings,
 )
 from hardpairs.core.errors import non_finite
 from hardpairs.data.samples import Samples
@@ -25,7 +24,7 @@ from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.losses import LossContext, TrainingLoss, build_loss
 from hardpairs.training.config import TrainingConfig
 from hardpairs.training.dataset import Batch
-from hardpairs.training.similarities import FeatureSource, StoredFeatures
+from hardpairs.training.similarities import FeatureSource, open_features
 
 COUNTS = {"targets": TARGET, "mined": HARD_PAIR, "random": RANDOM, "reserves": SPARE}
 """Column of metrics.csv -> the role whose rows it counts."""
@@ -141,7 +140,7 @@ def build_run_loss(
         UserError: Exit 3 or 4 for stored embeddings that are missing or of other data.
     """
     sources: dict[str, FeatureSource] = {
-        field: StoredFeatures(open_stored_embeddings(folder, samples))
+        field: open_features(field, folder, samples)
         for field, folder in config.stored_features.items()
     }
     if getattr(config.loss, "sanw_source", None) == "initial":

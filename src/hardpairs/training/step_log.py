@@ -11,7 +11,17 @@ from hardpairs.training.run_loss import RunLoss
 
 STEP_COLUMNS = (
     *("epoch", "step", "loss", "contrastive_loss", "margin_loss", "geometry_loss", "metric_loss"),
-    *("temp", "lr", "pos_logit", "hard_logit", "masked_pct", "w_mean", "w_low_pct", "w_high_pct"),
+    *(
+        "temp",
+        "lr",
+        "pos_logit",
+        "hard_logit",
+        "masked_pct",
+        "guided_pct",
+        "w_mean",
+        "w_low_pct",
+        "w_high_pct",
+    ),
     *("band_coverage_pct", "w_sim_corr", "sanw_beta", "samples_per_second", "data_time"),
     *("batch_time", "targets", "mined", "random", "reserves", "unreadable"),
 )

@@ -18,6 +18,8 @@ from hardpairs.batches import (
 from hardpairs.core.errors import UserError
 from hardpairs.core.flags import destination
 from hardpairs.losses import ContrastiveLoss, SigmoidLoss
+from hardpairs.losses.guide import GuideRule
+from hardpairs.losses.targets import Blend
 from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.config import all_options
 from hardpairs.training.dataset import RunBatches
@@ -173,6 +175,23 @@ def test_more_loss_flags(table, hard_pairs):
     assert variant.variant == "seed-v2" and variant.weights.weighting == "sigmoid"
 
 
+def test_flags_of_negatives_and_targets(table, embeddings):
+    flags = ("--guided-mask", str(embeddings), "--guided-margin", ".1", "--guided-max-share", ".3")
+    flags += ("--blend-targets", str(embeddings), "--blend-share", ".4", "--blend-scale", "20")
+    flags += ("--multi-positive", "--hardness-weight", "9")
+    for name in ("clip_ce", "helip", "sanw_bandpass"):
+        batches = ("--batching", "random", "--loss-fn", name)
+        args = parse(*batches, *flags, "--margin-weight", "0", train_data=table)
+        loss = loss_of(args).loss
+        assert loss.multi_positive and loss.hardness == 9
+        assert loss.guide == GuideRule(0.1, 0.3) and loss.blend == Blend(0.4, 20)
+    assert set(create_loss(args).feature_sources) == {"guide_features", "start_features"}
+    loss = loss_of(parse("--siglip", *flags[:6], "--multi-positive", train_data=table)).loss
+    assert isinstance(loss, SigmoidLoss) and loss.guide and loss.multi_positive
+    plain = loss_of(parse("--batching", "random", train_data=table)).loss
+    assert not (plain.multi_positive or plain.guide or plain.hardness or plain.blend)
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -203,6 +222,22 @@ def test_more_loss_flags(table, hard_pairs):
         (
             ("--loss-fn", "sanw_bandpass", "--sanw-variant", "seed-v3", "--sanw-normalize"),
             "--sanw-normalize has no effect with --sanw-variant seed-v3",
+        ),
+        (("--multi-positive", "--no-false-negative-mask"), "needs --false-negative-mask"),
+        (("--batching", "random", "--guided-margin", ".1"), "without --guided-mask"),
+        (("--batching", "random", "--guided-max-share", ".1"), "without --guided-mask"),
+        (("--guided-mask", "x", "--guided-max-share", "0"), "must be above 0 and at most 1"),
+        (("--batching", "random", "--blend-share", ".1"), "without --blend-targets"),
+        (("--blend-targets", "x", "--blend-share", "2"), "at least 0 and at most 1"),
+        (("--hardness-weight", "1", "--siglip"), "--hardness-weight is for softmax losses"),
+        (("--blend-targets", "x", "--loss-fn", "siglip"), "--blend-targets is for softmax losses"),
+        (
+            ("--loss-fn", "sanw_debias", "--hardness-weight", "1"),
+            "(?s)weighs them less: take sanw_debias where .* with --hardness-weight where",
+        ),
+        (
+            ("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v1", "--hardness-weight", "1"),
+            "--sanw-variant does not work with --hardness-weight",
         ),
         (("--sanw-warmup-epochs", "1"), "nothing uses it"),
         (("--sanw-lambda", "-5"), "nothing uses it"),

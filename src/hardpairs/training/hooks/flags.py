@@ -352,6 +352,11 @@ def _check_loss(config: TrainingConfig, args: argparse.Namespace) -> None:
             "--sanw-source initial compares by the start model's weights, and there are none",
             fix="--pretrained",
         )
+    if args.siglip or config.loss_fn == "siglip":
+        for field in ("hardness_weight", "blend_targets"):
+            if getattr(config.loss, field, None):
+                flag = f"--{field.replace('_', '-')}"
+                raise usage(f"{flag} is for softmax losses, not for SigLIP's", fix="leave one out")
     variant = getattr(config.loss, "sanw_variant", None)
     if variant and (args.siglip or world_info()[1] > 1):
         raise usage("--sanw-variant is for one process and the softmax form")
@@ -393,11 +398,11 @@ def _check_data(
             where = f"--imagenet-val {args.imagenet_val}"
             raise usage("no such folder", where=where, fix="check the path")
         check_imagenet_folder(args.imagenet_val)
-    from hardpairs.batches import open_stored_embeddings
     from hardpairs.data.unreadable import check_images_are_there
     from hardpairs.training.batching import BatchingConfig
     from hardpairs.training.data import batches_per_epoch
     from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
+    from hardpairs.training.similarities import open_features
     from hardpairs.training.validation import check_val_labels
 
     rank, world_size = world_info()
@@ -433,5 +438,5 @@ def _check_data(
             validation_samples,
             with_captions=config.needs_labels and config.head.embed != "image",
         )
-    for folder in set(config.stored_features.values()):
-        open_stored_embeddings(folder, samples, verify=rank == 0)
+    for field, folder in config.stored_features.items():
+        open_features(field, folder, samples, verify=rank == 0)
