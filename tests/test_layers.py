@@ -13,7 +13,7 @@ LAYERS = (
     {"patching"},
     {"data"},
     {"batches", "losses", "metrics", "models"},
-    {"embedding", "mining"},
+    {"catalog", "embedding", "mining"},
     {"training"},
     {"evaluating", "pages"},
     {"photos", "linking", "comparing", "recipes", "reporting", "demo"},

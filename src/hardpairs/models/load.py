@@ -24,6 +24,7 @@ from hardpairs.models.checkpoint import (
 from hardpairs.models.create import create_model_and_transforms, preprocess_of
 from hardpairs.models.download import announce_download
 from hardpairs.models.model_config import Tokenizer, make_tokenizer, model_config, unknown_model
+from hardpairs.models.model_folder import folder_weights
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def load_encoder(
 
     Args:
         model_name: A model of OpenCLIP or of ours (``hardpairs-*``, ``miniclip-*``).
-        pretrained: A checkpoint, an OpenCLIP tag, or ``None`` for seeded random weights (tests).
+        pretrained: A checkpoint, an OpenCLIP tag, or ``None``: the weights of ``local-dir:FOLDER``,
+            or seeded random ones (tests).
         device: A device of PyTorch.
         seed: Of random weights.
         cache_dir: Folder of what OpenCLIP downloads.
@@ -72,6 +74,7 @@ def load_encoder(
     if model_config(model_name) is None and ":" not in model_name:
         raise unknown_model(model_name)
     check_device(device)
+    pretrained = pretrained or folder_weights(model_name)
     preprocess: dict[str, Any] = {}
     if pretrained is not None and is_weights(pretrained):
         vocabulary = checkpoint_vocabulary(pretrained)

@@ -14,6 +14,7 @@ import open_clip
 import torch
 
 from hardpairs.core.errors import UserError, usage
+from hardpairs.models.model_folder import check_tokenizer, folder_config, model_folder
 from hardpairs.models.tokenizer import PlainWordTokenizer, WordTokenizer, build_vocabulary
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -28,8 +29,15 @@ def register_configs() -> None:
 
 
 def model_config(model_name: str) -> dict[str, Any] | None:
-    """Return the configuration of a model, or ``None`` for an unknown name or one of a hub."""
+    """Return the configuration of a model, or ``None`` for an unknown name or one of a hub.
+
+    Raises:
+        UserError: exit 2 or 3 when ``local-dir:FOLDER`` names no folder of a model.
+    """
     register_configs()
+    folder = model_folder(model_name)
+    if folder is not None:
+        return folder_config(folder)
     return open_clip.get_model_config(model_name) if ":" not in model_name else None
 
 
@@ -76,9 +84,11 @@ def make_tokenizer(
         cache_dir: Folder of tokenizers that OpenCLIP downloads.
 
     Raises:
-        UserError: exit 2 for a model that reads words, without a vocabulary.
+        UserError: exit 2 for a model that reads words, without a vocabulary, and for a tokenizer
+            that needs transformers; exit 3 for a folder without its tokenizer.
     """
     if not uses_words(model_name):
+        check_tokenizer(model_name, _text_config(model_name))
         return open_clip.get_tokenizer(  # type: ignore[no-any-return]
             model_name, cache_dir=cache_dir, context_length=context_length
         )

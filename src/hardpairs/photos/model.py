@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardpairs.core.errors import Exit, UserError, bad_input, usage
+from hardpairs.models.model_folder import folder_weights
 from hardpairs.photos.index import Index, check_model
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class ModelName:
         Raises:
             UserError: exit 2 for a model without weights.
         """
+        if model is not None:
+            pretrained = pretrained or folder_weights(model)
         own = cls(*DEFAULT)
         if index is not None:
             own = cls(index.manifest["model"], index.manifest["pretrained"])

@@ -20,6 +20,7 @@ from hardpairs.models.encoders.base import (
 )
 from hardpairs.models.load import Encoder, load_encoder
 from hardpairs.models.model_config import uses_words, vocabulary_of
+from hardpairs.models.model_folder import folder_weights
 
 PROJECTIONS = ("head", "proj", "text_projection")
 """Names of the projection in OpenCLIP's towers: of timm, of its own and Hugging Face, of its text
@@ -36,7 +37,9 @@ class OpenCLIPEncoders(Encoders):
 
         name: str = option("", "OpenCLIP model, or hardpairs-*, miniclip-*", flag="--model")
         pretrained: str | None = option(
-            None, "its checkpoint file or OpenCLIP tag; none: random weights, to try things out"
+            None,
+            "its checkpoint file or OpenCLIP tag (default: the weights in local-dir:FOLDER); "
+            "none: random weights, to try things out",
         )
         resize_mode: str | None = option(
             None,
@@ -57,17 +60,22 @@ class OpenCLIPEncoders(Encoders):
             UserError: Exit 2 for unknown names or missing weights, exit 3 when the weights cannot
                 be had, exit 4 for a torn or foreign checkpoint.
         """
-        if config.pretrained is None:
+        weights = config.pretrained or folder_weights(config.name)
+        if weights is None:
             raise usage(
                 f"`model` {config.name} needs its weights",
                 why="without them it would be a random model",
                 fix="`pretrained` FILE or an OpenCLIP tag; "
                 f"`pretrained` {RANDOM} for random weights, to try things out",
             )
-        weights: str | None = config.pretrained
         words = None
         if config.pretrained == RANDOM:
             weights = None
+            if folder_weights(config.name):
+                raise usage(
+                    f"`pretrained` {RANDOM} is random weights, and {config.name} holds its own",
+                    fix="leave it out",
+                )
             words = (
                 vocabulary_of(config.name, context.captions) if uses_words(config.name) else None
             )

@@ -177,13 +177,18 @@ def _is_cpu(device: str) -> bool:
 
 
 def _check_paths(args: argparse.Namespace) -> None:
-    """Refuse paths where there is nothing and data that cannot be read, without PyTorch."""
+    """Refuse paths where there is nothing and data that cannot be read, without PyTorch.
+
+    The weights in ``local-dir:FOLDER`` become ``--pretrained``, as if they had been given.
+    """
+    from hardpairs.models.model_folder import folder_weights
     from hardpairs.training.samples import SAMPLE_FLAGS, open_training_samples
 
     for name in PATHS:
         if value := getattr(args, name, None):
             check_exists(value)
     check_weights(args.pretrained)
+    args.pretrained = args.pretrained or folder_weights(args.model)
     if args.use_hard and args.hard_dict_dir:
         check_exists(args.hard_dict_dir)
     ours = args.batching or args.use_hard or args.loss_fn != DEFAULT_LOSS

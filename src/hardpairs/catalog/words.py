@@ -1,0 +1,44 @@
+"""Words of names and titles: how a caption, a group and a thing are made from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+VARIANTS = frozenset(
+    (
+        *("alt", "baseline", "block", "bold", "broken", "duo", "duotone", "flat", "light"),
+        *("linear", "medium", "poly", "regular", "remix", "round", "rounded", "sharp", "thin"),
+        *("twotone", "variant"),
+    )
+)
+"""Words of an icon's name for its weight or corners: no caption is told from another by them."""
+LOOKS = {
+    **dict.fromkeys(("line", "outline", "outlined", "stroke"), "outline"),
+    **dict.fromkeys(("fill", "filled", "solid"), "filled"),
+}
+"""Words of an icon's name for how it is drawn, and the one word for them in captions."""
+
+
+def name_words(name: str) -> list[str]:
+    """Return the words of a name in lower case: ``Dog-house_2`` is dog, house, 2."""
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", name.lower())
+
+
+def same_words(words: Iterable[str], leave_out: Collection[str] = ()) -> str:
+    """Return a text that is equal for equal words in any order, numbers left out.
+
+    Args:
+        words: The words.
+        leave_out: Words that do not count.
+
+    Returns:
+        The words in alphabetical order; with numbers and the rest, if nothing else is left.
+
+    Example:
+        >>> same_words(["arrow", "left", "2"]) == same_words(["left", "arrow"])
+        True
+    """
+    words = list(words)
+    kept = sorted(word for word in words if not word.isdigit() and word not in leave_out)
+    return " ".join(kept or sorted(words))
