@@ -41,6 +41,10 @@ from hardpairs.data.splits import PARTS
 COLUMNS = ("filepath", "title", "group", "thing", "source", "license", "sha256")
 ROWS_PER_SHARD = 1000
 SHEET_IMAGES = 60
+OURS = frozenset(
+    (*PARTS, *(f"{part}.csv" for part in PARTS), "licenses", "contact.png", "README.md")
+)
+"""What a stopped run leaves behind."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def build_set(data: DataSet, folder: Path, options: Options, packages: Path) -> 
     recipe = _recipe(data, options)
     if (folder / NAME).is_file():
         return _same(folder, recipe)
-    if folder.is_dir() and any(path.name not in PARTS for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name not in OURS for path in folder.iterdir()):
         raise bad_input(
             "the folder holds other files", where=str(folder), fix="give a new folder as `out`"
         )

@@ -27,13 +27,13 @@ def contact_sheet(images: Sequence[tuple[bytes, str]]) -> bytes:
         image = Image.open(io.BytesIO(content)).convert("RGB")
         image.thumbnail((CELL - 8, CELL - 8))
         sheet.paste(image, (left + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
-        pen.text((left + 4, top + CELL), _fitting(caption, font), fill="#444", font=font)
+        pen.text((left + 4, top + CELL), shortened(caption, font), fill="#444", font=font)
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
-def _fitting(caption: str, font: Any) -> str:
+def shortened(caption: str, font: Any) -> str:
     """Return as much of a caption as is as wide as a cell."""
     while font.getlength(caption) > CELL - 8:
         caption = caption.rstrip("…")[:-1] + "…"

@@ -8,12 +8,14 @@ that a set draws in several sizes, weights or corners, one is taken.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from hardpairs.catalog.candidates import Candidate, Collection
 from hardpairs.catalog.packages import Archives, Package, members, read_json
-from hardpairs.catalog.words import LOOKS, VARIANTS, name_words, same_words
+from hardpairs.catalog.words import DOUBTFUL_STYLES, LOOKS, STYLES, name_words, same_words
 
 PACKAGES = (
     Package(
@@ -36,7 +38,10 @@ LICENSES = frozenset(
 """Licenses that allow changed copies under any terms, also in trade."""
 MIN_WORDS, MAX_WORDS = 2, 8
 BRANDS = frozenset(("brand", "brands", "logo"))
-_PIXELS = re.compile(r"\d+px")
+STYLE_FIRST = frozenset(("ic",))
+"""Sets that put the style before the name: ``round-living``."""
+FIRST_STYLES = frozenset(("baseline", "round", "sharp", "twotone"))
+_NUMBER = re.compile(r"(\d+)(?:px)?")
 _NEEDS_A_BROWSER = re.compile(r"<(animate|set |text|image|style|script|foreignObject)|href=")
 """Parts of a drawing that move, need fonts, or point elsewhere."""
 
@@ -77,8 +82,8 @@ def _read_set(
 ) -> list[Candidate]:
     """Return the icons of a set, one for each caption."""
     best: dict[str, tuple[tuple[int, int], Candidate]] = {}
-    for name, icon in content["icons"].items():
-        caption, rank = caption_of(name)
+    for name, read in read_names(list(content["icons"]), style_first=prefix in STYLE_FIRST):
+        icon, caption = content["icons"][name], read.caption
         if icon.get("hidden") or not MIN_WORDS <= _described(caption) <= MAX_WORDS:
             collection.dropped[f"not {MIN_WORDS} to {MAX_WORDS} words"] += 1
         elif BRANDS & set(caption.split()):
@@ -97,33 +102,74 @@ def _read_set(
             )
             old = best.get(caption)
             collection.dropped["another size or weight"] += old is not None
-            if old is None or rank < old[0]:
-                best[caption] = rank, candidate
+            if old is None or read.rank < old[0]:
+                best[caption] = read.rank, candidate
     return [candidate for _, candidate in best.values()]
 
 
-def caption_of(name: str) -> tuple[str, tuple[int, int]]:
-    """Return the caption of an icon's name, and the rank of the icon among those of its caption.
+@dataclass(frozen=True)
+class Name:
+    """What an icon's name says.
+
+    Attributes:
+        words: What is drawn.
+        look: ``outline``, ``filled`` or nothing.
+        styles: Words for weight and corners.
+        size: The size in pixels, or 0.
+    """
+
+    words: tuple[str, ...]
+    look: str
+    styles: tuple[str, ...]
+    size: int
+
+    @property
+    def caption(self) -> str:
+        """The words and the look."""
+        return " ".join((*self.words, self.look)).strip()
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Lower for plainer styles, then for larger sizes."""
+        return len(self.styles), -self.size
+
+
+def read_names(names: list[str], *, style_first: bool = False) -> Iterator[tuple[str, Name]]:
+    """Yield each name of a set with what it says.
 
     Args:
-        name: Such as ``access-time-20-fill`` or ``outline-access-time``.
-
-    Returns:
-        ``access time filled`` or ``access time outline``; a pair that is lower for plainer weights
-        and larger sizes.
+        names: All names of the set: a doubtful word is a style where the set has the same icon in
+            another style, too.
+        style_first: Whether the style stands before the words.
     """
-    words = name_words(name)
-    size = max((int(word) for word in words if word.isdigit()), default=0)
-    kept = [word for word in words if word not in VARIANTS and not _PIXELS.fullmatch(word)]
-    look = ""
-    if kept and kept[-1] in LOOKS:
-        look = LOOKS[kept.pop()]
-    elif kept and kept[0] in LOOKS.values():
-        look = kept.pop(0)
-    while kept and kept[-1].isdigit():
-        kept.pop()
-    caption = [*kept, look] if look else kept
-    return " ".join(caption), (len(words) - len(caption), -size)
+    both = STYLES | DOUBTFUL_STYLES
+    read = {name: _read_name(name_words(name), both, style_first) for name in names}
+    styles: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for said in read.values():
+        styles[said.caption].add(tuple(sorted(DOUBTFUL_STYLES & set(said.styles))))
+    for name, said in read.items():
+        alone = len(styles[said.caption]) == 1
+        yield name, _read_name(name_words(name), STYLES, style_first) if alone else said
+
+
+def _read_name(words: list[str], styles: frozenset[str], style_first: bool) -> Name:
+    """Take the look, the styles, the size and other numbers off the end of a name."""
+    found: list[str] = []
+    look, size = "", 0
+    if style_first and len(words) > 1 and words[0] in {*LOOKS, *FIRST_STYLES}:
+        look, words = LOOKS.get(words[0], ""), words[1:]
+    while words:
+        number = _NUMBER.fullmatch(words[-1])
+        if number:
+            size = max(size, int(number[1]))
+        elif words[-1] in LOOKS and not look:
+            look = LOOKS[words[-1]]
+        elif words[-1] in styles:
+            found.append(words[-1])
+        else:
+            break
+        words = words[:-1]
+    return Name(tuple(words), look, tuple(found), size)
 
 
 def _described(caption: str) -> int:

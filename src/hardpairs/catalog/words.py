@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-VARIANTS = frozenset(
-    (
-        *("alt", "baseline", "block", "bold", "broken", "duo", "duotone", "flat", "light"),
-        *("linear", "medium", "poly", "regular", "remix", "round", "rounded", "sharp", "thin"),
-        *("twotone", "variant"),
-    )
+STYLES = frozenset(("duo", "duotone", "linear", "regular", "rounded", "sharp", "thin", "twotone"))
+"""Last words of an icon's name for its weight or corners: they tell no caption from another."""
+DOUBTFUL_STYLES = frozenset(
+    ("alt", "bold", "broken", "flat", "light", "medium", "poly", "remix", "round", "variant")
 )
-"""Words of an icon's name for its weight or corners: no caption is told from another by them."""
+"""Last words that are such a style in a set that draws the same icon in another one, too: a traffic
+light is none."""
 LOOKS = {
     **dict.fromkeys(("line", "outline", "outlined", "stroke"), "outline"),
     **dict.fromkeys(("fill", "filled", "solid"), "filled"),
 }
-"""Words of an icon's name for how it is drawn, and the one word for them in captions."""
+"""Last words of an icon's name for how it is drawn, and the one word for them in captions."""
 
 
 def name_words(name: str) -> list[str]:
