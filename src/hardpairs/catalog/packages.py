@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -19,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardpairs.core.errors import bad_input, mismatch
+from hardpairs.core.errors import UserError, bad_input, mismatch
 from hardpairs.data.manifest import sha256_file
 
 CLIENTS = {
-    "npm": ("npm", "pack", "--silent", "--ignore-scripts", "{name}@{version}"),
+    "npm": ("npm", "pack", "--loglevel=error", "--ignore-scripts", "{name}@{version}"),
     "Debian": ("apt-get", "download", "--quiet", "{name}={version}"),
     "PyPI": (
         *("pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"),
@@ -31,6 +32,8 @@ CLIENTS = {
     ),
 }
 """By registry: the command that puts a package's file into the working folder."""
+
+_WARNING = re.compile(r"\s*(W:|WARNING|npm warn|npm error A complete log)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,16 @@ def _download(package: Package, folder: Path) -> None:
     except FileNotFoundError:
         raise _not_had(package, folder.parent, f"{command[0]} is not installed here") from None
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["it gave no reason"]
-        raise _not_had(package, folder.parent, lines[-1].strip()[:200])
+        raise _not_had(package, folder.parent, _reason(done.stderr or done.stdout))
 
 
-def _not_had(package: Package, folder: Path, reason: str) -> Exception:
+def _reason(output: str) -> str:
+    """Return the first lines of a client's output that are no warnings."""
+    lines = [line.strip() for line in output.splitlines() if not _WARNING.match(line)]
+    return " ".join(filter(None, lines))[:200] or "it gave no reason"
+
+
+def _not_had(package: Package, folder: Path, reason: str) -> UserError:
     return bad_input(
         f"the {package.registry} package {package.name} {package.version} cannot be had: {reason}",
         where=str(folder / package.file),

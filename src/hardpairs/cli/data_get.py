@@ -37,7 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=whole_number(7),
         default=30_000,
         metavar="N",
-        help="largest number of pairs; icons has 100,000 more (default: %(default)s)",
+        help="largest number of pairs; of icons there are 108,000 (default: %(default)s)",
     )
     add(
         "--image-size",

@@ -79,6 +79,11 @@ def _from_folder(
     folder: Path, model_name: str, pretrained: str | None, options: dict[str, Any]
 ) -> tuple[nn.Module, Callable[..., Any], Callable[..., Any]]:
     """Create the model of ``local-dir:FOLDER``, with other weights than the folder's if given."""
+    if not hasattr(open_clip.factory, "LOCAL_DIR_PREFIX"):
+        raise usage(
+            f"open_clip_torch {open_clip.__version__} does not know local-dir:FOLDER",
+            fix="pip install 'open_clip_torch>=3'",
+        )
     made = open_clip.create_model_and_transforms(model_name, **options, **folder_options(folder))
     if pretrained and pretrained != folder_weights(model_name):  # OpenCLIP ignores it
         with loadable(pretrained, model_name) as weights, mapped(weights):
