@@ -25,3 +25,10 @@ def test_wrong_command_lines(tmp_path, more, says):
     with pytest.raises(UserError, match=says) as error:
         main(argv(tmp_path, tmp_path, *more))
     assert error.value.code == 2
+
+
+def test_a_model_without_weights(tmp_path):
+    flags = ("--out", str(tmp_path / "out"), "--model", "ViT-B-32")
+    with pytest.raises(UserError, match="--model ViT-B-32 needs its weights") as error:
+        main([str(tmp_path), *flags])
+    assert error.value.code == 2

@@ -16,7 +16,7 @@ from hardpairs.data.embeddings import open_embeddings
 from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.load import load_encoder
 from hardpairs.models.model_config import make_tokenizer, model_config
-from hardpairs.models.model_folder import CONFIG, folder_weights
+from hardpairs.models.model_folder import CONFIG, absolute_name, folder_weights
 from hardpairs.photos.model import ModelName
 from tests.helpers import in_process
 from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, train
@@ -107,6 +107,12 @@ def test_weights_are_found_in_the_order_of_openclip(tmp_path, names):
         (tmp_path / name).touch()
     assert folder_weights(f"local-dir:{tmp_path}") == str(tmp_path / names[0])
     assert folder_weights("ViT-B-32") is None
+
+
+def test_a_folders_name_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute_name("local-dir:model") == f"local-dir:{tmp_path / 'model'}"
+    assert absolute_name("ViT-B-32") == "ViT-B-32"
 
 
 def test_safetensors_are_a_checkpoint(folder, model, tmp_path):

@@ -61,7 +61,10 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", type=Path, required=True, help="folder of the results")
     add("--model", required=True, help="OpenCLIP model")
-    add("--pretrained", required=True, help="its weights: where all losses start")
+    add(
+        "--pretrained",
+        help="its weights, where all losses start (default: those in --model local-dir:FOLDER)",
+    )
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +157,11 @@ def main(argv: list[str] | None = None) -> int:
     _check_losses(losses, own_flags)
     check_exists(args.data)
     check_weights(args.pretrained)
+    from hardpairs.models.model_folder import absolute_name, folder_weights
+
+    start = args.pretrained or folder_weights(args.model)
+    if start is None:
+        raise usage(f"--model {args.model} needs its weights", fix="--pretrained")
     from hardpairs.comparing.comparison import Candidates, compare_losses, write_comparison
     from hardpairs.comparing.parts import find_parts
     from hardpairs.comparing.runs import Budget
@@ -163,8 +171,8 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out.absolute()  # runs start in another folder
     with flags(vars(args)):
         budget = Budget(
-            model=args.model,
-            pretrained=_absolute(args.pretrained),
+            model=absolute_name(args.model),
+            pretrained=_absolute(start),
             steps=args.steps,
             epochs=args.epochs,
             batch_size=args.batch_size,

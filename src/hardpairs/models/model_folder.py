@@ -32,6 +32,12 @@ def model_folder(model_name: str) -> Path | None:
     return Path(model_name.removeprefix(PREFIX)) if model_name.startswith(PREFIX) else None
 
 
+def absolute_name(model_name: str) -> str:
+    """Return a model's name that means the same in every working folder."""
+    folder = model_folder(model_name)
+    return model_name if folder is None else f"{PREFIX}{folder.absolute()}"
+
+
 def folder_weights(model_name: str) -> str | None:
     """Return the weights in a model's folder; ``None`` where there are none, or no folder."""
     folder = model_folder(model_name)
