@@ -87,7 +87,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_encoders(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", help="OpenCLIP model name")
+    group.add_argument("--model", help="OpenCLIP model name, or local-dir:FOLDER with its weights")
     group.add_argument(
         "--pretrained",
         help="its checkpoint file or OpenCLIP tag; none: random weights, to try things out",

@@ -70,7 +70,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True)
+    parser.add_argument(
+        "--model", required=True, help="OpenCLIP model name, or local-dir:FOLDER with its weights"
+    )
     parser.add_argument("--pretrained", help="checkpoint file or OpenCLIP tag")
     parser.add_argument(
         "--data",

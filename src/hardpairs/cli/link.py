@@ -59,7 +59,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--embeddings", help="folder of embeddings, ours or clip-retrieval's")
     add("--data", help="CSV, shards or a folder of class folders: labels, names and images")
-    add("--model", help="OpenCLIP model")
+    add("--model", help="OpenCLIP model, or local-dir:FOLDER with its weights")
     add("--pretrained", help="its weights; of several that a glob matches, the best are taken")
     add("--device", help="default: cuda where there is one, otherwise cpu")
     add_data_flags(group)

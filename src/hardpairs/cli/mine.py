@@ -90,7 +90,9 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         group.add_argument(
             f"--{name}-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the data set"
         )
-    group.add_argument("--model", help="OpenCLIP model to embed the data set's shards with")
+    group.add_argument(
+        "--model", help="OpenCLIP model, or local-dir:FOLDER, to embed the data set's shards with"
+    )
     group.add_argument("--pretrained", help="its checkpoint file or OpenCLIP tag")
     group.add_argument(
         "--start-tar", type=whole_number(0), help="first tar to embed, by its number"

@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--query", required=True, help="folder of images, CSV or shards")
     add("--gallery", required=True, help="folder of images, CSV or shards")
     add("--out", type=Path, required=True, help="folder of the results")
-    add("--model", required=True, help="OpenCLIP model")
+    add("--model", required=True, help="OpenCLIP model, or local-dir:FOLDER with its weights")
     add("--pretrained", help="checkpoint file or OpenCLIP tag")
     add(
         "--head",
