@@ -8,6 +8,7 @@ import numpy as np
 
 from hardpairs.evaluating.runs import DIRECTIONS, Method, Run, starting_runs
 from hardpairs.pages.charts import Chart, Line, line_chart
+from hardpairs.training.logs import watched
 
 ColoredRun = tuple[int, str, Run]
 """A run with its method's number, which chooses its color, and its method's label."""
@@ -16,6 +17,7 @@ ColoredRun = tuple[int, str, Run]
 def report_charts(methods: Sequence[Method]) -> list[Chart]:
     """Return all charts of a report that have something to show."""
     charts = [*_training_charts(methods), _weight_chart(methods), *_validation_charts(methods)]
+    charts.append(_watch_chart(methods))
     return [chart for chart in charts if chart is not None]
 
 
@@ -85,3 +87,16 @@ def _validation_charts(methods: Sequence[Method]) -> Iterable[Chart | None]:
                 x, y = np.array(points, np.float64).reshape(-1, 2).T
                 lines.append((color, method.label, x, y))
         yield line_chart(f"Validation R@1, {arrow}, %", lines, x_label="epoch")
+
+
+def _watch_chart(methods: Sequence[Method]) -> Chart | None:
+    """Chart what the runs measured on a second data set by epoch, from the start model on."""
+    lines: list[Line] = []
+    for color, method in enumerate(methods):
+        for run in method.runs:
+            values = [(entry["epoch"], watched(entry)) for entry in run.validation]
+            points = [(epoch, 100 * value) for epoch, value in values if value is not None]
+            x, y = np.array(points, np.float64).reshape(-1, 2).T
+            lines.append((color, method.label, x, y))
+    note = "Epoch 0 is the start model. Top-1 accuracy of classes, or R@1 of pairs."
+    return line_chart("Watched data, %", lines, note=note, x_label="epoch")
