@@ -27,7 +27,7 @@ from hardpairs.training.run_loss import RunLoss, build_run_loss
 
 WARMUP_SHARE = 0.1
 """Share of a run's steps in which the learning rate grows."""
-ADAM: dict[str, Any] = {"betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.2}
+ADAM: dict[str, Any] = {"betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.2, "fused": True}
 """OpenCLIP's optimizer for a ViT."""
 CHOICE = "mean_MRR"
 """The metric of the validation data that chooses: it moves less by chance than R@1."""
