@@ -33,19 +33,26 @@ def test_a_loss_that_is_not_finite_names_its_rows():
     ],
 )
 def test_micro_batches_are_one_batch(table, embeddings, name, flags):
-    """Stored features of accumulated micro-batches are joined like their rows."""
+    """Stored features are joined like rows; each call has the gradients of one micro-batch's rows."""
     flags = ("--loss-fn", name, *(str(embeddings) if flag == "EMB" else flag for flag in flags))
     inputs = torch.nn.functional.normalize(torch.randn(2, 8, 6), dim=2)
-    whole, losses = batch([5, 7, 0, 9, 6, 3, 4, 8]), []
+    whole, losses, gradients = batch([5, 7, 0, 9, 6, 3, 4, 8]), [], []
     info = replace(whole.info, group_ids=torch.tensor([0, 1, 2, 3, 0, 4, 5, 3])[:, None])
     for sizes, options in (((8,), flags), ((4, 4), flags), ((8,), ("--loss-fn", name))):
         values = {"accum_freq": len(sizes), "siglip": name == "siglip"}
         run = run_loss(table, *options, false_negative_mask=True, **values)
         for part in torch.arange(8).split(sizes):
             run.take(Batch(whole.images[part], whole.texts[part], info[part]))
-        parts = run(*inputs, torch.tensor(10.0), torch.tensor(-3.0), output_dict=True)
+        gradients.append(torch.zeros_like(inputs))
+        for rows in torch.arange(8).split(sizes):
+            sides = inputs.clone().requires_grad_()
+            features = inputs.index_copy(1, rows, sides[:, rows])
+            parts = run(*features, torch.tensor(10.0), torch.tensor(-3.0), output_dict=True)
+            parts["contrastive_loss"].backward()
+            gradients[-1] += sides.grad
         losses.append(parts["contrastive_loss"].item())
     assert losses[0] == losses[1]
+    torch.testing.assert_close(gradients[0], gradients[1])
     assert losses[0] != pytest.approx(losses[2], rel=0.01)
 
 

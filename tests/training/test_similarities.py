@@ -155,6 +155,19 @@ def test_the_loss_weights_by_them(table, stored):
     )
 
 
+def test_the_start_model_is_guide_and_target(table, checkpoint):
+    """It looks at a batch once."""
+    flags = ("--guided-mask", "initial", "--blend-targets", "initial")
+    run = run_loss(table, *flags, pretrained=str(checkpoint), device="cpu")
+    model = create_model_and_transforms("hardpairs-test", str(checkpoint))[0]
+    one = batch([5, 7, 0, 9])
+    run.take(one)
+    (info,) = run._taken
+    assert info.guide_features is info.start_features and info.similarity_features is None
+    for ours, expected in zip(info.guide_features, StartModel(model, "cpu")(one), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_the_mask_takes_their_near_duplicates(table, stored):
     """Rows 5, 7, 0, 9 and 3, which has no stored embedding and is like no other."""
     run = run_loss(

@@ -45,7 +45,8 @@ class PairOptions(Options):
     )
     guided_mask: str | None = option(
         None,
-        "stored embeddings of a better CLIP: its better matches than the own pair are no negatives",
+        "stored embeddings of a better CLIP, or initial, the start model: its better matches than "
+        "the own pair are no negatives",
         metavar="FOLDER",
     )
     guided_margin: float = option(
@@ -65,7 +66,7 @@ class PairOptions(Options):
     hardness_weight: float = option(0.0, "negatives weigh exp(X times their cosine)", minimum=0)
     blend_targets: str | None = option(
         None,
-        "stored embeddings of the start model: their similarities are part of the targets",
+        "the start model's similarities are part of the targets: its stored embeddings, or initial",
         metavar="FOLDER",
     )
     blend_share: float = option(0.5, "that part", needs={"blend_targets": ()}, minimum=0, maximum=1)

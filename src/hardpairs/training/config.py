@@ -170,6 +170,12 @@ STORED_FEATURES = {
     "start_features": "blend_targets",
 }
 """Field of ``BatchInfo`` -> the loss's option with the folder of its stored embeddings."""
+START_FEATURES = {
+    "similarity_features": "sanw_source",
+    "guide_features": "guided_mask",
+    "start_features": "blend_targets",
+}
+"""Field of ``BatchInfo`` -> the loss's option that is ``initial`` if the start model fills it."""
 EMBEDS_FIRST = ("class-neighbours", "topical")
 """Batch makers for which the run makes the embeddings where none are given."""
 PARTS: dict[str, type[Options]] = {
@@ -273,7 +279,14 @@ class TrainingConfig:
     def stored_features(self) -> dict[str, str]:
         """Folders of stored embeddings that the loss reads, by field of ``BatchInfo``."""
         folders = {name: getattr(self.loss, field, None) for name, field in STORED_FEATURES.items()}
-        return {name: folder for name, folder in folders.items() if folder}
+        of_start = self.start_features
+        return {name: path for name, path in folders.items() if path and name not in of_start}
+
+    @property
+    def start_features(self) -> dict[str, str]:
+        """The loss's options that ask for the start model's features, by field of ``BatchInfo``."""
+        options = START_FEATURES.items()
+        return {n: field for n, field in options if getattr(self.loss, field, None) == "initial"}
 
     def parts(self) -> Iterator[tuple[tuple[OptionDeclaration, ...], Options]]:
         """Yield the options of each part that counts, and the part."""

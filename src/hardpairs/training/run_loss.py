@@ -69,8 +69,9 @@ class RunLoss(nn.Module):
         Raises:
             UserError: Exit 3 when too many images are unreadable.
         """
+        made = {source: source(batch) for source in set(self.feature_sources.values())}
         features: dict[str, Any] = {
-            name: source(batch) for name, source in self.feature_sources.items()
+            name: made[source] for name, source in self.feature_sources.items()
         }
         info = replace(batch.info, **features)
         self._taken = [*self._taken, info][-self.accumulate :]
@@ -143,8 +144,8 @@ def build_run_loss(
         field: open_features(field, folder, samples)
         for field, folder in config.stored_features.items()
     }
-    if getattr(config.loss, "sanw_source", None) == "initial":
-        sources["similarity_features"] = start_model()
+    if config.start_features:
+        sources |= dict.fromkeys(config.start_features, start_model())
     return RunLoss(
         build_loss(config.loss_fn, config.loss, context),
         samples,

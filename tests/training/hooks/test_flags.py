@@ -213,6 +213,8 @@ def test_flags_of_negatives_and_targets(table, embeddings):
         (("--loss-fn", "sanw_debias", "--sanw-source", "embeddings"), "go together"),
         (("--loss-fn", "sanw_debias", "--sanw-embeddings", "x"), "go together"),
         (("--loss-fn", "sanw_debias", "--sanw-source", "initial"), "start model"),
+        (("--guided-mask", "initial"), "--guided-mask initial compares by the start model"),
+        (("--blend-targets", "initial"), "--blend-targets initial compares by the start model"),
         (("--loss-fn", "sanw_debias", "--sanw-exempt-partners"), "needs hard-pair batches"),
         (("--loss-fn", "sanw_debias", "--sanw-variant", "seed-v1", "--siglip"), "softmax form"),
         (

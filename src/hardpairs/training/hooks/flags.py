@@ -352,9 +352,10 @@ def _check_loss(config: TrainingConfig, args: argparse.Namespace) -> None:
     for field, problem in batches.items():
         if getattr(config.loss, field, False) and config.batching != "hard-pairs":
             raise usage(problem, fix="--use-hard --hard-dict-dir FILE")
-    if getattr(config.loss, "sanw_source", None) == "initial" and not args.pretrained:
+    of_start = [field.replace("_", "-") for field in config.start_features.values()]
+    if of_start and not args.pretrained:
         raise usage(
-            "--sanw-source initial compares by the start model's weights, and there are none",
+            f"--{of_start[0]} initial compares by the start model's weights, and there are none",
             fix="--pretrained",
         )
     if args.siglip or config.loss_fn == "siglip":
