@@ -60,7 +60,7 @@ def collection(tmp_path_factory):
                 ["arrow-left", "arrow-left-outline", "arrow-left-bold", "dog", "brand-some-shop"]
             ),
         ),
-        "ph": (facts(1, "UI Other / Mixed Grid"), icon_set(["left-arrow"])),
+        "ph": (facts(2, "UI Other / Mixed Grid"), icon_set(["left-arrow", "number-5-square"])),
         "moves": (facts(2, "Thematic"), moving),
         "logos": (facts(7, "Logos"), icon_set(["some-shop"])),
         "nc": (facts(3, license="CC-BY-NC-4.0"), icon_set(["green-tree"])),
@@ -80,6 +80,7 @@ def test_candidates(collection):
             *("arrow left outline", "arrow left outline", "arrow left", "Apache-2.0"),
         ),
         "ph:left-arrow": ("left arrow", "arrow left", "arrow left", "MIT"),
+        "ph:number-5-square": ("number 5 square", "5 number square", "number square", "MIT"),
         "moves:door-open": ("door open", "door open", "door open", "MIT"),
     }
 

@@ -16,6 +16,8 @@ def test_stamps_with_a_sentence(tmp_path):
         f"{folder}/a/dog.ogg": b"sound",
         f"{folder}/a/dog2.svg": b"<svg/>",
         f"{folder}/a/dog2.txt": b"The dog!\n",
+        f"{folder}/a/coin5.svg": b"<svg/>",
+        f"{folder}/a/coin5.txt": b"A coin of 5 cents.\n",
         f"{folder}/b/cat.svg": b"<svg/>",
         f"{folder}/b/plus.png": png("red"),
         f"{folder}/b/plus.txt": b"+\n",
@@ -23,7 +25,11 @@ def test_stamps_with_a_sentence(tmp_path):
     }
     path = debian_package(tmp_path / "tuxpaint_1_all.deb", files, tmp_path / "root")
     collection = read({"tuxpaint-stamps-default": path})
-    found = {c.name: (c.caption, c.group) for c in collection.candidates}
-    assert found == {"a/dog": ("A dog.", "dog"), "a/dog2": ("The dog!", "dog")}
+    found = {c.name: (c.caption, c.group, c.thing) for c in collection.candidates}
+    assert found == {
+        "a/dog": ("A dog.", "dog", "dog"),
+        "a/dog2": ("The dog!", "dog", "dog"),
+        "a/coin5": ("A coin of 5 cents.", "5 cents coin of", "cents coin of"),
+    }
     assert collection.dropped == {"a letter or sign, or without a sentence": 2}
     assert collection.notices == {"tuxpaint-copyright.txt": "GPL"}

@@ -95,7 +95,7 @@ def _read_set(
             candidate = Candidate(
                 f"{prefix}:{name}",
                 caption,
-                same_words(words),
+                same_words(words, numbers=True),
                 same_words(words, frozenset(LOOKS.values())),
                 facts["license"]["spdx"],
                 svg_of(icon, content),

@@ -45,8 +45,8 @@ def read(archives: Archives) -> Collection:
         if len(words) < MIN_WORDS and not _is_sentence(sentence):
             collection.dropped["a letter or sign, or without a sentence"] += 1
             continue
-        thing = same_words(words)
-        collection.candidates.append(Candidate(stem, sentence, thing, thing, LICENSE, drawing))
+        group, thing = same_words(words, numbers=True), same_words(words)
+        collection.candidates.append(Candidate(stem, sentence, group, thing, LICENSE, drawing))
     return collection
 
 

@@ -24,20 +24,23 @@ def name_words(name: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", name.lower())
 
 
-def same_words(words: Iterable[str], leave_out: Collection[str] = ()) -> str:
-    """Return a text that is equal for equal words in any order, numbers left out.
+def same_words(
+    words: Iterable[str], leave_out: Collection[str] = (), *, numbers: bool = False
+) -> str:
+    """Return a text that is equal for equal words in any order.
 
     Args:
         words: The words.
         leave_out: Words that do not count.
+        numbers: Whether numbers count.
 
     Returns:
-        The words in alphabetical order; with numbers and the rest, if nothing else is left.
+        The words in alphabetical order; all of them, if nothing else is left.
 
     Example:
         >>> same_words(["arrow", "left", "2"]) == same_words(["left", "arrow"])
         True
     """
-    words = list(words)
-    kept = sorted(word for word in words if not word.isdigit() and word not in leave_out)
-    return " ".join(kept or sorted(words))
+    words = sorted(words)
+    kept = [word for word in words if word not in leave_out and (numbers or not word.isdigit())]
+    return " ".join(kept or words)
