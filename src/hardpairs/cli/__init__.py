@@ -22,7 +22,9 @@ COMMANDS = {
     "mine": Command("mine", "mine the hard pairs of a data set from its embeddings"),
     "train": Command("train", "train with OpenCLIP's trainer, its flags and ours"),
     "stage": Command("stage", "fetch the weights of a training command and check its data"),
-    "evaluate": Command("evaluate", "measure retrieval, zero-shot classes and a linear probe"),
+    "evaluate": Command(
+        "evaluate", "measure retrieval, choices, zero-shot classes and a linear probe"
+    ),
     "merge": Command("merge", "average the weights of a start model and its tuned one"),
     "report": Command("report", "make one offline page of finished runs"),
     "photos": Command("photos", "index and search a photo collection"),
@@ -38,6 +40,7 @@ COMMANDS = {
     "inspect batches": Command("inspect_batches", "show the batches of a training command"),
     "calibrate": Command("calibrate", "show which SANW values touch which share of the pairs"),
     "export": Command("export", "write hard pairs in the formats of other libraries"),
+    "export model": Command("export_model", "write a model for OpenCLIP, CLIP_benchmark and MTEB"),
     "jaccard": Command("jaccard", "link near-duplicate texts by shared words, as a baseline"),
     "split": Command("split", "split captioned images into training, validation and test"),
     "list-shards": Command("list_shards", "list img2dataset shards as an OpenCLIP CSV"),

@@ -1,0 +1,175 @@
+"""Write a model as a folder that OpenCLIP, CLIP_benchmark and MTEB load.
+
+FOLDER/open_clip_config.json        the model's configuration and preprocessing
+FOLDER/open_clip_model.safetensors  the weights
+FOLDER/README.md                    the model card
+FOLDER/mteb_model.py                the model as MTEB calls it
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from hardpairs.core.atomic import atomic_open, write_json, write_text
+from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.models import mteb_model
+from hardpairs.models.create import preprocess_of
+from hardpairs.models.load import Encoder
+from hardpairs.models.miniclip.model import is_miniclip
+from hardpairs.models.model_config import model_config, uses_words
+
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+SHOWN = r"(image_to_text|text_to_image)_(R@\d+|median_rank|mAP@10)"
+"""Names of the numbers of evaluation.json that the card has."""
+
+
+def check_exportable(model_name: str) -> dict[str, Any]:
+    """Return the configuration of a model that OpenCLIP alone can make.
+
+    Raises:
+        UserError: Exit 2 for a model with towers or words of ours, or of a hub or folder.
+    """
+    config = model_config(model_name)
+    if config is None:
+        raise usage(
+            f"{model_name} is no model of OpenCLIP by name",
+            fix="a model of a hub or a folder has the form already",
+        )
+    if is_miniclip(config) or uses_words(model_name):
+        raise usage(
+            f"{model_name} has words or towers of ours, which OpenCLIP cannot make",
+            fix="export a model of OpenCLIP",
+        )
+    if "hf_model_name" in config.get("text_cfg", {}):
+        raise usage(
+            f"{model_name} has a text tower of Hugging Face, which is not exported",
+            fix="open_clip.push_to_hf_hub writes such models",
+        )
+    return config
+
+
+def export_model(
+    encoder: Encoder, model_name: str, out: Path, card: Mapping[str, Any] | None = None
+) -> None:
+    """Write the folder of a model.
+
+    Args:
+        encoder: The model with its weights.
+        model_name: Its name.
+        out: The folder.
+        card: Arguments of ``model_card`` besides the first two.
+
+    Raises:
+        UserError: Exit 2 for a model that cannot be exported.
+    """
+    config = check_exportable(model_name)
+    preprocess = preprocess_of(encoder.model)
+    vision = {**config["vision_cfg"], "image_size": preprocess["size"]}
+    names = ("mean", "std", "interpolation", "resize_mode")
+    weights = {
+        name: value.detach().cpu().contiguous()
+        for name, value in encoder.model.state_dict().items()
+    }
+    with atomic_open(out / WEIGHTS) as file:
+        file.write(save(weights))
+    write_json(
+        out / CONFIG,
+        {
+            "model_cfg": {**config, "vision_cfg": vision},
+            "preprocess_cfg": {name: preprocess[name] for name in names},
+        },
+    )
+    write_text(out / "mteb_model.py", Path(mteb_model.__file__).read_text(encoding="utf-8"))
+    write_text(out / "README.md", model_card(encoder.description, out.name, **(card or {})))
+
+
+def model_card(
+    description: Mapping[str, Any],
+    name: str,
+    *,
+    license_name: str = "",
+    evaluation: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a model card in Hugging Face's form.
+
+    Args:
+        description: ``model``, ``weights`` and ``preprocess`` of the model.
+        name: Name of the folder.
+        license_name: License of the weights; empty if it is not said.
+        evaluation: What the evaluation.json of these weights holds.
+    """
+    head = ["library_name: open_clip", "pipeline_tag: zero-shot-image-classification"]
+    head += ["tags: [clip]", *([f"license: {license_name}"] if license_name else [])]
+    parts = [
+        "\n".join(["---", *head, "---"]),
+        f"# {name}",
+        f"A CLIP model with the towers of `{description['model']}`.",
+        "\n".join(
+            [
+                "```python",
+                "import open_clip",
+                "",
+                f'model, _, transform = open_clip.create_model_and_transforms("local-dir:{name}")',
+                f'tokenizer = open_clip.get_tokenizer("local-dir:{name}")',
+                "```",
+            ]
+        ),
+        f"CLIP_benchmark takes it as `--model local-dir:{name}`, MTEB as `Model()` of "
+        "`mteb_model.py`.",
+        f"Weights: {description['weights']}. Preprocessing: "
+        f"`{json.dumps(description['preprocess'])}`.",
+    ]
+    return "\n\n".join([*parts, *_numbers(evaluation or {})]) + "\n"
+
+
+def _numbers(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return the paragraphs on what was measured."""
+    rows = [["", "value"]]
+    rows += [
+        [name.replace("_", " "), f"{value:.4g}"]
+        for name, value in evaluation.items()
+        if re.fullmatch(SHOWN, name)
+    ]
+    if len(rows) == 1:
+        return []
+    about = f"{evaluation['images']} images and {evaluation['texts']} captions"
+    lines = [f"| {label} | {value} |" for label, value in rows]
+    return [
+        "## Retrieval",
+        f"On {about} of `{Path(str(evaluation.get('data', ''))).name}`; shares are fractions.",
+        "\n".join([lines[0], "|---|---:|", *lines[1:]]),
+    ]
+
+
+def read_evaluation(folder: Path, weights: str) -> dict[str, Any]:
+    """Return the evaluation.json of a run, which has to be of these weights.
+
+    Args:
+        folder: The run folder.
+        weights: ``weights`` of the model's description.
+
+    Raises:
+        UserError: Exit 3 for a folder without one, exit 4 for that of another model.
+    """
+    path = folder / "evaluation.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        measured = record["weights"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise bad_input(
+            "no evaluation.json of ours", where=str(folder), fix="evaluate the model first"
+        ) from None
+    if measured != weights:
+        raise mismatch(
+            "the evaluation is of other weights",
+            where=f"{path}: {str(measured)[:24]}, the model: {weights[:24]}",
+            why="the card would tell numbers of another model",
+            fix="evaluate this checkpoint",
+        )
+    return record
