@@ -148,7 +148,7 @@ def _height_width(size: Any) -> tuple[int, int] | None:
 
 
 def _entry(path: str | os.PathLike[str], name: str) -> Any:
-    if os.path.isdir(path):
+    if os.path.isdir(path) or str(path).endswith(huggingface.SAFE):  # tensors alone
         return None
     with mapped(path):
         return load_checkpoint(path).get(name)
