@@ -13,6 +13,7 @@ from hardpairs.batches import HARD_PAIR, RANDOM, BatchInfo
 from hardpairs.losses import (
     ContrastiveLoss,
     GeometryLoss,
+    GlobalLoss,
     HardNegativeMarginLoss,
     SANWLoss,
     SigmoidLoss,
@@ -76,6 +77,29 @@ def with_stored(loss):
     return call
 
 
+def after_a_step(loss):
+    """A loss with a past step on other features of other rows."""
+
+    def call(image, text, scale, info):
+        past = replace(info, rows=(info.rows + 3) % 16, group_ids=info.group_ids.flip(1) // 2)
+        loss(text.detach().flip(1), image.detach(), scale, info=past)
+        loss.end_step()
+        return loss(image, text, scale, info=info)
+
+    return call
+
+
+def remembering(block_rows, weights=None, form=ContrastiveLoss, **world):
+    options = {"world": World(**world), "block_rows": block_rows, "memory_batches": 2}
+    return after_a_step(form(weights=weights, **options))
+
+
+def normalized(block_rows, **world):
+    loss = GlobalLoss(16, gamma=0.4, eps=0.1, rho=2.0, world=World(**world), block_rows=block_rows)
+    loss.log_normalizers = loss.log_normalizers.double()
+    return after_a_step(loss)
+
+
 SOFT = {"multi_positive": True, "blend": Blend(0.4, 10.0), "guide": GuideRule(0.1, 0.3)}
 
 JOINED_CASES = {
@@ -93,6 +117,11 @@ JOINED_CASES = {
     "sigmoid form, guide and positives": lambda **world: with_stored(
         SigmoidLoss(multi_positive=True, guide=SOFT["guide"], world=World(**world))
     ),
+    "memory": lambda **world: remembering(None, **world),
+    "memory, weights": lambda **world: remembering(3, BANDPASS, **world),
+    "memory, sigmoid form": lambda **world: remembering(3, BANDPASS, SigmoidLoss, **world),
+    "global": lambda **world: normalized(None, **world),
+    "global in blocks": lambda **world: normalized(3, **world),
 }
 """Losses that need both flags of OpenCLIP on several ranks."""
 
@@ -142,7 +171,13 @@ def compute(case, rows, **world):
     image, text = (F.normalize(layer(side[rows]), dim=1) for side in inputs)
     loss, scale = CASES[case](**world), torch.tensor(20.0).double()
     roles = torch.where(mined, HARD_PAIR, RANDOM)[rows]
-    info = BatchInfo(roles=roles, group_ids=positives[rows])
+    numbers = torch.arange(16)
+    info = BatchInfo(
+        rows=numbers[rows],
+        roles=roles,
+        targets=torch.where(mined, numbers - 1, numbers)[rows],
+        group_ids=positives[rows],
+    )
     if isinstance(loss, TrainingLoss):
         stored = [F.normalize(side[rows].flip(1), dim=1) for side in inputs]
         info = replace(

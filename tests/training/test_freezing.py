@@ -8,8 +8,8 @@ import torch
 
 from hardpairs.core.errors import UserError
 from hardpairs.models.checkpoint import load_checkpoint
-from hardpairs.models.create import create_model_and_transforms
-from hardpairs.training.freezing import freeze, head_groups, is_head, thaw
+from hardpairs.models.create import create_model_and_transforms, freeze_statistics
+from hardpairs.training.freezing import freeze, has_moving_statistics, head_groups, is_head, thaw
 from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, train
 
 HEAD = {"logit_scale", "text_projection", "visual.attnpool"}
@@ -179,11 +179,21 @@ def test_thawing_is_by_epoch_however_it_is_entered(model):
         (1, True),
         (7, False),
     ):  # a resumed run may start anywhere
-        thaw(model, epoch)
+        assert thaw(model, epoch) == (epoch == 3)
         assert all(
             parameter.requires_grad == (not frozen or is_head(name))
             for name, parameter in model.named_parameters()
         )
+
+
+def test_statistics_that_training_moves(model):
+    assert has_moving_statistics(model.eval()) and not model.training
+    assert not has_moving_statistics(freeze_statistics(model))
+    small = create_model_and_transforms("miniclip-lstm")[0]
+    assert has_moving_statistics(small) and not has_moving_statistics(freeze_statistics(small))
+    backbone = create_model_and_transforms("hardpairs-test")[0]
+    freeze_model(backbone, backbone=True)
+    assert not has_moving_statistics(backbone)
 
 
 def test_what_the_architecture_freezes_never_thaws():

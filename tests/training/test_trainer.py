@@ -407,6 +407,38 @@ def test_epochs_accumulation_and_validation(table, hard_pairs, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ("--memory-batches", "2", "--freeze-backbone", "--freeze-epochs", "1"),
+        ("--loss-fn", "global", "--global-temperature", "learned"),
+    ],
+    ids=["memory", "global"],
+)
+def test_a_resumed_run_has_what_the_loss_kept(table, tmp_path, loss):
+    """Three epochs, of which the last is trained once more from the checkpoint before it: the same weights."""
+    data = ("--train-data", str(table), *COMMA, *SAME_PIXELS)
+    flags = (*data, "--batch-size", "8", "--epochs", "3", *loss)
+    done = train(tmp_path, "run", *flags)
+    assert done.returncode == 0, done.stderr
+    rows, first = steps(tmp_path, "run"), checkpoint(tmp_path, "run", 3)
+    if "--memory-batches" in loss:
+        # The memory is emptied when the backbone thaws.
+        assert [row["memory_rows"] for row in rows[:7]] == ["8.0", *["16.0"] * 4, "8.0", "16.0"]
+        assert any(0 < float(row["memory_drift"] or 0) < 1 for row in rows[5:])
+        assert "--freeze-bn-stats" in done.stderr
+        assert len(first["loss"]["memory"]) == 2
+    else:
+        assert first["loss"]["log_normalizers"].isfinite().all()
+        assert rows[0]["global_gamma"] == "1.0" and rows[-1]["global_gamma"] == "0.2"
+    (tmp_path / "run/checkpoints/epoch_3.pt").unlink()
+    again = train(tmp_path, "run", *flags, "--resume", "latest")
+    assert again.returncode == 0, again.stderr
+    second = checkpoint(tmp_path, "run", 3)
+    for part in ("state_dict", "loss"):
+        torch.testing.assert_close(second[part], first[part], rtol=0, atol=0)
+
+
 def test_steps_are_cut_into_equal_epochs(table, tmp_path):
     flags = (
         "--train-data",

@@ -18,7 +18,10 @@ TARGET, HARD_PAIR, RANDOM, SPARE = range(4)
 """Roles of a row: a target, a hard pair of the target before it, a random row, a replacement of an
 unreadable row."""
 
-FEATURES = ("similarity_features", "duplicate_features", "guide_features", "start_features")
+FEATURES = (
+    *("similarity_features", "duplicate_features"),
+    *("guide_features", "start_features", "reference_features"),
+)
 """Fields with image and text features of each row."""
 PER_ROW = ("rows", "roles", "targets", "group_ids", *FEATURES)
 """Fields with one entry per row of the batch."""
@@ -49,6 +52,7 @@ class BatchInfo:
             that says which negatives are false.
         start_features: The same of the model that the run started from, whose similarities are
             part of the targets.
+        reference_features: The same of a model whose similarities are subtracted.
         spares: (s,) int64, row numbers that replace unreadable rows; outside the global batch.
         unreadable: (row number, reason) of the rows that spares have replaced.
         epochs_done: Epochs of the run before this batch, the part of the present one included.
@@ -62,6 +66,7 @@ class BatchInfo:
     duplicate_features: tuple[Array, Array] | None = None
     guide_features: tuple[Array, Array] | None = None
     start_features: tuple[Array, Array] | None = None
+    reference_features: tuple[Array, Array] | None = None
     spares: Array = None
     unreadable: tuple[tuple[int, str], ...] = ()
     epochs_done: float = 0.0

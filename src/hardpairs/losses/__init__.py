@@ -16,6 +16,7 @@ LOSSES = Registry("loss", "hardpairs.losses", "hardpairs.losses")
 _PUBLIC = {
     "ContrastiveLoss": "pairs",
     "GeometryLoss": "geometry",
+    "GlobalLoss": "global_contrastive",
     "HardNegativeMarginLoss": "margin",
     "LabelLoss": "labels",
     "Loss": "base",

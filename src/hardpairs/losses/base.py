@@ -24,6 +24,8 @@ class LossContext:
         hard_per_target: Hard pairs of each target in a batch; 0 for other batches.
         group_ids: (C,) int64, ascending group ids of the data's labels; ``None`` without labels.
         width: Length of the embedding that losses for labels compare; 0 without one.
+        num_rows: Number of rows of the training data.
+        epochs: Epochs of the run.
     """
 
     world: World = dataclasses.field(default_factory=World)
@@ -31,6 +33,8 @@ class LossContext:
     hard_per_target: int = 0
     group_ids: torch.Tensor | None = None
     width: int = 0
+    num_rows: int = 0
+    epochs: float = 0
 
 
 class Loss(nn.Module):
@@ -63,6 +67,31 @@ class Loss(nn.Module):
             context: What the loss needs to know of the run.
         """
         return cls(**vars(config))
+
+    def end_step(self) -> None:
+        """Take note that the calls of an optimizer step are over.
+
+        With gradient accumulation a step has several calls on the same joined rows. What a loss
+        keeps from step to step it changes here, and only here.
+        """
+
+    def forget(self) -> None:
+        """Drop features of past batches: the model or its batches are about to change at once."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what the loss keeps from step to step, for a checkpoint; all ranks have the same.
+
+        Tensors are on the CPU.
+        """
+        return {}
+
+    def load_state(self, state: dict[str, Any], device: torch.device | str) -> None:
+        """Take over what ``state`` returned.
+
+        Args:
+            state: The state; what this loss does not keep is ignored.
+            device: Where the loss computes.
+        """
 
     def statistics(self) -> tuple[dict[str, float], torch.Tensor | None]:
         """Return what to log of the last call beside the loss itself.

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from hardpairs.losses.gather import World
-from hardpairs.losses.negatives import Negatives, diagonal
+from hardpairs.losses.negatives import Negatives, PastNegatives, diagonal
 
 CPU_ROWS = 256
 """Rows of logits that a CPU works on at once even where all are kept: they stay in its cache."""
@@ -45,6 +46,11 @@ class LogSums(NamedTuple):
     image: torch.Tensor
     text: torch.Tensor
     own: torch.Tensor
+
+    def with_past(self, of_image: torch.Tensor, of_text: torch.Tensor) -> LogSums:
+        """Return the log sums over further columns, too, whose own sums are given."""
+        image, text = self.image.logaddexp(of_image), self.text.logaddexp(of_text)
+        return self._replace(image=image, text=text)
 
     def cross_entropy(self) -> torch.Tensor:
         """Return the mean of both directions' cross entropy, a scalar."""
@@ -118,7 +124,63 @@ def one_product_each(
     if not with_own:
         logits = logits.clone()
         drop_own(logits, first)
-    return at_least_tiny(logits.logsumexp(1)), own
+    return at_least_tiny(logits).logsumexp(1), own
+
+
+def past_log_sums(
+    image: torch.Tensor,
+    text: torch.Tensor,
+    scale: torch.Tensor,
+    past: list[PastNegatives],
+    *,
+    block_rows: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log sums of images and texts over the columns of past batches, (b,) each.
+
+    The columns get no gradient. One past batch is worked on at a time.
+
+    Args:
+        image: (b, D), this rank's rows, in the dtype of the products.
+        text: (b, D), likewise.
+        scale: (), exponentiated logit scale.
+        past: Weights and masks of the rows with each past batch, of which there is at least one.
+        block_rows: As for ``log_sums``.
+    """
+    sums = []
+    for block in blocks_of(len(image), block_rows, image.device):
+        parts = []
+        for negatives in past:
+            arguments = (image[block], text[block], scale, negatives, block)
+            parts.append(
+                _past_block(*arguments)
+                if block_rows is None
+                else checkpoint(_past_block, *arguments, use_reentrant=False)
+            )
+        sums.append(torch.stack(parts).logsumexp(0))
+    of_image, of_text = torch.cat(sums, dim=1)
+    return of_image, of_text
+
+
+def _past_block(
+    image: torch.Tensor,
+    text: torch.Tensor,
+    scale: torch.Tensor,
+    negatives: PastNegatives,
+    block: slice,
+) -> torch.Tensor:
+    """Return the log sums of a block of rows over one past batch, (2, block)."""
+    with torch.no_grad():
+        log_weights = negatives.log_weights(block)
+        assert log_weights is not None
+    batch, sums = negatives.batch, []
+    for rows, columns in ((image, batch.text), (text, batch.image)):
+        cosines = rows @ columns.to(rows.dtype).T
+        cosines = cosines.to(torch.promote_types(cosines.dtype, torch.float32))
+        logits = cosines * scale + log_weights
+        if negatives.hardness:
+            logits = logits + negatives.hardness * cosines.detach()
+        sums.append(at_least_tiny(logits).logsumexp(1))
+    return torch.stack(sums)
 
 
 class OneProduct(torch.autograd.Function):
@@ -232,9 +294,9 @@ def drop_own(logits: torch.Tensor, first: int) -> None:
     diagonal(logits, first).fill_(-torch.inf)
 
 
-def at_least_tiny(log_sums: torch.Tensor) -> torch.Tensor:
-    """Return log sums with the least finite number in place of that of no logit at all, -inf."""
-    return log_sums.clamp(min=torch.finfo(log_sums.dtype).min)
+def at_least_tiny(logs: torch.Tensor) -> torch.Tensor:
+    """Return logarithms with the least finite number in place of -inf, whose gradient is nan."""
+    return logs.clamp(min=torch.finfo(logs.dtype).min)
 
 
 def sum_over_ranks(log_sums: torch.Tensor, world: World) -> torch.Tensor:

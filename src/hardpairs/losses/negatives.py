@@ -8,6 +8,7 @@ import torch
 
 from hardpairs.batches.info import BatchInfo
 from hardpairs.losses.gather import World
+from hardpairs.losses.memory import MemoryBatch
 from hardpairs.losses.weights import SimilarityWeights
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Negatives:
         multi_positive: Whether known positives are positives of the loss, with weight 1, instead of
             masked.
         hardness: a. The logit of a negative grows by a times its cosine, without gradient.
+
+    Attributes:
+        past: The same rows' pairs with the columns of past batches.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Negatives:
         self.sources, self.duplicate_threshold = sources, duplicate_threshold
         self.multi_positive, self.hardness = multi_positive, hardness
         self.guided: GuidedMask | None = None
+        self.past: list[PastNegatives] = []
         self.log_scales: tuple[torch.Tensor, torch.Tensor] | None = None
         # Raw weights by first row, kept between ``normalize`` and the loss.
         self._kept: dict[int, torch.Tensor] = {}
@@ -79,12 +84,16 @@ class Negatives:
         assert self.sources is not None
         return self.sources[0]
 
+    def own(self, values: torch.Tensor, block: slice) -> torch.Tensor:
+        """Return a view of the own pairs' entries of (block, B) values."""
+        return diagonal(values, self.first + block.start)
+
     def known_positives(self, block: slice) -> torch.Tensor | None:
         """Return (block, B) bool: known positives but a row's own pair; ``None`` without ids."""
         if self.rows.group_ids is None:
             return None
         mask = self.rows[block].same_group(self.columns, self.duplicate_threshold)
-        diagonal(mask, self.first + block.start).fill_(False)
+        self.own(mask, block).fill_(False)
         return mask
 
     def masked_both_ways(self, block: slice) -> list[torch.Tensor | None]:
@@ -105,7 +114,7 @@ class Negatives:
             counted = torch.ones(shape, dtype=torch.bool, device=device)
         else:
             counted = ~mask
-        diagonal(counted, self.first + block.start).fill_(False)
+        self.own(counted, block).fill_(False)
         return counted
 
     def similarity(self, block: slice) -> torch.Tensor:
@@ -166,7 +175,7 @@ class Negatives:
         own, others = self.rows.targets, self.columns.targets
         if isinstance(own, torch.Tensor) and isinstance(others, torch.Tensor):
             logs.masked_fill_(own[block, None] == others[None, :], 0)
-        diagonal(logs, self.first + block.start).fill_(0)
+        self.own(logs, block).fill_(0)
         weight = 0 if self.multi_positive else -torch.inf
         return logs if mask is None else logs.masked_fill_(mask, weight)
 
@@ -178,14 +187,14 @@ class Negatives:
             scale: (), exponentiated logit scale.
             block: The rows.
         """
-        own = diagonal(logits, self.first + block.start)
+        own = self.own(logits, block)
         kept, factor = own.clone(), 1 + self.hardness / scale
         positives = self.known_positives(block) if self.multi_positive else None
         logits.mul_(factor if positives is None else torch.where(positives, 1, factor))
         own.copy_(kept)
 
     def normalize(self, world: World, blocks: list[slice], keep: bool) -> None:
-        """Scale each row so that the mean weight of its negatives is 1.
+        """Scale each row so that the mean weight of its negatives, past ones included, is 1.
 
         A row without negatives keeps scale 1.
 
@@ -194,15 +203,64 @@ class Negatives:
             blocks: The blocks of rows to go through.
             keep: Whether to hold the raw weights until the loss asks for the same blocks.
         """
-        assert self.sources is not None
         scales = []
         for block in blocks:
-            counted = self.counted(block, len(self.sources[1]))
-            raw = self.log_raw(block)
-            if keep:
-                self._kept[block.start] = raw
-            number = counted.sum(1)
-            mean = raw.masked_fill(~counted, -torch.inf).logsumexp(1) - number.clamp(min=1).log()
+            sums = [part.sum_of_weights(block, keep) for part in (self, *self.past)]
+            log_sums, numbers = zip(*sums, strict=True)
+            number, total = torch.stack(numbers).sum(0), torch.stack(log_sums).logsumexp(0)
+            mean = total - number.clamp(min=1).to(total.dtype).log()
             scales.append(torch.where(number > 0, -mean, torch.zeros_like(mean)))
         own = torch.cat(scales)
         self.log_scales = (own, world.gather(own) if world.local_loss else own)
+        for part in self.past:
+            part.log_scales = (own, own)
+
+    def sum_of_weights(self, block: slice, keep: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the log of each row's sum of raw weights of negatives, and their number."""
+        assert self.sources is not None
+        counted = self.counted(block, len(self.sources[1]))
+        raw = self.log_raw(block)
+        if keep:
+            self._kept[block.start] = raw
+        return raw.masked_fill(~counted, -torch.inf).logsumexp(1), counted.sum(1)
+
+
+class PastNegatives(Negatives):
+    """Log-weights of the pairs of some rows with the columns of a past global batch.
+
+    None of them is a row's own pair, and older copies of a row are masked.
+
+    Args:
+        rows: As for ``Negatives``, with row numbers.
+        batch: The past batch.
+        source: Rows of ``similarity_source`` for ``rows``; ``None`` without weights.
+        weights: As for ``Negatives``.
+        duplicate_threshold: As for ``Negatives``.
+        hardness: As for ``Negatives``.
+    """
+
+    def __init__(
+        self,
+        rows: BatchInfo,
+        batch: MemoryBatch,
+        source: torch.Tensor | None,
+        weights: SimilarityWeights | None = None,
+        duplicate_threshold: float = 1.0,
+        hardness: float = 0.0,
+    ) -> None:
+        sources = None
+        if source is not None and batch.source is not None:
+            sources = (source, batch.source)
+        known = (rows, batch.info, sources, 0, weights, duplicate_threshold)
+        super().__init__(*known, hardness=hardness)
+        self.batch = batch
+
+    def own(self, values: torch.Tensor, block: slice) -> torch.Tensor:
+        """Return an empty view: no entry is an own pair."""
+        return values[:0]
+
+    def known_positives(self, block: slice) -> torch.Tensor:
+        """Return (block, B) bool: known positives, and older copies of a row."""
+        known = super().known_positives(block)
+        copies: torch.Tensor = self.rows.rows[block, None] == self.columns.rows[None, :]
+        return copies if known is None else known.logical_or_(copies)

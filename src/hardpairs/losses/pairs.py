@@ -12,8 +12,9 @@ from hardpairs.core.components import Options, option
 from hardpairs.losses.base import LossContext, PairLoss, Pairs
 from hardpairs.losses.gather import World
 from hardpairs.losses.guide import GuidedMask, GuideRule
-from hardpairs.losses.log_sums import LogSums, blocks_of, log_sums
-from hardpairs.losses.negatives import Negatives, similarity_source
+from hardpairs.losses.log_sums import LogSums, blocks_of, log_sums, past_log_sums
+from hardpairs.losses.memory import Memory, MemoryBatch
+from hardpairs.losses.negatives import Negatives, PastNegatives, similarity_source
 from hardpairs.losses.statistics import guided_share, logit_statistics, weight_statistics
 from hardpairs.losses.targets import Blend, SoftTargets
 from hardpairs.losses.weights import SimilarityWeights
@@ -98,6 +99,9 @@ class PairOptions(Options):
     freeze_logit_scale_epochs: float = option(
         0.0, "epochs without training the logit scale", minimum=0
     )
+    memory_batches: int = option(
+        0, "past global batches whose features are further negatives; 0: none", minimum=0
+    )
     loss_block_rows: int | None = option(
         None, "rows of logits held at once, to save memory", minimum=1
     )
@@ -111,6 +115,10 @@ class PairOptions(Options):
         if self.multi_positive and not self.false_negative_mask:
             raise ValueError(
                 "`multi_positive` needs `false_negative_mask`, which looks for known positives"
+            )
+        if self.guided_mask and self.memory_batches:
+            raise ValueError(
+                "`guided_mask` does not work with `memory_batches`: it would see the batch alone"
             )
 
     @property
@@ -154,9 +162,11 @@ class ContrastiveLoss(PairLoss):
         hardness: a. The logit of a negative grows by a times its cosine, without gradient (LLaVE,
             arXiv 2503.04812, Eq. 5).
         blend: The start model's part of the targets; needs ``start_features`` of the batch.
+        memory_batches: Past global batches whose features are further negatives; needs the row
+            numbers of each batch.
 
     Raises:
-        ValueError: For one of the last four on several ranks without both flags of ``world``.
+        ValueError: For one of the last five on several ranks without both flags of ``world``.
     """
 
     def __init__(
@@ -171,6 +181,7 @@ class ContrastiveLoss(PairLoss):
         guide: GuideRule | None = None,
         hardness: float = 0.0,
         blend: Blend | None = None,
+        memory_batches: int = 0,
     ) -> None:
         super().__init__()
         self.weights, self.world, self.block_rows = weights, world or World(), block_rows
@@ -179,10 +190,12 @@ class ContrastiveLoss(PairLoss):
         self.multi_positive, self.guide = multi_positive, guide
         self.hardness, self.blend = hardness, blend
         self.last: LastCall | None = None
-        if (multi_positive or guide or hardness or blend) and not self.world.is_joined:
+        self.memory = Memory(memory_batches) if memory_batches else None
+        needs_all = multi_positive or guide or hardness or blend or memory_batches
+        if needs_all and not self.world.is_joined:
             raise ValueError(
-                "`multi_positive`, `guide`, `hardness` and `blend` need `local_loss` and "
-                "`gather_with_grad` on several ranks"
+                "`multi_positive`, `guide`, `hardness`, `blend` and `memory_batches` need "
+                "`local_loss` and `gather_with_grad` on several ranks"
             )
 
     @classmethod
@@ -197,10 +210,11 @@ class ContrastiveLoss(PairLoss):
             pairs: This rank's pairs; a bias cancels in a softmax.
             info: What is known of the rows. Pairs that share a group id, or are near duplicates,
                 leave the denominator. ``similarity_features`` weight the negatives; without them
-                the features do, without gradient.
+                the features do, without gradient. A memory needs row numbers.
 
         Raises:
-            ValueError: For a global batch of one pair, which has no negative.
+            ValueError: For a global batch of one pair, which has no negative, or without row
+                numbers for a memory.
         """
         if len(pairs.image) * self.world.world_size < 2:
             raise ValueError("a contrastive loss needs at least two pairs in the global batch")
@@ -214,7 +228,7 @@ class ContrastiveLoss(PairLoss):
                 all_text = self.world.gather(pairs.text.detach())
             scale = pairs.scale.detach()
             self.last = LastCall(pairs.image.detach(), all_text, scale, negatives)
-            loss = self.contrast(pairs, negatives)
+            loss = self.contrast(pairs, negatives, info)
         if pairs.bias is not None:
             loss = loss + 0 * pairs.bias.sum()  # DDP waits for a gradient of every parameter
         return loss
@@ -225,12 +239,7 @@ class ContrastiveLoss(PairLoss):
         """Return weights and masks of this rank's rows against the global batch."""
         world, info = self.world, BatchInfo() if info is None else info
         weights = None if self.weights is None else self.weights.at(info.epochs_done)
-        names = ["group_ids"] if info.group_ids is not None else []
-        names += ["duplicate_features"] if names else []
-        names += ["targets"] if weights is not None and self.exempt_hard_pairs else []
-        names += ["guide_features"] if self.guide is not None else []
-        names += ["start_features"] if self.blend is not None else []
-        columns, source = info.only(*names).each(world.gather), None
+        columns, source = info.only(*self.fields(info)).each(world.gather), None
         if weights is not None:
             features = info.similarity_features or (image.detach(), text.detach())
             first, second = (torch.as_tensor(side) for side in features)
@@ -245,6 +254,10 @@ class ContrastiveLoss(PairLoss):
             multi_positive=self.multi_positive,
             hardness=self.hardness,
         )
+        if self.memory is not None:
+            own = None if source is None else negatives.row_source
+            known = (own, weights, self.duplicate_threshold, self.hardness)
+            negatives.past = [PastNegatives(negatives.rows, past, *known) for past in self.memory]
         count = len(image) if world.local_loss else len(image) * world.world_size
         blocks = blocks_of(count, self.block_rows, image.device)
         if weights is not None and weights.normalize:
@@ -253,9 +266,31 @@ class ContrastiveLoss(PairLoss):
             negatives.guided = GuidedMask(negatives, self.guide, world, blocks)
         return negatives
 
-    def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
-        """Return the softmax form."""
-        sums = self.log_sums(pairs, negatives)
+    def fields(self, info: BatchInfo) -> list[str]:
+        """Return the fields of a batch's info that the loss needs of all ranks' rows.
+
+        Raises:
+            ValueError: For a memory without row numbers.
+        """
+        if self.memory is not None and info.rows is None:
+            raise ValueError("a memory needs the row numbers of each batch, `info.rows`")
+        names = [] if self.memory is None else ["rows"]
+        names += [] if info.group_ids is None else ["group_ids", "duplicate_features"]
+        names += ["targets"] if self.weights is not None and self.exempt_hard_pairs else []
+        names += ["guide_features"] if self.guide is not None else []
+        return names + (["start_features"] if self.blend is not None else [])
+
+    def contrast(self, pairs: Pairs, negatives: Negatives, info: BatchInfo) -> torch.Tensor:
+        """Return the softmax form.
+
+        Args:
+            pairs: This rank's pairs.
+            negatives: Weights and masks.
+            info: What is known of the rows.
+        """
+        sums, past = self.log_sums(pairs, negatives), negatives.past
+        if past:
+            sums = sums.with_past(*past_log_sums(*pairs[:3], past, block_rows=self.block_rows))
         if not self.multi_positive and self.blend is None:
             return sums.cross_entropy()
         blocks = blocks_of(len(pairs.image), self.block_rows, pairs.image.device)
@@ -280,12 +315,37 @@ class ContrastiveLoss(PairLoss):
             with_own=with_own,
         )
 
+    def end_step(self) -> None:
+        """Put the last call's global batch into the memory."""
+        if self.memory is None or self.last is None:
+            return
+        image, negatives = self.world.gather(self.last.image), self.last.negatives
+        source = None if negatives.sources is None else negatives.sources[1]
+        known = negatives.columns.only("rows", "group_ids", "duplicate_features", "targets")
+        batch = MemoryBatch(image, self.last.all_text, known, source)
+        self.memory.push(batch.each(torch.clone))
+
+    def forget(self) -> None:
+        """Empty the memory."""
+        if self.memory is not None:
+            self.memory.clear()
+
+    def state(self) -> dict[str, Any]:
+        """Return the memory."""
+        return {} if self.memory is None else {"memory": self.memory.state()}
+
+    def load_state(self, state: dict[str, Any], device: torch.device | str) -> None:
+        """Take over a memory."""
+        if self.memory is not None and "memory" in state:
+            self.memory.load_state(state["memory"], device)
+
     def statistics(self) -> tuple[dict[str, float], torch.Tensor | None]:
-        """Return logits, the share of masked pairs and, with weights, their distribution."""
+        """Return numbers of the logits, masks, memory and weights, and the weights' histogram."""
         if self.last is None:
             return {}, None
         negatives = self.last.negatives
         numbers = logit_statistics(*self.last)
+        numbers |= {} if self.memory is None else self.memory.statistics()
         if negatives.guided is not None:
             numbers["guided_pct"] = guided_share(negatives.guided, len(self.last.image))
         if negatives.weights is None:
@@ -332,4 +392,6 @@ def _negatives_and_targets(config: PairOptions) -> dict[str, Any]:
         values["hardness"] = config.hardness_weight
     if config.blend_targets:
         values["blend"] = Blend(config.blend_share, config.blend_scale)
+    if config.memory_batches:
+        values["memory_batches"] = config.memory_batches
     return values

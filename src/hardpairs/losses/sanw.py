@@ -62,7 +62,8 @@ class SANWOptions(PairOptions):
             raise ValueError("`sanw_source` embeddings and `sanw_embeddings` go together")
         if self.sanw_variant and self.loss_block_rows is not None:
             raise ValueError("`sanw_variant` does not work with `loss_block_rows`")
-        for name in ("multi_positive", "guided_mask", "hardness_weight", "blend_targets"):
+        others = ("multi_positive", "guided_mask", "hardness_weight", "blend_targets")
+        for name in (*others, "memory_batches"):
             if self.sanw_variant and getattr(self, name):
                 raise ValueError(f"`sanw_variant` does not work with `{name}`")
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from hardpairs.batches.info import BatchInfo
 from hardpairs.losses.base import Pairs
 from hardpairs.losses.negatives import Negatives
 from hardpairs.losses.pairs import ContrastiveLoss
@@ -49,7 +50,7 @@ class SANWVariantLoss(ContrastiveLoss):
             raise ValueError("the published variants are for one process")
         self.variant = variant
 
-    def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
+    def contrast(self, pairs: Pairs, negatives: Negatives, info: BatchInfo) -> torch.Tensor:
         """Return the loss by the variant's formula, the mean of both directions."""
         assert negatives.weights is not None
         image, text, scale, _ = pairs

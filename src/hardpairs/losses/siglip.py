@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import register
 from hardpairs.losses.base import LossContext, Pairs
 from hardpairs.losses.log_sums import blocks_of
-from hardpairs.losses.negatives import Negatives, diagonal
+from hardpairs.losses.negatives import Negatives, PastNegatives, diagonal
 from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
 
 
@@ -24,7 +25,8 @@ class SigmoidLoss(ContrastiveLoss):
     images (Zhai et al., arXiv 2303.15343, Alg. 1). :math:`z` is 1 for a pair and -1 otherwise;
     :math:`l` = logit_scale * cos + logit_bias. The weights are SANW's, on negative terms only; a
     known positive has weight 0, and does not count as a positive either. Equal to OpenCLIP's
-    SigLipLoss without weights and masks.
+    SigLipLoss without weights and masks. With a memory, the pairs of an image and a past text, and
+    of a text and a past image, are further negatives.
 
     With ``multi_positive`` known positives have :math:`z` = 1 and weight 1. A guide takes half of a
     negative's weight for each direction in which it drops it.
@@ -50,7 +52,7 @@ class SigmoidLoss(ContrastiveLoss):
         """Build the loss."""
         return pair_loss(config, context, cls)
 
-    def contrast(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
+    def contrast(self, pairs: Pairs, negatives: Negatives, info: BatchInfo) -> torch.Tensor:
         """Return the sigmoid form."""
         world, (image, text, scale, bias) = self.world, pairs
         image, all_text = image if world.local_loss else world.gather(image), world.gather(text)
@@ -62,6 +64,13 @@ class SigmoidLoss(ContrastiveLoss):
                 if self.block_rows is None
                 else checkpoint(_block_sum, *arguments, use_reentrant=False)
             )
+            for past in negatives.past:
+                sides = (image[block], pairs.text[block], scale, bias, past, block)
+                total = total + (
+                    _past_sum(*sides)
+                    if self.block_rows is None
+                    else checkpoint(_past_sum, *sides, use_reentrant=False)
+                )
         return total / len(image)
 
 
@@ -73,10 +82,7 @@ def _block_sum(
     negatives: Negatives,
     block: slice,
 ) -> torch.Tensor:
-    logits = image @ all_text.T
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * scale
-    if bias is not None:
-        logits = logits + bias
+    logits = _logits(image, all_text, scale, bias)
     sign = torch.full_like(logits, -1)
     diagonal(sign, negatives.first + block.start).fill_(1)
     with torch.no_grad():
@@ -93,3 +99,30 @@ def _weights(negatives: Negatives, block: slice) -> torch.Tensor | None:
         return None if log_weights is None else log_weights.exp()
     ways = [way.exp() for way in negatives.log_weights_both_ways(block) if way is not None]
     return torch.stack(ways).mean(0)
+
+
+def _past_sum(
+    image: torch.Tensor,
+    text: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    negatives: PastNegatives,
+    block: slice,
+) -> torch.Tensor:
+    """Return the sum over a past batch's columns, all of them negatives, in both directions."""
+    with torch.no_grad():
+        log_weights = negatives.log_weights(block)
+        assert log_weights is not None
+        weights = log_weights.exp()
+    batch = negatives.batch
+    to_text = F.softplus(_logits(image, batch.text, scale, bias))
+    to_image = F.softplus(_logits(text, batch.image, scale, bias))
+    return ((to_text + to_image) * weights).sum()
+
+
+def _logits(
+    rows: torch.Tensor, columns: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    logits = rows @ columns.to(rows.dtype).T
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * scale
+    return logits if bias is None else logits + bias

@@ -41,6 +41,22 @@ class TrainingLoss(nn.Module):
         self.weights = list((terms or {}).values())
         self.mask_groups, self.freeze_scale_epochs = mask_groups, freeze_scale_epochs
 
+    def end_step(self) -> None:
+        """Take note that the calls of an optimizer step are over."""
+        self.loss.end_step()
+
+    def forget(self) -> None:
+        """Drop features of past batches."""
+        self.loss.forget()
+
+    def state(self) -> dict[str, Any]:
+        """Return what the loss keeps from step to step, for a checkpoint."""
+        return self.loss.state()
+
+    def load_state(self, state: dict[str, Any], device: torch.device | str) -> None:
+        """Take over what ``state`` returned, on a device."""
+        self.loss.load_state(state, device)
+
     def statistics(self) -> tuple[dict[str, float], torch.Tensor | None]:
         """Return what to log of the last call on this rank beside the loss, as ``Loss`` does."""
         return self.loss.statistics()

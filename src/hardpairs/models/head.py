@@ -134,7 +134,9 @@ def attach(model: nn.Module, head: EmbeddingHead) -> nn.Module:
         image, text = outputs.get("image_features"), outputs.get("text_features")
         if image is None or text is None:
             return outputs
-        more = {"class_weights": head.class_weights} if hasattr(head, "class_weights") else {}
+        # A copy has no gradient where the caller wants none: gradient accumulation keeps outputs.
+        weights = getattr(head, "class_weights", None)
+        more = {} if weights is None else {"class_weights": weights.clone()}
         return {**outputs, "embedding": head(image, text), **more}
 
     model.register_forward_hook(add_embedding)

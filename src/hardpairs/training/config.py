@@ -168,6 +168,7 @@ STORED_FEATURES = {
     "duplicate_features": "false_negative_embeddings",
     "guide_features": "guided_mask",
     "start_features": "blend_targets",
+    "reference_features": "global_reference",
 }
 """Field of ``BatchInfo`` -> the loss's option with the folder of its stored embeddings."""
 START_FEATURES = {

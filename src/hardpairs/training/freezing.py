@@ -96,12 +96,16 @@ def _frozen(model: nn.Module) -> frozenset[str]:
     )
 
 
-def thaw(model: nn.Module, epoch: int) -> None:
-    """Freeze or free the parameters that thaw, before an epoch (from 0)."""
+def thaw(model: nn.Module, epoch: int) -> bool:
+    """Freeze or free the parameters that thaw, before an epoch (from 0).
+
+    Returns:
+        Whether the epoch is the first one that trains them.
+    """
     model = getattr(model, "module", model)
     plan = getattr(model, "thaw", None)
     if plan is None:
-        return
+        return False
     frozen = epoch < plan.epoch
     for name, parameter in model.named_parameters():
         if name in plan.names:
@@ -109,6 +113,7 @@ def thaw(model: nn.Module, epoch: int) -> None:
     if epoch == plan.epoch:
         logging.info(f"From epoch {plan.epoch} on, {len(plan.names)} more parameters are trained.")
     keep_statistics(model)
+    return bool(epoch == plan.epoch)
 
 
 def keep_statistics(model: nn.Module) -> None:
@@ -120,9 +125,27 @@ def keep_statistics(model: nn.Module) -> None:
 
 
 def _still_if_frozen(module: nn.Module, _: Any) -> None:
-    own = list(module.parameters(recurse=False))
-    if own and not any(parameter.requires_grad for parameter in own):
+    if _is_frozen(module):
         module.eval()
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(parameter.requires_grad for parameter in own)
+
+
+def has_moving_statistics(model: nn.Module) -> bool:
+    """Return whether training moves the statistics of a batch norm."""
+    was_training = model.training
+    model.train()  # a model may keep batch norms of its own out of it
+    moving = any(
+        isinstance(module, _BatchNorm)
+        and module.training
+        and not (hasattr(module, "keeps_statistics") and _is_frozen(module))
+        for module in model.modules()
+    )
+    model.train(was_training)
+    return moving
 
 
 def head_groups(

@@ -29,6 +29,9 @@ from hardpairs.training.similarities import FeatureSource, open_features
 COUNTS = {"targets": TARGET, "mined": HARD_PAIR, "random": RANDOM, "reserves": SPARE}
 """Column of metrics.csv -> the role whose rows it counts."""
 
+WHOLE_OUTPUTS = ("logit_scale", "logit_bias")
+"""Outputs of a model that are not of its rows."""
+
 
 class RunLoss(nn.Module):
     """A training loss that remembers its batches, and counts what a run has trained on.
@@ -62,6 +65,7 @@ class RunLoss(nn.Module):
         self.counts: Counter[str] = Counter()
         self.unreadable = UnreadableImages(samples, max_bad_fraction, log=True)
         self._taken: list[BatchInfo] = []
+        self._calls = 0
 
     def take(self, batch: Batch) -> None:
         """Note a micro-batch; the last ``accumulate`` are kept.
@@ -97,6 +101,8 @@ class RunLoss(nn.Module):
             UserError: Exit 6 when the loss is not finite on any rank.
         """
         info = BatchInfo.joined(self._taken).to(image_features.device)
+        if self.accumulate > 1:
+            kwargs = {name: self._share(name, value) for name, value in kwargs.items()}
         parts: dict[str, torch.Tensor] = self.loss(
             image_features, text_features, *args, info=info, **kwargs
         )
@@ -110,7 +116,21 @@ class RunLoss(nn.Module):
                 where=f"rows {wrong} of this rank's last micro-batch {rows.tolist()}",
                 fix="a lower `lr`, `grad_clip_norm` 1, or other start weights",
             )
+        self._calls += 1
+        if self._calls % self.accumulate == 0:
+            self.loss.end_step()
         return parts
+
+    def _share(self, name: str, value: Any) -> Any:
+        """Return an output with a share of its gradient if all calls of a step get it whole.
+
+        Of the features a call has the gradients of one micro-batch; the calls' gradients of the
+        logit scale and bias would add up to a multiple of the joined batch's.
+        """
+        if name not in WHOLE_OUTPUTS or value is None:
+            return value
+        constant = value.detach()
+        return constant + (value - constant) / self.accumulate
 
     def _all_finite(self, parts: dict[str, torch.Tensor]) -> bool:
         """Return whether all parts are finite on all ranks; one that stopped alone would block."""

@@ -23,6 +23,7 @@ STEP_COLUMNS = (
         "w_high_pct",
     ),
     *("band_coverage_pct", "w_sim_corr", "sanw_beta", "samples_per_second", "data_time"),
+    *("memory_rows", "memory_drift", "global_gamma", "global_log_normalizer"),
     *("batch_time", "targets", "mined", "random", "reserves", "unreadable"),
 )
 """Columns of metrics.csv; ``temp`` is the exponentiated logit scale."""

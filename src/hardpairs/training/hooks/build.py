@@ -18,7 +18,7 @@ from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import flags_in_messages
 from hardpairs.losses import LossContext, World
 from hardpairs.models import create
-from hardpairs.models.checkpoint import checkpoint_preprocess, is_weights
+from hardpairs.models.checkpoint import checkpoint_preprocess, is_weights, load_checkpoint
 from hardpairs.models.create import (
     find_image_weights,
     freeze_statistics,
@@ -35,7 +35,7 @@ from hardpairs.training.data import Remining, TrainData, batches_per_epoch, trai
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
 from hardpairs.training.measuring import Inference
 from hardpairs.training.recovery import add_recovery
-from hardpairs.training.run_loss import build_run_loss
+from hardpairs.training.run_loss import RunLoss, build_run_loss
 from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
 from hardpairs.training.similarities import StartModel
 from hardpairs.training.validation_data import PairDataset, ValidationBatches, ValidationData
@@ -48,7 +48,11 @@ SAME_MODEL = (
 )
 """Options of OpenCLIP that change what a model's weights make of an input."""
 
+LOSS_STATE = "loss"
+"""Entry of a checkpoint of ours: what the loss keeps from step to step."""
+
 _configs: list[tuple[argparse.Namespace, TrainingConfig]] = []
+_losses: list[tuple[argparse.Namespace, RunLoss]] = []
 
 
 def config_of(args: argparse.Namespace) -> TrainingConfig:
@@ -113,6 +117,12 @@ def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
                 epochs=config.trained.freeze_epochs,
                 needs_training=bool(args.train_data),
             )
+    has_memory = getattr(config.loss, "memory_batches", 0) and config.batching is not None
+    if has_memory and not args.rank and freezing.has_moving_statistics(model):
+        logging.warning(
+            "Batch norms train: each batch of the memory was made with statistics of its own. "
+            "--freeze-bn-stats keeps them."
+        )
     return model
 
 
@@ -288,16 +298,28 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
         hard_per_target=getattr(config.batches, "hard_per_target", 0),
         group_ids=class_groups(samples) if config.needs_labels else None,
         width=embedding_width(config.head, args.model) if config.needs_labels else 0,
+        num_rows=len(samples),
+        epochs=args.epochs,
     )
     if not args.rank and args.logs and args.logs.lower() != "none":
         config.save(Path(args.logs) / args.name / "config.json")
-    return build_run_loss(
+    loss = build_run_loss(
         config,
         samples,
         context,
         start_model=functools.partial(_start_model, args),
         accumulate=args.accum_freq,
     )
+    resumed = getattr(args, "resume", None)
+    if resumed and loss.loss.state():
+        loss.loss.load_state(load_checkpoint(resumed).get(LOSS_STATE) or {}, args.device)
+    _losses[:] = [(args, loss)]
+    return loss
+
+
+def loss_of(args: argparse.Namespace) -> RunLoss | None:
+    """Return the loss of ours that a run was given; ``None`` without one."""
+    return _losses[0][1] if _losses and _losses[0][0] is args else None
 
 
 def _start_model(args: argparse.Namespace) -> StartModel:

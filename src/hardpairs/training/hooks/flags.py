@@ -363,6 +363,8 @@ def _check_loss(config: TrainingConfig, args: argparse.Namespace) -> None:
             if getattr(config.loss, field, None):
                 flag = f"--{field.replace('_', '-')}"
                 raise usage(f"{flag} is for softmax losses, not for SigLIP's", fix="leave one out")
+    if config.loss_fn == "global" and args.siglip:
+        raise usage("--loss-fn global has no sigmoid form", fix="leave --siglip out")
     variant = getattr(config.loss, "sanw_variant", None)
     if variant and (args.siglip or world_info()[1] > 1):
         raise usage("--sanw-variant is for one process and the softmax form")

@@ -24,7 +24,14 @@ from hardpairs.training.average import AVERAGE, FILE
 from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.data import TrainData
 from hardpairs.training.dataset import Batch
-from hardpairs.training.hooks.build import config_of, get_tokenizer, inference, remining
+from hardpairs.training.hooks.build import (
+    LOSS_STATE,
+    config_of,
+    get_tokenizer,
+    inference,
+    loss_of,
+    remining,
+)
 from hardpairs.training.measuring import pair_features
 from hardpairs.training.recovery import RECOVERY
 from hardpairs.training.run_loss import RunLoss
@@ -91,8 +98,10 @@ def run_epochs(
         if _is_over(config, args, epoch):
             break
         started = time.perf_counter()
-        freezing.thaw(model, epoch)
+        is_thawed = freezing.thaw(model, epoch)
         is_due = remine_every is not None and epoch and epoch % remine_every == 0
+        if is_thawed or is_due:
+            _forget(args)
         is_due = is_due or (epoch == epochs.start and remining(args).is_missing(epoch))
         if isinstance(train, TrainData) and is_due:
             _remine(args, model, train, transform, tokenizer, epoch)
@@ -128,6 +137,13 @@ def _begin(args: argparse.Namespace, model: nn.Module, val: Any, epoch: int) -> 
     is_watched = isinstance(val, ValidationData) and val.watch is not None
     if is_watched and not epoch and args.save_logs:
         write_start(Path(args.checkpoint_path) / "results.jsonl", val.watch.numbers(model))
+
+
+def _forget(args: argparse.Namespace) -> None:
+    """Empty the loss's memory: from here on the model or its batches are others."""
+    loss = loss_of(args)
+    if loss is not None:
+        loss.loss.forget()
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -257,8 +273,8 @@ def extra_state(
     """Return what a checkpoint of ours has besides OpenCLIP's entries.
 
     These are the word list, the data and hard pairs that it was trained on, how images were
-    prepared, the kind of head, and averaged weights, which also make a file of their own. Rank 0
-    calls it, before the epoch is measured.
+    prepared, the kind of head, what the loss keeps from step to step, and averaged weights, which
+    also make a file of their own. Rank 0 calls it, before the epoch is measured.
 
     Args:
         args: OpenCLIP's options.
@@ -283,5 +299,8 @@ def extra_state(
             content = {"epoch": checkpoint["epoch"], "name": args.name, **weights, **state}
             upstream.patched("file_utils").pt_save(content, str(Path(args.checkpoint_path) / FILE))
             state[AVERAGE] = average.state()
+        loss = loss_of(args)
+        kept = {} if loss is None else loss.loss.state()
+        state |= {LOSS_STATE: kept} if kept else {}
         train.checkpoint = {**checkpoint, **state}
     return state

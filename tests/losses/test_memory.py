@@ -1,0 +1,206 @@
+"""Cross-batch memory: a naive double loop over batch and past batches, masks, drift and state."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hardpairs.batches import BatchInfo
+from hardpairs.losses import LOSSES, ContrastiveLoss, SigmoidLoss, SimilarityWeights
+from hardpairs.losses.gather import World
+from tests.losses.helpers import SCALE, features
+
+BIAS = torch.tensor(-3.0, dtype=torch.float64)
+WEIGHTS = {
+    "none": None,
+    "exp": SimilarityWeights("exp", delta=0.0),
+    "row means of 1": SimilarityWeights("bandpass", m1=-0.2, floor=0.2),
+}
+
+
+def batch(number, first, groups=None):
+    """Features of 6 rows from ``first`` on, and their info."""
+    rows = torch.arange(first, first + 6)
+    ids = rows if groups is None else torch.tensor(groups)
+    return features(6, seed=number), BatchInfo(rows=rows, group_ids=ids[:, None])
+
+
+PAST = [batch(1, 100), batch(2, 200, [1, 200, 2, 201, 202, 203]), batch(3, 3)]
+PRESENT = batch(4, 0, [1, 0, 2, 3, 4, 5])
+"""Rows 3, 4 and 5 are in the memory as older copies, and two of its rows are known positives."""
+
+
+def known(info, other, i, j):
+    """Whether row j of another batch is the same row as row i, or its known positive."""
+    return bool(info.rows[i] == other.rows[j] or info.group_ids[i, 0] == other.group_ids[j, 0])
+
+
+def columns(batches):
+    """Return (batch number, row) of all columns of the present batch, then of the past ones."""
+    return [(number, j) for number in range(len(batches)) for j in range(6)]
+
+
+def naive_weights(batches, weights):
+    """(6, columns) weights of the present rows' negatives, 1 for own pairs, 0 for masked ones."""
+    (image, text), info = batches[0]
+    result = torch.zeros(6, 6 * len(batches), dtype=torch.float64)
+    for i in range(6):
+        for column, (number, j) in enumerate(columns(batches)):
+            (other_image, other_text), other = batches[number]
+            if number == 0 and i == j:
+                continue
+            if not known(info, other, i, j):
+                similarity = 0.5 * (image[i] @ other_image[j] + text[i] @ other_text[j])
+                raw = 0.0 if weights is None else weights.log_raw(similarity.clone())
+                result[i, column] = math.exp(raw)
+        if weights is not None and weights.normalize:
+            result[i] *= (result[i] > 0).sum() / result[i].sum()
+        result[i, i] = 1
+    return result
+
+
+def softmax(batches, scale, weights):
+    total = 0.0
+    for side in range(2):
+        queries = batches[0][0][side]
+        logits = torch.cat([scale * queries @ one[0][1 - side].T for one in batches], dim=1)
+        total = total + ((weights * logits.exp()).sum(1).log() - logits[:, :6].diagonal()).mean()
+    return total / 2
+
+
+def sigmoid(batches, scale, weights):
+    (image, text), _ = batches[0]
+    logits = scale * image @ text.T + BIAS
+    total = -torch.nn.functional.logsigmoid(logits.diagonal()).sum()
+    off = weights[:, :6] - torch.eye(6, dtype=torch.float64)
+    total = total - (off * torch.nn.functional.logsigmoid(-logits)).sum()
+    for number, (others, _) in enumerate(batches[1:], start=1):
+        part = weights[:, 6 * number : 6 * number + 6]
+        for queries, gallery in ((image, others[1]), (text, others[0])):
+            logits = scale * queries @ gallery.T + BIAS
+            total = total - (part * torch.nn.functional.logsigmoid(-logits)).sum()
+    return total / 6
+
+
+@pytest.mark.parametrize("block_rows", [None, 4])
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize(("form", "naive"), [(ContrastiveLoss, softmax), (SigmoidLoss, sigmoid)])
+def test_is_its_formula(form, naive, name, block_rows):
+    """Of three past batches the last two are left in a memory of two."""
+    weights = WEIGHTS[name]
+    loss = form(weights=weights, block_rows=block_rows, memory_batches=2)
+    bias = (BIAS,) if form is SigmoidLoss else ()
+    for (image, text), info in PAST:
+        loss(image, text, SCALE, *bias, info=info)
+        loss.end_step()
+    assert len(loss.memory) == 12
+    results = []
+    for is_naive in (True, False):
+        (image, text), info = PRESENT
+        inputs = [side.clone().requires_grad_() for side in (image, text, SCALE)]
+        if is_naive:
+            batches = [PRESENT, *PAST[1:]]
+            fixed = naive_weights(batches, weights)
+            value = naive([(inputs[:2], info), *PAST[1:]], inputs[2], fixed)
+        else:
+            value = loss(*inputs, *bias, info=info)
+        value.backward()
+        results.append([value.detach(), *(side.grad for side in inputs)])
+    for expected, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_hardness_is_that_of_past_negatives_too():
+    (image, text), info = PRESENT
+    loss = ContrastiveLoss(hardness=3.0, memory_batches=1)
+    loss(*PAST[2][0], SCALE, info=PAST[2][1])
+    loss.end_step()
+    negatives = naive_weights([PRESENT, PAST[2]], None)
+    expected = 0.0
+    for side in range(2):
+        queries = (image, text)[side]
+        gallery = torch.cat([PRESENT[0][1 - side], PAST[2][0][1 - side]])
+        cosines = queries @ gallery.T
+        logits = (SCALE + 3) * cosines
+        logits.diagonal().copy_(SCALE * cosines.diagonal())
+        logs = (negatives * logits.exp()).sum(1).log() - logits.diagonal()
+        expected += logs.mean().item() / 2
+    assert loss(image, text, SCALE, info=info).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_memory_that_knows_every_row_adds_nothing():
+    """All columns are masked: the loss and its gradients are those without a memory, and finite."""
+    image, text = (side.requires_grad_() for side in features(6))
+    info = BatchInfo(rows=torch.arange(6), group_ids=torch.zeros(6, 1, dtype=torch.int64))
+    loss = ContrastiveLoss(memory_batches=1)
+    loss(image, text, SCALE, info=replace(info, rows=torch.arange(6) + 6))
+    loss.end_step()
+    value = loss(image, text, SCALE, info=info)
+    value.backward()
+    assert value.item() == 0 and image.grad.isfinite().all()
+
+
+def test_a_step_counts_once_and_its_own_batch_not_at_all():
+    """The calls of a step's micro-batches see the same memory; the step's rows come afterwards."""
+    (image, text), info = PRESENT
+    loss = ContrastiveLoss(memory_batches=2)
+    alone = [loss(image, text, SCALE, info=info).item() for _ in range(3)]
+    assert len(loss.memory) == 0 and len(set(alone)) == 1
+    loss.end_step()
+    assert len(loss.memory) == 6
+
+
+def test_drift_of_rows_met_again():
+    """Rows 3, 4 and 5 are met again: images turned by 90 degrees, texts the same."""
+    loss = ContrastiveLoss(memory_batches=2)
+    image = torch.eye(6, dtype=torch.float64)
+    rows = torch.arange(6)
+    for first, side in ((0, image), (3, image)):
+        loss(side, image, SCALE, info=BatchInfo(rows=rows + first))
+        loss.end_step()
+    numbers, _ = loss.statistics()
+    # Row 3 was the fourth unit vector and is the first, in both modalities.
+    assert numbers["memory_rows"] == 12 and numbers["memory_drift"] == pytest.approx(1)
+    assert "memory_drift" not in loss.statistics()[0]
+    loss(image.roll(3, 0), image.roll(3, 0), SCALE, info=BatchInfo(rows=rows))
+    loss.end_step()
+    # Rows 3 to 5 as in the last batch; all as many as the first batch has left.
+    assert loss.statistics()[0]["memory_drift"] == pytest.approx((3 * 0 + 6 * 1) / 9)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS["exp"]])
+def test_state_continues_where_it_was(weights):
+    (image, text), info = PRESENT
+    info = replace(info, duplicate_features=features(6, width=3))
+    values, states = [], []
+    for stop in (False, True):
+        loss = ContrastiveLoss(weights=weights, memory_batches=2)
+        for past, other in PAST:
+            other = replace(other, duplicate_features=features(6, width=3, seed=7))
+            loss(*past, SCALE, info=other)
+            loss.end_step()
+        if stop:
+            states.append(loss.state())
+            loss = ContrastiveLoss(weights=weights, memory_batches=2)
+            loss.load_state(states[0], "cpu")
+        values.append(loss(image, text, SCALE, info=info).item())
+    assert values[0] == values[1] and len(loss.memory) == 12
+    loss.forget()
+    assert loss.state() == {"memory": []}
+    plain = ContrastiveLoss(weights=weights)(image, text, SCALE, info=info)
+    assert loss(image, text, SCALE, info=info) == plain < values[0]
+
+
+def test_what_a_memory_needs():
+    image, text = features(6)
+    with pytest.raises(ValueError, match=r"info\.rows"):
+        ContrastiveLoss(memory_batches=1)(image, text, SCALE)
+    with pytest.raises(ValueError, match="gather_with_grad"):
+        ContrastiveLoss(memory_batches=1, world=World(0, 2, True, False))
+    assert ContrastiveLoss(world=World(0, 2, True, False)).state() == {}
+    config = LOSSES.load("sanw_debias").Config
+    with pytest.raises(ValueError, match="memory_batches"):
+        config(sanw_variant="seed-v1", memory_batches=1)
+    with pytest.raises(ValueError, match="guided_mask"):
+        config(guided_mask="FOLDER", memory_batches=1)
