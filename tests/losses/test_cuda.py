@@ -4,9 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from hardpairs.batches import BatchInfo
 from hardpairs.losses import (
     ContrastiveLoss,
     GeometryLoss,
+    GlobalLoss,
     HardNegativeMarginLoss,
     SANWLoss,
     SigmoidLoss,
@@ -26,6 +28,8 @@ LOSSES = {
     "siglip + bandpass": lambda **more: SigmoidLoss(
         weights=SimilarityWeights("bandpass", m1=-0.2), **more
     ),
+    "memory": lambda **more: ContrastiveLoss(memory_batches=1, **more),
+    "global": lambda **more: GlobalLoss(4096, gamma=0.5, rho=2.0, **more),
     "margin": HardNegativeMarginLoss,
     "geometry": GeometryLoss,
 }
@@ -47,7 +51,13 @@ def value_and_gradients(name, dtype, device, block_rows, scale):
     )
     if name.startswith("siglip"):
         arguments.append(torch.tensor(-10.0, device=device, dtype=arguments[0].dtype))
-    loss = LOSSES[name](block_rows=block_rows)(*sides, *arguments)
+    made, more = LOSSES[name](block_rows=block_rows), {}
+    if name in ("memory", "global"):
+        rows = torch.arange(4096, device=device)
+        made(*(side.detach().flip(0) for side in sides), *arguments, info=BatchInfo(rows=rows))
+        made.end_step()
+        more = {"info": BatchInfo(rows=rows.roll(64))}
+    loss = made(*sides, *arguments, **more)
     (loss * 1024).backward()  # as torch's GradScaler does for float16
     return [loss.detach().double().cpu(), *(side.grad.double().cpu() / 1024 for side in sides)]
 

@@ -167,7 +167,7 @@ def build_run_loss(
     if config.start_features:
         sources |= dict.fromkeys(config.start_features, start_model())
     return RunLoss(
-        build_loss(config.loss_fn, config.loss, context),
+        build_loss(config.loss_fn, config.loss, replace(context, num_rows=len(samples))),
         samples,
         feature_sources=sources,
         accumulate=accumulate,

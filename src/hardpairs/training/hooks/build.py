@@ -298,7 +298,6 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
         hard_per_target=getattr(config.batches, "hard_per_target", 0),
         group_ids=class_groups(samples) if config.needs_labels else None,
         width=embedding_width(config.head, args.model) if config.needs_labels else 0,
-        num_rows=len(samples),
         epochs=args.epochs,
     )
     if not args.rank and args.logs and args.logs.lower() != "none":
