@@ -39,5 +39,5 @@ def test_gradients_are_cliploss_own_under_its_flags(results, local_loss, with_gr
 @pytest.mark.parametrize("flags", [(True, False), (False, True), (False, False)])
 def test_what_needs_joined_batches_is_refused_without(case, flags):
     world = dict(zip(("local_loss", "gather_with_grad"), flags, strict=True))
-    with pytest.raises(ValueError, match="need `local_loss` and `gather_with_grad`"):
+    with pytest.raises(ValueError, match="needs? `local_loss` and `gather_with_grad`"):
         JOINED_CASES[case](rank=0, world_size=2, **world)

@@ -120,6 +120,7 @@ def run_loss(table, *flags, **values):
         "local_loss": True,
         "gather_with_grad": True,
         "accum_freq": 1,
+        "epochs": 1,
         "siglip": False,
     }
     where = {"logs": "none", "batching": "random", "model": "hardpairs-test"}
