@@ -167,7 +167,7 @@ def test_options_and_what_a_run_knows():
     loss = component.from_config(component.Config(), context)
     assert loss.log_normalizers.shape == (2, 7) and loss.gamma_epochs == 3
     assert loss.rho is None and loss.log_eps == pytest.approx(math.log(1e-14))
-    options = {"global_temperature": "learned", "global_reference": "x", "global_rho": 8.0}
+    options = {"global_reference": "x", "global_rho": 8.0}
     loss = component.from_config(component.Config(**options), context)
     assert loss.rho == 8 and loss.log_eps == pytest.approx(math.log(1e-4))
     with pytest.raises(ValueError, match="memory_batches"):

@@ -136,7 +136,7 @@ def gradients(name, accumulate, **options):
         ("clip_ce", {"memory_batches": 2, "margin_weight": 0.3, "geometry_weight": 0.1}),
         ("sanw_bandpass", {"memory_batches": 2, "loss_block_rows": 5}),
         ("siglip", {"memory_batches": 2}),
-        ("global", {"global_temperature": "learned"}),
+        ("global", {"global_rho": 2.0}),
     ],
 )
 def test_accumulated_gradients_are_those_of_the_joined_batch(name, options):

@@ -411,7 +411,7 @@ def test_epochs_accumulation_and_validation(table, hard_pairs, tmp_path):
     "loss",
     [
         ("--memory-batches", "2", "--freeze-backbone", "--freeze-epochs", "1"),
-        ("--loss-fn", "global", "--global-temperature", "learned"),
+        ("--loss-fn", "global", "--global-rho", "2"),
     ],
     ids=["memory", "global"],
 )

@@ -71,23 +71,19 @@ class GlobalLoss(ContrastiveLoss):
         """Options of the global contrastive loss."""
 
         global_gamma: float = option(
-            0.2, "last share of the batch in a row's normalizer; the first is 1", above=0, maximum=1
-        )
-        global_gamma_epochs: float | None = option(
-            None, "epochs in which that share falls (default: half of the run)", minimum=0
+            0.2,
+            "last share of the batch in a row's normalizer, from half of the run on",
+            above=0,
+            maximum=1,
         )
         global_eps: float | None = option(
             None, "added to the normalizers (default: 1e-14, with a reference 1e-4)", above=0
         )
-        global_temperature: str = option(
-            "fixed", "whether the temperature is learned", choices=("fixed", "learned")
-        )
-        global_rho: float = option(
-            6.5,
-            "how far from uniform a row's weights of negatives shall be, in nats: a larger value "
-            "gives a lower temperature",
-            needs={"global_temperature": ("learned",)},
-            minimum=0,
+        global_rho: float | None = option(
+            None,
+            "learn the temperature by how far from uniform a row's weights of negatives shall be, "
+            "in nats (default: leave it as it is)",
+            above=0,
         )
         global_reference: str | None = option(
             None,
@@ -125,16 +121,16 @@ class GlobalLoss(ContrastiveLoss):
     @classmethod
     def from_config(cls, config: Config, context: LossContext) -> ContrastiveLoss:  # type: ignore[override]
         """Build the loss for the run's rows and epochs."""
-        eps, fall = config.global_eps, config.global_gamma_epochs
+        eps = config.global_eps
         return pair_loss(
             config,
             context,
             cls,
             num_rows=context.num_rows,
             gamma=config.global_gamma,
-            gamma_epochs=context.epochs / 2 if fall is None else fall,
+            gamma_epochs=context.epochs / 2,
             eps=(1e-4 if config.global_reference else 1e-14) if eps is None else eps,
-            rho=config.global_rho if config.global_temperature == "learned" else None,
+            rho=config.global_rho,
         )
 
     def gamma_at(self, epochs_done: float) -> float:
