@@ -1,0 +1,113 @@
+"""Fetch a real data set and a start model, compare the recipes on it, and open the test data.
+
+    python -m benchmarks.evidence.run openclipart --work /tmp/evidence --jobs 2
+
+Writes benchmarks/evidence/results/NAME.json and .md. ``STUDIES`` is the list of comparisons; it was
+in the repository before any test data was opened (README.md beside this file says when that was).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.machine import describe_machine
+
+RESULTS = Path(__file__).parent / "results"
+MODEL = "lite0-minilm"
+RECIPES = (
+    *("plain", "longer", "large-batch", "large-batch-longer"),
+    *("hard-pairs", "hard-pairs-text", "neighborhood", "sanw", "hardness"),
+    *("memory", "hard-pairs-memory", "global", "guided", "blended"),
+)
+"""The recipes of every study; plain is the reference, and the first four have no hard pairs."""
+
+
+@dataclass(frozen=True)
+class EvidenceStudy:
+    """A study: the data set and how much is trained.
+
+    Attributes:
+        data: Words after ``hardpairs data get``.
+        splits: Random splits by thing.
+        seeds: Runs of each recipe and split.
+        epochs: Epochs of the plain recipe.
+        batch_size: Rows of its batches.
+    """
+
+    data: tuple[str, ...]
+    splits: int = 5
+    seeds: int = 2
+    epochs: int = 5
+    batch_size: int = 64
+
+
+STUDIES = {
+    "tuxpaint": EvidenceStudy(("tuxpaint",)),
+    "openclipart": EvidenceStudy(("openclipart",)),
+    "emoji": EvidenceStudy(("emoji",), seeds=1),
+    "icons": EvidenceStudy(("icons", "--limit", "12000"), splits=3, seeds=1),
+}
+RATES = ("1e-4", "1e-3")
+
+
+def main() -> None:
+    """Run one study."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", choices=STUDIES)
+    parser.add_argument("--work", type=Path, required=True, help="folder for data and study")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    args = parser.parse_args()
+    study, work = STUDIES[args.name], args.work
+    data, model, embeddings = work / args.name, work / MODEL, work / f"{args.name}-features"
+    out = work / f"{args.name}-study"
+    run("data", "get", *study.data, "--out", data)
+    run("models", "get", MODEL, "--out", model)
+    table = join_parts(data)
+    run(
+        *("embed", "--csv", table, "--model", f"local-dir:{model}", "--without-projection"),
+        *("--out", embeddings),
+    )
+    run(
+        *("compare", "recipes", table, "--embeddings", embeddings, "--out", out),
+        *("--split-key", "thing", "--recipes", ",".join(RECIPES), "--lr", *RATES),
+        *("--splits", study.splits, "--seeds", study.seeds, "--epochs", study.epochs),
+        *("--batch-size", study.batch_size, "--jobs", args.jobs),
+    )
+    run("compare", "open-test", out)
+    record = json.loads((out / "recipes.json").read_text())
+    for path in ("data", "embeddings"):
+        record["plan"][path] = Path(record["plan"][path]).name
+    command = f"python -m benchmarks.evidence.run {args.name} --work WORK"
+    result = {"command": command, "machine": describe_machine(), **record}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / f"{args.name}.md").write_text((out / "recipes.md").read_text())
+
+
+def run(*words: object) -> None:
+    """Run a command of ours, which keeps what is finished."""
+    subprocess.run([sys.executable, "-m", "hardpairs.cli", *map(str, words)], check=True)
+
+
+def join_parts(folder: Path) -> Path:
+    """Join the tables of a data set's parts: the study makes splits of its own."""
+    out = folder / "all.csv"
+    parts = [
+        list(csv.reader((folder / f"{part}.csv").open(encoding="utf-8", newline="")))
+        for part in ("train", "val", "test")
+    ]
+    with out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(parts[0][0])
+        writer.writerows(row for part in parts for row in part[1:])
+    return out
+
+
+if __name__ == "__main__":
+    main()
