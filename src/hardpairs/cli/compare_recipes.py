@@ -11,6 +11,9 @@ command goes on with a study that was stopped. A recipe of your own is flags of 
 several settings separated by "|":
 
     --recipe "mine: --batching hard-pairs --hard-topk 5 | --batching hard-pairs --hard-topk 20"
+
+With --full the trainer trains the whole model instead, from --model and --pretrained; flags after
+-- go to every run.
 """
 
 from __future__ import annotations
@@ -19,12 +22,16 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, data_options, open_named
 from hardpairs.core.errors import Exit, usage, whole_number
 from hardpairs.core.parser import Parser
-from hardpairs.core.paths import check_exists
+from hardpairs.core.paths import check_exists, check_weights
+
+if TYPE_CHECKING:
+    from hardpairs.recipes.whole_models import WholeModel
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -91,8 +98,26 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=max(1, len(os.sched_getaffinity(0)) // 2),
         help="processes (default: %(default)s)",
     )
+    whole = parser.add_argument_group("the whole model")
+    whole.add_argument("--full", action="store_true", help="train it, instead of heads")
+    whole.add_argument("--model", help="OpenCLIP model")
+    whole.add_argument("--pretrained", help="its weights, where every run starts")
+    whole.add_argument(
+        "--processes",
+        type=whole_number(1),
+        default=1,
+        help="of each run, on this machine (default: %(default)s)",
+    )
+    whole.add_argument("--device", help="default: cuda where there is one, otherwise cpu")
     add_data_flags(parser)
-    return parse_arguments(parser, "compare recipes", argv)
+    words = sys.argv[1:] if argv is None else argv
+    end = words.index("--") if "--" in words else len(words)
+    args = parse_arguments(parser, "compare recipes", words[:end])
+    args.more = words[end + 1 :]
+    of_full = [args.model is not None, args.pretrained is not None, *[True] * bool(args.more)]
+    if set(of_full) != {args.full}:
+        raise usage("--full, --model and --pretrained go together, and flags after -- with them")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -121,8 +146,29 @@ def main(argv: list[str] | None = None) -> int:
         rates=args.lr,
         width=args.width,
         split_key=args.split_key,
+        whole=_whole_model(args) if args.full else None,
     )
     study = Study.begin(args.out.absolute(), plan)
-    print(validation_markdown(run_study(study, args.jobs)), end="")
+    jobs = 1 if args.full else args.jobs
+    print(validation_markdown(run_study(study, jobs)), end="")
     print(f"the test data: hardpairs compare open-test {args.out}", file=sys.stderr)
     return Exit.OK
+
+
+def _whole_model(args: argparse.Namespace) -> WholeModel:
+    """Return the model that ``--full`` trains."""
+    from hardpairs.core.devices import choose_device
+    from hardpairs.models.checkpoint import weights_identity
+    from hardpairs.recipes.whole_models import WholeModel
+
+    check_weights(args.pretrained)
+    is_file = os.path.exists(args.pretrained)
+    pretrained = os.path.abspath(args.pretrained) if is_file else args.pretrained
+    return WholeModel(
+        args.model,
+        pretrained,
+        weights_identity(pretrained),
+        args.processes,
+        choose_device(args.device),
+        args.more,
+    )

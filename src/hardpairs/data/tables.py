@@ -56,6 +56,17 @@ def read_table(
     return {column: [row[i] for row in table] for i, column in enumerate(header)}
 
 
+def separator_of(name: str, required: tuple[str, ...]) -> str:
+    """Return the separator of a table, by its header line.
+
+    Args:
+        name: A local file or a URL.
+        required: Columns that the table must have.
+    """
+    with file_path(name).open(encoding="utf-8-sig", newline="") as file:
+        return _find_separator(file.readline(), required)
+
+
 def _rows(name: str, file: Iterable[str], separator: str) -> Iterator[list[str]]:
     """Yield the rows of a table, and refuse a quote that is not closed.
 

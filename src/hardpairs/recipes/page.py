@@ -38,7 +38,7 @@ class PageRow:
         recipe: Name of the recipe.
         cells: The columns after the name.
         settings: The settings that validation chose.
-        bar: The interval over splits; ``None`` for the reference.
+        bar: The interval over splits; ``None`` for the reference, and for one split.
     """
 
     recipe: str
@@ -72,7 +72,7 @@ def study_page(study: Study, rows: Sequence[RecipeRow], opened: str) -> StudyPag
             row.recipe,
             cells(row)[1:],
             "; ".join(f"{text} ({count})" for text, count in row.settings.items()),
-            None if row.recipe == PLAIN else _bar(row, rows),
+            _bar(row, rows),
         )
         for row in rows
     ]
@@ -119,12 +119,13 @@ def _facts(study: Study, opened: str) -> list[str]:
     ]
 
 
-def _bar(row: RecipeRow, rows: Sequence[RecipeRow]) -> Bar:
-    ends = [end for other in rows if other.recipe != PLAIN for end in other.over_splits]
-    finite = [end for end in ends if np.isfinite(end)] or [-1.0, 1.0]
-    low, high = min([*finite, 0.0]), max([*finite, 0.0])
+def _bar(row: RecipeRow, rows: Sequence[RecipeRow]) -> Bar | None:
+    if row.recipe == PLAIN or row.over_splits is None:
+        return None
+    ends = [end for other in rows for end in other.over_splits or ()]
+    low, high = min(*ends, 0.0), max(*ends, 0.0)
     span = (high - low) or 1.0
-    left, right = (min(max(end, low), high) for end in row.over_splits)
+    left, right = row.over_splits
 
     def share(value: float) -> float:
         return round(100 * (value - low) / span, 2)

@@ -67,6 +67,7 @@ class Setting:
         batch_factor: Rows of a batch, to those of the plain recipe.
         sample_factor: Rows trained on, repetitions included, to those of the plain recipe.
         mined: Method of mining, where the batches follow from hard pairs.
+        words: The flags that are the trainer's.
     """
 
     text: str
@@ -74,6 +75,7 @@ class Setting:
     batch_factor: int = 1
     sample_factor: int = 1
     mined: str = "HPM"
+    words: tuple[str, ...] = ()
 
     @property
     def config(self) -> TrainingConfig:
@@ -96,9 +98,11 @@ class Setting:
             name: embeddings if value == EMBEDDINGS else value
             for name, value in self.values.items()
         }
+        words = tuple(embeddings if word == EMBEDDINGS else word for word in self.words)
         if hard_pairs is not None:
             values["hard_dict_dir"] = hard_pairs
-        return dataclasses.replace(self, values=values)
+            words = (*words, "--hard-dict-dir", hard_pairs)
+        return dataclasses.replace(self, values=values, words=words)
 
 
 @dataclass(frozen=True)
@@ -154,10 +158,10 @@ def parse_setting(text: str, recipe: str = "") -> Setting:
     Raises:
         UserError: Exit 2 for flags that are unknown, out of range, or do not go together.
     """
-    parser = _parser(recipe)
-    args = parser.parse_args(shlex.split(text))
-    values = vars(args)
-    own = {name: values.pop(name) for name in ("batch_factor", "sample_factor", "mined")}
+    words = shlex.split(text)
+    values = vars(_parser(recipe).parse_args(words))
+    own, words_of_trainer = _own_flags().parse_known_args(words)
+    values = {name: value for name, value in values.items() if not hasattr(own, name)}
     given = given_flags(values, _groups())
     values["loss_fn"] = (values["loss_fn"] or "clip_ce").replace("-", "_")
     if values["loss_fn"] not in LOSSES:
@@ -174,10 +178,13 @@ def parse_setting(text: str, recipe: str = "") -> Setting:
             where=f"recipe {recipe}",
             fix="hardpairs compare compares losses for labels",
         )
-    if own["mined"] and not hasattr(config.batches, "hard_pairs"):
+    if own.mined and not hasattr(config.batches, "hard_pairs"):
         raise usage("--mined is given, but these batches follow from no hard pairs")
-    own["mined"] = own["mined"] or "HPM"
-    return Setting(text, {**defaults(), **_given(values), **dict(config.effective())}, **own)
+    own.mined = own.mined or "HPM"
+    if "--batching" not in words_of_trainer:
+        words_of_trainer += ["--batching", values["batching"]]
+    values = {**defaults(), **_given(values), **dict(config.effective())}
+    return Setting(text, values, **vars(own), words=tuple(words_of_trainer))
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,11 +199,23 @@ def _groups() -> tuple[OptionGroup, ...]:
 
 def _parser(recipe: str) -> argparse.ArgumentParser:
     """Return the parser of a setting's flags."""
-    parser = Parser(prog=f"recipe {recipe}", add_help=False)
-    parser.add_argument("--loss-fn")
-    parser.add_argument("--batching", choices=BATCHES)
+    parents = [_own_flags(), _trainer_flags()]
+    return Parser(prog=f"recipe {recipe}", add_help=False, parents=parents)
+
+
+def _own_flags() -> argparse.ArgumentParser:
+    """Return the parser of the flags that recipes alone have."""
+    parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--batch-factor", type=whole_number(1), default=1)
     parser.add_argument("--sample-factor", type=whole_number(1), default=1)
     parser.add_argument("--mined", choices=METHODS)
+    return parser
+
+
+def _trainer_flags() -> argparse.ArgumentParser:
+    """Return the parser of the flags that are the trainer's."""
+    parser = Parser(add_help=False)
+    parser.add_argument("--loss-fn")
+    parser.add_argument("--batching", choices=BATCHES)
     add_flags(parser, _groups())
     return parser

@@ -37,7 +37,8 @@ from hardpairs.mining.options import MiningOptions
 from hardpairs.recipes.features import Features, Fold, load_features
 from hardpairs.recipes.heads import Heads
 from hardpairs.recipes.recipe import Recipe, Setting, parse_setting
-from hardpairs.recipes.training import CHOICE, Budget, Trained, train
+from hardpairs.recipes.training import CHOICE, Budget, Trained, measure_queries, train
+from hardpairs.recipes.whole_models import WholeModel, measure_model, train_model
 
 DEPTH = 50
 """Hard pairs of each row that are mined."""
@@ -65,6 +66,8 @@ class Plan:
         rates: Learning rates that validation chooses among.
         width: Length of the joint embedding.
         split_key: Column of the table whose equal values stay in one part, beside groups.
+        whole: Fields of ``WholeModel``: its weights are trained, instead of heads over the
+            embeddings. ``None``: heads.
     """
 
     data: str
@@ -80,6 +83,7 @@ class Plan:
     rates: list[float]
     width: int
     split_key: str | None = None
+    whole: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, out: Path) -> Plan:
@@ -113,6 +117,7 @@ def plan_study(
     rates: Sequence[float],
     width: int | None = None,
     split_key: str | None = None,
+    whole: WholeModel | None = None,
 ) -> Plan:
     """Return the plan of a study.
 
@@ -129,6 +134,7 @@ def plan_study(
         width: Length of the joint embedding; by default that of the embeddings, or
             ``OTHER_WIDTH`` where images and captions have different ones.
         split_key: As in ``Plan``.
+        whole: The model whose weights are trained, in place of heads.
 
     Raises:
         UserError: Exit 3 or 4 for embeddings that are missing or of other data.
@@ -149,6 +155,7 @@ def plan_study(
         rates=list(rates),
         width=width or (widths.pop() if len(widths) == 1 else OTHER_WIDTH),
         split_key=split_key,
+        whole=None if whole is None else asdict(whole),
     )
 
 
@@ -242,14 +249,35 @@ class Study:
         heads.load_state_dict(torch.load(path, weights_only=True))
         return heads
 
-    def plain_steps(self, split: int) -> int:
-        """Return the optimizer steps of the plain recipe."""
-        return self.plan.epochs * math.ceil(len(self.fold(split).train) / self.plan.batch_size)
+    def steps(self, split: int, setting: Setting) -> int:
+        """Return the optimizer steps of a run."""
+        plain = self.plan.epochs * math.ceil(len(self.fold(split).train) / self.plan.batch_size)
+        return max(1, plain * setting.sample_factor // setting.batch_factor)
+
+    @functools.cached_property
+    def whole(self) -> WholeModel | None:
+        """The model whose weights are trained; ``None``: heads over the embeddings are."""
+        return None if self.plan.whole is None else WholeModel(**self.plan.whole)
+
+    def measure(
+        self, split: int, path: Path | None, rows: np.ndarray
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the retrieval metrics of some rows, and the ranks by query.
+
+        Args:
+            split: The split.
+            path: What a run has stored; ``None``: what all runs of the split start from.
+            rows: (M,) row numbers, ascending.
+        """
+        if self.whole is not None:
+            return measure_model(self, path, rows, self.whole)
+        heads = self.base(split) if path is None else self.load(split, path)
+        return measure_queries(heads, self.features, rows)
 
     def make_base(self, split: int) -> None:
         """Train the base of a split, at the highest rate: the others are for a gentle end."""
         fold, folder = self.fold(split), self.folder(split)
-        if (folder / "base.json").is_file():
+        if self.whole is not None or (folder / "base.json").is_file():
             return
         per_epoch = math.ceil(len(fold.train) / self.plan.batch_size)
         budget = Budget(
@@ -294,10 +322,12 @@ class Study:
         if (folder / f"{run.stem}.json").is_file():
             return
         setting, fold = self.setting(run), self.fold(run.split)
-        steps = self.plain_steps(run.split) * setting.sample_factor // setting.batch_factor
+        if self.whole is not None:
+            train_model(self, run, setting, self.whole)
+            return
         budget = Budget(
             self.plan.batch_size * setting.batch_factor,
-            max(1, steps),
+            self.steps(run.split, setting),
             self.plan.epochs,
             run.rate,
             run.seed,
@@ -446,7 +476,7 @@ def _summary(study: Study, runs: list[RunName]) -> dict[str, Any]:
         "rows": records[0]["rows"],
         "R@1": [record.get("metrics", {}).get("mean_R@1") for record in records],
         "MRR": [record.get("metrics", {}).get("mean_MRR") for record in records],
-        "cpu_seconds": [record.get("cpu_seconds") for record in records],
+        "seconds": [record.get("seconds") for record in records],
         "diverged": sum("diverged" in record for record in records),
     }
 

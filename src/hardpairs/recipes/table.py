@@ -36,11 +36,11 @@ class RecipeRow:
         recall: Mean R@1 of both directions on test data, over splits and seeds.
         validation: The same on validation data; ``None`` for the base.
         gain: Difference of ``recall`` to the plain recipe.
-        over_splits: 95 % interval of the gain over splits.
+        over_splits: 95 % interval of the gain over splits; ``None`` for one split.
         over_queries: 95 % interval of the gain over queries.
         p: p-value of the gain over splits.
         p_holm: The same, corrected for the number of recipes.
-        time: Processor time of training, to that of the plain recipe.
+        time: Seconds of training, to those of the plain recipe.
         settings: The settings that validation chose, with the number of splits.
     """
 
@@ -48,7 +48,7 @@ class RecipeRow:
     recall: float
     validation: float | None
     gain: float
-    over_splits: tuple[float, float]
+    over_splits: tuple[float, float] | None
     over_queries: tuple[float, float]
     p: float
     p_holm: float
@@ -99,7 +99,7 @@ def recipe_rows(
                 100 * float(np.mean(recalls[name])),
                 100 * _validation(chosen) if chosen else None,
                 100 * float(differences[name].mean()),
-                (100 * low, 100 * high),
+                (100 * low, 100 * high) if study.plan.splits > 1 else None,
                 (100 * over_queries[0], 100 * over_queries[1]),
                 p,
                 corrected.get(name, p),
@@ -152,7 +152,7 @@ def _validation(chosen: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _time(chosen: Sequence[Mapping[str, Any]]) -> float:
-    seconds = [value for split in chosen for value in split["cpu_seconds"] if value is not None]
+    seconds = [value for split in chosen for value in split["seconds"] if value is not None]
     return statistics.fmean(seconds) if seconds else 0.0
 
 
@@ -197,5 +197,5 @@ def validation_markdown(validation: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _interval(ends: tuple[float, float]) -> str:
-    return f"[{ends[0]:+.2f}, {ends[1]:+.2f}]"
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "one split" if ends is None else f"[{ends[0]:+.2f}, {ends[1]:+.2f}]"

@@ -16,10 +16,8 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import mismatch
-from hardpairs.recipes.heads import Heads
 from hardpairs.recipes.recipe import BASE
 from hardpairs.recipes.study import RunName, Study, chosen_runs
-from hardpairs.recipes.training import measure_queries
 
 DIRECTIONS = ("image_to_text", "text_to_image")
 
@@ -50,8 +48,7 @@ def open_test(study: Study) -> dict[str, Any]:
     metrics: dict[str, list[list[dict[str, float]]]] = {BASE: []}
     arrays: dict[str, Any] = {}
     for split in range(study.plan.splits):
-        base = study.base(split)
-        metrics[BASE].append([_measure(study, base, split, f"{BASE}/{split}/0", arrays)])
+        metrics[BASE].append([_measure(study, split, None, f"{BASE}/{split}/0", arrays)])
     for name, by_split in runs.items():
         metrics[name] = [[_of_run(study, run, arrays) for run in seeds] for seeds in by_split]
     with atomic_open(study.out / "test-queries.npz") as file:
@@ -67,15 +64,16 @@ def open_test(study: Study) -> dict[str, Any]:
 
 def _of_run(study: Study, run: RunName, arrays: dict[str, np.ndarray]) -> dict[str, float]:
     """Return the metrics of a run; one that diverged counts as the base that it started from."""
-    path = study.folder(run.split) / f"runs/{run.stem}.pt"
-    heads = study.load(run.split, path) if path.is_file() else study.base(run.split)
-    return _measure(study, heads, run.split, f"{run.recipe}/{run.split}/{run.seed}", arrays)
+    path: Path | None = study.folder(run.split) / f"runs/{run.stem}.pt"
+    if path is not None and not path.is_file():
+        path = None
+    return _measure(study, run.split, path, f"{run.recipe}/{run.split}/{run.seed}", arrays)
 
 
 def _measure(
-    study: Study, heads: Heads, split: int, name: str, arrays: dict[str, np.ndarray]
+    study: Study, split: int, path: Path | None, name: str, arrays: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    metrics, queries = measure_queries(heads, study.features, study.fold(split).test)
+    metrics, queries = study.measure(split, path, study.fold(split).test)
     for direction, side in zip(DIRECTIONS, ("image", "text"), strict=True):
         arrays[f"{name}/{direction}"] = queries[f"{direction}_ranks"]
         arrays[f"rows/{split}/{direction}"] = queries[f"{side}_rows"]

@@ -64,14 +64,14 @@ class Trained:
         state: State of the heads that are kept.
         metrics: Their metrics of the validation data.
         curve: (step, R@1, MRR) of each evaluation.
-        cpu_seconds: Processor time of the training steps alone.
+        seconds: Processor time of the training steps alone.
         steps: Optimizer steps that were made.
     """
 
     state: dict[str, torch.Tensor]
     metrics: dict[str, float]
     curve: list[tuple[int, float, float]]
-    cpu_seconds: float
+    seconds: float
     steps: int
 
 
@@ -139,17 +139,22 @@ def measure_queries(
         rows: (M,) row numbers, ascending.
 
     Returns:
-        Metrics and arrays of ``evaluate_retrieval``; ``mean_R@1`` and ``mean_MRR`` are the means
-        of both directions.
+        Metrics of ``with_means``, and arrays of ``evaluate_retrieval``.
     """
     with torch.no_grad():
         image, text, _ = heads(features.image[rows], features.text[rows])
     embedded = Embedded(image.numpy(), text.numpy(), rows, {})
     metrics, arrays = evaluate_retrieval(features.samples, embedded, None)
-    for name in ("R@1", "MRR"):
-        both = metrics[f"image_to_text_{name}"] + metrics[f"text_to_image_{name}"]
-        metrics[f"mean_{name}"] = both / 2
-    return metrics, arrays
+    return with_means(metrics), arrays
+
+
+def with_means(metrics: dict[str, float]) -> dict[str, float]:
+    """Return retrieval metrics with ``mean_R@1`` and ``mean_MRR``, the means of both directions."""
+    means = {
+        f"mean_{name}": (metrics[f"image_to_text_{name}"] + metrics[f"text_to_image_{name}"]) / 2
+        for name in ("R@1", "MRR")
+    }
+    return {**metrics, **means}
 
 
 def only_rows(samples: Samples, rows: np.ndarray) -> Samples:
