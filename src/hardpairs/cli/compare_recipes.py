@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--out", type=Path, required=True, help="folder of the study")
     add(
         "--recipes",
-        help="names, separated by commas (default: seven of hardpairs list recipes)",
+        help="names, separated by commas (default: ten of hardpairs list recipes)",
     )
     add("--recipe", action="append", default=[], metavar="NAME:FLAGS", help="a recipe of your own")
     add(

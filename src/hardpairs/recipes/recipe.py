@@ -43,16 +43,17 @@ RECIPES = {
     "margin": "--batching hard-pairs --hard-topk 10 --margin-weight .1",
     "sanw": "--loss-fn sanw_debias",
     "hard-pairs-sanw": "--batching hard-pairs --hard-topk 10 --loss-fn sanw_debias",
+    "hardness": "--hardness-weight 3 | --hardness-weight 9",
+    "memory": "--memory-batches 4 | --memory-batches 16",
+    "hard-pairs-memory": "--batching hard-pairs --hard-topk 10 --memory-batches 16",
+    "global": "--loss-fn global",
+    "guided": "--guided-mask initial",
+    "blended": "--blend-targets initial",
 }
 """The recipes that have a name: settings, of which validation data chooses one."""
 DEFAULT = (
-    PLAIN,
-    "longer",
-    "large-batch",
-    "large-batch-longer",
-    "hard-pairs",
-    "neighborhood",
-    "sanw",
+    *(PLAIN, "longer", "large-batch", "large-batch-longer"),
+    *("hard-pairs", "sanw", "hardness", "memory", "hard-pairs-memory", "global"),
 )
 """The recipes that are compared where none are named."""
 
