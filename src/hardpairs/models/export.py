@@ -70,7 +70,10 @@ def export_model(
     """
     config = check_exportable(model_name)
     preprocess = preprocess_of(encoder.model)
-    vision = {**config["vision_cfg"], "image_size": preprocess["size"]}
+    size = preprocess["size"]
+    if isinstance(size, list) and len(set(size)) == 1:
+        size = size[0]  # as OpenCLIP's own configurations say it
+    vision = {**config["vision_cfg"], "image_size": size}
     names = ("mean", "std", "interpolation", "resize_mode")
     weights = {
         name: value.detach().cpu().contiguous()
