@@ -31,7 +31,12 @@ from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import DEVICE_TILE, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
 from hardpairs.mining.result import MiningResult, ResultBuilder
-from hardpairs.mining.unit_vectors import Rows, make_unit_vectors, order_by_similarity
+from hardpairs.mining.unit_vectors import (
+    ROWS_PER_PIVOT,
+    Rows,
+    make_unit_vectors,
+    order_by_similarity,
+)
 
 SEARCH_TO_PRODUCTS = 1.5
 """Time of a whole search to that of its products: a rough figure, for the forecast alone."""
@@ -305,14 +310,16 @@ def search_order(
         execution: The device, and the ranks that share the work.
     """
     others = np.setdiff1d(pool.targets, pool.candidates, assume_unique=True)
-    device = execution.device
-    if is_accelerator(device):
-        from hardpairs.mining.engine.cuda import own_device
+    order = np.concatenate((pool.candidates, others))
+    if len(pool.targets) >= ROWS_PER_PIVOT:  # for fewer, sorting the candidates takes longer
+        device = execution.device
+        if is_accelerator(device):
+            from hardpairs.mining.engine.cuda import own_device
 
-        device = str(own_device(device))
-    order = order_by_similarity(
-        embeddings, pool.candidates, others, device, execution.progress, execution.ranks
-    )
+            device = str(own_device(device))
+        order = order_by_similarity(
+            embeddings, pool.candidates, others, device, execution.progress, execution.ranks
+        )
     candidates = order[: len(pool.candidates)]
     is_target = np.isin(candidates, pool.targets)
     order[: len(candidates)] = candidates[np.argsort(is_target, kind="stable")]
