@@ -23,7 +23,7 @@ def tuned(checkpoint, tmp_path):
         else value
         for name, value in stored["state_dict"].items()
     }
-    content = {**stored, "state_dict": weights, "optimizer": {}, "ema": {"decay": 0.9}}
+    content = {**stored, "state_dict": weights, "optimizer": {}, "ema": {"decay": 0.9}, "loss": {}}
     torch.save(content, tmp_path / "tuned.pt")
     return tmp_path / "tuned.pt"
 
@@ -50,7 +50,7 @@ def test_the_best_share_is_written(checkpoint, tuned, table, tmp_path):
         assert found == pytest.approx(measured[alpha]["validation"])
     stored = torch.load(tmp_path / "m.pt", weights_only=True)
     assert stored["merged"]["alpha"] == best["alpha"] and "vocabulary" in stored
-    assert not {"optimizer", "ema"} & set(stored)
+    assert not {"optimizer", "ema", "loss"} & set(stored)
 
 
 def test_shares_that_are_asked_for(checkpoint, tuned, table, tmp_path):

@@ -16,7 +16,7 @@ from hardpairs.models.merge import Weights, merge
 from hardpairs.training.logs import watched
 from hardpairs.training.watch import Watch
 
-LEFT_OUT = ("optimizer", "scaler", "ema", "best")
+LEFT_OUT = ("optimizer", "scaler", "ema", "loss", "best")
 """Entries of a checkpoint that do not belong to merged weights."""
 
 
