@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from open_clip.loss import ClipLoss, SigLipLoss
 
 from benchmarks.machine import describe_machine
+from hardpairs.batches import BatchInfo
 from hardpairs.core.atomic import write_json
 from hardpairs.losses import (
     ContrastiveLoss,
@@ -32,12 +34,31 @@ from hardpairs.losses import (
     SimilarityWeights,
     TrainingLoss,
 )
+from hardpairs.losses.guide import GuideRule
+from hardpairs.losses.targets import Blend
 
 WIDTH = 512
 
 
 def with_margin() -> TrainingLoss:
     return TrainingLoss(SANWLoss(), {HardNegativeMarginLoss(): 0.3})
+
+
+class WithInfo(torch.nn.Module):
+    """A loss with what a batch says of its rows: groups of two, and stored features."""
+
+    def __init__(self, block: int | None, **options: Any) -> None:
+        super().__init__()
+        self.loss, self.info = ContrastiveLoss(block_rows=block, **options), BatchInfo()
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor, *more: Any) -> torch.Tensor:
+        if len(self.info) != len(image):
+            rows = torch.arange(len(image), device=image.device)
+            stored = tuple(side.detach() for side in features(len(image), str(image.device)))
+            self.info = BatchInfo(
+                group_ids=(rows // 2)[:, None], guide_features=stored, start_features=stored
+            )
+        return self.loss(image, text, *more, info=self.info)
 
 
 LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
@@ -47,6 +68,11 @@ LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
     "sanw_debias normalised": lambda block: SANWLoss(normalize=True, block_rows=block),
     "sanw_bandpass": lambda block: SANWLoss("bandpass", block_rows=block),
     "sanw_debias + margin": lambda block: with_margin(),
+    "masked groups": WithInfo,
+    "multi-positive": lambda block: WithInfo(block, multi_positive=True),
+    "guided mask": lambda block: WithInfo(block, guide=GuideRule()),
+    "hardness weight": lambda block: ContrastiveLoss(hardness=9.0, block_rows=block),
+    "blended targets": lambda block: WithInfo(block, blend=Blend()),
     "SigLipLoss (OpenCLIP)": lambda block: SigLipLoss(),
     "siglip": lambda block: SigmoidLoss(block_rows=block),
     "siglip + bandpass": lambda block: SigmoidLoss(

@@ -22,6 +22,7 @@ pytestmark = [
 
 LOSSES = {
     "clip_ce": ContrastiveLoss,
+    "hardness": lambda **more: ContrastiveLoss(hardness=9.0, **more),
     "sanw_debias": lambda **more: SANWLoss(delta=0.0, **more),
     "sanw_bandpass": lambda **more: SANWLoss("bandpass", m1=-0.2, **more),
     "siglip": SigmoidLoss,

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 import torch
 
 from hardpairs.recipes.features import Fold
 from hardpairs.recipes.heads import Heads
-from hardpairs.recipes.recipe import parse_setting
+from hardpairs.recipes.recipe import parse_setting, read_recipes
 from hardpairs.recipes.training import Budget, measure, train
 
 
@@ -70,3 +71,16 @@ def test_batches_of_a_fold_hold_its_training_rows_alone(features, monkeypatch):
     budget = Budget(rows=16, steps=20, evaluations=1, rate=1e-3, seed=0)
     train(Heads(12, 10, 8), features, parse_setting(""), fold.train, fold.val, budget)
     assert set(seen) == set(fold.train.tolist())
+
+
+@pytest.mark.parametrize("name", ["hardness", "guided", "blended", "several-positives"])
+def test_recipes_of_negatives_and_targets_train(features, name):
+    fold, budget = Fold.of(features, 0), Budget(rows=64, steps=2, evaluations=1, rate=1e-2, seed=0)
+    settings = (parse_setting(""), *read_recipes([name])[-1].settings)
+    plain, *others = (
+        train(Heads(12, 10, 8), features, setting, fold.train, fold.val, budget).state
+        for setting in settings
+    )
+    for state in others:
+        assert all(value.isfinite().all() for value in state.values())
+        assert any(not torch.equal(value, plain[name]) for name, value in state.items())

@@ -49,6 +49,7 @@ RECIPES = {
     "global": "--loss-fn global",
     "guided": "--guided-mask initial",
     "blended": "--blend-targets initial",
+    "several-positives": "--multi-positive",
 }
 """The recipes that have a name: settings, of which validation data chooses one."""
 DEFAULT = (
