@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.choices import open_choices
+from hardpairs.data.images import UnreadableImage
 from tests.helpers import picture
 
 SUGARCREPE = {
@@ -131,6 +132,10 @@ def test_aro_crops_the_box_and_names_the_group(folder: Path) -> None:
     assert choices.image_of.tolist() == [[0], [1]]  # another part is another image
     cut = np.asarray(choices.images.image(0))
     assert cut.shape == (10, 20, 3) and (cut == (200, 0, 0)).all()
+    huge = {**relation, "bbox_w": 10**6, "bbox_h": 10**6}
+    choices = open_choices(write(folder / "h.json", [huge]), folder / "photos")
+    with pytest.raises(UnreadableImage, match="too_many_pixels"):
+        choices.images.image(0)
     attributes = {**item, "attributes": ["white", "open"]}
     choices = open_choices(write(folder / "a.json", [attributes]), folder / "photos")
     assert choices.name == "ARO VG-Attribution" and choices.groups == ["white_open"]

@@ -118,7 +118,7 @@ def box_of(item: Mapping[str, Any], where: str) -> Box | None:
         return None
     check_fields(item, BOX, where)
     values = [item[name] for name in BOX]
-    if not all(isinstance(v, int | float) for v in values) or values[2] <= 0 or values[3] <= 0:
+    if not all(isinstance(v, int | float) for v in values) or min(values[2:]) < 1:
         raise bad_input(f"{', '.join(BOX)} are no box: {values}", where=where)
     x, y, width, height = map(float, values)
     return x, y, x + width, y + height

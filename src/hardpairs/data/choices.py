@@ -29,7 +29,7 @@ from hardpairs.data.choice_fields import (
     group_of,
     layout_of,
 )
-from hardpairs.data.images import read_and_decode
+from hardpairs.data.images import MAX_PIXELS, UnreadableImage, read_and_decode
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 """What Winoground's names of images lack."""
@@ -63,7 +63,11 @@ class ChoiceImages:
         decoded = read_and_decode(
             lambda: source if isinstance(source, bytes) else Path(source).read_bytes()
         )
-        return decoded if box is None else decoded.crop(box)
+        if box is None:
+            return decoded
+        if (box[2] - box[0]) * (box[3] - box[1]) > MAX_PIXELS:
+            raise UnreadableImage("too_many_pixels")
+        return decoded.crop(box)  # what lies outside is black, as in ARO
 
     def missing(self) -> list[str]:
         """Return the paths where no file is."""
