@@ -50,8 +50,8 @@ class EvidenceStudy:
 STUDIES = {
     "tuxpaint": EvidenceStudy(("tuxpaint",)),
     "openclipart": EvidenceStudy(("openclipart",)),
-    "emoji": EvidenceStudy(("emoji",), seeds=1),
-    "icons": EvidenceStudy(("icons", "--limit", "12000"), splits=3, seeds=1),
+    "emoji": EvidenceStudy(("emoji",), splits=3, seeds=1, batch_size=128),
+    "icons": EvidenceStudy(("icons", "--limit", "12000"), splits=3, seeds=1, batch_size=128),
 }
 RATES = ("1e-4", "1e-3")
 
