@@ -49,7 +49,7 @@ class EvidenceStudy:
 
 STUDIES = {
     "tuxpaint": EvidenceStudy(("tuxpaint",)),
-    "openclipart": EvidenceStudy(("openclipart",)),
+    "openclipart": EvidenceStudy(("openclipart",), seeds=1, batch_size=128),
     "emoji": EvidenceStudy(("emoji", "--limit", "4000"), splits=3, seeds=1, batch_size=128),
     "icons": EvidenceStudy(("icons", "--limit", "12000"), splits=3, seeds=1, batch_size=128),
 }
