@@ -48,6 +48,18 @@ def test_a_plain_run_is_clips_training_written_out(features):
     assert np.isin(sampler.batch(0), fold.train).all()
 
 
+@pytest.mark.parametrize("flags", ["--memory-batches 2", "--loss-fn global"])
+def test_losses_that_keep_what_they_saw_train(features, flags):
+    fold, budget = Fold.of(features, 0), Budget(rows=16, steps=6, evaluations=1, rate=1e-2, seed=3)
+    runs = [
+        train(Heads(12, 10, 8), features, parse_setting(line), fold.train, fold.val, budget).state
+        for line in ("", flags, flags)
+    ]
+    plain, ours, again = (torch.cat([part.flatten() for part in run.values()]) for run in runs)
+    assert ours.isfinite().all() and torch.equal(ours, again)
+    assert not torch.allclose(plain, ours, atol=1e-4)
+
+
 def test_patience_ends_a_run_with_the_best_heads(features):
     fold = Fold.of(features, 0)
     budget = Budget(rows=16, steps=400, evaluations=100, rate=3e-2, seed=0, patience=3)

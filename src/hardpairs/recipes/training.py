@@ -99,7 +99,7 @@ def train(
     start, heads = heads, copy.deepcopy(heads)
     samples = only_rows(features.samples, train_rows)
     sampler = _sampler(setting, samples, budget)
-    loss = _loss(setting, samples, features, start)
+    loss = _loss(setting, samples, features, start, budget.steps / len(sampler))
     optimizer = torch.optim.AdamW(heads.parameters(), lr=budget.rate, **ADAM)
     stops = _stops(budget)
     kept = measure(heads, features, val_rows)
@@ -173,9 +173,12 @@ def _sampler(setting: Setting, samples: Samples, budget: Budget) -> BatchSampler
     return sampler
 
 
-def _loss(setting: Setting, samples: Samples, features: Features, start: Heads) -> RunLoss:
+def _loss(
+    setting: Setting, samples: Samples, features: Features, start: Heads, epochs: float
+) -> RunLoss:
     config = setting.config
-    context = LossContext(hard_per_target=getattr(config.batches, "hard_per_target", 0))
+    hard_per_target = getattr(config.batches, "hard_per_target", 0)
+    context = LossContext(hard_per_target=hard_per_target, epochs=epochs)
     return build_run_loss(
         config, samples, context, start_model=lambda: _start_features(start, features)
     )
