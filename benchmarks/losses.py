@@ -28,6 +28,7 @@ from hardpairs.batches import BatchInfo
 from hardpairs.core.atomic import write_json
 from hardpairs.losses import (
     ContrastiveLoss,
+    GlobalLoss,
     HardNegativeMarginLoss,
     SANWLoss,
     SigmoidLoss,
@@ -38,6 +39,8 @@ from hardpairs.losses.guide import GuideRule
 from hardpairs.losses.targets import Blend
 
 WIDTH = 512
+ROWS = 100_000
+"""Rows of the data, for losses that keep something of each."""
 
 
 def with_margin() -> TrainingLoss:
@@ -64,6 +67,8 @@ class WithInfo(torch.nn.Module):
 LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
     "ClipLoss (OpenCLIP)": lambda block: ClipLoss(),
     "clip_ce": lambda block: ContrastiveLoss(block_rows=block),
+    "clip_ce + memory of 1": lambda block: ContrastiveLoss(block_rows=block, memory_batches=1),
+    "global": lambda block: GlobalLoss(ROWS, block_rows=block),
     "sanw_debias": lambda block: SANWLoss(block_rows=block),
     "sanw_debias normalised": lambda block: SANWLoss(normalize=True, block_rows=block),
     "sanw_bandpass": lambda block: SANWLoss("bandpass", block_rows=block),
@@ -98,7 +103,12 @@ def step(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.Ten
         arguments.append(torch.tensor(-10.0, device=sides[0].device))
     for side in sides:
         side.grad = None
-    loss(*sides, *arguments).backward()
+    more = {}
+    if isinstance(loss, GlobalLoss) or getattr(loss, "memory", None) is not None:
+        more = {"info": BatchInfo(rows=torch.arange(batch, device=sides[0].device))}
+    loss(*sides, *arguments, **more).backward()
+    if more:
+        loss.end_step()
 
 
 def seconds(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.Tensor]) -> float:

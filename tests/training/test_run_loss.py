@@ -137,6 +137,7 @@ def gradients(name, accumulate, **options):
         ("sanw_bandpass", {"memory_batches": 2, "loss_block_rows": 5}),
         ("siglip", {"memory_batches": 2}),
         ("global", {"global_rho": 2.0}),
+        ("clip_ce", {"multi_positive": True, "hardness_weight": 3.0, "memory_batches": 1}),
     ],
 )
 def test_accumulated_gradients_are_those_of_the_joined_batch(name, options):

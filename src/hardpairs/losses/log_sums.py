@@ -172,14 +172,15 @@ def _past_block(
     with torch.no_grad():
         log_weights = negatives.log_weights(block)
         assert log_weights is not None
+        # A row of -inf alone would have no gradient; next to these numbers a logit is nothing.
+        log_weights = log_weights.clamp_(min=torch.finfo(log_weights.dtype).min / 2)
     batch, sums = negatives.batch, []
     for rows, columns in ((image, batch.text), (text, batch.image)):
-        cosines = rows @ columns.to(rows.dtype).T
-        cosines = cosines.to(torch.promote_types(cosines.dtype, torch.float32))
-        logits = cosines * scale + log_weights
+        logits = (rows * scale).to(rows.dtype) @ columns.to(rows.dtype).T
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if negatives.hardness:
-            logits = logits + negatives.hardness * cosines.detach()
-        sums.append(at_least_tiny(logits).logsumexp(1))
+            logits = logits + logits.detach() * (negatives.hardness / scale.detach())
+        sums.append((logits + log_weights).logsumexp(1))
     return torch.stack(sums)
 
 
