@@ -1,5 +1,7 @@
 """Soft targets, hard negatives and a guide's mask against loops written from their formulas."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -123,3 +125,29 @@ def test_features_that_are_not_there_are_named(field):
 def test_the_sigmoid_form_has_no_softmax_to_change(options):
     with pytest.raises(ValueError, match="softmax"):
         SigmoidLoss(**options)
+
+
+@pytest.mark.parametrize("block_rows", [None, 5])
+@pytest.mark.parametrize("name", ["multi-positive", "blend"])
+def test_a_memory_adds_negatives_to_the_sums_alone(name, block_rows):
+    """Targets are of the batch; known positives in the memory are masked."""
+    x, y = features()
+    old_x, old_y = features(seed=9)
+    loss = ContrastiveLoss(memory_batches=1, block_rows=block_rows, **OPTIONS[name])
+    present, before = (replace(info(), rows=torch.arange(12) + first) for first in (0, 100))
+    before = replace(before, group_ids=IDS + 7)
+    loss(old_x, old_y, SCALE, info=before)
+    loss.end_step()
+    masked = torch.zeros(12, 12).double().masked_fill(IDS == before.group_ids.T, -torch.inf)
+    alone = ContrastiveLoss(**OPTIONS[name])
+    expected = alone(x, y, SCALE, info=present)
+    negatives = alone.negatives(x, y, present)
+    for queries, gallery, old in ((x, y, old_y), (y, x, old_x)):
+        logits = SCALE * queries @ gallery.T
+        weights = negatives.log_weights(slice(0, 12))
+        logits = logits if weights is None else logits + weights
+        both = torch.cat([logits, SCALE * queries @ old.T + masked], dim=1)
+        expected = expected + (both.logsumexp(1) - logits.logsumexp(1)).mean() / 2
+    assert torch.isinf(masked).any()
+    ours = loss(x, y, SCALE, info=present).item()
+    assert ours == pytest.approx(expected.item(), rel=1e-12)
