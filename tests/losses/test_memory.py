@@ -111,6 +111,30 @@ def test_is_its_formula(form, naive, name, block_rows):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-11)
 
 
+def saved_numbers(block_rows, batches):
+    """How many numbers a call with a full memory keeps for its backward pass."""
+    loss, kept = ContrastiveLoss(block_rows=block_rows, memory_batches=batches), []
+    for (image, text), info in PAST:
+        loss(image, text, SCALE, info=info)
+        loss.end_step()
+    image, text = (side.clone().requires_grad_() for side in PRESENT[0])
+
+    def keep(tensor):
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss(image, text, SCALE, info=PRESENT[1])
+    storages = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in kept}
+    return sum(storages.values()) / 8
+
+
+def test_in_blocks_no_logits_of_a_past_batch_are_kept():
+    """Two more past batches keep two sums a row and batch; without blocks their 6 x 6 logits, in both directions."""
+    assert saved_numbers(3, 3) - saved_numbers(3, 1) <= 2 * 2 * 6
+    assert saved_numbers(None, 3) - saved_numbers(None, 1) >= 2 * 2 * 36
+
+
 def test_hardness_is_that_of_past_negatives_too():
     (image, text), info = PRESENT
     loss = ContrastiveLoss(hardness=3.0, memory_batches=1)
