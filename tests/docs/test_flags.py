@@ -15,7 +15,8 @@ from tests.helpers import ROOT, run
 PAGES = [ROOT / "README.md", ROOT / "patches/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
     r"(?:python -m |-m (?:-- )?|^|bash )(?P<name>(?:tools|mining|training|benchmarks)\.[\w.]+"
-    r"|scripts/\w+\.sh|hardpairs(?: (?:data|models|photos|export(?= model)))? [\w-]+)(?P<rest>.*)"
+    r"|scripts/\w+\.sh|hardpairs(?: (?:data|models|photos|export(?= model)"
+    r"|compare(?= recipes| open-test)))? [\w-]+)(?P<rest>.*)"
 )
 ACTIONS = {"photos": ("index", "query", "serve")}
 TRAINER = {"scripts/train_node.sh", "scripts/train_multinode.sh"}

@@ -55,7 +55,7 @@ class ClassNeighborBatchSampler(OrderedBatchSampler):
         m_per_class: int = option(2, "images of each label in a batch", minimum=1)
         class_neighbors: int = option(
             2,
-            "nearest other labels of each label in a batch",
+            "nearest other labels of a label",
             flag="--class-neighbours",
             minimum=1,
         )

@@ -49,9 +49,7 @@ class TopicalBatchSampler(OrderedBatchSampler):
         clusters: int = option(
             80, "clusters of the text embeddings", flag="--topical-clusters", minimum=1
         )
-        p_topical: float = option(
-            0.5, "share of the batches that come from one cluster each", minimum=0, maximum=1
-        )
+        p_topical: float = option(0.5, "share of batches of one cluster", minimum=0, maximum=1)
         round_robin: bool = option(
             False,
             "each batch has rows of every cluster instead",

@@ -11,6 +11,19 @@ from typing import Any, NoReturn
 
 from hardpairs.core.errors import Exit, usage, write_status
 
+
+class FlagFormatter(argparse.HelpFormatter):
+    """Help with one word for a flag and its opposite: ``--[no-]NAME``."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, max_help_position=32, **options)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return f"--[no-]{action.option_strings[0].removeprefix('--')}"
+        return super()._format_action_invocation(action)
+
+
 UNRECOGNIZED = "unrecognized arguments: "
 """Start of argparse's message about words that no argument takes."""
 

@@ -72,7 +72,7 @@ class GlobalLoss(ContrastiveLoss):
 
         global_gamma: float = option(
             0.2,
-            "last share of the batch in a row's normalizer, from half of the run on",
+            "last share in normalizers",
             above=0,
             maximum=1,
         )
@@ -81,14 +81,12 @@ class GlobalLoss(ContrastiveLoss):
         )
         global_rho: float | None = option(
             None,
-            "learn the temperature by how far from uniform a row's weights of negatives shall be, "
-            "in nats (default: leave it as it is)",
+            "learn the temperature: nats from uniform weights of a row (default: do not)",
             above=0,
         )
         global_reference: str | None = option(
             None,
-            "stored embeddings of a reference model, such as the start model: negatives count by "
-            "what they have gained over it",
+            "a reference model's embeddings: negatives count by their gain over it",
             metavar="FOLDER",
         )
 

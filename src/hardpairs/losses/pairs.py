@@ -26,12 +26,12 @@ class PairOptions(Options):
 
     false_negative_mask: bool | None = option(
         None,
-        "pairs of one group, image or caption are not each other's negatives (default: on, except "
-        "for --sanw-variant)",
+        "pairs of one group, image or caption are no negatives (default: on, but for "
+        "--sanw-variant)",
     )
     false_negative_embeddings: str | None = option(
         None,
-        "stored embeddings: near duplicates in them are no negatives",
+        "near duplicates in them are no negatives",
         metavar="FOLDER",
     )
     false_negative_threshold: float = option(
@@ -41,30 +41,27 @@ class PairOptions(Options):
         above=0,
         maximum=1,
     )
-    multi_positive: bool = option(
-        False, "known positives share the target, instead of being masked"
-    )
+    multi_positive: bool = option(False, "known positives share the target")
     guided_mask: str | None = option(
         None,
-        "stored embeddings of a better CLIP, or initial, the start model: its better matches than "
-        "the own pair are no negatives",
+        "a better CLIP's embeddings, or initial: its better matches are no negatives",
         metavar="FOLDER",
     )
     guided_margin: float = option(
         0.0,
-        "how far below the own pair's cosine they begin",
+        "margin of such matches",
         needs={"guided_mask": ()},
         minimum=0,
         maximum=2,
     )
     guided_max_share: float = option(
         0.2,
-        "largest share of a row's negatives to leave out",
+        "largest such share of a row",
         needs={"guided_mask": ()},
         above=0,
         maximum=1,
     )
-    hardness_weight: float = option(0.0, "negatives weigh exp(X times their cosine)", minimum=0)
+    hardness_weight: float = option(0.0, "negatives weigh exp(X * cosine)", minimum=0)
     blend_targets: str | None = option(
         None,
         "the start model's similarities are part of the targets: its stored embeddings, or initial",
@@ -77,7 +74,7 @@ class PairOptions(Options):
         needs={"blend_targets": ()},
         above=0,
     )
-    margin_weight: float = option(0.0, "weight of the hard negative margin loss", minimum=0)
+    margin_weight: float = option(0.0, "weight of the margin loss", minimum=0)
     margin_similarity: str = option(
         "logits",
         "what the margin compares",
@@ -96,12 +93,8 @@ class PairOptions(Options):
         needs={"margin_weight": ()},
     )
     geometry_weight: float = option(0.0, "weight of the geometry loss", minimum=0)
-    freeze_logit_scale_epochs: float = option(
-        0.0, "epochs without training the logit scale", minimum=0
-    )
-    memory_batches: int = option(
-        0, "past global batches whose features are further negatives; 0: none", minimum=0
-    )
+    freeze_logit_scale_epochs: float = option(0.0, "epochs with a fixed scale", minimum=0)
+    memory_batches: int = option(0, "past batches as more negatives", minimum=0)
     loss_block_rows: int | None = option(
         None, "rows of logits held at once, to save memory", minimum=1
     )

@@ -26,7 +26,7 @@ class SANWOptions(PairOptions):
     )
     sanw_warmup_epochs: float = option(
         0.0,
-        "epochs in which the strength grows from 0",
+        "epochs in which it grows from 0",
         needs={"sanw_variant": (None, "seed-v3")},
         minimum=0,
     )

@@ -19,7 +19,7 @@ class SANWDebiasLoss(ContrastiveLoss):
         """Options of the debiasing weights."""
 
         sanw_debias: str = option("exp", "form of the weights", choices=("exp", "sigmoid"))
-        sanw_delta: float = option(0.6, "similarity from which a negative loses weight")
+        sanw_delta: float = option(0.6, "similarity where weights fall")
         sanw_lambda: float = option(4.0, "how fast it loses weight", minimum=0)
 
         def __post_init__(self) -> None:

@@ -39,19 +39,15 @@ class DataOptions(Options):
     max_steps: int | None = option(
         None, "optimizer steps, cut into --epochs equal parts", minimum=1
     )
-    reject: str | None = option(
-        None, "rows that no batch has, as the page of inspect pairs saves them", metavar="FILE"
-    )
-    max_bad_fraction: float = option(
-        0.01, "stop when more than this share of images is unreadable", minimum=0, maximum=1
-    )
+    reject: str | None = option(None, "rows to leave out, of inspect pairs' page", metavar="FILE")
+    max_bad_fraction: float = option(0.01, "stop above this unreadable share", minimum=0, maximum=1)
     csv_group_key: str = option(
         "group", "column whose equal values are known positives, or one label", metavar="COLUMN"
     )
     unlabelled: tuple[str, ...] = option((), "values of that column that mean no label")
     captions_json: str | None = option(
         None,
-        "captions.json, split by image into LOGS/split for training and validation",
+        "captions.json, split by image in LOGS/split",
         metavar="FILE",
     )
     results_dir: str | None = option(
@@ -78,16 +74,16 @@ class TrainedOptions(Options):
 
     augment: str | None = option(
         None,
-        "random changes before the model's own transform, in place of OpenCLIP's random crop",
+        "random changes in place of OpenCLIP's crop",
         choices=("none", "scanned-document", "retrieval", "miniclip"),
     )
     freeze_bn_stats: bool = option(False, "batch norms keep the start model's statistics")
     freeze_backbone: bool = option(
         False,
-        "train the towers' projections and the head alone (towers: --lock-image, --lock-text)",
+        "train projections and head alone (towers: --lock-image, --lock-text)",
     )
     freeze_epochs: int | None = option(
-        None, "what is frozen or locked is trained after so many epochs", minimum=1
+        None, "epochs after which frozen parts are trained", minimum=1
     )
     head_lr: float | None = option(None, "rate of the head; --lr is the backbone's", above=0)
     warmup_epochs: float | None = option(None, "--warmup in epochs", minimum=0)
@@ -118,12 +114,10 @@ class ValidationOptions(Options):
 
     save_best: str | None = option(
         None,
-        "keep the best epoch as best.pt, by a metric of --val-data",
+        "metric of --val-data that chooses best.pt",
         choices=(*all_values(), VALIDATION_LOSS),
     )
-    patience: int | None = option(
-        None, "stop after so many measured epochs without a better one", minimum=1
-    )
+    patience: int | None = option(None, "epochs without a better one that end the run", minimum=1)
     watch: str | None = option(None, "second data set that validation measures", metavar="DATA")
 
     def __post_init__(self) -> None:
@@ -142,10 +136,10 @@ class HeadOptions(Options):
     )
     learn_im_wt: bool = option(False, "pooled: learn that weight", needs={"embed": ("pooled",)})
     mlp_layers: int = option(2, "mlp: linear layers", needs={"embed": ("mlp",)}, minimum=1)
-    projection: int = option(0, "width of a last linear layer; 0: none", minimum=0)
+    projection: int = option(0, "width of a last layer; 0: none", minimum=0)
     head_dropout: float = option(
         0.1,
-        "dropout in the MLP and before the projection",
+        "dropout before the last layers",
         needs={"embed": ("mlp",), "projection": ()},
         minimum=0,
         below=1,

@@ -11,14 +11,13 @@ import importlib.util
 import logging
 import math
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hardpairs.batches import BATCHES
 from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import add_flags, given_flags, refuse_idle, refuse_unread
-from hardpairs.core.parser import shorten_refusals
+from hardpairs.core.parser import FlagFormatter, shorten_refusals
 from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.data.imagenet import check_imagenet_folder
 from hardpairs.losses import LOSSES
@@ -59,7 +58,7 @@ OPENCLIP_PRECISION = "amp"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add our groups to OpenCLIP's parser. With none of these given, OpenCLIP runs as it is."""
-    parser.formatter_class = partial(argparse.HelpFormatter, max_help_position=32)
+    parser.formatter_class = FlagFormatter
     shorten_refusals(parser)
     add_config(parser)
     ours = parser.add_argument_group("loss and batches")
