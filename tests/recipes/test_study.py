@@ -4,7 +4,7 @@ import pytest
 
 from hardpairs.cli import compare_recipes, open_test
 from hardpairs.core.errors import UserError
-from hardpairs.recipes.study import Plan, Study
+from hardpairs.recipes.study import open_study
 
 
 def test_validation_chooses_a_setting_of_each_recipe(study_folder):
@@ -21,7 +21,7 @@ def test_validation_chooses_a_setting_of_each_recipe(study_folder):
 
 def test_equal_samples_are_equal(study_folder):
     out, _ = study_folder
-    study = Study(out, Plan.read(out))
+    study = open_study(out)
     plain = study.record(study.chosen(study.recipes[0], 0)[0])
     large = study.record(study.chosen(study.recipes[1], 0)[0])
     assert plain["steps"] == 2 * -(-len(study.fold(0).train) // 16)

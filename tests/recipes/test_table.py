@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hardpairs.cli import open_test
-from hardpairs.recipes.study import Plan, Study
+from hardpairs.recipes.study import open_study
 from hardpairs.recipes.table import markdown, recipe_rows, validation_markdown
 
 
@@ -31,7 +31,7 @@ def test_gains_are_differences_of_means(opened):
 
 
 def test_a_clear_difference_is_called_one_and_chance_is_not(opened):
-    study = Study(opened, Plan.read(opened))
+    study = open_study(opened)
     validation = json.loads((opened / "validation.json").read_text())
     test = json.loads((opened / "test.json").read_text())
     for splits, verdict in (([0.5, 0.501], "better"), ([0.1, 0.9], "unclear")):

@@ -6,7 +6,7 @@ import pytest
 
 from hardpairs.cli import open_test
 from hardpairs.core.errors import UserError
-from hardpairs.recipes.study import Plan, Study
+from hardpairs.recipes.study import open_study
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def opened(study_folder, tmp_path_factory):
 
 
 def test_the_test_rows_were_never_trained_on_or_chosen_by(opened):
-    study = Study(opened, Plan.read(opened))
+    study = open_study(opened)
     with np.load(opened / "test-queries.npz") as queries:
         for split in range(2):
             fold = study.fold(split)
@@ -31,7 +31,7 @@ def test_the_test_rows_were_never_trained_on_or_chosen_by(opened):
 
 def test_training_beats_the_untrained_heads(opened):
     record = json.loads((opened / "test.json").read_text())
-    study = Study(opened, Plan.read(opened))
+    study = open_study(opened)
     from hardpairs.recipes.training import measure
 
     start = measure(study.new_heads(0), study.features, study.fold(0).test)["mean_R@1"]

@@ -9,7 +9,7 @@ import pytest
 from hardpairs.cli import compare_recipes, open_test
 from hardpairs.core.errors import UserError
 from hardpairs.recipes import whole_models
-from hardpairs.recipes.study import Plan, Study
+from hardpairs.recipes.study import open_study
 from tests.helpers import run
 
 
@@ -39,7 +39,7 @@ def test_the_trainer_trains_on_the_training_rows_alone(
     words = words_of(table, embeddings, checkpoint, out)
     compare_recipes.main(words)
     assert "| plain |" in capsys.readouterr().out
-    study = Study(out, Plan.read(out))
+    study = open_study(out)
     fold = study.fold(0)
     rejected = (out / "split-0/not-training.txt").read_text().split()
     assert sorted(map(int, rejected)) == sorted([*fold.val, *fold.test])

@@ -131,7 +131,8 @@ def main(argv: list[str] | None = None) -> int:
 
     names = DEFAULT if args.recipes is None else [n.strip() for n in args.recipes.split(",")]
     recipes = read_recipes(filter(None, names), args.recipe)
-    from hardpairs.recipes.study import Study, plan_study, run_study
+    from hardpairs.recipes.plan import plan_study
+    from hardpairs.recipes.study import Study, run_study
     from hardpairs.recipes.table import validation_markdown
 
     plan = plan_study(

@@ -34,11 +34,11 @@ def main(argv: list[str] | None = None) -> int:
     check_exists(args.study, "folder")
     from hardpairs.pages.template import render_template
     from hardpairs.recipes.page import study_page
-    from hardpairs.recipes.study import Plan, Study
+    from hardpairs.recipes.study import open_study
     from hardpairs.recipes.table import markdown, read_rows
     from hardpairs.recipes.test_set import open_test
 
-    study = Study(args.study.absolute(), Plan.read(args.study))
+    study = open_study(args.study.absolute())
     test = open_test(study)
     rows = read_rows(study, test)
     record = {

@@ -12,23 +12,17 @@ from __future__ import annotations
 import functools
 import json
 import math
-import multiprocessing
-import os
-import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hardpairs.batches.sources import identity, open_stored_embeddings
+from hardpairs.batches.sources import open_stored_embeddings
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.progress import check_recipe
-from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import stable_ids
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.data.tables import is_table, read_table
@@ -36,143 +30,16 @@ from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import MiningOptions
 from hardpairs.recipes.features import Features, Fold, load_features
 from hardpairs.recipes.heads import Heads
+from hardpairs.recipes.plan import Plan, RunName
 from hardpairs.recipes.recipe import Recipe, Setting, parse_setting
 from hardpairs.recipes.training import CHOICE, Budget, Trained, measure_queries, train
 from hardpairs.recipes.whole_models import WholeModel, measure_model, train_model
+from hardpairs.recipes.workers import Workers
 
 DEPTH = 50
 """Hard pairs of each row that are mined."""
 BASE_EPOCHS, BASE_PATIENCE = 200, 5
 """Epochs of a base, at most, and those without a better validation after which it ends."""
-OTHER_WIDTH = 256
-"""Length of the joint embedding where images and captions have embeddings of different lengths."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a study compares.
-
-    Attributes:
-        data: Source of the data set.
-        sample_options: How its rows are read: arguments of ``open_samples``.
-        fingerprint: Identity of the data set.
-        embeddings: Folder of its embeddings.
-        embeddings_identity: SHA-256 of the embeddings.
-        recipes: Settings by name of the recipe, as text.
-        splits: Number of splits.
-        seeds: Runs of the chosen setting of each recipe, per split.
-        epochs: Epochs of the plain recipe.
-        batch_size: Rows of its batches.
-        rates: Learning rates that validation chooses among.
-        width: Length of the joint embedding.
-        split_key: Column of the table whose equal values stay in one part, beside groups.
-        whole: Fields of ``WholeModel``: its weights are trained, instead of heads over the
-            embeddings. ``None``: heads.
-    """
-
-    data: str
-    sample_options: dict[str, Any]
-    fingerprint: str
-    embeddings: str
-    embeddings_identity: str
-    recipes: dict[str, list[str]]
-    splits: int
-    seeds: int
-    epochs: int
-    batch_size: int
-    rates: list[float]
-    width: int
-    split_key: str | None = None
-    whole: dict[str, Any] | None = None
-
-    @classmethod
-    def read(cls, out: Path) -> Plan:
-        """Return the plan of a study's folder.
-
-        Raises:
-            UserError: Exit 3 when the folder holds none.
-        """
-        try:
-            return cls(**json.loads((out / "study.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                Exit.BAD_INPUT,
-                "the folder holds no study",
-                where=str(out),
-                why=str(error),
-                fix="the --out of hardpairs compare recipes",
-            ) from None
-
-
-def plan_study(
-    samples: Samples,
-    sample_options: dict[str, Any],
-    embeddings: str,
-    recipes: Sequence[Recipe],
-    *,
-    splits: int,
-    seeds: int,
-    epochs: int,
-    batch_size: int,
-    rates: Sequence[float],
-    width: int | None = None,
-    split_key: str | None = None,
-    whole: WholeModel | None = None,
-) -> Plan:
-    """Return the plan of a study.
-
-    Args:
-        samples: The data set.
-        sample_options: The arguments that it was opened with.
-        embeddings: Folder of its embeddings.
-        recipes: What is compared.
-        splits: As in ``Plan``.
-        seeds: As in ``Plan``.
-        epochs: As in ``Plan``.
-        batch_size: As in ``Plan``.
-        rates: As in ``Plan``.
-        width: Length of the joint embedding; by default that of the embeddings, or
-            ``OTHER_WIDTH`` where images and captions have different ones.
-        split_key: As in ``Plan``.
-        whole: The model whose weights are trained, in place of heads.
-
-    Raises:
-        UserError: Exit 3 or 4 for embeddings that are missing or of other data.
-    """
-    stored = open_stored_embeddings(embeddings, samples)
-    widths = {stored.image.shape[1], stored.text.shape[1]}
-    return Plan(
-        data=samples.source if is_url(samples.source) else os.path.abspath(samples.source),
-        sample_options=sample_options,
-        fingerprint=samples.fingerprint,
-        embeddings=embeddings,
-        embeddings_identity=identity(stored, embeddings),
-        recipes={recipe.name: [s.text for s in recipe.settings] for recipe in recipes},
-        splits=splits,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        rates=list(rates),
-        width=width or (widths.pop() if len(widths) == 1 else OTHER_WIDTH),
-        split_key=split_key,
-        whole=None if whole is None else asdict(whole),
-    )
-
-
-@dataclass(frozen=True)
-class RunName:
-    """Which run: split, recipe, number of the setting, learning rate, seed."""
-
-    split: int
-    recipe: str
-    setting: int
-    rate: float
-    seed: int
-
-    @property
-    def stem(self) -> str:
-        """The name of its files."""
-        return f"{self.recipe}-{self.setting}-lr{self.rate:g}-seed{self.seed}"
 
 
 class Study:
@@ -387,7 +254,7 @@ def run_study(study: Study, jobs: int = 1) -> dict[str, Any]:
     for split in splits:
         for method in sorted(methods):
             study.mine(split, method)
-    with _Workers(study, jobs) as workers:
+    with Workers(study, jobs, open_study, study.out) as workers:
         workers.run("bases", "make_base", list(splits))
         candidates = (study.candidates(r, split) for split in splits for r in study.recipes)
         workers.run("settings", "make_run", [run for runs in candidates for run in runs])
@@ -424,47 +291,13 @@ def chosen_runs(study: Study) -> dict[str, list[list[RunName]]]:
         ) from None
 
 
-class _Workers:
-    """Processes that make runs; with one job this process does."""
+def open_study(out: Path) -> Study:
+    """Return the study of a folder.
 
-    def __init__(self, study: Study, jobs: int) -> None:
-        self.study, self.jobs = study, jobs
-        self.pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> _Workers:
-        if self.jobs > 1:
-            context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(
-                self.jobs, context, initializer=_open_worker, initargs=(str(self.study.out),)
-            )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=error[0] is None, cancel_futures=True)
-
-    def run(self, what: str, method: str, items: list[Any]) -> None:
-        """Call a method of the study for each item, and say how many are done."""
-        calls: Iterable[Any]
-        if self.pool is None:
-            calls = map(getattr(self.study, method), items)
-        else:
-            calls = self.pool.map(_call, [method] * len(items), items)
-        for done, _ in enumerate(calls, 1):
-            print(f"\r{what}: {done} of {len(items)}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-
-
-_worker: list[Study] = []
-
-
-def _open_worker(out: str) -> None:
-    torch.set_num_threads(1)
-    _worker[:] = [Study(Path(out), Plan.read(Path(out)))]
-
-
-def _call(method: str, item: Any) -> None:
-    getattr(_worker[0], method)(item)
+    Raises:
+        UserError: Exit 3 when the folder holds none.
+    """
+    return Study(out, Plan.read(out))
 
 
 def _summary(study: Study, runs: list[RunName]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import mismatch
+from hardpairs.recipes.plan import RunName
 from hardpairs.recipes.recipe import BASE
-from hardpairs.recipes.study import RunName, Study, chosen_runs
+from hardpairs.recipes.study import Study, chosen_runs
 
 DIRECTIONS = ("image_to_text", "text_to_image")
 

@@ -24,7 +24,8 @@ from hardpairs.training.launch import launch, one_machine
 from hardpairs.training.samples import SAMPLE_FLAGS
 
 if TYPE_CHECKING:
-    from hardpairs.recipes.study import RunName, Study
+    from hardpairs.recipes.plan import RunName
+    from hardpairs.recipes.study import Study
 
 
 @dataclass(frozen=True)
