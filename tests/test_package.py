@@ -33,6 +33,7 @@ OPTIONAL = {
     "pymetis": "communities",
     "sentence_transformers": "text-encoders",
     "triton": "",  # comes with torch, where there is CUDA
+    "mteb": "",  # the program that imports an exported model
 }
 """Packages that the code can do without, and the extras that install them."""
 CARRIED = {"safetensors": "timm", "huggingface_hub": "timm", "markupsafe": "jinja2"}
