@@ -50,7 +50,7 @@ OURS = frozenset(
 
 @dataclass(frozen=True)
 class Options:
-    """What is made of a data set's packages.
+    """Sizes and seed of a data set that is made of packages.
 
     Attributes:
         side: Height and width of an image in pixels.

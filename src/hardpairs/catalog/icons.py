@@ -109,7 +109,7 @@ def _read_set(
 
 @dataclass(frozen=True)
 class Name:
-    """What an icon's name says.
+    """The facts in an icon's name.
 
     Attributes:
         words: What is drawn.

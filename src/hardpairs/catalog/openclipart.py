@@ -48,7 +48,7 @@ _WORK, _ITEM = ".//{*}Work", ".//{*}li"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a drawing's file says of it."""
+    """The facts in a drawing's file."""
 
     title: str
     description: str

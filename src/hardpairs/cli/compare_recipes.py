@@ -41,6 +41,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Does any recipe make a better model of your own pairs?",
         epilog="The test data stays closed until: hardpairs compare open-test OUT",
     )
+    _add_study(parser)
+    _add_whole_model(parser)
+    add_data_flags(parser)
+    words = sys.argv[1:] if argv is None else argv
+    end = words.index("--") if "--" in words else len(words)
+    args = parse_arguments(parser, "compare recipes", words[:end])
+    args.more = words[end + 1 :]
+    of_full = [args.model is not None, args.pretrained is not None, *[True] * bool(args.more)]
+    if set(of_full) != {args.full}:
+        raise usage("--full, --model and --pretrained go together, and flags after -- with them")
+    return args
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", help="table, shards or folder of image-text pairs")
     add("--embeddings", required=True, help="their embeddings, of hardpairs embed")
@@ -98,6 +112,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=max(1, len(os.sched_getaffinity(0)) // 2),
         help="processes (default: %(default)s)",
     )
+
+
+def _add_whole_model(parser: argparse.ArgumentParser) -> None:
     whole = parser.add_argument_group("the whole model")
     whole.add_argument("--full", action="store_true", help="train it, instead of heads")
     whole.add_argument("--model", help="OpenCLIP model")
@@ -109,15 +126,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="of each run, on this machine (default: %(default)s)",
     )
     whole.add_argument("--device", help="default: cuda where there is one, otherwise cpu")
-    add_data_flags(parser)
-    words = sys.argv[1:] if argv is None else argv
-    end = words.index("--") if "--" in words else len(words)
-    args = parse_arguments(parser, "compare recipes", words[:end])
-    args.more = words[end + 1 :]
-    of_full = [args.model is not None, args.pretrained is not None, *[True] * bool(args.more)]
-    if set(of_full) != {args.full}:
-        raise usage("--full, --model and --pretrained go together, and flags after -- with them")
-    return args
 
 
 def main(argv: list[str] | None = None) -> int:

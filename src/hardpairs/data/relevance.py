@@ -29,7 +29,7 @@ Truth = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Relevance:
-    """What is right, by the images and captions of a data set.
+    """The right answers, by the images and captions of a data set.
 
     Attributes:
         image_of: (N,) int64, number of each row's image.

@@ -42,7 +42,7 @@ class ClassImages:
 
     @property
     def classes(self) -> list[str]:
-        """What tells the classes apart, by number: two classes of shards may have one name."""
+        """Return a text for each class; those of shards have numbers: two may share a name."""
         return self.names if self.are_folders else [f"{i} {n}" for i, n in enumerate(self.names)]
 
     def labels_among(self, classes: Sequence[str]) -> np.ndarray:

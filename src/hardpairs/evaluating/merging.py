@@ -22,7 +22,7 @@ LEFT_OUT = ("optimizer", "scaler", "ema", "loss", "best")
 
 @dataclass(frozen=True)
 class Measured:
-    """What an average of two models can do: top-1 accuracy, or the mean R@1 of both directions.
+    """The score of an average of two models: top-1 accuracy, or the mean R@1 of both directions.
 
     Attributes:
         alpha: Share of the tuned model.

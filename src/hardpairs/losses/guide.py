@@ -15,7 +15,7 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class GuideRule:
-    """Which negatives the guided mask drops.
+    """The rule by which the guided mask drops negatives.
 
     Attributes:
         margin: d. A negative is dropped when the guide's similarity exceeds that of the own pair

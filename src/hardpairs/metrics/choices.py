@@ -24,7 +24,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Credit:
-    """What a model gets for each of N items, from 0 to 1.
+    """A model's score of each of N items, from 0 to 1.
 
     Attributes:
         scores: (N,) float64 by name: ``text``, ``image`` and ``group``, those that are defined.

@@ -80,7 +80,7 @@ class Model:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What MTEB files results under."""
+        """Return the facts that MTEB files results under."""
         from mteb.models import ModelMeta
 
         return ModelMeta.create_empty(

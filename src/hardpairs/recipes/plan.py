@@ -22,7 +22,7 @@ OTHER_WIDTH = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study compares.
+    """The recipes, data and sizes of a study.
 
     Attributes:
         data: Source of the data set.
@@ -133,7 +133,7 @@ def plan_study(
 
 @dataclass(frozen=True)
 class RunName:
-    """Which run: split, recipe, number of the setting, learning rate, seed."""
+    """Identity of a run: split, recipe, number of the setting, learning rate, seed."""
 
     split: int
     recipe: str

@@ -27,7 +27,7 @@ UNFINISHED_SHARE = 0.75
 
 @dataclass(frozen=True)
 class Readiness:
-    """What is known before training. Shares are fractions.
+    """Facts that are known before training. Shares are fractions.
 
     Attributes:
         num_pairs: N, pairs with an embedding.

@@ -110,7 +110,7 @@ class TrainedOptions(Options):
 
 @dataclass(frozen=True)
 class ValidationOptions(Options):
-    """What is measured, the choice of the best epoch, and early ends."""
+    """Measurements, the choice of the best epoch, and early ends."""
 
     save_best: str | None = option(
         None,
