@@ -33,11 +33,12 @@ class EvidenceStudy:
     """A study: the data set and how much is trained.
 
     Attributes:
-        data: Words after ``hardpairs data get``.
+        data: Words after ``hardpairs data get``; the first one names the folders.
         splits: Random splits by thing.
         seeds: Runs of each recipe and split.
         epochs: Epochs of the plain recipe.
         batch_size: Rows of its batches.
+        recipes: Names of the recipes that are compared.
     """
 
     data: tuple[str, ...]
@@ -45,13 +46,32 @@ class EvidenceStudy:
     seeds: int = 2
     epochs: int = 5
     batch_size: int = 64
+    recipes: tuple[str, ...] = RECIPES
+
+
+EMOJI = ("emoji", "--limit", "4000")
+ICONS = ("icons", "--limit", "12000")
+MAP_RECIPES = ("plain", "large-batch", "large-batch-longer", "hard-pairs", "memory")
+"""The recipes whose difference is shown over sizes of data and batch."""
+
+
+def map_studies(data: tuple[str, ...], sizes: tuple[int, ...]) -> dict[str, EvidenceStudy]:
+    """Return one study per batch size, named like ``icons-32``."""
+    return {
+        f"{data[0]}-{size}": EvidenceStudy(
+            data, splits=3, seeds=1, batch_size=size, recipes=MAP_RECIPES
+        )
+        for size in sizes
+    }
 
 
 STUDIES = {
     "tuxpaint": EvidenceStudy(("tuxpaint",)),
     "openclipart": EvidenceStudy(("openclipart",), seeds=1, batch_size=128),
-    "emoji": EvidenceStudy(("emoji", "--limit", "4000"), splits=3, seeds=1, batch_size=128),
-    "icons": EvidenceStudy(("icons", "--limit", "12000"), splits=3, seeds=1, batch_size=128),
+    "emoji": EvidenceStudy(EMOJI, splits=3, seeds=1, batch_size=128),
+    "icons": EvidenceStudy(ICONS, splits=3, seeds=1, batch_size=128),
+    **map_studies(EMOJI, (32, 512)),
+    **map_studies(ICONS, (32, 512, 2048)),
 }
 RATES = ("1e-4", "1e-3")
 
@@ -64,7 +84,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     args = parser.parse_args()
     study, work = STUDIES[args.name], args.work
-    data, model, embeddings = work / args.name, work / MODEL, work / f"{args.name}-features"
+    data, model, embeddings = (
+        work / name for name in (study.data[0], MODEL, f"{study.data[0]}-features")
+    )
     out = work / f"{args.name}-study"
     run("data", "get", *study.data, "--out", data)
     run("models", "get", MODEL, "--out", model)
@@ -75,7 +97,7 @@ def main() -> None:
     )
     run(
         *("compare", "recipes", table, "--embeddings", embeddings, "--out", out),
-        *("--split-key", "thing", "--recipes", ",".join(RECIPES), "--lr", *RATES),
+        *("--split-key", "thing", "--recipes", ",".join(study.recipes), "--lr", *RATES),
         *("--splits", study.splits, "--seeds", study.seeds, "--epochs", study.epochs),
         *("--batch-size", study.batch_size, "--jobs", args.jobs),
     )
