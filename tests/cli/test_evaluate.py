@@ -239,6 +239,26 @@ def test_zero_shot_is_openclips_classifier(folders, checkpoint, capsys):
     assert len(open_clip.OPENAI_IMAGENET_TEMPLATES) == 80
 
 
+def test_names_of_classes_from_a_file(folders, checkpoint, caplog, tmp_path):
+    """By WordNet id without a word; a warning of codes, and none once the names are given."""
+    command = {}
+    for name, kinds in (("ids", ("n01440764", "n01443537")), ("codes", ("0001", "0002"))):
+        for i, kind in enumerate(kinds):
+            (tmp_path / name / kind).mkdir(parents=True)
+            (tmp_path / name / kind / "0.JPEG").write_bytes(picture(i))
+        command[name] = flags(tmp_path, checkpoint, "--zero-shot", f"{tmp_path}/{name}")
+    (tmp_path / "names.txt").write_text("0002\tpicture\n0001\tnumber\n")
+    (tmp_path / "templates.txt").write_text("number {c}\n")
+    given = ("--classnames", f"{tmp_path}/names.txt", "--templates", f"{tmp_path}/templates.txt")
+    for more in (command["ids"], [*command["codes"], *given]):
+        assert main(more) == 0 and not caplog.text
+        found = json.loads((tmp_path / "out/classes.json").read_text())["zero_shot"]
+        assert found["first_classes"] in (["tench", "goldfish"], ["number", "picture"])
+    assert found["prompts"] == 1
+    assert main(command["codes"]) == 0
+    assert "look like codes (0001, 0002)" in caplog.text and "--classnames" in caplog.text
+
+
 def test_a_linear_probe_on_frozen_features(folders, checkpoint, capsys):
     assert main(flags(folders, checkpoint, "--linear-probe", f"{folders}/data")) == 0
     found = json.loads(capsys.readouterr().out)["linear_probe"]
@@ -331,6 +351,8 @@ def test_clip_benchmarks_layout(tmp_path, checkpoint, capsys):
         (("--zero-shot", "FOLDER/data/test", "--images", "FOLDER"), 2, "--choices"),
         (("--zero-shot", "FOLDER/data/test", "--relevance", "x.json"), 2, "about retrieval"),
         (("--choices", "nowhere.json"), 2, "no such file"),
+        (("--linear-probe", "FOLDER", "--classnames", "x"), 2, "about --zero-shot"),
+        (("--zero-shot", "FOLDER/data/test", "--classnames", "x"), 2, "`classnames` x"),
         (("--choices", "FOLDER/data"), 2, "--choices is a .json"),
         (("--zero-shot", "nowhere"), 2, "no such folder"),
         (("--linear-probe", "FOLDER/data/train"), 2, "train/CLASS"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
     from hardpairs.evaluating.classes import Options
     from hardpairs.models.load import Encoder
+    from hardpairs.models.prompts import Names
 
 PROTOCOLS = ("ours", "miniclip", "both")
 
@@ -60,6 +61,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         )
     if args.images and not args.choices:
         raise usage("--images is the folder of the images of --choices", fix="--choices")
+    if (args.classnames or args.templates) and not args.zero_shot:
+        raise usage("--classnames and --templates are about --zero-shot", fix="--zero-shot FOLDER")
     about_data = args.baselines or args.metrics or args.results_dir or args.protocol != "ours"
     if (about_data or args.relevance) and not args.data:
         raise usage(
@@ -86,7 +89,15 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         "known by their ids; or CLIP_benchmark's layout",
     )
     parser.add_argument(
+        "--classnames",
+        metavar="FILE",
+        help="zero-shot: a name a line, in the order of the sorted folders, or folder, tab and "
+        "name (default: the names of the folders)",
+    )
+    parser.add_argument(
+        "--templates",
         "--prompts",
+        dest="templates",
         metavar="FILE",
         help="zero-shot: templates with {} for the class, a line each (default: those of "
         "CLIP_benchmark's layout, else OpenCLIP's 80)",
@@ -178,8 +189,10 @@ def main(argv: list[str] | None = None) -> int:
 
     from hardpairs.evaluating.classes import read_prompts
     from hardpairs.models.load import load_encoder
+    from hardpairs.models.prompts import read_names
 
-    prompts = read_prompts(args.prompts, args.zero_shot) if args.zero_shot else []
+    prompts = read_prompts(args.templates, args.zero_shot) if args.zero_shot else []
+    class_names = read_names(args.classnames) if args.classnames else None
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = load_encoder(args.model, args.pretrained, device=device)
     options: Options = {
@@ -192,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     if choices is not None:
         _evaluate_choices(args, choices, encoder, options)
     if args.zero_shot or args.linear_probe:
-        _evaluate_classes(args, encoder, prompts, options)
+        _evaluate_classes(args, encoder, prompts, class_names, options)
     return Exit.OK
 
 
@@ -305,13 +318,17 @@ def _evaluate_choices(
 
 
 def _evaluate_classes(
-    args: argparse.Namespace, encoder: Encoder, prompts: list[str], options: Options
+    args: argparse.Namespace,
+    encoder: Encoder,
+    prompts: list[str],
+    class_names: Names | None,
+    options: Options,
 ) -> None:
     from hardpairs.evaluating.classes import probe, zero_shot
 
     measured = {}
     if args.zero_shot:
-        numbers = zero_shot(args.zero_shot, encoder, prompts, options)
+        numbers = zero_shot(args.zero_shot, encoder, prompts, options, class_names)
         measured["zero_shot"] = {"folder": args.zero_shot, **numbers}
     if args.linear_probe:
         numbers = probe(args.linear_probe, encoder, options)

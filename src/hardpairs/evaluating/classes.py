@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hardpairs.evaluating.class_images import ClassImages, open_classes
 from hardpairs.metrics.classify import accuracy, hold_out, linear_probe
 from hardpairs.models.encoders import from_encoder
 from hardpairs.models.load import Encoder
-from hardpairs.models.prompts import prompt_names
+from hardpairs.models.prompts import Names, look_like_codes, prompt_names
 from hardpairs.pages.numbers import reasons_text
 
 Options = dict[str, int | str]
@@ -24,7 +25,7 @@ Options = dict[str, int | str]
 
 
 def read_prompts(path: str | None, folder: str | None = None) -> list[str]:
-    """Read prompt templates, one a line, with ``{}`` for the class.
+    """Read prompt templates, one a line, with ``{}`` or ``{c}`` for the class.
 
     Args:
         path: The file. Without one they are those of the folder, else OpenCLIP's 80 templates for
@@ -44,9 +45,11 @@ def read_prompts(path: str | None, folder: str | None = None) -> list[str]:
             where=path,
             fix="a text file with one template a line, such as: a photo of a {}.",
         )
-    lines = [
-        line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise bad_input("the templates are not UTF-8", where=path) from None
+    lines = [line.strip().replace("{c}", "{}") for line in text.splitlines() if line.strip()]
     wrong = [line for line in lines if line.count("{}") != 1]
     if wrong or not lines:
         raise bad_input(
@@ -57,7 +60,11 @@ def read_prompts(path: str | None, folder: str | None = None) -> list[str]:
 
 
 def zero_shot(
-    folder: str, encoder: Encoder, prompts: list[str], options: Options
+    folder: str,
+    encoder: Encoder,
+    prompts: list[str],
+    options: Options,
+    class_names: Names | None = None,
 ) -> dict[str, Any]:
     """Measure zero-shot accuracy; a class is the mean of its prompts' embeddings, as in OpenCLIP.
 
@@ -67,13 +74,22 @@ def zero_shot(
         encoder: The model.
         prompts: Templates with ``{}`` for the class.
         options: Options of embedding.
+        class_names: The names of the classes, as ``hardpairs.models.prompts.read_names`` returns
+            them; without them they are those of the folders.
 
     Returns:
         Top-1 and top-5 accuracy, the numbers of images, classes and prompts, and the first classes'
         names as the prompts have them.
     """
     images = open_classes(folder)
-    names = prompt_names(images.names, folder) if images.are_folders else images.names
+    names = images.names
+    if images.are_folders or class_names is not None:
+        names = prompt_names(images.names, folder, class_names)
+    if look_like_codes(names):
+        logging.warning(
+            f"warning: class names look like codes ({', '.join(names[:3])}): a prompt is "
+            f"{prompts[0].replace('{}', names[0])!r}. --classnames FILE gives the names."
+        )
     templates = [
         lambda name, template=template: template.replace("{}", name) for template in prompts
     ]
