@@ -261,6 +261,7 @@ def test_wrong_flags(flags, says, tmp_path):
     ("flags", "says"),
     [
         (("--relative-margin", "0.1"), "12 and 8 wide"),
+        (("--mining-method", "cross-modal"), "--mining-method cross-modal compares images"),
         (("--range-min", "5", "--range-max", "5"), "--range-min must be below --range-max"),
         (
             ("--mining_method", "text", "--max-image-score", "0.5"),

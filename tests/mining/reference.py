@@ -36,8 +36,9 @@ def reference(image, text, top_k, *, groups=None, exclude=(), pool=None, **optio
     filters = MiningOptions(top_k=top_k, **options)
     image, text = unit(image), unit(text)
     similarity = {"image": dots(image, image), "text": dots(text, text)}
-    sides = {"HPM": ("image", "text"), "image": ("image",), "text": ("text",)}[filters.method]
-    cross = dots(image, text) if filters.has_margin else None
+    sides = {"image": ("image",), "text": ("text",)}.get(filters.method, ("image", "text"))
+    is_cross = filters.method == "cross-modal"
+    cross = dots(image, text) if filters.needs_one_space else None
     count = len(image)
     indices, scores = np.full((count, top_k), -1, np.int64), np.zeros((count, top_k), np.float32)
     removed, kept = dict.fromkeys(REMOVED_BY, 0), 0
@@ -45,10 +46,10 @@ def reference(image, text, top_k, *, groups=None, exclude=(), pool=None, **optio
         max(0.0, filters.similarity_floor, getattr(filters, f"min_{side}_score") or 0.0)
         for side in sides
     ]
-    least = max(
-        _score(filters, floors) * (1 - 1e-12 * (filters.image_weight != 0.5)),
-        filters.min_score or 0.0,
-    )
+    least = _score(filters, floors) * (1 - 1e-12 * (filters.image_weight != 0.5))
+    if is_cross:
+        least = max(0.0, filters.similarity_floor)
+    least = max(least, filters.min_score or 0.0)
     for i in range(count):
         if i in exclude:
             continue
@@ -59,7 +60,7 @@ def reference(image, text, top_k, *, groups=None, exclude=(), pool=None, **optio
                 continue
             others += 1
             values = [similarity[side][i, j] for side in sides]
-            score = _score(filters, values)
+            score = max(cross[i, j], cross[j, i]) if is_cross else _score(filters, values)
             if np.float32(score) > 0 and score >= least:
                 reason = _reason(
                     filters,
@@ -67,7 +68,7 @@ def reference(image, text, top_k, *, groups=None, exclude=(), pool=None, **optio
                     values,
                     score,
                     groups is not None and (groups[i] == groups[j]).any(),
-                    cross,
+                    cross if filters.has_margin else None,
                     i,
                     j,
                 )
@@ -105,7 +106,7 @@ def _reason(filters: MiningOptions, sides, values, score, related, cross, i, j) 
         return "known_positive"
     if max(values) > filters.duplicate_threshold:
         return "duplicate_threshold"
-    if min(values) < filters.similarity_floor:
+    if filters.method != "cross-modal" and min(values) < filters.similarity_floor:
         return "similarity_floor"
     for side, value in zip(sides, values, strict=True):
         at_most, at_least = (

@@ -18,6 +18,15 @@ def themed(count: int, width: int, seed: int = 0, themes: int = 12) -> np.ndarra
     return (centers[rng.integers(0, themes, count)] + noise).astype(np.float32)
 
 
+def one_space(count: int, width: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Return image and text embeddings as of a CLIP model: some captions fit several images."""
+    rng = np.random.default_rng(1)
+    image = themed(count, width)
+    text = (image + 0.9 * rng.normal(size=image.shape)).astype(np.float32)
+    image[20:30], text[25:40] = image[10:20], text[10:25]
+    return image, text
+
+
 def search(image, text, top_k, *, groups=None, exclude=None, execution=None, **options):
     """Return the result of a search with the options given as keywords."""
     rules = MiningOptions(top_k=top_k, **options)

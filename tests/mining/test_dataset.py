@@ -45,6 +45,23 @@ def test_what_is_refused():
     assert error.value.code == 2
 
 
+def test_cross_modal_pairs_need_one_space():
+    image, apart = themed(40, 12), themed(40, 12, 1)
+    options = MiningOptions(top_k=5, method="cross-modal")
+    for text, manifest, message, code in (
+        (apart[:, :9], {}, "12 and 9 wide", 2),
+        (apart, {"one_space": False}, "separate encoders", 2),
+        (apart, {}, "trained apart", 3),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            mine_dataset(embeddings(image=image, text=text, manifest=manifest), options)
+        assert error.value.code == code
+    text = image + 0.1 * apart
+    mined = mine_dataset(embeddings(image=image, text=text, manifest={}), options)
+    expected = search(image, text, 5, method="cross-modal")
+    assert mined.result.kept == expected.kept > 0
+
+
 def test_the_noise_rule_empties_short_lists():
     options = MiningOptions(top_k=5, drop_nonfinite=True, min_score=0.1)
     plain = mine_dataset(embeddings(manifest={}), options).result

@@ -8,8 +8,8 @@ from hardpairs.mining.api import Execution
 from hardpairs.mining.engine import kernel
 from hardpairs.mining.engine.cpu import CpuEngine
 from hardpairs.mining.options import REMOVED_BY, MiningOptions
-from tests.mining.reference import reference
-from tests.mining.searches import assert_same, search, themed
+from tests.mining.reference import reference, unit
+from tests.mining.searches import assert_same, one_space, search, themed
 
 
 def checked(image, text, top_k, precision=None, **options):
@@ -43,6 +43,52 @@ FILTERS = {
         "max_text_score": 0.6,
     },
 }
+
+
+CROSS_MODAL = {
+    "plain": {},
+    "low duplicate threshold": {"duplicate_threshold": 0.4},
+    "floor and score limits": {"similarity_floor": 0.1, "max_score": 0.6, "min_score": 0.2},
+    "limits within modalities": {"max_image_score": 0.5, "min_text_score": 0.1, "max_score": 0.7},
+    "margins and range": {"absolute_margin": -0.2, "relative_margin": 0.3, "range_max": 6},
+}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", CROSS_MODAL)
+def test_nearest_captions_of_an_image_and_images_of_a_caption(name, precision):
+    image, text = one_space(160)
+    groups = np.random.default_rng(0).integers(0, 30, (160, 2))
+    options = {"groups": groups, "exclude": np.array([4, 90]), **CROSS_MODAL[name]}
+    result = checked(image, text, 8, precision, method="cross-modal", **options)
+    assert result.kept > 100 and result.kept == (result.indices >= 0).sum()
+
+
+def test_a_cross_modal_list_is_what_the_contrastive_loss_compares_with():
+    image, text = themed(80, 24), themed(80, 24, 1)
+    similarities = unit(image) @ unit(text).T
+    nearest = np.argsort(-np.maximum(similarities, similarities.T), axis=1)
+    indices, scores = hard_pairs(image, text, top_k=5, method="cross-modal", duplicate_threshold=2)
+    for row in range(80):
+        own = [j for j in nearest[row] if j != row][:5]
+        assert indices[row].tolist() == own
+        best = np.maximum(similarities[row, own], similarities[own, row])
+        np.testing.assert_allclose(scores[row], best, rtol=1e-6)
+
+
+def test_with_a_margin_a_cross_modal_list_starts_below_the_own_pair():
+    """The ranks of a row that are too near to its own pair are skipped, all others stay."""
+    image, text = one_space(80)
+    plain, some = (
+        search(image, text, 79, method="cross-modal", absolute_margin=margin)
+        for margin in (None, 0.1)
+    )
+    own = (unit(image) * unit(text)).sum(axis=1)
+    starts = ((plain.scores > (own - 0.1)[:, None]) & (plain.indices >= 0)).sum(axis=1)
+    assert len(np.unique(starts)) > 5 and some.removed["margin"] == starts.sum()
+    for row, start in enumerate(starts):
+        kept = 79 - start
+        assert some.indices[row, :kept].tolist() == plain.indices[row, start:].tolist()
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])

@@ -4,6 +4,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from hardpairs.recipes.plan import OTHER_WIDTH, Plan, RunName, plan_study
 from hardpairs.recipes.recipe import read_recipes
+from hardpairs.recipes.whole_models import WholeModel
 
 SIZES = {"splits": 1, "seeds": 1, "epochs": 1, "batch_size": 8, "rates": [1e-3]}
 
@@ -15,6 +16,16 @@ def test_towers_of_two_widths_get_a_width_of_their_own(pairs):
     assert plan.width == OTHER_WIDTH and plan.fingerprint == samples.fingerprint
     assert list(plan.recipes) == ["plain", "hard-pairs"] and len(plan.recipes["hard-pairs"]) == 2
     assert plan_study(samples, {}, str(pairs[1]), recipes, **SIZES, width=7).width == 7
+
+
+def test_whole_models_compare_images_with_captions_in_one_space_only(pairs):
+    samples = open_samples(pairs[0])
+    recipes = read_recipes(["hard-pairs-cross-modal"])
+    plan_study(samples, {}, str(pairs[1]), recipes, **SIZES)  # heads have a space of their own
+    whole = WholeModel("ViT-B-32", "start.pt", "0")
+    with pytest.raises(UserError, match="not of one space") as error:
+        plan_study(samples, {}, str(pairs[1]), recipes, **SIZES, whole=whole)
+    assert error.value.code == 2
 
 
 def test_a_folder_without_a_readable_plan_is_refused(tmp_path):

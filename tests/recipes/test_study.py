@@ -1,9 +1,12 @@
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from hardpairs.cli import compare_recipes, open_test
 from hardpairs.core.errors import UserError
+from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.recipes.study import open_study
 
 
@@ -52,6 +55,26 @@ def test_two_processes_give_the_numbers_of_one(study_folder, tmp_path):
         chosen = json.loads((tmp_path / jobs / "validation.json").read_text())
         found.append({name: [split["MRR"] for split in each] for name, each in chosen.items()})
     assert found[0] == found[1] and set(found[0]) == {"plain", "hard-pairs", "twice"}
+
+
+def test_cross_modal_pairs_are_mined_in_the_space_of_the_base(pairs, tmp_path):
+    """Images have 12 numbers and captions 10: only the base's heads put them into one space."""
+    words = [str(pairs[0]), "--embeddings", str(pairs[1]), "--out", str(tmp_path / "study")]
+    words += ["--splits", "1", "--seeds", "1", "--epochs", "1", "--batch-size", "16"]
+    compare_recipes.main([*words, "--lr", "3e-3", "--recipes", "hard-pairs-cross-modal"])
+    study = open_study(tmp_path / "study")
+    table = HardPairTable.open(study.mined(0, "cross-modal"))
+    train, features = study.fold(0).train, study.features
+    with torch.no_grad():
+        image, text, _ = study.base(0)(features.image[train], features.text[train])
+    similarities = image @ text.T
+    scores = torch.maximum(similarities, similarities.T).fill_diagonal_(-1).numpy()
+    assert table.manifest["options"]["mining_method"] == "cross-modal"
+    listed = np.asarray(table.indices)[train]
+    for position, row in enumerate(train):
+        hard = np.searchsorted(train, listed[position][listed[position] >= 0])
+        stored = np.asarray(table.scores)[row, : len(hard)]
+        np.testing.assert_allclose(scores[position, hard], stored, rtol=1e-4)
 
 
 def test_another_plan_needs_another_folder(study_folder):

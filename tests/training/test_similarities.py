@@ -9,13 +9,13 @@ import torch
 from hardpairs import losses
 from hardpairs.batches import BatchInfo, open_stored_embeddings
 from hardpairs.core.errors import UserError
-from hardpairs.data.embeddings import Embeddings, write_embeddings
+from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.samples import open_samples
 from hardpairs.training.config import defaults
 from hardpairs.training.dataset import Batch
 from hardpairs.training.hooks.build import create_loss, create_model_and_transforms
 from hardpairs.training.hooks.flags import add_arguments
-from hardpairs.training.similarities import StartModel, StoredFeatures, check_one_space
+from hardpairs.training.similarities import StartModel, StoredFeatures
 
 
 def batch(rows):
@@ -62,20 +62,6 @@ def test_rows_by_number(table, stored):
     np.testing.assert_allclose(image[0].numpy(), expected / np.linalg.norm(expected), rtol=1e-6)
     assert (image[1] == 0).all() and (text[1] == 0).all() and text.shape == (3, 7)
     np.testing.assert_allclose(text[2].norm().item(), 1, rtol=1e-6)
-
-
-def one_space(image, text):
-    everything = np.arange(len(image))
-    check_one_space(Embeddings(image, text, everything, len(image), {}), "emb")
-
-
-def test_two_encoders_that_were_trained_apart_are_told():
-    image, noise = np.random.default_rng(0).standard_normal((2, 200, 8)).astype(np.float32)
-    one_space(image, image + 2 * noise)
-    for text in (noise, -image, image[:1].repeat(200, 0), noise[:, :5]):
-        with pytest.raises(UserError, match=r"trained apart|two encoders, 8 and 5") as caught:
-            one_space(image, text)
-        assert caught.value.code == 3
 
 
 @pytest.mark.parametrize("flag", ["--guided-mask", "--blend-targets"])

@@ -70,6 +70,12 @@ class Embeddings:
         """Fingerprint of the data set; ``None`` for foreign folders."""
         return self.manifest.get("dataset_fingerprint")
 
+    @property
+    def one_space(self) -> bool:
+        """Tell whether images may be compared with captions, as far as the folder says."""
+        same_width = self.image.shape[1] == self.text.shape[1]
+        return same_width and self.manifest.get("one_space") is not False
+
 
 @dataclass(frozen=True)
 class EmbeddedRows:

@@ -85,9 +85,11 @@ def hard_pairs(
     """Return the ``top_k`` hardest pairs of each row.
 
     score(i, j) = max(x_i.x_j, 0) * max(y_i.y_j, 0) over unit vectors (HELIP, arXiv 2305.05208, Eq.
-    5; the methods "image" and "text" take one factor). Left out are j = i, near duplicates (either
-    similarity above ``duplicate_threshold``; a single-modality method looks at its own), rows of
-    the same group, and score 0. Pairs are sorted by the score as stored (float64 rounded to
+    5; the methods "image" and "text" take one factor). The method "cross-modal" has score(i, j) =
+    max(x_i.y_j, y_i.x_j, 0), so that a list holds the nearest captions of the image and the nearest
+    images of the caption. Left out are j = i, near duplicates (x_i.x_j or y_i.y_j above
+    ``duplicate_threshold``; a single-modality method looks at its own), rows of the same group, and
+    score 0. Pairs are sorted by the score as stored (float64 rounded to
     float32), descending, then by j, ascending. Unlike in the published script, two negative
     similarities never make a positive score, and a row is itself by its number.
 
@@ -100,7 +102,7 @@ def hard_pairs(
         similarity_floor: tau; a similarity below it counts as 0.
         groups: (N,) or (N, G) integers; rows that share a value in any column are of one group.
         exclude: Row numbers (no mask) that are neither targets nor candidates.
-        method: "HPM", "image" or "text".
+        method: "HPM", "image", "text" or, for embeddings of one space, "cross-modal".
         approx: Size of a seeded random pool of candidate rows (HELIP's fastHPM); default all.
         approx_targets: Targets that share a pool, by default all of them; the next ones get
             another one.
@@ -170,7 +172,7 @@ def search(
     _check_shapes(image, text, groups, exclude)
     options.check_widths(image.shape[1], text.shape[1])
     embeddings = {"image": image, "text": text}
-    if options.method != "HPM":
+    if options.method in embeddings:
         embeddings = {options.method: embeddings[options.method]}
     first = execution.ranks.rank == 0
     builder = ResultBuilder(len(image) if first else 0, options)

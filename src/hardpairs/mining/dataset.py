@@ -12,6 +12,7 @@ import numpy as np
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
+from hardpairs.data.one_space import check_one_space
 from hardpairs.data.stacked import Stacked
 from hardpairs.data.url_index import write_url_index
 from hardpairs.mining.api import Execution, search
@@ -53,19 +54,23 @@ def mine_dataset(
 
     Raises:
         UserError: Exit 6 for non-finite embeddings without ``drop_nonfinite``; exit 2 for options
-            that do not go with the embeddings.
+            that do not go with the embeddings, exit 3 where images and captions are compared and
+            the embeddings are of two encoders.
     """
     reject = dict(reject or {})
     dropped = {**_unusable(embeddings, options.drop_nonfinite), **_positions(embeddings, reject)}
-    if options.has_margin and embeddings.manifest.get("one_space") is False:
+    if options.needs_one_space and embeddings.manifest.get("one_space") is False:
         raise usage(
-            "a margin compares images with captions, and these were embedded by separate encoders",
+            f"{options.compares} images with captions, and these were embedded by separate "
+            "encoders",
             fix="embed with a CLIP model",
         )
     try:
         options.check_widths(embeddings.image.shape[1], embeddings.text.shape[1])
     except ValueError as error:
         raise usage(str(error)) from None
+    if options.needs_one_space:
+        check_one_space(embeddings, str(embeddings.manifest.get("model", "the embeddings")))
     result = search(
         embeddings.image,
         embeddings.text,

@@ -22,7 +22,8 @@ from hardpairs.core.components import Options, option
 if TYPE_CHECKING:
     import numpy as np
 
-METHODS = ("HPM", "image", "text")
+CROSS_MODAL = "cross-modal"
+METHODS = ("HPM", "image", "text", CROSS_MODAL)
 REMOVED_BY = (
     "known_positive",
     "duplicate_threshold",
@@ -38,8 +39,9 @@ REMOVED_BY = (
 )
 """In the order of the kernel's reasons from 1 on; the last two are applied to finished lists."""
 
-SINGLE, PRODUCT, WEIGHTED = range(3)
-"""Kinds of scores: the first factor, the product, or the powers 2w and 2 - 2w of both factors."""
+SINGLE, PRODUCT, WEIGHTED, CROSS = range(4)
+"""Kinds of scores: the first factor, the product, the powers 2w and 2 - 2w of both factors, or the
+larger one of x_i.y_j and y_i.x_j."""
 
 (
     LEAST,
@@ -103,9 +105,10 @@ class MiningOptions(Options):
     top_k: int = option(50, "hard pairs of each row", flag="--topk", minimum=1)
     method: str = option(
         "HPM",
-        "similarities that make the score: both, or one alone",
+        "similarities that make the score: both, one alone, or cross-modal: the nearest captions "
+        "of the image and images of the caption (one space only)",
         flag="--mining-method",
-        choices=("HPM", "image", "text"),
+        choices=METHODS,
     )
     noise_rule: str = option(
         "none",
@@ -153,18 +156,33 @@ class MiningOptions(Options):
         return {_manifest_name(name): value for name, value in vars(self).items()}
 
     def check_widths(self, image: int, text: int) -> None:
-        """Raise ``ValueError`` where a margin compares image and text rows of different widths."""
-        if self.has_margin and (image != text or self.method != "HPM"):
+        """Raise ``ValueError`` where image and text rows of different widths are compared."""
+        if self.has_margin and self.method in ("image", "text"):
             raise ValueError(
-                "a margin compares images with captions, so both must lie in one space and the "
-                f"method be HPM; the embeddings are {image} and {text} wide, the method is "
-                f"{self.method}"
+                "a margin compares images with captions, so the `method` must be HPM or "
+                f"{CROSS_MODAL}, not {self.method}"
+            )
+        if self.needs_one_space and image != text:
+            raise ValueError(
+                f"{self.compares} images with captions, so both must lie in one space; the "
+                f"embeddings are {image} and {text} wide"
             )
 
     @property
     def has_margin(self) -> bool:
         """Tell whether a margin is on."""
         return self.absolute_margin is not None or self.relative_margin is not None
+
+    @property
+    def needs_one_space(self) -> bool:
+        """Tell whether images are compared with captions."""
+        return self.has_margin or self.method == CROSS_MODAL
+
+    @property
+    def compares(self) -> str:
+        """Return the words of a message that say what compares images with captions."""
+        method = self.method == CROSS_MODAL
+        return f"the `method` {CROSS_MODAL} compares" if method else "a margin compares"
 
     @property
     def depth(self) -> int:
@@ -179,7 +197,9 @@ class MiningOptions(Options):
 
     @property
     def mode(self) -> int:
-        """Return SINGLE, PRODUCT or WEIGHTED."""
+        """Return SINGLE, PRODUCT, WEIGHTED or CROSS."""
+        if self.method == CROSS_MODAL:
+            return CROSS
         if self.method != "HPM":
             return SINGLE
         return PRODUCT if self.image_weight == 0.5 else WEIGHTED
@@ -192,18 +212,20 @@ class MiningOptions(Options):
         import numpy as np  # not at the top: commands read the options before they parse
 
         low, high = -math.inf, math.inf
-        modalities = {"HPM": ("image", "text"), "image": ("image",), "text": ("text",)}[self.method]
+        modalities = {"image": ("image",), "text": ("text",)}.get(self.method, ("image", "text"))
         at_most, at_least, floors = [high, high], [low, low], [low, low]
         for i, modality in enumerate(modalities):
             at_most[i] = _or(getattr(self, f"max_{modality}_score"), high)
             at_least[i] = _or(getattr(self, f"min_{modality}_score"), low)
-            floors[i] = self.similarity_floor
+            floors[i] = self.similarity_floor if self.mode != CROSS else low
         bounds = (at_most[0], at_least[0], at_most[1], at_least[1], _or(self.max_score, high))
         least = self._least(floors, at_least)
         return np.array([least, self.duplicate_threshold, *floors, *bounds], np.float64)
 
     def _least(self, floors: list[float], at_least: list[float]) -> float:
         """Return a score below which no pair is kept."""
+        if self.mode == CROSS:
+            return max(0.0, self.similarity_floor, self.min_score or 0.0)
         first, second = (max(0.0, *both) for both in zip(floors, at_least, strict=True))
         if self.mode == SINGLE:
             product = first

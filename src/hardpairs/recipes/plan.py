@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hardpairs.batches.sources import identity, open_stored_embeddings
-from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.remote import is_url
 from hardpairs.data.samples import Samples
+from hardpairs.mining.options import CROSS_MODAL
 from hardpairs.recipes.recipe import Recipe
 from hardpairs.recipes.whole_models import WholeModel
 
@@ -113,6 +114,14 @@ def plan_study(
     """
     stored = open_stored_embeddings(embeddings, samples)
     widths = {stored.image.shape[1], stored.text.shape[1]}
+    methods = {setting.mined for recipe in recipes for setting in recipe.settings}
+    if whole is not None and CROSS_MODAL in methods and not stored.one_space:
+        raise usage(
+            f"--mined {CROSS_MODAL} compares images with captions, and these embeddings are not of "
+            "one space",
+            where=embeddings,
+            fix="embed with the CLIP model that the runs start from",
+        )
     return Plan(
         data=samples.source if is_url(samples.source) else os.path.abspath(samples.source),
         sample_options=sample_options,

@@ -87,11 +87,9 @@ def readiness(
         metric: Metric of the run's validation data.
         seed: Seed of the rows that are asked for.
     """
-    one_space = embeddings.manifest.get("one_space") is not False
-    one_space = one_space and embeddings.image.shape[1] == embeddings.text.shape[1]
     solved_in_batch = solved = None
     count = len(embeddings.rows)
-    if one_space and count > 1:
+    if embeddings.one_space and count > 1:
         above = _negatives_above(embeddings, seed)
         solved = float((above == 0).mean())
         solved_in_batch = float(

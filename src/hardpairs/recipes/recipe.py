@@ -39,6 +39,7 @@ RECIPES = {
     "hard-pairs": "--batching hard-pairs --hard-topk 10 | --batching hard-pairs --hard-topk 50",
     "hard-pairs-image": "--batching hard-pairs --hard-topk 10 --mined image",
     "hard-pairs-text": "--batching hard-pairs --hard-topk 10 --mined text",
+    "hard-pairs-cross-modal": "--batching hard-pairs --hard-topk 10 --mined cross-modal",
     "neighborhood": "--batching neighbourhood --neighbourhood-size 8",
     "margin": "--batching hard-pairs --hard-topk 10 --margin-weight .1",
     "sanw": "--loss-fn sanw_debias",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from hardpairs.batches.sources import open_stored_embeddings
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.progress import check_recipe
+from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.manifest import stable_ids
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.data.tables import is_table, read_table
 from hardpairs.mining.dataset import mine_dataset, write_mined
-from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.options import CROSS_MODAL, MiningOptions
 from hardpairs.recipes.features import Features, Fold, load_features
 from hardpairs.recipes.heads import Heads
 from hardpairs.recipes.plan import Plan, RunName
@@ -160,17 +161,31 @@ class Study:
         _save(folder, "base", run, {"rate": budget.rate, "epochs": run.steps / per_epoch})
 
     def mine(self, split: int, method: str) -> None:
-        """Mine the hard pairs of a split's training rows in the stored embeddings."""
+        """Mine the hard pairs of a split's training rows in the stored embeddings.
+
+        Images are compared with captions in the space of the base's heads, which training goes on
+        from: the stored features of two towers may be of no common space.
+        """
         folder = self.mined(split, method)
         if (folder / "manifest.json").is_file():
             return
         embeddings = open_stored_embeddings(self.plan.embeddings, self.samples)
+        if method == CROSS_MODAL and self.whole is None:
+            embeddings = self._by_base(split, embeddings)
         others = np.setdiff1d(np.arange(len(self.samples)), self.fold(split).train)
         reject = dict.fromkeys(others.tolist(), "another_part")
         options = MiningOptions(top_k=min(DEPTH, len(self.fold(split).train) - 1), method=method)
         mined = mine_dataset(embeddings, options, reject=reject)
         assert mined is not None
         write_mined(folder.parent, f"mined-{method}", mined, embeddings, options)
+
+    def _by_base(self, split: int, embeddings: Embeddings) -> Embeddings:
+        """Return the embeddings of the same rows by a split's base."""
+        rows = embeddings.rows
+        with torch.no_grad():
+            image, text, _ = self.base(split)(self.features.image[rows], self.features.text[rows])
+        manifest = {**embeddings.manifest, "one_space": True}
+        return replace(embeddings, image=image.numpy(), text=text.numpy(), manifest=manifest)
 
     def mined(self, split: int, method: str) -> Path:
         """Return the folder of a split's hard pairs."""
@@ -251,11 +266,11 @@ def run_study(study: Study, jobs: int = 1) -> dict[str, Any]:
         for setting in recipe.settings
         if setting.needs_hard_pairs
     }
-    for split in splits:
-        for method in sorted(methods):
-            study.mine(split, method)
     with Workers(study, jobs, open_study, study.out) as workers:
         workers.run("bases", "make_base", list(splits))
+        for split in splits:
+            for method in sorted(methods):
+                study.mine(split, method)
         candidates = (study.candidates(r, split) for split in splits for r in study.recipes)
         workers.run("settings", "make_run", [run for runs in candidates for run in runs])
         chosen = {

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from hardpairs.batches import open_stored_embeddings
-from hardpairs.core.errors import bad_input
 from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import Embeddings
+from hardpairs.data.one_space import check_one_space
 from hardpairs.data.samples import Samples
 from hardpairs.training.dataset import Batch
 
@@ -43,42 +43,6 @@ def open_features(
     if field in ONE_SPACE:
         check_one_space(embeddings, folder)
     return StoredFeatures(embeddings)
-
-
-def check_one_space(embeddings: Embeddings, folder: str, most: int = 1000) -> None:
-    """Refuse embeddings in which an image is no more similar to its own text than to others.
-
-    Such are those of two encoders that were trained apart.
-
-    Args:
-        embeddings: The embeddings.
-        folder: Their folder.
-        most: Rows that are looked at.
-
-    Raises:
-        UserError: Exit 3.
-    """
-    fix = "embed the data by both towers of one CLIP"
-    widths = embeddings.image.shape[1], embeddings.text.shape[1]
-    if widths[0] != widths[1]:
-        raise bad_input(
-            f"images and texts are of two encoders, {widths[0]} and {widths[1]} numbers wide: they "
-            "cannot be compared",
-            where=folder,
-            fix=fix,
-        )
-    count = len(embeddings.rows)
-    rows = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
-    image, text = unit_rows(embeddings.image[rows]), unit_rows(embeddings.text[rows])
-    strangers = (image * np.roll(text, len(rows) // 2, axis=0)).sum(1)
-    gain = (image * text).sum(1) - strangers
-    if len(rows) > 1 and gain.mean() <= 2 * gain.std() / len(rows) ** 0.5:
-        raise bad_input(
-            "images are no more similar to their own texts than to others, as with two encoders "
-            "that were trained apart",
-            where=folder,
-            fix=fix,
-        )
 
 
 class StoredFeatures:

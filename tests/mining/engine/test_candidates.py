@@ -13,7 +13,7 @@ from hardpairs.mining.engine import candidates, kernel
 from hardpairs.mining.engine.candidates import BlockSide, CandidateBuffer, ScoreBounds
 from hardpairs.mining.engine.cpu import code_values, factor_tables
 from hardpairs.mining.engine.error_bound import FLOAT16_ROUNDING
-from hardpairs.mining.options import PRODUCT, SINGLE, WEIGHTED, MiningOptions
+from hardpairs.mining.options import CROSS, PRODUCT, SINGLE, WEIGHTED, MiningOptions
 from tests.helpers import ROOT
 
 gpu = pytest.param(
@@ -21,7 +21,7 @@ gpu = pytest.param(
     marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")],
 )
 VALUES = code_values(torch.float16)
-MODES = {"single": SINGLE, "product": PRODUCT, "weighted": WEIGHTED}
+MODES = {"single": SINGLE, "product": PRODUCT, "weighted": WEIGHTED, "cross": CROSS}
 
 
 def make_bounds(mode: int, where: str) -> ScoreBounds:
@@ -78,6 +78,8 @@ def naive_candidates(
                 score = factors[0]
             elif bounds.mode == PRODUCT:
                 score = max(factors[0], 0) * factors[1]
+            elif bounds.mode == CROSS:
+                score = max(factors)
             else:
                 score = max(factors[0], 0) ** 0.6 * max(factors[1], 0) ** 1.4
             for side, own, other_side, other in ((rows, r, columns, c), (columns, c, rows, r)):
@@ -158,7 +160,7 @@ def test_first_thresholds_are_below_the_kth_kept_score(where, mode):
         torch.from_numpy(block + rng.uniform(-1, 1, block.shape) * e).half().to(where)
         for block, e in zip(exact, bounds.errors, strict=True)
     ]
-    method = "image" if mode == "single" else "HPM"
+    method = {"single": "image", "cross": "cross-modal"}.get(mode, "HPM")
     options = MiningOptions(
         duplicate_threshold=0.9, similarity_floor=0.1, max_score=0.7, method=method
     )
@@ -174,10 +176,11 @@ def test_first_thresholds_are_below_the_kth_kept_score(where, mode):
         "single": one,
         "product": one.clip(0) * other.clip(0),
         "weighted": one.clip(0) ** 0.6 * other.clip(0) ** 1.4,
+        "cross": np.maximum(one, other).clip(0),
     }[mode]
-    sides = exact[:1] if mode == "single" else exact
+    sides = {"single": exact[:1], "cross": []}.get(mode, exact)
     kept = (
-        np.all([(side <= 0.9) & (side >= 0.1) for side in sides], axis=0)
+        np.all([(side <= 0.9) & (side >= 0.1) for side in sides] + [score > 0.1], axis=0)
         & (score <= 0.7)
         & ~related.numpy()
     )

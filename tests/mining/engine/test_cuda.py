@@ -62,6 +62,8 @@ CASES = {
     "weights": {"image_weight": 0.3, "max_image_score": 0.8, "min_score": 0.1},
     "ranks": {"range_min": 3, "range_max": 7},
     "margin": {"absolute_margin": 0.05},
+    "cross-modal": {"method": "cross-modal", "max_score": 0.6, "min_text_score": 0.1},
+    "cross-modal margin": {"method": "cross-modal", "absolute_margin": -0.1},
     "floor and groups": {
         "similarity_floor": 0.3,
         "max_score": 0.9,
@@ -190,10 +192,10 @@ def test_short_memory_halves_the_blocks(through_device, monkeypatch, capsys):
     expected = reference(image, text, 6)
     make, most = HalfProducts.__init__, 40
 
-    def short(self, units, block, where):
+    def short(self, units, block, where, **more):
         if block > most:
             raise torch.OutOfMemoryError("as CUDA says it")
-        make(self, units, block, where)
+        make(self, units, block, where, **more)
 
     monkeypatch.setattr(HalfProducts, "__init__", short)
     monkeypatch.setattr(cuda, "SMALLEST_BLOCK", 25)

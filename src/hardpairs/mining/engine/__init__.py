@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from hardpairs.mining.options import CROSS
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -61,5 +63,6 @@ def open_engine(data: Data, vectors: UnitVectors, plan: Plan, device: str) -> En
         return CudaEngine(data, vectors.unit, device, plan.tile)
     from hardpairs.mining.engine.cpu import CpuEngine, Products
 
-    products = Products(vectors.multiplied, vectors.errors, plan.product_block)
+    crossed = data.mode == CROSS
+    products = Products(vectors.multiplied, vectors.errors, plan.product_block, crossed=crossed)
     return CpuEngine(data, products)

@@ -32,7 +32,7 @@ class ScoreBounds:
     """Bounds of scores from similarities.
 
     Attributes:
-        mode: SINGLE, PRODUCT or WEIGHTED, as in ``hardpairs.mining.options``.
+        mode: SINGLE, PRODUCT, WEIGHTED or CROSS, as in ``hardpairs.mining.options``.
         weight: w of WEIGHTED mode.
         errors: A similarity v is within FLOAT16_ROUNDING * |v| + error of the exact one, for the
             first and second modality.
@@ -90,7 +90,10 @@ def upper_scores(first: torch.Tensor, second: torch.Tensor, bounds: ScoreBounds)
     upper = _interval(first, bounds.errors[0])[1]
     if bounds.mode == options.SINGLE:
         return upper
-    return upper.clamp_(min=0).mul_(_interval(second, bounds.errors[1])[1])
+    other_upper = _interval(second, bounds.errors[1])[1]
+    if bounds.mode == options.CROSS:
+        return torch.maximum(upper, other_upper)
+    return upper.clamp_(min=0).mul_(other_upper)
 
 
 def append_candidates(
@@ -154,7 +157,8 @@ def first_thresholds(
         second: The same of the second one; not read in SINGLE mode.
         bounds: How to bound scores.
         limits: As ``MiningOptions.limits`` returns them.
-        related: (m, n) bool, pairs that do not count: a row with itself, rows of one group.
+        related: (m, n) bool, pairs that do not count: a row with itself, rows of one group; in
+            CROSS mode also those that a filter within a modality may remove.
         depth: K.
 
     Returns:
@@ -170,23 +174,44 @@ def _sure_scores(
     first: torch.Tensor, second: torch.Tensor, bounds: ScoreBounds, limits: list[float]
 ) -> torch.Tensor:
     """Return lower bounds of scores, -1 for pairs that a filter on similarities may remove."""
+    low, high = (side.clamp_(min=0) for side in _interval(first, bounds.errors[0]))
+    if bounds.mode != options.SINGLE:
+        other_low, other_high = _interval(second, bounds.errors[1])
+        low = _score(bounds, low, other_low.clamp_(min=0))
+        high = _score(bounds, high, other_high.clamp_(min=0))
+    low, high = low * (1 - SCORE_ROUNDING), high * (1 + SCORE_ROUNDING)
+    least = max(limits[options.LEAST] * (1 + SCORE_ROUNDING), 1e-30)
+    sure = (high <= limits[options.MAX_PRODUCT]) & (low > least)
+    if bounds.mode != options.CROSS:
+        sure &= sure_sides(first, second, bounds, limits)
+    return torch.where(sure, low, -1.0)
+
+
+def sure_sides(
+    first: torch.Tensor, second: torch.Tensor, bounds: ScoreBounds, limits: list[float]
+) -> torch.Tensor:
+    """Tell which pairs surely pass the filters on similarities within a modality.
+
+    Args:
+        first: (m, n) float16 similarities within the first modality.
+        second: The same of the second one; not read in SINGLE mode.
+        bounds: How far the similarities may be off.
+        limits: As ``MiningOptions.limits`` returns them.
+
+    Returns:
+        (m, n) bool.
+    """
     duplicate = limits[options.DUPLICATE_LIMIT]
     low, high = _interval(first, bounds.errors[0])
     at_most = min(duplicate, limits[options.MAX_FIRST])
     at_least = max(limits[options.FLOOR_FIRST], limits[options.MIN_FIRST])
     sure = (high <= at_most) & (low >= at_least)
-    low.clamp_(min=0)
     if bounds.mode != options.SINGLE:
-        other_low, other_high = _interval(second, bounds.errors[1])
+        low, high = _interval(second, bounds.errors[1])
         at_most = min(duplicate, limits[options.MAX_SECOND])
         at_least = max(limits[options.FLOOR_SECOND], limits[options.MIN_SECOND])
-        sure &= (other_high <= at_most) & (other_low >= at_least)
-        low = _score(bounds, low, other_low.clamp_(min=0))
-        high = _score(bounds, high.clamp_(min=0), other_high.clamp_(min=0))
-    low, high = low * (1 - SCORE_ROUNDING), high * (1 + SCORE_ROUNDING)
-    least = max(limits[options.LEAST] * (1 + SCORE_ROUNDING), 1e-30)
-    sure &= (high <= limits[options.MAX_PRODUCT]) & (low > least)
-    return torch.where(sure, low, -1.0)
+        sure &= (high <= at_most) & (low >= at_least)
+    return sure
 
 
 def _interval(block: torch.Tensor, error: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -199,4 +224,6 @@ def _interval(block: torch.Tensor, error: float) -> tuple[torch.Tensor, torch.Te
 def _score(bounds: ScoreBounds, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     if bounds.mode == options.PRODUCT:
         return first * second
+    if bounds.mode == options.CROSS:
+        return torch.maximum(first, second)
     return first ** (2 * bounds.weight) * second ** (2 - 2 * bounds.weight)

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from hardpairs.mining.engine.candidates import BlockSide, CandidateBuffer, ScoreBounds
 from hardpairs.mining.engine.error_bound import FLOAT16_ROUNDING
-from hardpairs.mining.options import PRODUCT, SINGLE, WEIGHTED
+from hardpairs.mining.options import CROSS, PRODUCT, SINGLE, WEIGHTED
 
 ROWS, COLUMNS = 16, 256
 WARPS = 8
@@ -63,6 +63,11 @@ def _scan(
             score = tl.maximum(_upper(one.to(tl.float32), rounding, first_error), 0.0) * _upper(
                 other.to(tl.float32), rounding, second_error
             )
+        elif MODE == 3:
+            score = tl.maximum(
+                _upper(one.to(tl.float32), rounding, first_error),
+                _upper(other.to(tl.float32), rounding, second_error),
+            )
         else:
             score = tl.load(tables + codes) * tl.load(tables + 65536 + other_codes)
         codes = codes | (other_codes << 16)
@@ -87,7 +92,7 @@ def append_candidates(
     buffer: CandidateBuffer,
 ) -> None:
     """Do what ``candidates.append_candidates`` does; blocks must be contiguous."""
-    assert (SINGLE, PRODUCT, WEIGHTED) == (0, 1, 2)
+    assert (SINGLE, PRODUCT, WEIGHTED, CROSS) == (0, 1, 2, 3)
     height, width = first.shape
     grid = (triton.cdiv(height, ROWS) * triton.cdiv(width, COLUMNS),)
     absent = buffer.count  # a pointer that is not read

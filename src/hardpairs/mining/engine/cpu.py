@@ -35,12 +35,21 @@ class Products:
             one.
         block: Most rows and columns of a block; the caller may lower it.
         device: Where the products are computed.
+        crossed: Images are multiplied with captions and captions with images, in one space.
     """
 
     def __init__(
-        self, rows: list[np.ndarray], input_errors: list[float], block: int, device: str = "cpu"
+        self,
+        rows: list[np.ndarray],
+        input_errors: list[float],
+        block: int,
+        device: str = "cpu",
+        crossed: bool = False,
     ) -> None:
         self.rows = [_as_tensor(modality).to(device) for modality in rows]
+        self.columns = self.rows[::-1] if crossed else self.rows
+        if crossed:
+            input_errors = [max(input_errors)] * 2
         self.errors = [
             similarity_error(modality.shape[1], error)
             for modality, error in zip(rows, input_errors, strict=True)
@@ -50,7 +59,10 @@ class Products:
 
     def __call__(self, rows: slice | torch.Tensor, columns: slice) -> list[torch.Tensor]:
         """Return (m, n) bfloat16 for each modality, valid until the thread's next call."""
-        sides = [(all_rows[rows], all_rows[columns]) for all_rows in self.rows]
+        sides = [
+            (left[rows], right[columns])
+            for left, right in zip(self.rows, self.columns, strict=True)
+        ]
         out, single = self._buffers(len(sides[0][0]) * len(sides[0][1]))
         return [
             _multiply(left, right, buffer, single)

@@ -28,6 +28,7 @@ from hardpairs.mining.engine.candidates import (
     ScoreBounds,
     append_candidates,
     first_thresholds,
+    sure_sides,
 )
 from hardpairs.mining.engine.cpu import (
     SMALLEST_BLOCK,
@@ -45,6 +46,7 @@ from hardpairs.mining.engine.error_bound import (
 )
 from hardpairs.mining.engine.kernel import CandidateLists, Data, Pairs
 from hardpairs.mining.engine.lists import RANGES_PER_THREAD, run_ranges
+from hardpairs.mining.options import CROSS
 from hardpairs.mining.plan import Tile
 
 CAPACITY = 1 << 24
@@ -61,22 +63,37 @@ class HalfProducts:
         units: (M, D) float32 unit vectors of one or two modalities.
         block: Most rows and columns of a block, for which memory is allocated here.
         device: Where the products are computed.
+        crossed: Images are multiplied with captions and captions with images, in one space.
     """
 
-    def __init__(self, units: list[np.ndarray], block: int, device: torch.device) -> None:
+    def __init__(
+        self, units: list[np.ndarray], block: int, device: torch.device, crossed: bool = False
+    ) -> None:
         self.block, self.device = block, device
         halves = [half_rows(unit, device) for unit in units]
         self.rows = [rows for rows, _ in halves]
+        self.columns = self.rows[::-1] if crossed else self.rows
+        largest = [error for _, error in halves]
+        if crossed:
+            largest = [max(largest)] * 2
         self.errors = [
-            similarity_error(rows.shape[1], error) + FLOAT16_UNDERFLOW for rows, error in halves
+            similarity_error(rows.shape[1], error) + FLOAT16_UNDERFLOW
+            for rows, error in zip(self.rows, largest, strict=True)
         ]
         self._out = [torch.empty(block * block, dtype=torch.float16, device=device) for _ in units]
 
     def __call__(self, rows: slice | torch.Tensor, columns: slice) -> list[torch.Tensor]:
-        """Return (m, n) float16 for each modality, valid until the next call."""
+        """Return (m, n) float16 for each modality of the rows, valid until the next call."""
         return [
-            _multiply(halves[rows], halves[columns], out)
-            for halves, out in zip(self.rows, self._out, strict=True)
+            _multiply(left[rows], right[columns], out)
+            for left, right, out in zip(self.rows, self.columns, self._out, strict=True)
+        ]
+
+    def within_modalities(self, rows: slice, columns: slice) -> list[torch.Tensor]:
+        """Return (m, n) float16 similarities within each modality, in memory of their own."""
+        size = (rows.stop - rows.start) * (columns.stop - columns.start)
+        return [
+            _multiply(side[rows], side[columns], side.new_empty(size)) for side in self.rows
         ]
 
 
@@ -173,7 +190,8 @@ class CudaEngine:
         while True:
             try:
                 buffers = [CandidateBuffer(CAPACITY, self.device) for _ in range(2)]
-                products = HalfProducts(units, block, self.device)
+                crossed = self.data.mode == CROSS
+                products = HalfProducts(units, block, self.device, crossed=crossed)
                 # What sorting and first thresholds need: once allocated, torch keeps it.
                 scratch = 6 * CAPACITY + 32 * ROWS_AT_ONCE * min(block, THRESHOLD_COLUMNS)
                 torch.empty(scratch, dtype=torch.float32, device=self.device)
@@ -271,6 +289,10 @@ class CudaEngine:
         for start in range(0, len(first), ROWS_AT_ONCE):
             part = slice(start, min(start + ROWS_AT_ONCE, len(first)))
             related = self._related(row + start, row + part.stop, column, column + width)
+            if self.data.mode == CROSS:
+                rows, columns = slice(row + start, row + part.stop), slice(column, column + width)
+                one, other = self.products.within_modalities(rows, columns)
+                related |= ~sure_sides(one, other, self.bounds, limits)
             lowest = first_thresholds(
                 first[part, :width],
                 second[part, :width],

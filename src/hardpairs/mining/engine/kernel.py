@@ -25,6 +25,7 @@ import numpy as np
 
 from hardpairs.mining.engine.error_bound import BFLOAT16_ROUNDING
 from hardpairs.mining.options import (
+    CROSS,
     DUPLICATE_LIMIT,
     FLOOR_FIRST,
     FLOOR_SECOND,
@@ -65,7 +66,7 @@ class Data(NamedTuple):
         row_number: (M,) int64 row numbers of the data set, which break ties.
         margin: (M,) float64, what x_i.y_j must not exceed; (0,) without a margin.
         limits: (9,) float64, see ``MiningOptions.limits``.
-        mode: SINGLE, PRODUCT or WEIGHTED, see ``hardpairs.mining.options``.
+        mode: SINGLE, PRODUCT, WEIGHTED or CROSS, see ``hardpairs.mining.options``.
         weight: w of WEIGHTED mode.
         sum_error: Bound on the difference of two float64 sums of one dot product.
         depth: Ranks of a list that must be known.
@@ -110,6 +111,9 @@ class CandidateLists(NamedTuple):
 
 class Block(NamedTuple):
     """Similarities of some rows and columns.
+
+    In CROSS mode, the first ones are of the rows' images with the columns' captions, and the second
+    ones of the rows' captions with the columns' images.
 
     Attributes:
         row: Number of the first row.
@@ -252,11 +256,31 @@ def _value(code: Any) -> Any:
 
 
 @_plain
+def _similarities(data: Data, i: int, j: int) -> tuple[float, float]:
+    """Return what the score of a pair is made of, in float64, summed in any order."""
+    if data.mode == CROSS:
+        return _dot(data.first, i, data.second, j), _dot(data.second, i, data.first, j)
+    return _dot(data.first, i, data.first, j), _dot(data.second, i, data.second, j)
+
+
+@_plain
+def _ordered_similarities(data: Data, i: int, j: int) -> tuple[float, float]:
+    """Do what ``_similarities`` does with the sums that decide."""
+    if data.mode == CROSS:
+        across = _ordered_dot(data.first, i, data.second, j)
+        return across, _ordered_dot(data.second, i, data.first, j)
+    first = _ordered_dot(data.first, i, data.first, j)
+    return first, _ordered_dot(data.second, i, data.second, j)
+
+
+@_plain
 def _score(data: Data, first: float, second: float) -> Any:
     first = max(first, 0.0)
     if data.mode == SINGLE:
         return first
     second = max(second, 0.0)
+    if data.mode == CROSS:
+        return max(first, second)
     if data.mode == PRODUCT:
         return first * second
     return first ** (2 * data.weight) * second ** (2 - 2 * data.weight)
@@ -272,7 +296,7 @@ def _over(low: float, high: float, limit: float) -> int:
 
 @_plain
 def _judge(
-    limits: np.ndarray,
+    data: Data,
     first_low: float,
     first_high: float,
     second_low: float,
@@ -283,16 +307,38 @@ def _judge(
 ) -> int:
     """Return the reason of a pair whose similarities and score lie in these intervals.
 
+    In CROSS mode, the filters on similarities within a modality are left aside.
+
     Returns:
         KEPT, or the first filter that removes the pair; NOTHING for a score of 0 or below anything
         that could be kept; UNCERTAIN where the intervals are too wide to tell.
     """
+    limits = data.limits
     if high <= TINY or high < limits[LEAST]:
         return NOTHING
     if low <= TINY or low < limits[LEAST]:
         return UNCERTAIN
     if same_group:
         return GROUP
+    if data.mode != CROSS:
+        reason = _judge_sides(limits, first_low, first_high, second_low, second_high)
+        if reason != KEPT:
+            return reason
+    answer = _over(low, high, limits[MAX_PRODUCT])
+    if answer == 1:
+        return MAX_SCORE
+    return UNCERTAIN if answer == -1 else KEPT
+
+
+@_plain
+def _judge_sides(
+    limits: np.ndarray,
+    first_low: float,
+    first_high: float,
+    second_low: float,
+    second_high: float,
+) -> int:
+    """Do what ``_judge`` does for the filters on similarities within a modality."""
     duplicate = limits[DUPLICATE_LIMIT]
     answer = max(_over(first_low, first_high, duplicate), _over(second_low, second_high, duplicate))
     if answer == 1:
@@ -315,10 +361,7 @@ def _judge(
             return reason + 1
         if one_low < at_least:
             return UNCERTAIN
-    answer = _over(low, high, limits[MAX_PRODUCT])
-    if answer == 1:
-        return MAX_SCORE
-    return UNCERTAIN if answer == -1 else KEPT
+    return KEPT
 
 
 @_plain
@@ -343,6 +386,31 @@ def _beyond_margin(data: Data, i: int, j: int) -> bool:
 
 
 @_plain
+def _within_modalities(data: Data, i: int, j: int) -> int:
+    """Return KEPT, or the filter on similarities within a modality that removes a pair."""
+    first, second = _dot(data.first, i, data.first, j), _dot(data.second, i, data.second, j)
+    error = data.sum_error
+    reason = _judge_sides(data.limits, first - error, first + error, second - error, second + error)
+    if reason == UNCERTAIN:
+        first = _ordered_dot(data.first, i, data.first, j)
+        second = _ordered_dot(data.second, i, data.second, j)
+        reason = _judge_sides(data.limits, first, first, second, second)
+    return reason
+
+
+@_plain
+def _final_reason(data: Data, i: int, j: int, reason: int) -> int:
+    """Return the reason of a pair with the filters that ``_judge`` leaves aside."""
+    if data.mode == CROSS and reason in (KEPT, MAX_SCORE):
+        within = _within_modalities(data, i, j)
+        if within != KEPT:
+            return within
+    if reason == KEPT and len(data.margin) and _beyond_margin(data, i, j):
+        return MARGIN
+    return reason
+
+
+@_plain
 def _bounded(
     data: Data,
     first: float,
@@ -359,7 +427,7 @@ def _bounded(
     low = _score(data, first - first_error, second - second_error) * (1 - score_error)
     high = _score(data, first + first_error, second + second_error) * (1 + score_error)
     reason = _judge(
-        data.limits,
+        data,
         first - first_error,
         first + first_error,
         second - second_error,
@@ -373,20 +441,19 @@ def _bounded(
 
 @_plain
 def _exact(data: Data, i: int, j: int) -> Any:
-    """Return (reason, float32 score) of a pair, margins left aside.
+    """Return (reason, float32 score) of a pair; ``_final_reason`` applies what is left aside.
 
     A sum in any order (vectorized, eight times as fast) differs from the ordered one by at most
     ``sum_error``. Where float32 score and reason are the same over that whole interval, they are
     those of the ordered sum. The ordered sum is made for the others, one pair in a million.
     """
     same_group = _same_group(data.groups, i, j)
-    first, second = _dot(data.first, i, data.first, j), _dot(data.second, i, data.second, j)
+    first, second = _similarities(data, i, j)
     error = data.sum_error
     reason, low, high = _bounded(data, first, second, error, error, same_group, 2.0**-50)
     if reason != UNCERTAIN and np.float32(low) == np.float32(high):
         return reason, np.float32(low)
-    first = _ordered_dot(data.first, i, data.first, j)
-    second = _ordered_dot(data.second, i, data.second, j)
+    first, second = _ordered_similarities(data, i, j)
     reason, low, high = _bounded(data, first, second, 0.0, 0.0, same_group, 0.0)
     return reason, np.float32(low)
 
@@ -599,8 +666,7 @@ def _offer_within(
         high = low
         if reason == NOTHING:
             return
-    if reason == KEPT and len(data.margin) and _beyond_margin(data, row, other):
-        reason = MARGIN
+    reason = _final_reason(data, row, other, reason)
     if reason != KEPT and lists.overflowed[slot]:
         return
     if lists.entries[slot] == lists.column.shape[1]:
@@ -644,6 +710,9 @@ def _upper_scores(
             out[c] = max(_upper(first[c], first_error), np.float32(0)) * _upper(
                 second[c], second_error
             )
+    elif mode == CROSS:
+        for c in range(len(out)):
+            out[c] = max(_upper(first[c], first_error), _upper(second[c], second_error))
     else:
         for c in range(len(out)):
             out[c] = tables[0, first[c]] * tables[1, second[c]]
@@ -834,8 +903,7 @@ def _count_if_removed(data: Data, row: int, other: int, last_key: Any, removed: 
     if other == row:
         return
     reason, score = _exact(data, row, other)
-    if reason == KEPT and len(data.margin) and _beyond_margin(data, row, other):
-        reason = MARGIN
+    reason = _final_reason(data, row, other, reason)
     if reason > KEPT and _rank_key(score, data.row_number[other]) < last_key:
         removed[reason] += 1
 
