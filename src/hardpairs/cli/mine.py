@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hardpairs.data.embeddings import Embeddings
     from hardpairs.data.hard_pairs import HardPairTable
     from hardpairs.mining.dataset import MinedDataset
+    from hardpairs.mining.rescore import Rescoring
 
 PROGRESS_VERSION = 2
 """Changes with the names and arrays of unfinished work."""
@@ -58,6 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             "embeddings (default: those of --dataset, from datasets.yaml or $HARDPAIRS_DATA)"
         )
     )
+    _add_rescoring(parser.add_argument_group("a second model"))
     filters = parser.add_argument_group("filters (cosines, and scores in [0, 1])")
     for field in dataclasses.fields(MiningOptions):
         _add_option(filters if field.name in FILTERS else parser, field)
@@ -98,6 +100,22 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         "--start-tar", type=whole_number(0), help="first tar to embed, by its number"
     )
     group.add_argument("--end-tar", type=whole_number(0), help="last tar to embed")
+
+
+def _add_rescoring(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--rescore",
+        metavar="FOLDER",
+        help="embeddings of the same data by a second model, which chooses among the pairs that "
+        "the first one proposes: filters, ranks and scores are the second one's",
+    )
+    group.add_argument(
+        "--rescore-candidates",
+        type=whole_number(1),
+        metavar="N",
+        help="pairs of each row that the first one proposes (default: four times the ranks that "
+        "are listed or skipped)",
+    )
 
 
 def _add_option(
@@ -155,6 +173,8 @@ def _check(args: argparse.Namespace) -> None:
         raise usage(f"--duplicate-threshold must be at most 2, not {args.duplicate_threshold}")
     if not args.commit_seconds >= 0:
         raise usage(f"--commit-seconds must be 0 or more, not {args.commit_seconds}")
+    if args.rescore_candidates is not None and args.rescore is None:
+        raise usage("--rescore-candidates needs --rescore, the second model's embeddings")
     parents = (Path(args.save_path), *Path(args.save_path).absolute().parents)
     existing = next(path for path in parents if path.exists())
     if not existing.is_dir():
@@ -168,6 +188,8 @@ def _check(args: argparse.Namespace) -> None:
 def _check_paths(args: argparse.Namespace) -> None:
     if args.embeddings:
         check_exists(args.embeddings, "folder")
+    if args.rescore:
+        check_exists(args.rescore, "folder")
     for name in filter(None, (args.image_embeddings, args.text_embeddings)):
         check_exists(name if os.path.exists(name) else re.sub(r"(\.parquet):.*$", r"\1", name))
     if args.reject:
@@ -212,6 +234,7 @@ def main(argv: list[str] | None = None) -> int:
     from hardpairs.data.rejects import read_rejects
     from hardpairs.mining.api import Execution
     from hardpairs.mining.dataset import mine_dataset, write_mined
+    from hardpairs.mining.rescore import Rescoring
 
     ranks = join()
     folder = args.embeddings
@@ -224,12 +247,18 @@ def main(argv: list[str] | None = None) -> int:
     if args.reject:
         size, fingerprint = embeddings.num_samples, embeddings.fingerprint
         reject = read_rejects(args.reject, num_samples=size, fingerprint=fingerprint)
-    progress = _progress(args, options, embeddings, reject, ranks)
+    rescoring = None
+    if args.rescore:
+        second = ranks.first_alone(lambda: _open(args, args.rescore))
+        rescoring = Rescoring(second, args.rescore_candidates or 4 * options.depth)
+    progress = _progress(args, options, embeddings, reject, rescoring, ranks)
     execution = Execution(device, args.max_memory, progress=progress, ranks=ranks, verbose=True)
     with flags(vars(args), **FLAGS):
-        mined = mine_dataset(embeddings, options, reject=reject, execution=execution)
+        mined = mine_dataset(
+            embeddings, options, reject=reject, rescoring=rescoring, execution=execution
+        )
     if mined is not None:
-        table = write_mined(args.save_path, args.dataset, mined, embeddings, options)
+        table = write_mined(args.save_path, args.dataset, mined, embeddings, options, rescoring)
         _report(mined, table, Path(args.save_path) / f"{args.dataset}_hard_sample.csv")
         progress.remove()
     ranks.close()
@@ -241,6 +270,7 @@ def _progress(
     options: MiningOptions,
     embeddings: Embeddings,
     reject: dict[int, str],
+    rescoring: Rescoring | None,
     ranks: Ranks,
 ) -> Progress:
     """Return the folder of unfinished work, which belongs to these options and embeddings."""
@@ -255,6 +285,7 @@ def _progress(
             "processes": ranks.world_size,
             "version": PROGRESS_VERSION,
             **({"reject": sorted(reject)} if reject else {}),
+            **({"rescored": _identity(rescoring)} if rescoring else {}),
         },
         kind="hard pairs",
         every=args.commit_seconds,
@@ -262,6 +293,12 @@ def _progress(
     )
     progress.begin(discard=True)
     return progress
+
+
+def _identity(rescoring: Rescoring) -> list[Any]:
+    from hardpairs.mining.dataset import content_hash
+
+    return [content_hash(rescoring.embeddings), rescoring.candidates]
 
 
 def _open(args: argparse.Namespace, folder: str | None) -> Embeddings:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from hardpairs.data.stacked import Stacked
 from hardpairs.data.url_index import write_url_index
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.rescore import Rescoring, rescore
 from hardpairs.mining.result import MiningResult
 from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM
 
@@ -39,6 +41,7 @@ def mine_dataset(
     options: MiningOptions,
     *,
     reject: Mapping[int, str] | None = None,
+    rescoring: Rescoring | None = None,
     execution: Execution | None = None,
 ) -> MinedDataset | None:
     """Return the hard pairs of all rows of a data set.
@@ -47,6 +50,7 @@ def mine_dataset(
         embeddings: Embeddings with their row numbers.
         options: What decides the hard pairs.
         reject: Rows that neither have nor are hard pairs, with reasons.
+        rescoring: A second model's embeddings, which choose among the pairs that these propose.
         execution: How the search runs.
 
     Returns:
@@ -59,6 +63,36 @@ def mine_dataset(
     """
     reject = dict(reject or {})
     dropped = {**_unusable(embeddings, options.drop_nonfinite), **_positions(embeddings, reject)}
+    proposal = options
+    if rescoring is not None:
+        proposal, second = rescoring.proposal(options), rescoring.embeddings
+        at = rescoring.positions(embeddings)
+        _check_spaces(second, options)
+        unusable = _unusable(second, options.drop_nonfinite)
+        dropped |= {int(i): unusable[int(at[i])] for i in np.flatnonzero(np.isin(at, [*unusable]))}
+    _check_spaces(embeddings, proposal)
+    result = search(
+        embeddings.image,
+        embeddings.text,
+        proposal,
+        groups=embeddings.positives,
+        exclude=np.array(sorted(dropped), np.int64),
+        execution=execution,
+    )
+    if result is None:
+        return None
+    if rescoring is not None:
+        result = rescore(result, second.image, second.text, at, options)
+    if options.noise_rule == "paper":
+        result = result.without_noise(options)
+    stored = embeddings.manifest.get("rejected", {})
+    rejected = {**reject, **{int(row): reason for row, reason in stored.items()}}
+    rejected |= {int(embeddings.rows[i]): reason for i, reason in dropped.items()}
+    return MinedDataset(result.for_dataset(embeddings.rows, embeddings.num_samples), rejected)
+
+
+def _check_spaces(embeddings: Embeddings, options: MiningOptions) -> None:
+    """Refuse options that compare images with captions where the embeddings do not allow it."""
     if options.needs_one_space and embeddings.manifest.get("one_space") is False:
         raise usage(
             f"{options.compares} images with captions, and these were embedded by separate "
@@ -71,22 +105,6 @@ def mine_dataset(
         raise usage(str(error)) from None
     if options.needs_one_space:
         check_one_space(embeddings, str(embeddings.manifest.get("model", "the embeddings")))
-    result = search(
-        embeddings.image,
-        embeddings.text,
-        options,
-        groups=embeddings.positives,
-        exclude=np.array(sorted(dropped), np.int64),
-        execution=execution,
-    )
-    if result is None:
-        return None
-    if options.noise_rule == "paper":
-        result = result.without_noise(options)
-    stored = embeddings.manifest.get("rejected", {})
-    rejected = {**reject, **{int(row): reason for row, reason in stored.items()}}
-    rejected |= {int(embeddings.rows[i]): reason for i, reason in dropped.items()}
-    return MinedDataset(result.for_dataset(embeddings.rows, embeddings.num_samples), rejected)
 
 
 def _unusable(embeddings: Embeddings, drop_nonfinite: bool) -> dict[int, str]:
@@ -137,6 +155,7 @@ def write_mined(
     mined: MinedDataset,
     embeddings: Embeddings,
     options: MiningOptions,
+    rescoring: Rescoring | None = None,
 ) -> HardPairTable:
     """Write hard pairs in HELIP's formats and as a memory-mapped table.
 
@@ -146,20 +165,23 @@ def write_mined(
         mined: The hard pairs.
         embeddings: What they were mined from; their URLs, if there are any, go to ``url_index/``.
         options: What decided the hard pairs.
+        rescoring: The second model, which chose among what these proposed.
 
     Returns:
         The table.
     """
-    described = ("model", "weights", "preprocess", "sha256")
     manifest = {
         "kind": "hard_pairs",
         "dataset": name,
         "dataset_fingerprint": embeddings.fingerprint,
-        "embeddings": {key: embeddings.manifest.get(key) for key in described},
+        "embeddings": _described(embeddings),
         "options": options.for_manifest(),
         "counts": mined.result.counts,
         "rejected": {str(row): reason for row, reason in sorted(mined.rejected.items())},
     }
+    if rescoring is not None:
+        by = _described(rescoring.embeddings)
+        manifest["rescored"] = {"embeddings": by, "candidates": rescoring.candidates}
     indices, scores = mined.result.indices, mined.result.scores
     table = write_table(table_folder(out, name), indices, scores, manifest)
     write_helip(out, name, table)
@@ -167,3 +189,9 @@ def write_mined(
         urls = (url.as_py() or "" for url in embeddings.urls)
         write_url_index(out, name, zip(urls, embeddings.rows.tolist(), strict=True))
     return table
+
+
+def _described(embeddings: Embeddings) -> dict[str, Any]:
+    """Return what a table's manifest says of embeddings."""
+    described = ("model", "weights", "preprocess", "sha256")
+    return {key: embeddings.manifest.get(key) for key in described}

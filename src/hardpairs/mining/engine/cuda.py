@@ -92,9 +92,7 @@ class HalfProducts:
     def within_modalities(self, rows: slice, columns: slice) -> list[torch.Tensor]:
         """Return (m, n) float16 similarities within each modality, in memory of their own."""
         size = (rows.stop - rows.start) * (columns.stop - columns.start)
-        return [
-            _multiply(side[rows], side[columns], side.new_empty(size)) for side in self.rows
-        ]
+        return [_multiply(side[rows], side[columns], side.new_empty(size)) for side in self.rows]
 
 
 def half_rows(unit: np.ndarray, device: torch.device) -> tuple[torch.Tensor, float]:

@@ -898,6 +898,37 @@ def decide(
 
 
 @_plain
+def score_listed(
+    begin: int,
+    end: int,
+    scratch: Scratch,
+    data: Data,
+    first_row: int,
+    listed: np.ndarray,
+    scores: np.ndarray,
+    reasons: np.ndarray,
+) -> None:
+    """Write the score and the reason of each listed pair of lists [begin, end).
+
+    Args:
+        begin: First list.
+        end: First list that is left out.
+        scratch: Memory of this thread.
+        data: What scores are made of.
+        first_row: The row of list 0.
+        listed: (R, C) int64 rows; negative ones are skipped.
+        scores: (R, C) float32.
+        reasons: (R, C) int8.
+    """
+    for r in range(begin, end):
+        for c in range(listed.shape[1]):
+            if listed[r, c] >= 0:
+                reason, score = _exact(data, first_row + r, listed[r, c])
+                reasons[r, c] = _final_reason(data, first_row + r, listed[r, c], reason)
+                scores[r, c] = score
+
+
+@_plain
 def _count_if_removed(data: Data, row: int, other: int, last_key: Any, removed: np.ndarray) -> None:
     """Count a pair in ``removed`` if a filter removed it and it outranks ``last_key``."""
     if other == row:

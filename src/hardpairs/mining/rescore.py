@@ -1,0 +1,157 @@
+"""Score listed pairs again by the embeddings of a second model, and choose among them.
+
+The first model proposes pairs, more than are wanted. The filters, ranks and scores of the result
+are the second model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardpairs.core.errors import mismatch, usage
+from hardpairs.data.embeddings import Embeddings
+from hardpairs.data.manifest import check_same_dataset
+from hardpairs.mining.api import kernel_data
+from hardpairs.mining.engine import kernel
+from hardpairs.mining.engine.kernel import KEPT, NO_KEY, NOTHING, Data, Decided
+from hardpairs.mining.engine.lists import run_loop
+from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.result import MiningResult, ResultBuilder
+from hardpairs.mining.unit_vectors import Rows, write_unit_vectors
+
+ROWS_AT_ONCE = 16_384
+"""Rows whose pairs are sorted together."""
+PROPOSAL = (
+    *("method", "image_weight", "duplicate_threshold", "drop_nonfinite"),
+    *("approx", "approx_targets", "seed"),
+)
+"""Options that decide what the first model proposes; all options decide what is chosen."""
+
+
+@dataclass(frozen=True)
+class Rescoring:
+    """A second model's embeddings, and how many pairs the first one proposes.
+
+    Attributes:
+        embeddings: Embeddings of the same data set.
+        candidates: Pairs of each row that are scored again.
+    """
+
+    embeddings: Embeddings
+    candidates: int
+
+    def proposal(self, options: MiningOptions) -> MiningOptions:
+        """Return the options of the first search.
+
+        Raises:
+            UserError: Exit 2 for fewer candidates than ranks that must be known.
+        """
+        if self.candidates < options.depth:
+            raise usage(
+                f"`rescore_candidates` must be at least {options.depth}, the ranks that are "
+                f"listed or skipped, not {self.candidates}"
+            )
+        kept = {name: getattr(options, name) for name in PROPOSAL}
+        return MiningOptions(top_k=self.candidates, **kept)
+
+    def positions(self, embeddings: Embeddings) -> np.ndarray:
+        """Return where the rows of the first model's embeddings are among the second one's, (M,).
+
+        Raises:
+            UserError: Exit 4 for embeddings of other data, or without some of the rows.
+        """
+        second = self.embeddings
+        if embeddings.fingerprint is not None:
+            check_same_dataset(
+                embeddings.fingerprint,
+                second.fingerprint,
+                ours_name="the embeddings",
+                theirs_name="those of `rescore`",
+            )
+        missing = np.setdiff1d(embeddings.rows, second.rows)
+        if len(missing) or second.num_samples != embeddings.num_samples:
+            raise mismatch(
+                "the embeddings to rescore by are of other rows: "
+                f"{len(missing)} of {len(embeddings.rows)} are missing",
+                where=f"rows {missing[:10].tolist()}" if len(missing) else "`rescore`",
+                fix="embed the same data with the second model",
+            )
+        return np.searchsorted(second.rows, embeddings.rows)
+
+
+def rescore(
+    proposed: MiningResult, image: Rows, text: Rows, at: np.ndarray, options: MiningOptions
+) -> MiningResult:
+    """Return the hardest of the proposed pairs by other embeddings.
+
+    Args:
+        proposed: Lists of N rows.
+        image: (M, D_image) embeddings of the second model.
+        text: (M, D_text) embeddings of the second model.
+        at: (N,) int64, where the N rows are among these.
+        options: The filters and ranks of the result.
+    """
+    builder = ResultBuilder(len(proposed.indices), options)
+    rows = np.unique(proposed.indices[proposed.indices >= 0])
+    rows = np.union1d(rows, np.flatnonzero((proposed.indices >= 0).any(axis=1)))
+    units = _units(image, text, at[rows], options)
+    data = kernel_data(units, rows, None, options, options.depth)
+    position = np.full(len(proposed.indices) + 1, -1, np.int64)  # the last entry serves the padding
+    position[rows] = np.arange(len(rows))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        own = rows[start : start + ROWS_AT_ONCE]
+        listed = position[proposed.indices[own]]
+        builder.add(_decide(data, start, listed), own, (listed >= 0).sum(axis=1))
+    return builder.result()
+
+
+def _units(image: Rows, text: Rows, rows: np.ndarray, options: MiningOptions) -> list[np.ndarray]:
+    """Return unit vectors of some rows, (R, D) of each modality that the method looks at."""
+    sides = {"image": image, "text": text}
+    if options.method in sides:
+        sides = {options.method: sides[options.method]}
+    units = []
+    for name, side in sides.items():
+        units.append(np.empty((len(rows), side.shape[1]), np.float32))
+        write_unit_vectors(side, rows, name, units[-1])
+    return units
+
+
+def _decide(data: Data, first_row: int, listed: np.ndarray) -> Decided:
+    """Return the final lists of R rows.
+
+    Args:
+        data: What scores are made of.
+        first_row: The row of the first list.
+        listed: (R, C) int64 rows that are proposed, padded with -1.
+    """
+    scores = np.zeros(listed.shape, np.float32)
+    reasons = np.full(listed.shape, NOTHING, np.int8)
+    run_loop(kernel.score_listed, len(listed), 0, data, first_row, listed, scores, reasons)
+    keys = np.full(listed.shape, NO_KEY)
+    counts = reasons != NOTHING
+    numbers = data.row_number[listed[counts]].astype(np.uint64)
+    descending = np.uint64(0xFFFFFFFF) - scores[counts].view(np.uint32).astype(np.uint64)
+    keys[counts] = descending << np.uint64(32) | numbers
+    order = np.argsort(keys, axis=1, kind="stable")
+    listed, scores, reasons = (
+        np.take_along_axis(array, order, axis=1) for array in (listed, scores, reasons)
+    )
+    kept = reasons == KEPT
+    rank = np.cumsum(kept, axis=1) - 1
+    chosen, ahead = kept & (rank < data.depth), rank < data.depth - 1
+    result = Decided(
+        indices=np.full((len(listed), data.depth), -1, np.int64),
+        scores=np.zeros((len(listed), data.depth), np.float32),
+        removed=np.stack(
+            [((reasons == reason) & ahead).sum(axis=1) for reason in range(kernel.REASONS)], axis=1
+        ),
+        last_key=np.full(len(listed), NO_KEY),
+    )
+    where = np.nonzero(chosen)[0], rank[chosen]
+    result.indices[where] = data.row_number[listed[chosen]]
+    result.scores[where] = scores[chosen]
+    result.removed[:, KEPT] = 0
+    return result
