@@ -181,7 +181,7 @@ class Study:
 
     def _by_base(self, split: int, embeddings: Embeddings) -> Embeddings:
         """Return the embeddings of the same rows by a split's base."""
-        rows = embeddings.rows
+        rows = np.array(embeddings.rows)  # writable, which PyTorch asks for
         with torch.no_grad():
             image, text, _ = self.base(split)(self.features.image[rows], self.features.text[rows])
         manifest = {**embeddings.manifest, "one_space": True}
