@@ -128,6 +128,24 @@ def test_two_processes_give_the_same_bytes_with_many_pools(mined):
     assert output(folder / "two pools") == output(folder / "pools")
 
 
+def test_two_processes_give_the_same_bytes_across_modalities(tmp_path):
+    """Cross-modal pairs, and those of a second model."""
+    for name, seed in (("one", 0), ("two", 2)):
+        image, text = themed(2500, 32, seed), themed(2500, 32, seed + 1)
+        for kind, rows in (("img_emb", image), ("text_emb", image + text)):
+            (tmp_path / name / kind).mkdir(parents=True)
+            np.save(tmp_path / name / kind / f"{kind}_0.npy", rows)
+    flags = ("--dataset", "x", "--topk", "5", "--mining-method", "cross-modal")
+    flags += ("--relative-margin", "0.1", "--embeddings", str(tmp_path / "one"))
+    for case, more in (("one", ()), ("two", ("--rescore", str(tmp_path / "two")))):
+        done = mine(*flags, *more, "--save_path", tmp_path / f"alone {case}")
+        assert done.returncode == 0, done.stderr
+        both = ("--save_path", str(tmp_path / f"together {case}"))
+        done = torchrun(2, *COMMAND, *flags, *more, *both)
+        assert done.returncode == 0, done.stderr
+        assert output(tmp_path / f"alone {case}") == output(tmp_path / f"together {case}")
+
+
 def test_little_memory_gives_the_same_bytes(mined):
     """Allow what the refusal asks for, which depends on the processor's precision."""
     folder, flags, expected = mined

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.losses import LossContext, TrainingLoss, build_loss
 from hardpairs.training.config import TrainingConfig
 from hardpairs.training.dataset import Batch
+from hardpairs.training.joined_gradients import JoinedGradients, Parts, can_share
 from hardpairs.training.similarities import FeatureSource, open_features
 
 COUNTS = {"targets": TARGET, "mined": HARD_PAIR, "random": RANDOM, "reserves": SPARE}
@@ -66,6 +68,7 @@ class RunLoss(nn.Module):
         self.unreadable = UnreadableImages(samples, max_bad_fraction, log=True)
         self._taken: list[BatchInfo] = []
         self._calls = 0
+        self._joined = JoinedGradients()
 
     def take(self, batch: Batch) -> None:
         """Note a micro-batch; the last ``accumulate`` are kept.
@@ -103,9 +106,10 @@ class RunLoss(nn.Module):
         info = BatchInfo.joined(self._taken).to(image_features.device)
         if self.accumulate > 1:
             kwargs = {name: self._share(name, value) for name, value in kwargs.items()}
-        parts: dict[str, torch.Tensor] = self.loss(
-            image_features, text_features, *args, info=info, **kwargs
-        )
+            features = {"image_features": image_features, "text_features": text_features}
+            parts = self._accumulated(features | kwargs, *args, info=info)
+        else:
+            parts = self.loss(image_features, text_features, *args, info=info, **kwargs)
         if not self._all_finite(parts):
             finite = torch.isfinite(image_features).all(1) & torch.isfinite(text_features).all(1)
             # Of features that gradient accumulation has joined, the last are the micro-batch's.
@@ -119,7 +123,24 @@ class RunLoss(nn.Module):
         self._calls += 1
         if self._calls % self.accumulate == 0:
             self.loss.end_step()
+            self._joined = JoinedGradients()
         return parts
+
+    def _accumulated(self, inputs: dict[str, Any], *args: Any, info: BatchInfo) -> Parts:
+        """Return the parts of the loss at a micro-batch's call, from one evaluation where it can.
+
+        All ranks do the same: an evaluation is a collective call.
+        """
+        evaluate: Callable[..., Parts] = partial(self.loss, info=info)
+        if args or not can_share(inputs):
+            sides = (inputs.pop("image_features"), inputs.pop("text_features"))
+            return evaluate(*sides, *args, **inputs)
+        if self._calls % self.accumulate == 0:
+            return self._joined.compute(evaluate, inputs)
+        fits = torch.tensor(self._joined.fit(inputs), device=inputs["image_features"].device)
+        if self._on_all_ranks(fits):
+            return self._joined.parts(inputs)
+        return evaluate(**inputs)
 
     def _share(self, name: str, value: Any) -> Any:
         """Return an output with a share of its gradient if all calls of a step get it whole.
@@ -134,10 +155,14 @@ class RunLoss(nn.Module):
 
     def _all_finite(self, parts: dict[str, torch.Tensor]) -> bool:
         """Return whether all parts are finite on all ranks; one that stopped alone would block."""
-        finite = torch.stack([torch.isfinite(part).all() for part in parts.values()]).all().float()
+        return self._on_all_ranks(torch.stack([p.isfinite().all() for p in parts.values()]).all())
+
+    def _on_all_ranks(self, fact: torch.Tensor) -> bool:
+        """Tell whether a fact, () bool, is true on all ranks."""
+        number = fact.float()
         if self.world_size > 1:
-            dist.all_reduce(finite, dist.ReduceOp.MIN)
-        return bool(finite)
+            dist.all_reduce(number, dist.ReduceOp.MIN)
+        return bool(number)
 
 
 def build_run_loss(
