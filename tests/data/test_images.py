@@ -1,6 +1,8 @@
 """Every way an image can be wrong has a reason; every mode becomes the same RGB."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -63,6 +65,28 @@ def test_modes_become_rgb(mode):
 def test_sixteen_bits_are_scaled_not_clipped():
     image = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
     assert np.asarray(decode(encoded(image)))[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_colors_whose_bits_pillow_drops_are_refused():
+    """Of 12 bits in 16 the upper 8 would be a nearly black image; of 16 they are the image."""
+    for peak, readable in ((4095, False), (65535, True)):
+        data = _png_of_sixteen_bit_colors(peak)
+        if readable:
+            assert np.asarray(decode(data)).max() == 255
+        else:
+            with pytest.raises(UnreadableImage, match="unsupported_pixels"):
+                decode(data)
+
+
+def _png_of_sixteen_bit_colors(peak: int) -> bytes:
+    """A PNG of 4 x 1, from black to the peak: Pillow writes none."""
+    row = b"".join(struct.pack(">3H", *[peak * i // 3] * 3) for i in range(4))
+    chunks = [(b"IHDR", struct.pack(">2I5B", 4, 1, 16, 2, 0, 0, 0))]
+    chunks += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def test_a_scan_is_a_picture():

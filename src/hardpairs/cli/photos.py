@@ -118,6 +118,12 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=whole_number(0), default=2, help="processes that read and decode"
     )
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="drop the photos of folders that are gone or empty; without it such folders are "
+        "refused, since a drive that is not mounted looks the same",
+    )
     _add_model(parser)
 
 
@@ -250,7 +256,7 @@ def index(args: argparse.Namespace) -> int:
 
     check_weights(args.pretrained)
     out = args.out or default_index(args.sources)
-    for source in args.sources:
+    for source in () if args.forget else args.sources:
         check_exists(source)
     done = update_index(
         args.sources,
@@ -260,6 +266,7 @@ def index(args: argparse.Namespace) -> int:
         device=args.device,
         batch_size=args.batch_size,
         workers=args.workers,
+        forget=args.forget,
     )
     if done.unreadable:
         count = plural(sum(done.unreadable.values()), "file is", "files are")

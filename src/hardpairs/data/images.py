@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from PIL import Image, ImageOps
+
+from hardpairs.data.wide_pixels import gray_of_wide, is_wide
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MISSING_FILE = "missing_file"
@@ -27,13 +28,16 @@ megapixels."""
 MAX_ASPECT = 200
 """Images longer than this many times their width are refused. Scaled by its short side to a model's
 input, an image of 1 x 5,000 pixels would be 224 x 1,120,000: 750 MB."""
+_DARK = 16
+"""Colors of 16 bits whose upper 8 are all below this have 12 bits or less, which Pillow drops."""
 
 
 class UnreadableImage(ValueError):
     """An image that cannot be read or decoded.
 
     Its text is the reason: ``missing_file``, ``empty_image``, ``not_an_image``,
-    ``truncated_image``, ``too_many_pixels``, ``too_narrow`` or ``heic_without_pillow_heif``.
+    ``truncated_image``, ``too_many_pixels``, ``too_narrow``, ``unsupported_pixels`` or
+    ``heic_without_pillow_heif``.
     """
 
 
@@ -120,7 +124,7 @@ def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
 
     The formats are JPEG, PNG, WebP, GIF, BMP, TIFF, and HEIC where pillow-heif is installed. The
     result is the first frame, turned upright by its EXIF orientation, transparency over white,
-    without metadata.
+    without metadata. Gray of more than 8 bits becomes 8 as in ``hardpairs.data.wide_pixels``.
 
     Args:
         data: The encoded image.
@@ -152,11 +156,28 @@ def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
             raise UnreadableImage("too_narrow")
         if for_side is not None:
             image.draft(None, (for_side, for_side))
+        loses_bits = _has_wide_colors(image)
         try:
             image.load()
         except Exception:
             raise UnreadableImage("truncated_image") from None
-        return _to_rgb(_upright(image))
+        if loses_bits and max(high for _, high in _extrema(image)) < _DARK:
+            raise UnreadableImage("unsupported_pixels")
+        try:
+            return _to_rgb(_upright(image))
+        except ValueError:  # not finite, or of colors that Pillow cannot convert, such as CIE Lab
+            raise UnreadableImage("unsupported_pixels") from None
+
+
+def _has_wide_colors(image: Image.Image) -> bool:
+    """Return whether Pillow takes the upper 8 of 16 bits of each color."""
+    tiles = getattr(image, "tile", ())
+    return not is_wide(image) and any(";16" in str(tile.args) for tile in tiles)
+
+
+def _extrema(image: Image.Image) -> Iterable[tuple[float, float]]:
+    found = image.getextrema()
+    return found if isinstance(found[0], tuple) else (found,)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -168,11 +189,8 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I") or image.mode == "F":
-        # 16 bits and wider: scaled to 8 bits, since convert() would clip.
-        high = float(np.asarray(image.convert("F")).max())
-        scaled = image.convert("F").point(lambda value: value / 257 if high > 255 else value)
-        return scaled.convert("L").convert("RGB")
+    if is_wide(image):
+        return gray_of_wide(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, (255, 255, 255))

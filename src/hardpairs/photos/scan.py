@@ -52,12 +52,14 @@ class ScanResult:
         damaged: Tars that cannot be read, with the reason.
         captions: Captions by (path, key), for the photos that have one.
         skipped: Number of names that were skipped, by reason.
+        empty: Folders without any entry, and folders that cannot be read.
     """
 
     files: list[PhotoFile] = field(default_factory=list)
     damaged: dict[PhotoFile, str] = field(default_factory=dict)
     captions: dict[tuple[str, str], str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
+    empty: list[str] = field(default_factory=list)
 
 
 def scan(sources: list[str]) -> ScanResult:
@@ -105,7 +107,10 @@ def _scan_folder(folder: str, root: str, result: ScanResult) -> None:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         result.skipped["folder that cannot be read"] += 1
+        result.empty.append(folder)
         return
+    if not entries:
+        result.empty.append(folder)
     texts = {entry.name for entry in entries if entry.name.endswith(".txt")}
     for entry in entries:
         if entry.name.startswith("."):

@@ -38,6 +38,7 @@ REASONS = {
     "truncated_image": "That image is cut off.",
     "too_many_pixels": "That image has more than 64 megapixels.",
     "too_narrow": "That image is too narrow.",
+    "unsupported_pixels": "That image has pixels that cannot be read, such as infinite numbers.",
     HEIC_REASON: f"That image is HEIC, which is not installed here: {HEIC_HELP}, and start again.",
 }
 

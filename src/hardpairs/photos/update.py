@@ -21,10 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from hardpairs.core.atomic import write_text
-from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.errors import UserError, bad_input, usage
 from hardpairs.core.progress import Progress
 from hardpairs.data.images import HEIC_REASON, can_read_heic
 from hardpairs.data.manifest import NAME
+from hardpairs.data.shards import expand_shards
+from hardpairs.photos.drives import check_kept
 from hardpairs.photos.embedding_cache import CachedRow, EmbeddingCache, load_parts, save_part
 from hardpairs.photos.index import Index, check_model, write_index
 from hardpairs.photos.model import ModelName
@@ -101,6 +103,7 @@ def update_index(
     device: str = "cpu",
     batch_size: int | None = None,
     workers: int = 2,
+    forget: bool = False,
 ) -> Outcome:
     """Make an index, or bring it up to date: afterwards it holds what ``sources`` hold now.
 
@@ -113,10 +116,12 @@ def update_index(
         device: Device of the model.
         batch_size: Images encoded at once; by default 16 on a CPU, where more are slower, else 64.
         workers: Processes that read and decode.
+        forget: Whether the photos of folders that are gone or empty leave the index. Without it
+            such a folder is refused: it may be on a drive that is not mounted.
 
     Raises:
-        UserError: exit 2 for wrong paths, exit 3 when the sources hold no photo, exit 4 for an
-            index of another model.
+        UserError: exit 2 for wrong paths, exit 3 when the sources, or a folder of photos of the
+            index, hold no photo, exit 4 for an index of another model.
         KeyboardInterrupt: After what was embedded so far has been put into the index.
     """
     batch_size = batch_size or (16 if device == "cpu" else 64)
@@ -126,8 +131,12 @@ def update_index(
             old.manifest["sources"] if old is not None else []
         )
         name = ModelName.choose(model, pretrained, old)
+        if forget:
+            sources = [source for source in sources if _is_there(source)]
         listed = scan(sources)
         _check_listed(listed, sources, old)
+        if old is not None and not forget:
+            check_kept(old, listed, sources)
         encoders = None
         if old is None or not name.surely_made(old):
             encoders = _load(name, device, old)
@@ -278,6 +287,14 @@ def _outcome(
     unreadable = dict(sorted(Counter(plan.unreadable.values()).items()))
     new, moved, skipped = counts["new"], counts["moved"], dict(listed.skipped)
     return Outcome(len(index), new, moved, forgotten, unreadable, skipped)
+
+
+def _is_there(source: str) -> bool:
+    """Return whether a source exists; that of a pattern, whether all its shards do."""
+    try:
+        return os.path.exists(source) or bool(expand_shards(source))
+    except UserError:
+        return False
 
 
 def _check_listed(listed: ScanResult, sources: list[str], old: Index | None) -> None:
