@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tarfile
 import traceback
 from typing import Any
@@ -28,6 +29,7 @@ UPSTREAM_ERRORS = {
     tarfile.ReadError: Exit.BAD_INPUT,
     RuntimeError: Exit.MISMATCH,
     FloatingPointError: Exit.NON_FINITE,
+    AssertionError: Exit.USAGE,
 }
 """Errors that the mended trainer raises for wrong input (patches/README.md): our exit codes."""
 
@@ -48,9 +50,10 @@ def main(argv: list[str] | None = None) -> int:
             # Without it gloo's threads may abort a run that succeeded.
             dist.destroy_process_group()
     except tuple(UPSTREAM_ERRORS) as error:
-        if not _raised_by_trainer(error):
+        message = _message_of_trainer(error)
+        if message is None:
             raise
-        raise UserError(_exit_code(error), str(error)) from None
+        raise UserError(_exit_code(error), message) from None
     finally:
         trainer.parse_args = parser.parse_args
         _quiet_torch()
@@ -67,9 +70,21 @@ def _exit_code(error: BaseException) -> Exit:
     return next(code for kind, code in UPSTREAM_ERRORS.items() if isinstance(error, kind))
 
 
-def _raised_by_trainer(error: BaseException) -> bool:
-    """Return whether the patched trainer itself raised an error, not a library below it."""
-    return "open_clip_train" in traceback.extract_tb(error.__traceback__)[-1].filename
+def _message_of_trainer(error: BaseException) -> str | None:
+    """Return the message of an error that the patched trainer itself raised.
+
+    In a worker of a loader it is the last line of a traceback, which is all that PyTorch hands on.
+
+    Returns:
+        ``None`` for errors of the libraries below the trainer.
+    """
+    message, file = str(error), traceback.extract_tb(error.__traceback__)[-1].filename
+    if message.startswith("Caught ") and "\nOriginal Traceback " in message:
+        name = re.escape(type(error).__name__)
+        *_, last = re.finditer(rf"\n(?:\w+\.)*{name}: ", message)
+        *_, file = re.findall(r'\n +File "(.*?)", line', message[: last.start()])
+        message = message[last.end() :].rstrip()
+    return message if "open_clip_train" in file else None
 
 
 def _quiet_torch() -> None:
