@@ -1,9 +1,12 @@
 """The command's flags: what contradicts each other is refused, in the command's words."""
 
+import json
+
 import pytest
 
 from hardpairs.cli.link import main
 from hardpairs.core.errors import UserError
+from tests.helpers import picture, write_tar
 from tests.linking.stories import flags, write_news
 
 
@@ -34,3 +37,24 @@ def test_wrong_input(tmp_path, more, code, says):
     with pytest.raises(UserError, match=None) as error:
         main(flags(folder, *(f"{folder}/nothing" if word == "EMPTY" else word for word in more)))
     assert error.value.code == code and says in error.value.text()
+
+
+def test_images_alone_need_no_caption(tmp_path, capsys):
+    members = {f"s{i}": {"cls": str(i % 2).encode(), "jpg": picture(i % 2)} for i in range(6)}
+    shard = str(write_tar(tmp_path / "0.tar", members))
+    model = (
+        "--model",
+        "hardpairs-test",
+        "--pretrained",
+        "none",
+        "--threshold",
+        "0.3",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    assert main(["--data", shard, *model, "--im-wt", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["image_weight"] == 1
+    assert len((tmp_path / "out/clusters.csv").read_text().splitlines()) == 7
+    with pytest.raises(UserError, match="no sample of the shards can be used") as error:
+        main(["--data", shard, *model, "--im-wt", "0.5"])
+    assert error.value.code == 3

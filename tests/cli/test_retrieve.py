@@ -8,7 +8,7 @@ import pytest
 
 from hardpairs.cli.retrieve import main
 from hardpairs.core.errors import UserError
-from tests.helpers import picture
+from tests.helpers import picture, write_tar
 
 
 @pytest.fixture
@@ -46,3 +46,12 @@ def test_wrong_input(flags, more, code, says):
     with pytest.raises(UserError) as error:
         main([*flags, *more])
     assert error.value.code == code and says in error.value.text()
+
+
+def test_shards_of_images_and_classes_need_no_caption(flags, tmp_path, capsys):
+    """As CLIP_benchmark exports CIFAR-10."""
+    members = {f"s{i}": {"cls": str(i % 2).encode(), "jpg": picture(i)} for i in range(4)}
+    shard = str(write_tar(tmp_path / "shards/0.tar", members))
+    assert main([*flags, "--query", shard, "--gallery", shard]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["queries"] == numbers["gallery"] == 4 and "unreadable" not in numbers

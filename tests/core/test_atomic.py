@@ -1,12 +1,14 @@
 """Files are complete or absent."""
 
+import csv
+import json
 import os
 import signal
 import time
 
 import pytest
 
-from hardpairs.core.atomic import atomic_open, write_csv, write_text
+from hardpairs.core.atomic import atomic_open, write_csv, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -51,3 +53,20 @@ def test_a_table_is_written_row_by_row_and_not_in_part(tmp_path):
     assert write_csv(tmp_path / "b.csv", ("n",), [(1,)], line_end="\n") == 1
     assert (tmp_path / "b.csv").read_bytes() == b"n\n1\n" and path.read_bytes().count(b"b") == 3
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "b.csv"]
+
+
+def test_a_carriage_return_is_quoted(tmp_path):
+    """Python before 3.12.3 writes a bare one, which no reader takes."""
+    path = tmp_path / "a.csv"
+    rows = [("1", "line one\rline two"), ("2", "plain")]
+    write_csv(path, ("n", "text"), rows, line_end="\n")
+    assert path.read_bytes() == b'n,text\n"1","line one\rline two"\n2,plain\n'
+    with open(path, newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file))[1:] == [list(row) for row in rows]
+
+
+def test_text_that_utf8_cannot_hold_is_escaped(tmp_path):
+    write_csv(tmp_path / "a.csv", ("name",), [("caf\udce9",)])
+    write_json(tmp_path / "a.json", {"name": "caf\udce9"})
+    assert (tmp_path / "a.csv").read_text() == "name\ncaf\\udce9\n"
+    assert json.loads((tmp_path / "a.json").read_text()) == {"name": "caf\udce9"}

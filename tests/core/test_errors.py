@@ -1,11 +1,14 @@
 """Messages, exit codes, and the flags that stand for parameters."""
 
+import errno
+import io
 import json
 import pickle
+import sys
 
 import pytest
 
-from hardpairs.core.errors import Exit, UserError, flags, mismatch, usage
+from hardpairs.core.errors import Exit, UserError, flags, mismatch, run_command, usage
 from tests.helpers import run
 
 
@@ -90,3 +93,26 @@ def test_a_command_puts_its_flags_in_the_place_of_parameters():
 def test_other_exceptions_pass_the_translation_unchanged():
     with pytest.raises(ValueError, match="`top_k`"), flags(["top_k"]):
         raise ValueError("`top_k`")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "é写\udce9".encode("utf-8", "surrogateescape")),
+        ("cp1252", b"\xe9\\u5199\xe9"),
+        ("ascii", b"\\xe9\\u5199\xe9"),
+    ],
+)
+def test_output_that_the_terminal_cannot_show_is_escaped(monkeypatch, encoding, shown):
+    """The bytes of a file's name stay as they are, for the next program of a pipe."""
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding))
+    with pytest.raises(SystemExit) as stop:
+        run_command(lambda: print("é写\udce9", end=""))
+    assert stop.value.code == 0 and output.getvalue() == shown
+
+
+def test_too_many_open_files(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_command(lambda: (_ for _ in ()).throw(OSError(errno.EMFILE, "too many", "a.tar")))
+    assert stop.value.code == 5 and "ulimit -n" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import multiprocessing
 import re
@@ -13,6 +14,20 @@ from upath import UPath
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
+
+
+class _Whole(http.server.SimpleHTTPRequestHandler):
+    """A file server without byte ranges, as ``python -m http.server`` is; counts the bytes it sends."""
+
+    sent = 0
+
+    def copyfile(self, source, outputfile) -> None:
+        data = source.read()
+        _Whole.sent += len(data)
+        outputfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 class _Ranges(http.server.SimpleHTTPRequestHandler):
@@ -43,16 +58,23 @@ class _Ranges(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """URL of ``tmp_path`` on a loopback server; what is noted about remote files goes to a cache folder in it."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+@contextlib.contextmanager
+def serving(folder, handler):
+    """Serve a folder on a loopback address."""
     with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *args: _Ranges(*args, directory=str(tmp_path))
+        ("127.0.0.1", 0), lambda *args: handler(*args, directory=str(folder))
     ) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
         running.shutdown()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """URL of ``tmp_path`` on a loopback server; what is noted about remote files goes to a cache folder in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with serving(tmp_path, _Ranges) as url:
+        yield url
 
 
 def in_memory(folder: Path) -> str:
@@ -136,3 +158,23 @@ def test_what_is_not_there(server, shards):
     (shards / "00000.tar").unlink()
     with pytest.raises(OSError):
         samples.image_bytes(0)
+
+
+def test_a_server_without_ranges_is_refused_at_once(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _Whole.sent = 0
+    with serving(tmp_path, _Whole) as url, pytest.raises(UserError, match="not ranges") as error:
+        open_samples(f"{url}/shards/{{00000..00002}}.tar")
+    assert error.value.code == 3
+    assert _Whole.sent <= 2 * (shards / "00000.tar").stat().st_size
+    table = tmp_path / "t.csv"
+    table.write_text(f"filepath,title\n{url}/shards/00000.tar/0.jpg,a\n")
+    with pytest.raises(UserError, match="does not answer"):  # the server has ended
+        open_samples(table)
+
+
+@pytest.mark.parametrize("name", ["shards/00000.tar", "t.csv", "captions.json"])
+def test_a_server_that_is_down_is_told_as_such(name):
+    with pytest.raises(UserError, match="does not answer") as error:
+        open_samples(f"http://127.0.0.1:9/{name}")
+    assert error.value.code == 3 and "onnect" in error.value.what

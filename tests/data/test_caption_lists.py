@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hardpairs.core.errors import UserError
+from hardpairs.data.caption_lists import read_list
 from hardpairs.data.samples import open_samples
 from tests.helpers import picture
 
@@ -73,3 +74,9 @@ def test_the_folder_of_a_tables_images(images, tmp_path):
     assert list(samples.keys) == ["a.jpg", f"{images}/Images/b.jpg"]
     with pytest.raises(UserError, match="no such `image_root`"):
         open_samples(tmp_path / "t.csv", image_root=tmp_path / "nowhere")
+
+
+def test_the_first_of_two_columns_of_one_name(tmp_path):
+    path = tmp_path / "captions.txt"
+    path.write_text("image,caption,caption\na.jpg,right,other\n")
+    assert read_list(path) == (["a.jpg"], ["right"])

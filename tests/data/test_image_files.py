@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
+import resource
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hardpairs.core.errors import UserError
 from hardpairs.data import image_files
 from hardpairs.data.image_files import ImageFiles
 from tests.helpers import picture
@@ -30,7 +33,7 @@ def test_names_inside_tars(names):
     files = ImageFiles.of_names(names)
     assert [files.read(row) for row in range(5)] == list(map(picture, NUMBERS))
     assert len(files.paths) == 5  # a tar is listed once
-    assert files.path_text(0, "x") == names[0] and files.path_text(1, "k").endswith("0.tar/k")
+    assert files.path_text(0, "x") == names[0] and files.path_text(1, "k") == names[1]
     for row in (5, 6):
         with pytest.raises(OSError):
             files.read(row)
@@ -41,6 +44,29 @@ def test_few_tars_are_open_at_once(names, monkeypatch):
     files = ImageFiles.of_names(names)
     for row in [1, 2, 3, 4, 1, 3]:
         assert files.read(row) == picture(NUMBERS[row]) and len(files._open) <= 2
+    rows = [1, 2, 3, 4] * 50  # no thread reads through a handle that another one has closed
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(files.read, rows)) == [picture(NUMBERS[row]) for row in rows]
+
+
+def test_the_process_may_have_few_files_open(names):
+    """A part of them is for tars; where no file can be opened, the image is not called missing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files, taken = ImageFiles.of_names(names), []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 4, hard))
+        with pytest.raises(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(UserError, match="too many open files") as error:
+            files.read(1)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (16, hard))
+        assert image_files._most_open_tars() == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for handle in taken:
+        os.close(handle)
+    assert error.value.code == 5 and files.read(1) == picture(NUMBERS[1])
 
 
 def test_threads_and_processes_read_for_themselves(names):

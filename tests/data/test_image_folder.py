@@ -66,7 +66,8 @@ def test_a_flat_folder_with_texts_beside(tmp_path):
     (tmp_path / "a.txt").write_text(" my cat \n")
     samples = open_samples(tmp_path)
     assert (
-        list(samples.captions) == ["my cat", "b 1"]
+        list(samples.captions) == ["my cat", ""]
+        and samples.rejected == {1: "empty_caption"}
         and not samples.labelled.any()
         and samples.group(0) != samples.group(1)
     )
@@ -106,3 +107,39 @@ def test_links_to_class_folders_are_followed_and_loops_are_not(tmp_path):
         "cat",
         "fox",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, b"", b" \n", "ein grüner Baum".encode("latin-1"), "a red bus".encode("utf-16")],
+)
+@pytest.mark.parametrize("folder", ["00000/", ""])
+def test_no_caption_is_made_up(tmp_path, folder, text):
+    """Where one image has a caption, another without one has none."""
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for name in "ab":
+        (tmp_path / f"{folder}{name}.jpg").write_bytes(picture(0))
+    (tmp_path / f"{folder}a.txt").write_text("a grey cat")
+    if text is not None:
+        (tmp_path / f"{folder}b.txt").write_bytes(text)
+    samples = open_samples(tmp_path)
+    assert list(samples.captions) == ["a grey cat", ""] and samples.rejected == {1: "empty_caption"}
+    assert not samples.labelled.any()
+
+
+def test_names_of_images_are_no_captions(tmp_path):
+    (tmp_path / "IMG_0001.jpg").write_bytes(picture(0))
+    assert open_samples(tmp_path).rejected == {0: "empty_caption"}
+    templated = open_samples(tmp_path, caption_template="a photo of {}")
+    assert list(templated.captions) == ["a photo of IMG 0001"]
+
+
+def test_captions_in_other_files_beside(tmp_path):
+    """Of img2dataset's files, and of trainers of diffusion models."""
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").write_bytes(picture(0))
+    (tmp_path / "a.json").write_text('{"caption": "a boat", "url": "x"}')
+    (tmp_path / "b.json").write_text('{"caption": null}')
+    (tmp_path / "c.caption").write_text("a sail")
+    samples = open_samples(tmp_path)
+    assert list(samples.captions) == ["a boat", "", "a sail"]

@@ -7,6 +7,7 @@ import pytest
 from hardpairs.cli.list_shards import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
+from hardpairs.data.splits import split_into
 from tests.helpers import picture, sample, write_tar
 
 
@@ -148,3 +149,69 @@ def test_paths_of_a_table_are_those_of_the_working_folder_or_its_own(tmp_path, m
     monkeypatch.chdir(tmp_path)
     here = open_samples(table)
     assert here.image_bytes(0) == picture(2) and here.fingerprint == beside.fingerprint
+
+
+@pytest.fixture
+def collections(tmp_path):
+    """Two collections whose shards and keys have equal names."""
+    paths = []
+    for number, name in enumerate(("cc3m", "cc12m")):
+        rows = {f"{i:09d}": with_facts(None, "") for i in range(8)}
+        for i, members in enumerate(rows.values()):
+            members |= {"jpg": picture(10 * number + i), "txt": f"{name} {i}".encode()}
+        paths.append(str(write_tar(tmp_path / name / "00000.tar", rows)))
+    return paths
+
+
+def test_shards_of_equal_names_are_different(tmp_path, collections):
+    samples = open_samples(collections)
+    assert len(set(samples.images.tolist())) == 16 and set(samples.shards) == {
+        "cc3m/00000",
+        "cc12m/00000",
+    }
+    command = ["--shards", *collections, "--out", str(tmp_path / "t.csv")]
+    assert main([*command, "--extract", str(tmp_path / "out")]) == 0
+    table = open_samples(tmp_path / "t.csv")
+    assert table.fingerprint == samples.fingerprint and len(set(table.groups.tolist())) == 16
+    assert [table.image_bytes(i) for i in range(16)] == [samples.image_bytes(i) for i in range(16)]
+    split_into(tmp_path / "split", samples)
+    names = json.loads((tmp_path / "split/split.json").read_text())
+    assert len({name for part in names.values() for name in part}) == 16
+    parts = [open_samples(tmp_path / f"split/{part}.csv") for part in names]
+    assert sum(len(set(part.images.tolist())) for part in parts) == 16
+
+
+def test_joined_tables_of_equal_shards_are_told_apart_by_path(tmp_path, collections, caplog):
+    """Each table was made of one collection; the rows of both are in one file."""
+    lines = []
+    for number, shard in enumerate(collections):
+        assert main(["--shards", shard, "--out", str(tmp_path / "t.csv")]) == 0
+        lines += (tmp_path / "t.csv").read_text().splitlines()[min(number, 1) :]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    samples = open_samples(tmp_path / "t.csv")
+    assert len(set(samples.images.tolist())) == len(set(samples.groups.tolist())) == 16
+    assert "the columns shard and key are equal on rows of different images" in caplog.text
+
+
+def test_nothing_usable_is_told_with_what_there_is(tmp_path):
+    members = {f"s{i}": {"input.jpg": picture(i), "outputs.txt": b"a hill"} for i in range(3)}
+    samples = open_samples(write_tar(tmp_path / "0.tar", members))
+    with pytest.raises(UserError) as error:
+        samples.check_usable()
+    assert error.value.code == 3 and ".input.jpg, .outputs.txt" in error.value.why
+    assert "`image_key`" in error.value.fix and "`caption_key`" in error.value.fix
+
+
+def test_half_of_an_emoji_is_one_sign(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(picture(0))
+    (tmp_path / "captions.json").write_text(
+        json.dumps([{"file_name": "a.jpg", "caption": "a red kite \ud83d"}])
+    )
+    assert list(open_samples(tmp_path / "captions.json").captions) == ["a red kite \ufffd"]
+
+
+def test_the_stable_names():
+    from hardpairs.data import HardPairTable
+    from hardpairs.data import open_samples as named
+
+    assert named is open_samples and HardPairTable.open

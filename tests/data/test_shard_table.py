@@ -8,6 +8,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.shard_table import write_shard_table
+from hardpairs.data.shards import Fields
 from tests.helpers import sample, write_tar
 
 
@@ -50,3 +51,16 @@ def test_every_sample_has_its_row_and_the_counts(tmp_path):
     assert header == "filepath,title,shard,key,group,sha256,url"
     assert rows[0] == f"{tar}/a.jpg,picture number 0,00007,a,0,,http://x/0.jpg"
     assert rows[1].startswith(",picture number 1,") and rows[2].startswith(f"{tar}/c.jpg,,")
+
+
+def test_nothing_usable_is_refused_with_what_there_is(tmp_path):
+    members = {f"s{i}": {"img": b"x", "cap": b"a hill"} for i in range(5)}
+    write_tar(tmp_path / "s/00000.tar", members)
+    with pytest.raises(UserError) as told:
+        write_shard_table([str(tmp_path / "s")], tmp_path / "a.csv")
+    assert told.value.code == 3 and "members end in .cap, .img" in told.value.why
+    assert not (tmp_path / "a.csv").exists()
+    fields = Fields(image="img", caption=".cap")
+    assert (
+        write_shard_table([str(tmp_path / "s")], tmp_path / "a.csv", fields=fields)["usable"] == 5
+    )

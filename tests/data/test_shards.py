@@ -2,12 +2,13 @@
 
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
-from hardpairs.data.shards import ShardIndex, expand_shards
+from hardpairs.data.shards import ShardIndex, expand_shards, shard_names
 from tests.helpers import picture, sample, write_tar
 
 
@@ -114,3 +115,64 @@ def test_image_cut_in_an_indexed_tar_is_an_os_error(shards):
         file.truncate(1000)
     with pytest.raises(OSError):
         samples.image_bytes(19)
+
+
+@pytest.mark.parametrize(
+    "name", ["photos [2023]", "what is this?", "run {a,b}", "half {open", "a::b"]
+)
+def test_signs_of_patterns_in_names_of_folders(tmp_path, name):
+    tar = write_tar(tmp_path / name / "00000.tar", {"0": sample(0)})
+    for spec in (tar, tar.parent, f"{tar.parent}/{{00000..00000}}.tar", f"{tar.parent}/*.tar"):
+        if name != "a::b" or spec in (tar, tar.parent):
+            assert expand_shards(spec) == [tar]
+
+
+def test_one_shard_under_two_spellings_is_refused(shards):
+    with pytest.raises(UserError, match="named twice"):
+        expand_shards([f"{shards}/00000.tar", f"{shards}/../{shards.name}/00000.tar"])
+
+
+def test_shards_are_named_by_the_ends_of_their_paths_that_differ():
+    names = ("x/cc3m/00000.tar", "x/cc3m/00001.tar")
+    assert shard_names([Path(name) for name in names]) == ["00000", "00001"]
+    names = ("x/cc3m/00000.tar", "y/cc3m/00000.tar", "x/cc12m/00001.tar")
+    assert shard_names([Path(name) for name in names]) == [
+        "x/cc3m/00000",
+        "y/cc3m/00000",
+        "x/cc12m/00001",
+    ]
+    assert shard_names([Path("0.tar"), Path("0.TAR")]) == ["0.tar", "0.TAR"]
+
+
+def test_joined_tars_are_read_on(tmp_path):
+    """As GNU tar's -i does; keys that both have stay apart."""
+    first, second = (
+        write_tar(tmp_path / f"{i}.tar", {"000": sample(i), f"x{i}": sample(i + 5)})
+        for i in range(2)
+    )
+    joined = tmp_path / "joined/0.tar"
+    joined.parent.mkdir()
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    samples = open_samples(joined)
+    assert list(samples.keys) == ["000", "x0", "000~2", "x1"]
+    assert [samples.image_bytes(i) for i in range(4)] == [picture(i) for i in (0, 5, 1, 6)]
+
+
+@pytest.mark.parametrize("tail", [b"<html>error</html>" * 60, "half"])
+def test_what_follows_the_end_of_a_tar_is_told(tmp_path, tail):
+    whole = write_tar(tmp_path / "a.tar", {"0": sample(0)}).read_bytes()
+    (tmp_path / "b.tar").write_bytes(
+        whole + (whole[: len(whole) // 2 - 3000] if tail == "half" else tail)
+    )
+    with pytest.raises(UserError, match="follows the end|cut short|unexpected end") as error:
+        ShardIndex.open(tmp_path / "b.tar")
+    assert error.value.code == 3
+
+
+def test_equal_members_are_told(tmp_path, caplog):
+    path = tmp_path / "twice.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("a.txt", "./a.txt"):
+            tar.addfile(tarfile.TarInfo(name))
+    ShardIndex.open(path)
+    assert "1 members have the name of an earlier one" in caplog.text

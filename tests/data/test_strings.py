@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardpairs.data.strings import PackedStrings
+from hardpairs.data.strings import PackedStrings, printable, readable
 
 
 @given(st.lists(st.text()))
@@ -16,3 +16,8 @@ def test_packed_strings_are_the_strings(texts):
         "end",
         *texts,
     ]
+
+
+def test_text_that_is_no_unicode():
+    assert readable("kite \ud83d") == "kite \ufffd" and readable("kite \ud83e\ude81") == "kite 🪁"
+    assert printable("caf\udce9") == "caf\\udce9" and printable("café") == "café"

@@ -86,3 +86,25 @@ def test_captions_of_several_lines_stay_whole(tmp_path):
         '5" pipe',
         "so he said",
     ]
+
+
+def test_of_columns_of_one_name_the_first_is_read(tmp_path, caplog):
+    """As OpenCLIP does, and with a warning."""
+    path = tmp_path / "t.csv"
+    path.write_text("filepath,title,title\na.jpg,right,other\n")
+    assert list(open_samples(path).captions) == ["right"]
+    assert "several columns are called 'title'; the first of them is read" in caplog.text
+
+
+@pytest.mark.parametrize("separator", ["\t", "\\t", "tab", "$'\\t'"])
+def test_a_tab_as_scripts_write_it(tmp_path, separator):
+    path = tmp_path / "t.tsv"
+    path.write_text("filepath\ttitle\na.jpg\ta, b\n")
+    assert list(open_samples(path, separator=separator).captions) == ["a, b"]
+
+
+def test_a_separator_of_several_characters_is_refused(tmp_path):
+    (tmp_path / "t.tsv").write_text("filepath\ttitle\na.jpg\ta\n")
+    with pytest.raises(UserError, match="one character") as error:
+        open_samples(tmp_path / "t.tsv", separator="\\s+")
+    assert error.value.code == 2

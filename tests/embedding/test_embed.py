@@ -313,7 +313,7 @@ def test_nothing_left_to_embed(table, tmp_path):
         )
     assert error.value.code == 3 and "'not_an_image': 40" in str(error.value)
     (tmp_path / "captions.json").write_text("[]")
-    with pytest.raises(UserError, match="no pair could be embedded") as error:
+    with pytest.raises(UserError, match="no row of the data can be used") as error:
         embed_to_folder(
             open_samples(tmp_path / "captions.json"), colours(), tmp_path / "f", workers=0
         )

@@ -71,3 +71,10 @@ def test_other_choices_are_counted_and_left_out(tmp_path):
 def test_two_people_who_disagree_are_a_conflict(tmp_path):
     pairs, _ = read_label_studio(written(tmp_path, [task("a", "b", "Same", "Different")]))
     assert cluster_pairs(pairs).conflicts == [("a", "b", ["a", "b"])]
+
+
+def test_text_cut_in_an_emoji(tmp_path):
+    task = {"id1": "a.jpg", "id2": "b.jpg", "caption1": "kite \ud83d", "caption2": "y"}
+    (tmp_path / "p.json").write_text(json.dumps([{**task, "choice": "Same"}]))
+    pairs, _ = read_label_studio(tmp_path / "p.json")
+    assert pairs[0].first_caption == "kite \ufffd"

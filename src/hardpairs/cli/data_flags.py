@@ -25,8 +25,16 @@ DATA_FLAGS = {
 def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the flags to a command's parser, or to a group of it."""
     parser.add_argument("--csv-separator", help="default: found from the header")
-    parser.add_argument("--csv-img-key", default="filepath")
-    parser.add_argument("--csv-caption-key", default="title")
+    parser.add_argument(
+        "--csv-img-key",
+        default="filepath",
+        help="column of the images; for shards, also the suffix of the images, such as input.jpg",
+    )
+    parser.add_argument(
+        "--csv-caption-key",
+        default="title",
+        help="column of the captions; for shards, also their suffix, or their key in the .json",
+    )
     parser.add_argument(
         "--csv-group-key",
         default="group",

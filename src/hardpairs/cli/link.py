@@ -155,6 +155,8 @@ def main(argv: list[str] | None = None) -> int:
         for folder in filter(None, (args.embeddings, args.reference)):
             check_exists(folder, "folder")
         samples = open_named(args.data, args) if args.data else None
+        if samples and _uses_images_alone(args):
+            samples = samples.by_image()
         if args.reference:
             numbers = _link_to_reference(args, samples)
         else:
@@ -162,6 +164,11 @@ def main(argv: list[str] | None = None) -> int:
             numbers = _link_clusters(args, samples, command)
     print(json.dumps(numbers))
     return Exit.OK
+
+
+def _uses_images_alone(args: argparse.Namespace) -> bool:
+    searches = args.opt_im_wt or args.compare or args.pooling_type == "head" or args.head
+    return bool(args.im_wt == 1 and not searches)
 
 
 def _source(args: argparse.Namespace, samples: Samples | None) -> LinkSource:
@@ -185,12 +192,19 @@ def _link_to_reference(args: argparse.Namespace, samples: Samples | None) -> dic
         _source(args, samples),
         args.pretrained,
         args.reference,
-        open_named(args.reference_data, args) if args.reference_data else None,
+        _reference_samples(args),
         args.out,
         image_weight=args.im_wt,
         k=args.k,
         reference_data=args.reference_data or "",
     )
+
+
+def _reference_samples(args: argparse.Namespace) -> Samples | None:
+    if not args.reference_data:
+        return None
+    samples = open_named(args.reference_data, args)
+    return samples.by_image() if _uses_images_alone(args) else samples
 
 
 def _link_clusters(

@@ -8,6 +8,8 @@ last two where img2dataset noted them. The image of a row is OUT/00000.tar/00000
 inside the tar that our commands read without extracting anything; --extract copies the images into
 a folder, for tools that cannot read tars. Every sample of a shard has its row, a useless one too,
 so that row numbers mean the same pair as in the shards.
+
+--csv-img-key and --csv-caption-key read shards of other names, such as input.jpg and outputs.txt.
 """
 
 from __future__ import annotations
@@ -31,15 +33,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--shards", required=True, nargs="+", help="brace text, glob, folder or list")
     add("--out", required=True, type=Path, help="the CSV")
     add("--extract", type=Path, help="also copy the images into this folder")
+    add(
+        "--csv-img-key",
+        default="filepath",
+        metavar="SUFFIX",
+        help="suffix of the images, such as input.jpg (default: jpg, png and others)",
+    )
+    add(
+        "--csv-caption-key",
+        default="title",
+        metavar="SUFFIX",
+        help="suffix of the captions, or their key in the .json (default: txt)",
+    )
     return parse_arguments(parser, "list-shards", argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = parse_args(argv)
+    from hardpairs.data.samples import shard_fields
     from hardpairs.data.shard_table import write_shard_table
 
-    with flags(vars(args)):
-        summary = write_shard_table(args.shards, args.out, extract=args.extract)
+    fields = shard_fields(args.csv_img_key, args.csv_caption_key, "group")
+    with flags(vars(args), image_key="--csv-img-key", caption_key="--csv-caption-key"):
+        summary = write_shard_table(args.shards, args.out, fields=fields, extract=args.extract)
     print(json.dumps(summary))
     return Exit.OK

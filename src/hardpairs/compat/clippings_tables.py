@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hardpairs.core.atomic import write_text
+from hardpairs.core.atomic import csv_lines, write_text
 from hardpairs.core.errors import bad_input
 from hardpairs.data.shards import IMAGE_EXTENSIONS
 from hardpairs.data.tables import read_table
@@ -163,8 +162,4 @@ def write_conflicts(path: Path, clusters: Clusters) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table with a header."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, "".join(csv_lines([columns, *rows])))

@@ -43,9 +43,12 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text atomically, without changing its line ends."""
+    """Write UTF-8 text atomically, without changing its line ends.
+
+    What UTF-8 cannot hold, such as bytes of a file's name, is escaped.
+    """
     with atomic_open(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write_csv(
@@ -68,16 +71,36 @@ def write_csv(
     """
     count = 0
     with atomic_open(path) as binary:
-        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+        file = io.TextIOWrapper(binary, "utf-8", "backslashreplace", newline="")
         try:
-            writer = csv.writer(file, lineterminator=line_end)
-            writer.writerow(columns)
-            for row in rows:
-                writer.writerow(row)
+            file.writelines(csv_lines([columns], line_end))
+            for line in csv_lines(rows, line_end):
+                file.write(line)
                 count += 1
         finally:
             file.detach()  # flushes; the binary file is closed and renamed by its own block
     return count
+
+
+def csv_lines(rows: Iterable[Iterable[object]], line_end: str = "\r\n") -> Iterator[str]:
+    """Yield the lines of a CSV file, with their ends.
+
+    Rows that hold a carriage return are quoted: ``csv.writer`` quotes them from Python 3.12.3 on.
+
+    Args:
+        rows: The values of each row.
+        line_end: End of each line.
+    """
+    text = io.StringIO(newline="")
+    plain = csv.writer(text, lineterminator=line_end)
+    quoted = csv.writer(text, lineterminator=line_end, quoting=csv.QUOTE_ALL)
+    for row in rows:
+        values = list(row)
+        has_return = any(isinstance(value, str) and "\r" in value for value in values)
+        (quoted if has_return else plain).writerow(values)
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -91,7 +114,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def json_text(value: Any) -> str:
     """Return what ``write_json`` writes."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _umask() -> int:

@@ -11,8 +11,10 @@ name a parameter in backticks (``"`top_k` must be at least 1"``); a command wrap
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -131,6 +133,13 @@ def out_of_resources(what: str, **fields: str) -> UserError:
     return UserError(Exit.RESOURCES, what, **fields)
 
 
+def too_many_open(where: str) -> UserError:
+    """Return the error of a file that cannot be opened beside the others (exit 5)."""
+    return out_of_resources(
+        "too many open files", where=where, fix="allow more (ulimit -n 4096), or use fewer workers"
+    )
+
+
 def non_finite(what: str, **fields: str) -> UserError:
     """Return the error of NaN or infinity in place of a number (exit 6)."""
     return UserError(Exit.NON_FINITE, what, **fields)
@@ -160,6 +169,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     code and message to the file named by ``HARDPAIRS_STATUS_FILE``; ``scripts/train_node.sh`` reads
     it.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        codecs.register_error("bytes_or_escapes", _bytes_or_escapes)
+        sys.stdout.reconfigure(errors="bytes_or_escapes")
     code, message = _outcome(main)
     sys.stdout.flush()
     if code:
@@ -169,6 +181,19 @@ def run_command(main: Callable[[], int | None]) -> None:
     if code == Exit.INTERRUPTED:
         _end_at_once(code)
     sys.exit(int(code))
+
+
+def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode what the output cannot hold: bytes of a file's name as they are, others escaped."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    encoded = (
+        bytes([ord(sign) - 0xDC00])
+        if "\udc80" <= sign <= "\udcff"
+        else sign.encode("ascii", "backslashreplace")
+        for sign in text
+    )
+    return b"".join(encoded), error.end
 
 
 def _end_at_once(code: int) -> NoReturn:
@@ -185,6 +210,7 @@ def _end_at_once(code: int) -> NoReturn:
 
 _INTERRUPTED = "interrupted: finished work is kept; the same command goes on from there"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 _WRONG_PATH = (
     PermissionError,
     NotADirectoryError,
@@ -227,6 +253,8 @@ def _as_user_error(error: Exception) -> UserError | None:
     if error.errno in _DISK_FULL:
         fix = "free space or choose another folder"
         return out_of_resources(str(error.strerror), where=where, fix=fix)
+    if error.errno in TOO_MANY_OPEN:
+        return too_many_open(where)
     if isinstance(error, _WRONG_PATH) and where:
         fix = "check the path, or choose another"
         return out_of_resources(str(error.strerror), where=where, fix=fix)

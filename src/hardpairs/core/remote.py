@@ -11,7 +11,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from hardpairs.core.errors import usage
+from hardpairs.core.errors import UserError, bad_input, usage
 
 FilePath = Path | UPath
 """A local path or a URL; both are used like a ``pathlib.Path``."""
@@ -44,6 +44,58 @@ def file_path(name: str | os.PathLike[str]) -> FilePath:
         ) from None
 
 
+def is_file(path: FilePath) -> bool:
+    """Return whether there is a file.
+
+    Raises:
+        UserError: exit 3 for a server that does not answer, or answers with an error other than
+            that there is no such file.
+    """
+    if not isinstance(path, UPath):
+        return path.is_file()
+    try:
+        return bool(path.fs.info(path.path)["type"] == "file")
+    except FileNotFoundError as error:  # fsspec says so of every fault of a web server
+        cause = error.__cause__
+        if not isinstance(cause, Exception) or getattr(cause, "status", None) in (404, 410):
+            return False
+        raise no_answer(str(path), cause) from error
+    except Exception as error:  # each file system has exceptions of its own
+        raise no_answer(str(path), error) from error
+
+
+def no_answer(url: str, error: Exception) -> UserError:
+    """Return the error of a server that cannot be reached or refuses (exit 3)."""
+    return bad_input(
+        f"the server does not answer as it should: {str(error) or type(error).__name__}",
+        where=url,
+        fix="check the address, the network and the access rights, and start again",
+    )
+
+
+def check_ranges(path: UPath) -> None:
+    """Refuse a web server that sends whole files where a range of bytes is asked for (exit 3).
+
+    Each image would cost a download of its tar. Other protocols have ranges.
+    """
+    if path.protocol not in ("http", "https"):
+        return
+    try:
+        sent = len(path.fs.cat_file(path.path, start=1, end=2))
+    except ValueError:  # an old version of fsspec checks the answer itself
+        sent = 0
+    except Exception as error:
+        raise no_answer(str(path), error) from error
+    if sent != 1:
+        raise bad_input(
+            "the server sends whole files, not ranges of bytes",
+            where=str(path),
+            why="each image would cost a download of its whole tar",
+            fix="download the tars, or serve them by a server that answers range requests "
+            "(nginx, Apache, S3)",
+        )
+
+
 def state_of(path: FilePath) -> tuple[int, int]:
     """Return the size of a file in bytes, and a number that changes when the file does.
 
@@ -52,6 +104,8 @@ def state_of(path: FilePath) -> tuple[int, int]:
     """
     if isinstance(path, UPath):
         facts = {key: value for key, value in path.fs.info(path.path).items() if key != "name"}
+        if facts.get("size") is None:
+            raise no_answer(str(path), ValueError("it does not say how long the file is"))
         digest = hashlib.sha256(repr(sorted(facts.items(), key=lambda item: item[0])).encode())
         digest.update(read_range(str(path), 0, min(BEGINNING, int(facts["size"]))))
         return int(facts["size"]), int.from_bytes(digest.digest()[:7], "little")

@@ -6,3 +6,13 @@ embedding and mining write, ``manifest`` ties them to the data, ``splits`` cuts 
 ``images`` decodes images, ``unreadable`` decides what happens when that fails, and ``words`` splits
 captions.
 """
+
+from __future__ import annotations
+
+from hardpairs.core.components import lazy_exports
+
+_PUBLIC = {"HardPairTable": "hard_pairs", "open_samples": "samples"}
+"""Public name: module that holds it."""
+
+__all__ = [*_PUBLIC]
+__getattr__ = lazy_exports(__name__, _PUBLIC)

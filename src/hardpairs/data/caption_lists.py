@@ -15,6 +15,7 @@ from typing import Any
 
 from hardpairs.core.errors import UserError, bad_input, usage
 from hardpairs.core.remote import FilePath
+from hardpairs.data.tables import warn_of_repeated
 
 LISTS = ("captions.txt", "captions.tsv", "captions.csv", "annotations.tsv")
 IMAGE_FOLDERS = ("Images", "images", "flickr30k-images")
@@ -53,7 +54,10 @@ def read_list(path: Path) -> Pairs:
         rows = [
             _fields(row, len(header), separator) for row in csv.reader(file, delimiter=separator)
         ]
-    columns = dict(zip(header, zip(*filter(None, rows), strict=True), strict=True))
+    warn_of_repeated(header, str(path))
+    columns: dict[str, tuple[str, ...]] = {}
+    for name, values in zip(header, zip(*filter(None, rows), strict=True), strict=False):
+        columns.setdefault(name, values)
     splits = sorted(set(columns.get("split", ())))
     if len(splits) > 1:
         raise usage(

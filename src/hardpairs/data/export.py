@@ -199,7 +199,7 @@ def write_pairs(
     }
     texts: list[Callable[[int], str]] = []
     if samples is not None:
-        texts = [samples.keys.__getitem__, samples.caption]
+        texts = [samples.names.__getitem__, samples.caption]
         names = ("anchor_key", "anchor_caption", "partner_key", "partner_caption")
         columns |= dict.fromkeys(names, pa.string())
 

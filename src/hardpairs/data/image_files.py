@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
+import threading
+import unicodedata
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hardpairs.core.errors import TOO_MANY_OPEN, too_many_open
 from hardpairs.core.remote import FilePath, file_path, is_url, read_range
+from hardpairs.data.members import TarPaths, member_key
 from hardpairs.data.shards import ShardIndex
 
 MAX_OPEN_TARS = 256
+SHARE_OF_OPEN_FILES = 8
+"""One part in so many of the files that a process may have open is for tars."""
 
 
 class ImageFiles:
@@ -22,31 +30,38 @@ class ImageFiles:
         path_of_row: (N,) int32, each row's index in ``paths``.
         offset: (N,) int64, the first byte of a member of a tar; -1 for a whole file.
         size: (N,) int64, the bytes of a member of a tar.
+        names: (N,) texts, the names that the images were given by; ``None``: their paths.
     """
 
     def __init__(
-        self, paths: list[str], path_of_row: np.ndarray, offset: np.ndarray, size: np.ndarray
+        self,
+        paths: list[str],
+        path_of_row: np.ndarray,
+        offset: np.ndarray,
+        size: np.ndarray,
+        names: list[str] | None = None,
     ) -> None:
         self.paths, self.path_of_row, self.offset, self.size = paths, path_of_row, offset, size
-        self._open: dict[tuple[int, int], int] = {}
+        self.names = names
+        self._open: dict[int, int] = {}  # handles of tars, the one opened first at the start
+        self._locks: dict[int, threading.Lock] = {}  # by process
 
     @classmethod
     def of_names(cls, names: list[str]) -> ImageFiles:
         """Return the files of some names; ``.../00000.tar/000000012.jpg`` is a member of a tar."""
-        tars: dict[str, dict[str, tuple[int, int]]] = {}
+        tars: dict[str, _Members] = {}
         paths: dict[str, int] = {}
         path_of_row = np.empty(len(names), np.int32)
         offset, size = np.full(len(names), -1, np.int64), np.full(len(names), -1, np.int64)
+        tar_paths = TarPaths()
         for row, name in enumerate(names):
-            tar, separator, member = name.rpartition(".tar/")
-            path = name
-            if separator and (is_url(tar) or os.path.isfile(tar + ".tar")):
-                path = tar + ".tar"
-                if path not in tars:
-                    tars[path] = _members(path)
-                offset[row], size[row] = tars[path].get(member.partition(".")[0], (0, -1))
-            path_of_row[row] = paths.setdefault(path, len(paths))
-        return cls(list(paths), path_of_row, offset, size)
+            tar, member = tar_paths.split(name)
+            if tar and tar not in tars:
+                tars[tar] = _Members(tar)
+            if tar:
+                offset[row], size[row] = tars[tar].place(member)
+            path_of_row[row] = paths.setdefault(tar or member, len(paths))
+        return cls(list(paths), path_of_row, offset, size, names)
 
     def read(self, row: int) -> bytes:
         """Return the encoded image of a row.
@@ -60,7 +75,7 @@ class ImageFiles:
         if is_url(path):
             data = read_range(path, offset, size)
         else:
-            data = os.pread(self._handle(int(self.path_of_row[row])), size, offset)
+            data = self._read_local(int(self.path_of_row[row]), size, offset)
         if len(data) != size:
             raise OSError(f"{path} ends before byte {offset + size}")
         return data
@@ -72,31 +87,65 @@ class ImageFiles:
 
     def path_text(self, row: int, key: str) -> str:
         """Return where the image of a row is: a file, or ``TAR/KEY``."""
+        if self.names is not None:
+            return self.names[row]
         path, offset, _ = self._where(row)
         return path if offset < 0 else f"{path}/{key}"
 
     def _where(self, row: int) -> tuple[str, int, int]:
         return self.paths[self.path_of_row[row]], int(self.offset[row]), int(self.size[row])
 
+    def _read_local(self, path: int, size: int, offset: int) -> bytes:
+        lock = self._locks.setdefault(os.getpid(), threading.Lock())  # a fork may copy a held one
+        try:
+            with lock:  # another thread may close the handle, but not its copy
+                handle = os.dup(self._handle(path))
+        except OSError as error:
+            if error.errno in TOO_MANY_OPEN:
+                raise too_many_open(self.paths[path]) from None
+            raise
+        try:
+            return os.pread(handle, size, offset)
+        finally:
+            os.close(handle)
+
     def _handle(self, path: int) -> int:
-        key = (os.getpid(), path)  # a forked worker opens its own
-        if key not in self._open:
-            if len(self._open) >= MAX_OPEN_TARS:
-                oldest = next(iter(self._open))
-                handle = self._open.pop(oldest)
-                if oldest[0] == os.getpid():
-                    os.close(handle)
-            self._open[key] = os.open(self.paths[path], os.O_RDONLY)
-        return self._open[key]
+        if path not in self._open:
+            while len(self._open) >= _most_open_tars():
+                os.close(self._open.pop(next(iter(self._open))))
+            self._open[path] = os.open(self.paths[path], os.O_RDONLY)
+        return self._open[path]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}  # spawned workers get no file handles
+        return {**self.__dict__, "_open": {}, "_locks": {}}  # spawned workers get no file handles
 
 
-def _members(path: str) -> dict[str, tuple[int, int]]:
-    index = ShardIndex.open(file_path(path))
-    members = zip(index.keys, index.image_offset, index.image_size, strict=True)
-    return {key: (offset, size) for key, offset, size in members if size >= 0}
+def _most_open_tars() -> int:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(1, min(MAX_OPEN_TARS, allowed // SHARE_OF_OPEN_FILES))
+
+
+class _Members:
+    """The images in a tar by key."""
+
+    def __init__(self, tar: str) -> None:
+        index = ShardIndex.open(file_path(tar))
+        members = zip(index.keys, index.image_offset, index.image_size, strict=True)
+        self._places = {key: (int(first), int(size)) for key, first, size in members if size >= 0}
+
+    def place(self, member: str) -> tuple[int, int]:
+        """Return first byte and size of an image; (0, -1) for one that is not in the tar."""
+        key = member_key(member)
+        return self._places.get(key) or self._composed.get(_composed(key)) or (0, -1)
+
+    @cached_property
+    def _composed(self) -> dict[str, tuple[int, int]]:
+        """The places by key in Unicode's composed form, since editors change a table's form."""
+        return {_composed(key): place for key, place in self._places.items()}
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def found_beside(names: list[str], table: FilePath) -> list[str]:
@@ -121,5 +170,5 @@ def _is_relative(name: str) -> bool:
 
 
 def _exists(name: str) -> bool:
-    tar, separator, _ = name.rpartition(".tar/")
-    return os.path.isfile(tar + ".tar" if separator else name)
+    tar, file = TarPaths().split(name)
+    return bool(tar) or os.path.isfile(file)

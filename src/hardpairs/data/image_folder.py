@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from hardpairs.core.remote import is_url
-from hardpairs.data.shards import IMAGE_EXTENSIONS, MAX_CAPTION_BYTES
+from hardpairs.data.shards import IMAGE_EXTENSIONS, MAX_CAPTION_BYTES, tars_in
 
 
 def is_image_folder(name: str) -> bool:
@@ -16,7 +17,7 @@ def is_image_folder(name: str) -> bool:
     return (
         not is_url(name)
         and folder.is_dir()
-        and not any(folder.glob("*.tar"))
+        and not tars_in(folder)
         and next(image_paths(folder), None) is not None
     )
 
@@ -39,10 +40,37 @@ def image_paths(folder: Path) -> Iterator[Path]:
                 yield Path(parent) / name
 
 
-def captions_beside(image: Path) -> list[str]:
-    """Return the lines of the text file beside an image (``a.txt``), without empty ones."""
-    try:
-        text = image.with_suffix(".txt").read_text(encoding="utf-8-sig")[:MAX_CAPTION_BYTES]
-    except (OSError, UnicodeDecodeError):
-        return []
+def captions_beside(image: Path) -> list[str] | None:
+    """Return the captions in the file beside an image, without empty ones.
+
+    A caption is a line of ``a.txt`` or ``a.caption``, or the ``caption`` in ``a.json``.
+
+    Returns:
+        Empty for a file that holds none or is not UTF-8; ``None`` without a file.
+    """
+    found = None
+    for suffix in (".txt", ".caption", ".json"):
+        path = image.with_suffix(suffix)
+        try:
+            with open(path, "rb") as file:
+                text = file.read(MAX_CAPTION_BYTES).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = ""
+        except OSError:
+            continue
+        found = _caption_of_json(text) if suffix == ".json" else _lines(text)
+        if found:
+            break
+    return found
+
+
+def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _caption_of_json(text: str) -> list[str]:
+    try:
+        caption = json.loads(text)["caption"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [caption.strip()] if isinstance(caption, str) and caption.strip() else []

@@ -140,7 +140,7 @@ def _own_hash(manifest: dict[str, Any]) -> str:
     text = json.dumps(
         manifest, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def check_same_dataset(ours: str, theirs: str | None, *, ours_name: str, theirs_name: str) -> None:

@@ -6,16 +6,19 @@ the same pair by the same number. ``open_samples`` is the place to start reading
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from hardpairs.core.errors import bad_input, usage
-from hardpairs.core.remote import FilePath, file_path, is_url
+from hardpairs.core.errors import UserError, bad_input, usage
+from hardpairs.core.remote import FilePath, file_path, is_file, is_url
 from hardpairs.data.caption_lists import (
     list_in,
     no_captions,
@@ -28,10 +31,27 @@ from hardpairs.data.image_files import ImageFiles, found_beside
 from hardpairs.data.image_folder import captions_beside, image_paths, is_image_folder
 from hardpairs.data.karpathy import KarpathyRows, is_karpathy, karpathy_root, read_karpathy
 from hardpairs.data.manifest import dataset_fingerprint, stable_ids
-from hardpairs.data.shards import ShardIndex, expand_shards
-from hardpairs.data.strings import PackedStrings
+from hardpairs.data.members import TarPaths
+from hardpairs.data.metadata_files import metadata_files, read_metadata
+from hardpairs.data.shards import (
+    IMAGE_EXTENSIONS,
+    USUAL,
+    Fields,
+    ShardIndex,
+    expand_shards,
+    shard_names,
+    tars_in,
+)
+from hardpairs.data.strings import PackedStrings, printable, readable
 from hardpairs.data.tables import is_table, read_table
 
+EMPTY_CAPTION = "empty_caption"
+SHOWN = 20
+"""Number of suffixes that a message names."""
+LOG = logging.getLogger(__name__)
+
+IMAGE_COLUMN, CAPTION_COLUMN = "filepath", "title"
+"""OpenCLIP's names of the columns of a table."""
 FOLDER = "folder"
 """The ``group_key`` of a folder of images whose folders are classes."""
 
@@ -55,6 +75,7 @@ class Samples:
         image_ids: (N,) texts, the ids by which other files name the rows' images; ``None`` where
             the data does not say them.
         caption_ids: (N,) texts, the same of the captions.
+        suffixes: The suffixes of the members of shards; none without shards.
     """
 
     def __init__(
@@ -71,8 +92,10 @@ class Samples:
         missing: Iterable[bool],
         image_ids: Iterable[str] | None = None,
         caption_ids: Iterable[str] | None = None,
+        suffixes: Sequence[str] = (),
     ) -> None:
         self.source, self.keys, self.captions, self._files = source, keys, captions, files
+        self.suffixes = tuple(suffixes)
         empty = PackedStrings.pack("" for _ in range(len(keys)))
         self.shards, self.urls = shards or empty, urls or empty
         self.image_ids = None if image_ids is None else PackedStrings.pack(image_ids)
@@ -87,13 +110,26 @@ class Samples:
             else self.images
         )
         reasons = (
-            ("empty_caption" if not caption else "missing_image" if gone else "")
+            (EMPTY_CAPTION if not caption else "missing_image" if gone else "")
             for caption, gone in zip(captions, missing, strict=True)
         )
         self.rejected = {row: reason for row, reason in enumerate(reasons) if reason}
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def by_image(self) -> Samples:
+        """Return the same rows for work that uses no caption: those without one are usable, too."""
+        rows = copy.copy(self)
+        rows.rejected = {
+            row: reason for row, reason in self.rejected.items() if reason != EMPTY_CAPTION
+        }
+        return rows
+
+    def check_usable(self) -> None:
+        """Refuse data without a usable row (exit 3), with what there is instead."""
+        if len(self.rejected) == len(self):
+            raise nothing_usable(Counter(self.rejected.values()), self.suffixes, self.source)
 
     def caption(self, i: int) -> str:
         """Return the caption of row i."""
@@ -118,6 +154,16 @@ class Samples:
     def image_path(self, i: int) -> str:
         """Return where the image of row i is, as a table can say it: a file, or ``TAR/KEY``."""
         return self._files.path_text(i, self.keys[i])
+
+    @cached_property
+    def names(self) -> PackedStrings:
+        """(N,) texts that name the rows: keys, or SHARD/KEY where several shards have a key."""
+        shards_of_key: dict[str, str] = {}
+        pairs = zip(self.shards, self.keys, strict=True)
+        if all(shards_of_key.setdefault(key, shard) == shard for shard, key in pairs):
+            return self.keys
+        pairs = zip(self.shards, self.keys, strict=True)
+        return PackedStrings.pack(f"{shard}/{key}" if shard else key for shard, key in pairs)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -149,12 +195,36 @@ class Samples:
         return np.stack(columns, axis=1)
 
 
+def nothing_usable(reasons: Counter[str], suffixes: Sequence[str], where: str) -> UserError:
+    """Return the error of data without a usable row (exit 3).
+
+    Args:
+        reasons: Number of rows by reason.
+        suffixes: The suffixes of the members of shards; none for other data.
+        where: The data.
+    """
+    why = ", ".join(f"{count} times {reason}" for reason, count in sorted(reasons.items()))
+    if not suffixes:
+        return bad_input("no row of the data can be used", where=where, why=why or "it has none")
+    shown = ", ".join(f".{suffix}" for suffix in suffixes[:SHOWN])
+    more = ", ..." if len(suffixes) > SHOWN else ""
+    return bad_input(
+        "no sample of the shards can be used",
+        where=where,
+        why=f"{why}; the members end in {shown}{more}; images in "
+        f"{', '.join(f'.{suffix}' for suffix in IMAGE_EXTENSIONS[:4])} ... and captions in .txt "
+        "are looked for, after the first dot of a file name",
+        fix="name the suffix of the images: `image_key`, and the suffix of the captions, or their "
+        "key in the .json: `caption_key`",
+    )
+
+
 def open_samples(
     source: str | os.PathLike[str] | list[str],
     *,
     separator: str | None = None,
-    image_key: str = "filepath",
-    caption_key: str = "title",
+    image_key: str = IMAGE_COLUMN,
+    caption_key: str = CAPTION_COLUMN,
     group_key: str = "group",
     unlabelled: Iterable[str] = (),
     image_root: str | os.PathLike[str] | None = None,
@@ -165,7 +235,8 @@ def open_samples(
 
     The formats are a ``.csv``, ``.tsv`` or ``.txt`` table, MiniCLIP's captions ``.json``,
     Karpathy's ``dataset_*.json``, a ``.jsonl`` of images and captions, a folder of images (in class
-    folders or not, or with Flickr8k's ``captions.txt``), CLIP_benchmark's folder of shards, and
+    folders or not, with Flickr8k's ``captions.txt`` or Hugging Face's ``metadata.jsonl``),
+    CLIP_benchmark's folder of shards, and
     webdataset shards for everything else.
 
     Args:
@@ -173,8 +244,10 @@ def open_samples(
             behind a URL that fsspec knows. Relative paths in a table are those of the working
             folder or, if the first image is not there, of the table's own folder.
         separator: The separator of a table; ``None`` finds it from the header line.
-        image_key: Column of a table that names the images.
-        caption_key: Column of a table that holds the captions.
+        image_key: Column of a table that names the images. Other than the default, also the suffix
+            of images in shards, such as ``input.jpg``, which comes before the usual ones.
+        caption_key: Column of a table that holds the captions. Other than the default, also the
+            suffix of captions in shards, or the key of the samples' json, before ``.txt``.
         group_key: Column of a table, or key of the samples' json in shards; the default one may be
             absent. ``folder`` says that the folders of a folder of images are classes, even of
             images with captions.
@@ -183,7 +256,8 @@ def open_samples(
         image_root: Folder of the images of a table, a captions.json or a .jsonl. By default that of
             a captions.json is ``images`` beside it or its own folder, that of a .jsonl its own.
         caption_template: Caption of an image of a folder that has none beside it, with ``{}`` for
-            the name of its class folder (or of the image); ``None``: the name alone.
+            the name of its class folder (or of the image); ``None``: the name of the class folder
+            where no image has captions beside it, else none.
         split: The part of a Karpathy file: ``train`` (with ``restval``), ``val`` or ``test``.
 
     Raises:
@@ -193,16 +267,19 @@ def open_samples(
     _check_template(caption_template, isinstance(source, str | os.PathLike), name)
     if split is not None and not name.lower().endswith(".json"):
         raise usage("`split` is for Karpathy's dataset_*.json", where=name, fix="leave it out")
+    fields = shard_fields(image_key, caption_key, group_key)
     if isinstance(source, list):
-        return _from_shards(source, group_key, unlabelled)
+        return _from_shards(source, fields, unlabelled)
     if not is_url(name) and (listed := list_in(Path(name))):
         return _from_captions(name, *read_list(listed[0]), _root(image_root, listed[1]))
     if is_image_folder(name):
+        if metadata_files(Path(name)):
+            return _from_metadata(Path(name), fields.caption, group_key, unlabelled)
         return _from_image_folder(
-            Path(name), unlabelled, caption_template or "{}", classed=group_key == FOLDER
+            Path(name), unlabelled, caption_template, classed=group_key == FOLDER
         )
     if is_table(name) or name.lower().endswith((".json", ".jsonl")):
-        if not file_path(name).is_file():
+        if not is_file(file_path(name)):
             raise usage("no such file", where=name, fix="check the path")
         if is_table(name):
             return _from_table(
@@ -220,17 +297,32 @@ def open_samples(
             where=name,
             fix="a .csv, .tsv or .txt table, a captions .json, .tar shards, or a folder",
         )
-    if Path(name).is_dir() and not any(Path(name).glob("*.tar")):
+    if not is_url(name) and Path(name).is_dir() and not tars_in(Path(name)):
         raise usage(
             "the folder holds neither images nor .tar shards",
             where=name,
             fix="check the path: images in it or in folders below it, or shards in it",
         )
-    return _from_shards(source, group_key, unlabelled)
+    return _from_shards(source, fields, unlabelled)
+
+
+def shard_fields(image_key: str, caption_key: str, group_key: str) -> Fields:
+    """Return where a sample of shards has what columns of a table have; defaults name nothing.
+
+    Args:
+        image_key: As in ``open_samples``.
+        caption_key: As in ``open_samples``.
+        group_key: As in ``open_samples``.
+    """
+    return Fields(
+        group_key,
+        "" if image_key == IMAGE_COLUMN else image_key,
+        "" if caption_key == CAPTION_COLUMN else caption_key,
+    )
 
 
 def _has_list(name: str) -> bool:
-    return not is_url(name) and list_in(Path(name)) is not None
+    return not is_url(name) and bool(list_in(Path(name)) or metadata_files(Path(name)))
 
 
 def _check_template(template: str | None, is_path: bool, name: str) -> None:
@@ -255,21 +347,21 @@ def _label(value: str, unlabelled: frozenset[str]) -> str:
 
 
 def _from_shards(
-    source: str | os.PathLike[str] | list[str], group_key: str, unlabelled: frozenset[str]
+    source: str | os.PathLike[str] | list[str], fields: Fields, unlabelled: frozenset[str]
 ) -> Samples:
     paths = expand_shards(source)
-    indexes = [ShardIndex.open(path, group_key) for path in paths]
+    indexes = [ShardIndex.open(path, fields) for path in paths]
     counts = [len(index) for index in indexes]
     shards = PackedStrings.pack(
-        path.stem for path, count in zip(paths, counts, strict=True) for _ in range(count)
+        name for name, count in zip(shard_names(paths), counts, strict=True) for _ in range(count)
     )
     keys = PackedStrings.concatenate([index.keys for index in indexes])
     if not len(keys):
         raise bad_input("the shards hold no sample", where=str(source))
     groups = [_label(group, unlabelled) for index in indexes for group in index.groups]
-    if group_key != "group" and not any(groups):
+    if fields.group != USUAL.group and not any(groups):
         raise bad_input(
-            f"no sample's json has {group_key!r}",
+            f"no sample's json has {fields.group!r}",
             where=str(source),
             fix="name the key of the labels: `group_key`",
         )
@@ -281,6 +373,7 @@ def _from_shards(
         size,
     )
     hashes = [digest for index in indexes for digest in index.hashes]
+    suffixes = sorted({suffix for index in indexes for suffix in index.suffixes})
     return Samples(
         str(source),
         keys=keys,
@@ -291,6 +384,7 @@ def _from_shards(
         image_names=_image_names(keys, shards, keys, hashes),
         files=files,
         missing=size < 0,
+        suffixes=suffixes,
     )
 
 
@@ -315,14 +409,25 @@ def _from_table(
         raise bad_input("the table has a header and no rows", where=name)
     blank = [""] * len(images)
     shards, keys = columns.get("shard", blank), columns.get("key", images)
+    groups = [_label(group, unlabelled) for group in columns.get(group_key, ())]
+    named_by = shards
+    if repeated := _ambiguous(images, shards, keys):
+        LOG.warning(
+            f"{name}: the columns shard and key are equal on rows of different images "
+            f"({len(repeated)} times, such as {' and '.join(min(repeated))}); the paths tell them "
+            "apart."
+        )
+        named_by = blank
+        unsaid = {f"{shard}/{key}" for shard, key in repeated}
+        groups = ["" if group in unsaid else group for group in groups]
     return Samples(
         name,
         keys=PackedStrings.pack(keys),
         captions=PackedStrings.pack(caption.strip() for caption in columns[caption_key]),
         shards=PackedStrings.pack(shards),
         urls=PackedStrings.pack(columns.get("url", blank)),
-        groups=[_label(group, unlabelled) for group in columns.get(group_key, ())] or None,
-        image_names=_image_names(images, shards, keys, columns.get("sha256", blank)),
+        groups=groups or None,
+        image_names=_image_names(images, named_by, keys, columns.get("sha256", blank)),
         files=ImageFiles.of_names(
             _below(image_root, images) if image_root else found_beside(images, file_path(name))
         ),
@@ -330,6 +435,17 @@ def _from_table(
         image_ids=columns.get("image_id"),
         caption_ids=columns.get("caption_id"),
     )
+
+
+def _ambiguous(images: list[str], shards: list[str], keys: list[str]) -> set[tuple[str, str]]:
+    """Return the pairs of shard and key that stand for several images, as in joined tables."""
+    image_of: dict[tuple[str, str], str] = {}
+    rows = zip(images, shards, keys, strict=True)
+    return {
+        (shard, key)
+        for image, shard, key in rows
+        if shard and image and image_of.setdefault((shard, key), image) != image
+    }
 
 
 def _image_names(
@@ -346,23 +462,30 @@ def _image_names(
 
 
 def _from_image_folder(
-    folder: Path, unlabelled: frozenset[str], template: str, *, classed: bool
+    folder: Path, unlabelled: frozenset[str], template: str | None, *, classed: bool
 ) -> Samples:
     """Open a folder of images.
 
-    An image with captions beside it has a row for each. Any other image is in a class and has one
-    row: its group is the name of its class folder, and its caption is the template with that name,
-    else its own, with spaces for underscores. With ``classed`` all images are in classes.
+    An image with captions beside it has a row for each. Where no image has a file for captions
+    beside it, images in folders are in classes: the group is the name of the folder, and the
+    caption is the template with that name, with spaces for underscores. A template is also the
+    caption of images without a file in other folders. All other images have an empty caption. With
+    ``classed`` the groups of all images are those of the folders.
     """
+    found = [(path, captions_beside(path)) for path in image_paths(folder)]
+    is_captioned = any(captions is not None for _, captions in found)
     rows: list[tuple[str, str, str, str]] = []  # image, key, group, caption
-    for path in image_paths(folder):
-        inside, lines = path.relative_to(folder), captions_beside(path)
-        group = inside.parts[0] if len(inside.parts) > 1 and (classed or not lines) else ""
-        name = (group or path.stem).replace("_", " ")
-        captions = lines or [template.replace("{}", name)]
+    for path, lines in found:
+        inside, key = path.relative_to(folder), printable(str(path.relative_to(folder)))
+        class_name = inside.parts[0] if len(inside.parts) > 1 else ""
+        captions, is_class = lines or [""], classed
+        if lines is None and (template or (class_name and not is_captioned)):
+            name = (class_name or path.stem).replace("_", " ")
+            captions, is_class = [(template or "{}").replace("{}", name)], True
         for i, caption in enumerate(captions):
-            key = str(inside) if len(captions) == 1 else f"{inside}#{i}"
-            rows.append((str(path), key, _label(group, unlabelled), caption))
+            group = _label(class_name, unlabelled) if is_class else ""
+            numbered = key if len(captions) == 1 else f"{key}#{i}"
+            rows.append((str(path), numbered, group, readable(caption)))
     images, keys, groups, texts = (list(column) for column in zip(*rows, strict=True))
     return Samples(
         str(folder),
@@ -373,6 +496,21 @@ def _from_image_folder(
         files=ImageFiles.of_names(images),
         missing=[False] * len(rows),
     )
+
+
+def _from_metadata(
+    folder: Path, caption_key: str, group_key: str, unlabelled: frozenset[str]
+) -> Samples:
+    """Open a folder of images with Hugging Face's metadata files."""
+    rows = read_metadata(
+        folder, metadata_files(folder), caption_key=caption_key, group_key=group_key
+    )
+    listed = {str(folder / name) for name in rows.images}
+    others = sum(str(path) not in listed for path in image_paths(folder))
+    if others:
+        LOG.warning(f"{folder}: {others} images are not in the metadata and are left out.")
+    groups = [_label(group, unlabelled) for group in rows.groups]
+    return _from_captions(str(folder), rows.images, rows.captions, folder, groups=groups)
 
 
 def _from_clip_benchmark(name: str, paths: list[Path]) -> Samples:
@@ -388,7 +526,8 @@ def _from_clip_benchmark(name: str, paths: list[Path]) -> Samples:
         raise bad_input("the shards hold no sample", where=name)
     shard_of, sample_of, keys, captions = map(list, zip(*lines, strict=True))
     found = [(indexes[shard], sample) for shard, sample in zip(shard_of, sample_of, strict=True)]
-    shards = [paths[shard].stem for shard in shard_of]
+    names = shard_names(paths)
+    shards = [names[shard] for shard in shard_of]
     size = np.array([index.image_size[sample] for index, sample in found], np.int64)
     files = ImageFiles(
         [str(path) for path in paths],
@@ -452,16 +591,22 @@ def _from_captions(
     captions: list[str],
     root: FilePath,
     ids: KarpathyRows | None = None,
+    *,
+    groups: list[str] | None = None,
 ) -> Samples:
     """Open images with a caption each; a row's key is the image's name and the row's number."""
     missing: set[str] = set()
     if not is_url(str(root)):
-        missing = {n for n in set(names) if ".tar/" not in n and not (root / n).is_file()}
+        tar_paths = TarPaths()
+        for name in set(names):
+            tar, file = tar_paths.split(str(root / name))
+            if not tar and not os.path.isfile(file):
+                missing.add(name)
     return Samples(
         source,
-        keys=PackedStrings.pack(f"{name}#{i}" for i, name in enumerate(names)),
-        captions=PackedStrings.pack(captions),
-        groups=None,
+        keys=PackedStrings.pack(f"{printable(name)}#{i}" for i, name in enumerate(names)),
+        captions=PackedStrings.pack(map(readable, captions)),
+        groups=groups,
         image_names=names,
         files=ImageFiles.of_names([str(root / name) for name in names]),
         missing=[name in missing for name in names],

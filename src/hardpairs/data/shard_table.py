@@ -14,13 +14,14 @@ from hardpairs.core.atomic import atomic_open, write_csv
 from hardpairs.core.errors import UserError, bad_input
 from hardpairs.core.remote import FilePath
 from hardpairs.data.downloads import download_failures
-from hardpairs.data.shards import ShardIndex, expand_shards
+from hardpairs.data.samples import nothing_usable
+from hardpairs.data.shards import USUAL, Fields, ShardIndex, expand_shards, shard_names
 
 COLUMNS = ("filepath", "title", "shard", "key", "group", "sha256", "url")
 
 
 def write_shard_table(
-    shards: Sequence[str], out: Path, *, extract: Path | None = None
+    shards: Sequence[str], out: Path, *, fields: Fields = USUAL, extract: Path | None = None
 ) -> dict[str, Any]:
     """Write a CSV with a row for every sample of the shards, useless ones included.
 
@@ -30,29 +31,37 @@ def write_shard_table(
     Args:
         shards: Brace text, glob, folder or list of tars.
         out: The CSV.
+        fields: Where images, captions and groups are in a sample.
         extract: A folder into which the images are copied, and whose files the table lists.
 
     Returns:
         Numbers of rows, of usable ones, of rejected ones and of failed downloads by reason.
 
     Raises:
-        UserError: Exit 3, the shards hold no sample.
+        UserError: Exit 3, the shards hold no sample, or none with an image and a caption.
     """
     paths = expand_shards(shards[0] if len(shards) == 1 else list(shards))
     rejected: Counter[str] = Counter()
     failures: Counter[str] = Counter()
+    suffixes: set[str] = set()
 
     def rows() -> Iterator[tuple[str, ...]]:
-        empty = True
-        for path in tqdm(paths, unit="shard", desc="list shards", file=sys.stderr, disable=None):
-            for row in shard_rows(path, extract):
+        count = 0
+        named = list(zip(paths, shard_names(paths), strict=True))
+        for path, name in tqdm(
+            named, unit="shard", desc="list shards", file=sys.stderr, disable=None
+        ):
+            for row in shard_rows(path, name, fields, extract):
                 if not row[0] or not row[1]:
                     rejected["empty_caption" if row[0] else "missing_image"] += 1
-                empty = False
+                count += 1
                 yield row
             failures.update(download_failures(path))
-        if empty:
+            suffixes.update(ShardIndex.open(path, fields).suffixes)
+        if not count:
             raise _no_sample(shards, failures)
+        if count == sum(rejected.values()):
+            raise nothing_usable(rejected, sorted(suffixes), " ".join(shards))
 
     total = write_csv(out, COLUMNS, rows(), line_end="\n")
     return {
@@ -63,26 +72,30 @@ def write_shard_table(
     }
 
 
-def shard_rows(path: FilePath, extract: Path | None) -> Iterator[tuple[str, ...]]:
+def shard_rows(
+    path: FilePath, shard: str, fields: Fields, extract: Path | None
+) -> Iterator[tuple[str, ...]]:
     """Yield a row of ``COLUMNS`` for each sample of a tar.
 
     Args:
         path: The tar.
+        shard: Its name, from ``shard_names``.
+        fields: Where images, captions and groups are in a sample.
         extract: A folder into which the images are copied, under names made from shard and row and
             never from the tar.
     """
-    index = ShardIndex.open(path)
+    index = ShardIndex.open(path, fields)
     with path.open("rb") as tar:
         texts = zip(index.keys, index.captions, index.groups, index.hashes, index.urls, strict=True)
         for i, (key, caption, group, digest, url) in enumerate(texts):
             image = f"{path}/{key}.jpg" if index.image_size[i] >= 0 else ""
             if extract is not None and image:
                 tar.seek(int(index.image_offset[i]))
-                image = str(extract / path.stem / f"{i:09d}.jpg")
+                image = str(extract / shard / f"{i:09d}.jpg")
                 with atomic_open(image) as file:
                     file.write(tar.read(int(index.image_size[i])))
-            group = group or digest or f"{path.stem}/{key}"
-            yield image, caption, path.stem, key, group, digest, url
+            group = group or digest or f"{shard}/{key}"
+            yield image, caption, shard, key, group, digest, url
 
 
 def _no_sample(shards: Sequence[str], failures: Counter[str]) -> UserError:

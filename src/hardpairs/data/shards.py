@@ -11,26 +11,41 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import logging
 import os
+import re
 import tarfile
 import zipfile
 from collections import Counter
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from braceexpand import braceexpand
+from upath import UPath
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, usage
-from hardpairs.core.remote import FilePath, beside, file_path, is_url, state_of
-from hardpairs.data.strings import PackedStrings
+from hardpairs.core.remote import (
+    FilePath,
+    beside,
+    check_ranges,
+    file_path,
+    is_file,
+    is_url,
+    state_of,
+)
+from hardpairs.data.members import split_member
+from hardpairs.data.strings import PackedStrings, printable, readable
+
+LOG = logging.getLogger(__name__)
 
 IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "heic", "heif")
 """The first that a sample has is its image (webdataset knows the first four)."""
 TEXT_EXTENSION, LABEL_EXTENSION = "txt", "cls"
-INDEX_VERSION = 4
+INDEX_VERSION = 5
 MAX_CAPTION_BYTES = 65_536
 MAX_JSON_BYTES = 1 << 20
 
@@ -49,9 +64,9 @@ def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[FilePath]:
         UserError: exit 2 when nothing matches or a part is not a file (``pipe:``), exit 3 for
             missing files, naming them.
     """
-    parts = spec if isinstance(spec, list) else str(spec).split("::")
+    parts = spec if isinstance(spec, list) else _parts(str(spec))
     paths = [path for part in parts for path in _expand_part(str(part))]
-    missing = [str(path) for path in paths if not path.is_file()]
+    missing = [str(path) for path in paths if not is_file(path)]
     if missing:
         raise bad_input(
             f"{len(missing)} of {len(paths)} shards are missing",
@@ -65,10 +80,44 @@ def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[FilePath]:
             fix="give a folder of .tar files, a glob, or a brace range "
             "such as 'data/{00000..00331}.tar'",
         )
-    twice = sorted(name for name, count in Counter(map(str, paths)).items() if count > 1)
+    twice = sorted(name for name, count in Counter(map(_normal, paths)).items() if count > 1)
     if twice:
         raise usage("a shard is named twice", where=", ".join(twice[:5]))
     return paths
+
+
+def tars_in(folder: FilePath) -> list[FilePath]:
+    """Return the tars of a folder by name. Names that start with a dot are left out."""
+    found = folder.glob("*.tar" if isinstance(folder, UPath) else "*.[tT][aA][rR]")
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def shard_names(paths: Sequence[FilePath]) -> list[str]:
+    """Return the names of some shards: the ends of their paths by which they differ, without .tar.
+
+    Example:
+        >>> shard_names([Path("/data/cc3m/00000.tar"), Path("/data/cc3m/00001.tar")])
+        ['00000', '00001']
+        >>> shard_names([Path("/data/cc3m/00000.tar"), Path("/data/cc12m/00000.tar")])
+        ['cc3m/00000', 'cc12m/00000']
+    """
+    whole = [re.split("/+", _normal(path)) for path in paths]
+    endings = [[*folders, path.stem] for (*folders, _), path in zip(whole, paths, strict=True)]
+    for parts in (endings, whole):  # whole: shards whose names differ by the suffix alone
+        for depth in range(1, max(map(len, parts), default=0) + 1):
+            names = ["/".join(part[-depth:]) for part in parts]
+            if len(set(names)) == len(names):
+                return [printable(name) for name in names]
+    raise ValueError("a shard is named twice")
+
+
+def _normal(path: FilePath) -> str:
+    """Return a path in the one form in which equal paths are equal."""
+    return str(path) if isinstance(path, UPath) else os.path.abspath(path)
+
+
+def _parts(spec: str) -> list[str]:
+    return [spec] if not is_url(spec) and os.path.exists(spec) else spec.split("::")
 
 
 def _expand_part(part: str) -> list[FilePath]:
@@ -80,27 +129,65 @@ def _expand_part(part: str) -> list[FilePath]:
             fix="download or mount the shards first",
         )
     whole = file_path(part)
+    if not is_url(part) and whole.is_file():  # whatever signs are in its name
+        return [whole]
     if not part.endswith(".tar") and whole.is_dir():
-        return sorted(whole.glob("*.tar"))
+        return tars_in(whole)
     if not part.endswith(".tar") and not set(part) & set("{*?[") and not whole.is_file():
         raise usage("no such file or folder", where=part, fix="check the path")
+    folder, pattern = _literal_folder(part)
     try:
-        names = list(braceexpand(part))
+        names = list(braceexpand(pattern))
     except ValueError:
         raise usage(
             "the braces do not close",
             where=part,
             fix="quote a range whole, such as 'data/{00000..00331}.tar'",
         ) from None
-    globbed = (_glob(name) if glob.has_magic(name) else [file_path(name)] for name in names)
-    return [path for paths in globbed for path in paths]
+    return [path for name in names for path in _matching(folder, name)]
 
 
-def _glob(name: str) -> list[FilePath]:
+def _literal_folder(part: str) -> tuple[str, str]:
+    """Split a path after its last folder that exists as it is written; the rest is a pattern.
+
+    Brackets and braces in the names of folders are thereby no pattern.
+    """
+    if is_url(part):
+        return "", part
+    ends = [match.end() for match in re.finditer("/", part)]
+    end = max((end for end in ends if os.path.isdir(part[:end])), default=0)
+    return part[:end], part[end:]
+
+
+def _matching(folder: str, name: str) -> list[FilePath]:
+    """Return the files that a name in a folder stands for: itself, or those that a glob finds."""
     if is_url(name):
-        folder, _, pattern = name.rpartition("/")
-        return sorted(file_path(folder).glob(pattern))
-    return [Path(path) for path in sorted(glob.glob(name))]
+        parent, _, pattern = name.rpartition("/")
+        return (
+            sorted(file_path(parent).glob(pattern)) if glob.has_magic(name) else [file_path(name)]
+        )
+    whole = Path(folder + name)
+    if whole.exists() or not glob.has_magic(name):
+        return [whole]
+    return [Path(path) for path in sorted(glob.glob(glob.escape(folder) + name))]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where the image, the caption and the group of a sample are.
+
+    Attributes:
+        group: Key of a sample's JSON.
+        image: Suffix of a member, such as ``input.jpg``, which comes before the usual ones.
+        caption: Suffix of a member, or key of a sample's JSON, which comes before ``.txt``.
+    """
+
+    group: str = "group"
+    image: str = ""
+    caption: str = ""
+
+
+USUAL = Fields()
 
 
 @dataclass(frozen=True)
@@ -110,13 +197,14 @@ class ShardIndex:
     Attributes:
         keys: (n,) texts.
         captions: (n,) texts.
-        groups: (n,) texts, the json's value of ``group_key``, or webdataset's ``.cls``.
+        groups: (n,) texts, the json's value of ``fields.group``, or webdataset's ``.cls``.
         urls: (n,) texts.
         hashes: (n,) texts, img2dataset's sha256 of the image as downloaded.
+        suffixes: (s,) texts, the suffixes of all members.
         image_offset: (n,) int64, first byte of the image in the tar.
         image_size: (n,) int64, bytes of the image; -1 for a sample without one.
-        has_caption: (n,) bool, whether a ``.txt`` member exists.
-        group_key: Key of the group in a sample's json.
+        has_caption: (n,) bool, whether a member or the JSON has a caption.
+        fields: Where images, captions and groups were looked for.
     """
 
     keys: PackedStrings
@@ -124,23 +212,30 @@ class ShardIndex:
     groups: PackedStrings
     urls: PackedStrings
     hashes: PackedStrings
+    suffixes: PackedStrings
     image_offset: np.ndarray
     image_size: np.ndarray
     has_caption: np.ndarray
-    group_key: str = "group"
+    fields: Fields = USUAL
 
     @classmethod
-    def open(cls, path: FilePath, group_key: str = "group") -> ShardIndex:
+    def open(cls, path: FilePath, fields: Fields = USUAL) -> ShardIndex:
         """Read the index of a tar, or build it and write it where that is possible.
+
+        Args:
+            path: The tar.
+            fields: Where images, captions and groups are.
 
         Raises:
             UserError: exit 3 when the tar is cut short or not a tar.
         """
+        if isinstance(path, UPath):
+            check_ranges(path)
         stamp = np.array([INDEX_VERSION, *state_of(path)], dtype=np.int64)
         sidecar = beside(path, ".index.npz")
         index = cls._read_sidecar(sidecar, stamp)
-        if index is None or index.group_key != group_key:
-            index = build_index(path, group_key)
+        if index is None or index.fields != fields:
+            index = build_index(path, fields)
             with contextlib.suppress(OSError):  # a folder that cannot be written to
                 index._write_sidecar(sidecar, stamp)
         return index
@@ -154,62 +249,83 @@ class ShardIndex:
             with np.load(sidecar, allow_pickle=False) as arrays:
                 if not np.array_equal(arrays["stamp"], stamp):
                     return None
-                return cls(*(_read_field(arrays, field.name) for field in fields(cls)))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                stored: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+                for name in _TEXTS:
+                    stored[name] = PackedStrings(arrays[f"{name}_data"], arrays[f"{name}_offsets"])
+                return cls(**stored, fields=Fields(*arrays["fields"].tolist()))
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             return None
 
     def _write_sidecar(self, sidecar: Path, stamp: np.ndarray) -> None:
-        arrays = {"stamp": stamp}
-        for name, value in vars(self).items():
-            if isinstance(value, PackedStrings):
-                arrays |= {f"{name}_data": value.data, f"{name}_offsets": value.offsets}
-            else:
-                arrays[name] = np.asarray(value)
+        arrays = {"stamp": stamp, "fields": np.array(astuple(self.fields))}
+        for name in _TEXTS:
+            texts: PackedStrings = getattr(self, name)
+            arrays |= {f"{name}_data": texts.data, f"{name}_offsets": texts.offsets}
+        arrays |= {name: getattr(self, name) for name in _ARRAYS}
         with atomic_open(sidecar) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
 
-def _read_field(arrays: Any, name: str) -> Any:
-    if name not in arrays:
-        return PackedStrings(arrays[f"{name}_data"], arrays[f"{name}_offsets"])
-    return arrays[name] if arrays[name].ndim else arrays[name].item()
+_TEXTS = ("keys", "captions", "groups", "urls", "hashes", "suffixes")
+_ARRAYS = ("image_offset", "image_size", "has_caption")
 
 
-def build_index(path: FilePath, group_key: str = "group") -> ShardIndex:
+def build_index(path: FilePath, fields: Fields = USUAL) -> ShardIndex:
     """Build the index of a tar by one pass over its headers and its small text members."""
     samples: dict[str, Members] = {}
-    end = 0
+    suffixes: dict[str, None] = {}
+    tar_of_key: dict[str, int] = {}
+    repeated = 0
     try:
         with path.open("rb") as file:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                for member in tar:
-                    end = member.offset_data + member.size
-                    if member.isreg() and not member.issparse():
-                        key, _, extension = _split_name(member.name)
-                        members = samples.setdefault(key, {})  # the first of a name wins
-                        members.setdefault(extension, (member.offset_data, member.size))
-            _check_complete(path, file, end)
-            return _index_from_members(file, samples, group_key)
+            for number, member in _members(path, file):
+                key, suffix = split_member(member.name)
+                if not suffix or not member.isreg() or member.issparse():
+                    continue
+                if tar_of_key.setdefault(key, number) != number:
+                    key = f"{key}~{number}"  # joined tars may count from 0 each
+                suffixes[suffix] = None
+                members = samples.setdefault(key, {})
+                repeated += suffix in members  # the first of a name wins
+                members.setdefault(suffix, (member.offset_data, member.size))
+            if repeated:
+                LOG.warning(f"{path}: {repeated} members have the name of an earlier one.")
+            return _index_from_members(file, samples, list(suffixes), fields)
     except (tarfile.TarError, OSError) as error:
         raise bad_input(
             f"not a readable tar: {error}", where=str(path), fix="download this shard again"
         ) from None
 
 
-def _split_name(name: str) -> tuple[str, str, str]:
-    """Split a member's name by webdataset's rule: the key ends at the file name's first dot."""
-    folder, _, base = name.rpartition("/")
-    stem, dot, extension = base.partition(".")
-    return (f"{folder}/{stem}" if folder else stem), dot, extension.lower()
+def _members(path: FilePath, file: IO[bytes]) -> Iterator[tuple[int, tarfile.TarInfo]]:
+    """Yield the members of a file of tars, joined as ``cat`` joins them, and each tar's number."""
+    start: int | None = 0
+    number = 0
+    while start is not None:
+        file.seek(start)
+        number, end = number + 1, start
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                end = member.offset_data + member.size
+                yield number, member
+        if start and end == start:
+            raise bad_input(
+                "something that is no tar follows the end of the shard",
+                where=f"{path}, byte {start}",
+                why="samples could be lost silently",
+                fix="download this shard again",
+            )
+        _check_complete(path, file, end)
+        start = _next_tar(file, end)
 
 
 def _check_complete(path: FilePath, file: IO[bytes], end: int) -> None:
     """Refuse a tar without zero blocks after its last member; ``tarfile`` accepts it silently."""
     size = file.seek(0, os.SEEK_END)
-    padded = -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    padded = _to_block(end)
     file.seek(min(padded, size))
     closing = file.read(2 * tarfile.BLOCKSIZE)
-    if size < padded + tarfile.BLOCKSIZE or closing.strip(b"\0"):
+    if size < padded + tarfile.BLOCKSIZE or closing[: tarfile.BLOCKSIZE].strip(b"\0"):
         raise bad_input(
             "the shard is cut short",
             where=f"{path}, after byte {min(size, end)}",
@@ -218,31 +334,67 @@ def _check_complete(path: FilePath, file: IO[bytes], end: int) -> None:
         )
 
 
-def _index_from_members(file: IO[bytes], samples: dict[str, Members], group_key: str) -> ShardIndex:
+def _next_tar(file: IO[bytes], end: int) -> int | None:
+    """Return where the next tar in a file starts: at the first block that is not zeros."""
+    position = file.seek(_to_block(end))
+    while block := file.read(1 << 20):
+        rest = block.lstrip(b"\0")
+        if rest:
+            return (position + len(block) - len(rest)) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        position += len(block)
+    return None
+
+
+def _to_block(end: int) -> int:
+    return -(-end // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+def _index_from_members(
+    file: IO[bytes], samples: dict[str, Members], suffixes: list[str], fields: Fields
+) -> ShardIndex:
     count = len(samples)
     image_offset, image_size = np.zeros(count, np.int64), np.full(count, -1, np.int64)
     has_caption = np.zeros(count, bool)
     captions, groups, urls, hashes = [], [], [], []
     for i, members in enumerate(samples.values()):
-        for extension in IMAGE_EXTENSIONS:
-            if extension in members:
-                image_offset[i], image_size[i] = members[extension]
+        for suffix in (fields.image.lower().lstrip("."), *IMAGE_EXTENSIONS):
+            if suffix in members:
+                image_offset[i], image_size[i] = members[suffix]
                 break
-        caption = _read_text(file, members.get(TEXT_EXTENSION))
+        meta = _read_json(file, members.get("json"))
+        caption = _read_caption(file, members, meta, fields.caption)
         has_caption[i] = caption is not None
         captions.append(caption or "")
-        meta = _read_json(file, members.get("json"))
         label = _read_text(file, members.get(LABEL_EXTENSION))
-        groups.append(_text(meta.get(group_key)) or label or "")
+        groups.append(_text(meta.get(fields.group)) or label or "")
         urls.append(_text(meta.get("url")))
         hashes.append(_text(meta.get("sha256")))
-    texts = [PackedStrings.pack(texts) for texts in (samples, captions, groups, urls, hashes)]
-    rest = (image_offset, image_size, has_caption, group_key)
-    return ShardIndex(texts[0], texts[1], texts[2], texts[3], texts[4], *rest)
+    return ShardIndex(
+        keys=PackedStrings.pack(samples),
+        captions=PackedStrings.pack(captions),
+        groups=PackedStrings.pack(groups),
+        urls=PackedStrings.pack(urls),
+        hashes=PackedStrings.pack(hashes),
+        suffixes=PackedStrings.pack(suffixes),
+        image_offset=image_offset,
+        image_size=image_size,
+        has_caption=has_caption,
+        fields=fields,
+    )
+
+
+def _read_caption(file: IO[bytes], members: Members, meta: dict[str, Any], name: str) -> str | None:
+    """Return a sample's caption: the member or value of the JSON of a name, else its ``.txt``."""
+    suffix = name.lower().lstrip(".")
+    if suffix and suffix in members:
+        return _read_text(file, members[suffix])
+    if name and isinstance(meta.get(name), str):
+        return readable(str(meta[name])).strip()
+    return _read_text(file, members.get(TEXT_EXTENSION))
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else readable(str(value))
 
 
 def _read_text(file: IO[bytes], member: tuple[int, int] | None) -> str | None:
@@ -251,7 +403,7 @@ def _read_text(file: IO[bytes], member: tuple[int, int] | None) -> str | None:
         return None
     file.seek(member[0])
     try:
-        return file.read(member[1]).decode("utf-8").strip()
+        return file.read(member[1]).decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         return None
 

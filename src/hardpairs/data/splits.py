@@ -7,19 +7,17 @@ FOLDER/manifest.json                  what was split, how, and hashes of the abo
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import atomic_open, write_json
+from hardpairs.core.atomic import write_csv, write_json
 from hardpairs.core.errors import bad_input, mismatch
 from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
@@ -160,12 +158,10 @@ def split_into(
         samples, image_key, caption_key, separator, None if groups is None else groups[numbers]
     )
     for i, part in enumerate(PARTS):
-        _write_table(folder / f"{part}.csv", columns, np.flatnonzero(parts[numbers] == i))
-    names = (
-        list(columns[image_key])
-        if is_table(samples.source)
-        else [_name(samples, row) for row in range(len(samples))]
-    )
+        rows = np.flatnonzero(parts[numbers] == i).tolist()
+        values = ([column[row] for column in columns.values()] for row in rows)
+        write_csv(folder / f"{part}.csv", list(columns), values, line_end="\n")
+    names = list(columns[image_key]) if is_table(samples.source) else _names(samples)
     write_json(
         folder / "split.json",
         {part: [names[row] for row in first[parts == i]] for i, part in enumerate(PARTS)},
@@ -216,10 +212,11 @@ def _same_split(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def _name(samples: Samples, row: int) -> str:
-    """Return what the source calls a row's image, without the number of the caption."""
-    key = samples.keys[row]
-    return key if samples.shards[row] else re.sub(r"#\d+$", "", key)
+def _names(samples: Samples) -> list[str]:
+    """Return what the source calls each row's image, without the number of the caption."""
+    if any(samples.shards):
+        return list(samples.names)
+    return [re.sub(r"#\d+$", "", key) for key in samples.keys]
 
 
 def _columns(
@@ -250,14 +247,5 @@ def _columns(
 
 
 def _absolute(path: str) -> str:
-    return path if is_url(path) else os.path.abspath(path)
-
-
-def _write_table(path: Path, columns: dict[str, list[str]], rows: Iterable[int]) -> None:
-    with atomic_open(path) as binary:
-        file = io.TextIOWrapper(binary, encoding="utf-8", newline="")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([values[row] for values in columns.values()] for row in rows)
-        file.flush()
-        file.detach()
+    """Return an absolute path; a member of a tar keeps its name, whatever dots are in it."""
+    return path if is_url(path) else os.path.join(os.getcwd(), path)

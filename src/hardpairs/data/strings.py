@@ -11,6 +11,25 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 
+def readable(text: str) -> str:
+    """Return a text that UTF-8 can hold: half of a surrogate pair becomes U+FFFD.
+
+    JavaScript cuts emoji in two, and JSON carries the halves. Two halves that belong together are
+    joined.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def printable(name: str) -> str:
+    r"""Return a name that UTF-8 can hold: bytes that are not UTF-8 are written as ``\udcXX``.
+
+    Other than ``readable``, it gives different names to different files.
+    """
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class PackedStrings:
     """An immutable sequence of texts as one byte array and its offsets.
 

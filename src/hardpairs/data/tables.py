@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.core.remote import file_path
+
+LOG = logging.getLogger(__name__)
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 SEPARATORS = "\t,;|"
@@ -29,7 +33,7 @@ def read_table(
 
     Args:
         name: A local file or a URL.
-        separator: One character; ``None`` finds it from the header line.
+        separator: One character, or the text of a tab; ``None`` finds it from the header line.
         required: Columns that the table must have.
         parameters: Column -> the parameter that names it, for messages.
 
@@ -37,8 +41,7 @@ def read_table(
         UserError: exit 2 for a separator of several characters; exit 3, naming the columns found
             and the separator to give, or the first bad line.
     """
-    if separator is not None and len(separator) != 1:
-        raise usage(f"`separator` is one character, not {separator!r}")
+    separator = separator_character(separator)
     csv.field_size_limit(1 << 24)
     try:
         with file_path(name).open(encoding="utf-8-sig", newline="") as file:
@@ -49,11 +52,34 @@ def read_table(
             header = next(rows, [])
             _check_header(name, header, header_line, required, parameters or {})
             table = list(_checked(name, rows, len(header)))
+            warn_of_repeated(header, name)
     except (UnicodeDecodeError, csv.Error) as error:
         raise bad_input(
             f"not a readable table: {error}", where=name, fix="save it as UTF-8 text"
         ) from None
-    return {column: [row[i] for row in table] for i, column in enumerate(header)}
+    first = {column: header.index(column) for column in header}
+    return {column: [row[i] for row in table] for column, i in first.items()}
+
+
+def separator_character(separator: str | None) -> str | None:
+    r"""Return a separator, which may be written as ``\t`` or ``tab``: shells hand it on like that.
+
+    Raises:
+        UserError: exit 2 for several characters.
+    """
+    if separator is None or len(separator) == 1:
+        return separator
+    if separator.lower() in ("\\t", "tab", "$'\\t'"):
+        return "\t"
+    raise usage(f"`separator` is one character, or \\t, not {separator!r}")
+
+
+def warn_of_repeated(header: Sequence[str], where: str) -> None:
+    """Warn of columns of one name: the first one is read, as in OpenCLIP."""
+    repeated = sorted(column for column, count in Counter(header).items() if column and count > 1)
+    if repeated:
+        names = ", ".join(map(repr, repeated))
+        LOG.warning(f"{where}: several columns are called {names}; the first of them is read.")
 
 
 def separator_of(name: str, required: tuple[str, ...]) -> str:

@@ -178,6 +178,7 @@ def embed_distinct(
     Raises:
         UserError: Exit 3 when no row can be embedded; exit 6 for embeddings that are not finite.
     """
+    samples.check_usable()
     usable = np.array([i for i in range(len(samples)) if i not in samples.rejected], np.int64)
     first, image_of = _numbered(samples.images[usable])
     images = encode_images(

@@ -55,6 +55,7 @@ def embed(
     Raises:
         UserError: Exit 3 when no row can be embedded; exit 6 for embeddings that are not finite.
     """
+    samples.check_usable()
     batches = list(_batches(samples, range(len(samples)), batch_size))
     stream = encode_batches(samples, encoders, batches, workers=workers, device=device)
     parts = []
@@ -103,6 +104,7 @@ def embed_to_folder(
             folder holds embeddings of other data, of images elsewhere, with other groups or of
             another model; exit 6 for embeddings that are not finite.
     """
+    samples.check_usable()
     out, ranks = Path(out), ranks or Ranks()
     recipe = {
         "kind": "embeddings",
@@ -296,7 +298,7 @@ def _with_texts(samples: Samples, part: dict[str, np.ndarray]) -> EmbeddedRows:
         part["text"],
         part["rows"],
         [samples.caption(row) for row in rows],
-        [samples.keys[row] for row in rows],
+        [samples.names[row] for row in rows],
         samples.groups[part["rows"]],
         samples.images[part["rows"]],
         [samples.urls[row] for row in rows],

@@ -151,6 +151,7 @@ def retrieve(
     Raises:
         UserError: Exit 3 for images of one name, before anything is embedded.
     """
+    query, gallery = query.by_image(), gallery.by_image()
     names, gallery_names = image_names(query), image_names(gallery)
     encoders = open_encoders(
         model=model, pretrained=pretrained, device=device, captions=gallery.captions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import atomic_open, write_json, write_text
+from hardpairs.core.atomic import atomic_open, csv_lines, write_json, write_text
 from hardpairs.evaluating.tables import tables
 from hardpairs.training.logs import read_log, read_validation
 
@@ -37,11 +36,11 @@ REGISTRY_COLUMNS = {
 def register(path: Path, record: dict[str, Any]) -> None:
     """Add a line to a run registry; a new file gets a header first."""
     is_new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with open(path, "a", newline="", encoding="utf-8", errors="backslashreplace") as file:
         if is_new:
-            writer.writerow(REGISTRY_COLUMNS)
-        writer.writerow([record.get(source, "") for source in REGISTRY_COLUMNS.values()])
+            file.writelines(csv_lines([REGISTRY_COLUMNS]))
+        values = [record.get(source, "") for source in REGISTRY_COLUMNS.values()]
+        file.writelines(csv_lines([values]))
 
 
 def numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hardpairs.core.errors import bad_input
+from hardpairs.data.strings import readable
 
 SAME, DIFFERENT = "same", "different"
 
@@ -71,7 +72,7 @@ def read_label_studio(path: Path) -> tuple[list[LabeledPair], Counter[str]]:
             choices = _choices(task)
             data = task.get("data", task)
             keys = ("id1", "id2", "caption1", "caption2")
-            first, second, first_text, second_text = (str(data[key]) for key in keys)
+            first, second, first_text, second_text = (readable(str(data[key])) for key in keys)
         except (KeyError, TypeError, AttributeError) as error:
             what = f"a task needs id1, caption1, id2, caption2: {error!r}"
             raise bad_input(what, where=where) from None

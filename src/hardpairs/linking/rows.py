@@ -166,7 +166,7 @@ class LinkRows:
         if samples is None:
             keys, labels = [str(row) for row in numbers], np.full(len(numbers), -1, np.int64)
         else:
-            keys, labels = [samples.keys[row] for row in numbers], row_labels(samples, numbers)
+            keys, labels = [samples.names[row] for row in numbers], row_labels(samples, numbers)
         joint = None if head is None else embed_with(head, image, text)
         return cls(image, text, numbers, keys, labels, embeddings.manifest.get("weights"), joint)
 

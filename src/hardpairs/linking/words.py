@@ -110,7 +110,7 @@ def link_by_words(
         "test": _part_agreement(texts, test, source_ids, choice, protocol),
         "all": compare_clusters(labels, clusters),
     }
-    members = zip(range(len(samples)), samples.keys, clusters.tolist(), strict=True)
+    members = zip(range(len(samples)), samples.names, clusters.tolist(), strict=True)
     write_csv(out / "clusters.csv", ("row", "key", "cluster"), members)
     write_json(out / "jaccard.json", record)
     return record
@@ -205,7 +205,7 @@ def _links(
     samples: Samples, texts: Sequence[str], source_ids: np.ndarray, choice: ChosenWords
 ) -> Iterator[tuple[object, ...]]:
     """Yield the linked pairs, a block of texts at a time: they may be far more than the texts."""
-    keys = samples.keys
+    keys = samples.names
     for block in jaccard_blocks(texts, n=choice.n, threshold=choice.threshold):
         pairs, indices = between_sources(*block, source_ids)
         for (i, j), index in zip(pairs.tolist(), indices.tolist(), strict=True):

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hardpairs.core.errors import UserError, bad_input, usage
-from hardpairs.core.remote import FilePath
+from hardpairs.core.remote import FilePath, file_path
 from hardpairs.data.downloads import download_failures
+from hardpairs.data.members import TarPaths
 from hardpairs.data.samples import Samples
 from hardpairs.data.shards import expand_shards
 from hardpairs.data.tables import read_table
@@ -138,11 +139,9 @@ def _shards(source: str, image_key: str, separator: str | None) -> list[FilePath
         images = read_table(source, separator, required=(image_key,))[image_key]
     except UserError:
         return []
-    return [
-        Path(tar + ".tar")
-        for tar in dict.fromkeys(image.rpartition(".tar/")[0] for image in images)
-        if tar
-    ]
+    tar_paths = TarPaths()
+    tars = dict.fromkeys(tar_paths.split(image)[0] for image in images)
+    return [file_path(tar) for tar in tars if tar]
 
 
 def settings(methods: Sequence[Method]) -> tuple[list[Method], list[tuple[str, list[str]]]]:

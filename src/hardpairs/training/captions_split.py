@@ -52,7 +52,7 @@ def _lists_tars(table: Path) -> bool:
     if not table.is_file():
         return False
     with open(table, encoding="utf-8", errors="replace") as file:
-        return ".tar/" in "".join(itertools.islice(file, 1, 2))
+        return ".tar/" in "".join(itertools.islice(file, 1, 2)).lower()
 
 
 def split_captions(

@@ -128,7 +128,7 @@ class Reminer:
                 text=embedded.text[kept],
                 rows=rows,
                 captions=[samples.caption(row) for row in rows],
-                keys=[samples.keys[row] for row in rows],
+                keys=[samples.names[row] for row in rows],
                 groups=samples.groups[rows],
                 images=samples.images[rows],
                 manifest={"num_samples": len(samples), **self._origin(epoch)},

@@ -9,6 +9,7 @@ from typing import Any
 
 from hardpairs.data.rejects import read_rejects
 from hardpairs.data.samples import Samples, open_samples
+from hardpairs.losses import LOSSES
 
 SAMPLE_FLAGS = {
     "separator": "--csv-separator",
@@ -52,27 +53,41 @@ class SampleOptions:
 
 
 def open_training_samples(values: Mapping[str, Any]) -> Samples:
-    """Open the training data by the values of flags, or by a run's stored parameters."""
-    return open_once(values["train_data"], SampleOptions.from_values(values), values["reject"])
+    """Open the training data by the values of flags, or by a run's stored parameters.
+
+    Rows without a caption are usable where the loss compares images alone.
+    """
+    loss = LOSSES.load(values["loss_fn"]) if values.get("loss_fn") else None
+    return open_once(
+        values["train_data"],
+        SampleOptions.from_values(values),
+        values["reject"],
+        by_image=loss is not None and loss.needs_labels and values.get("embed") == "image",
+    )
 
 
-def open_once(source: str, options: SampleOptions, reject: str | None = None) -> Samples:
+def open_once(
+    source: str, options: SampleOptions, reject: str | None = None, *, by_image: bool = False
+) -> Samples:
     """Open samples; the same arguments give the same object.
 
     Args:
         source: A table, shards or a folder, as in ``open_samples``.
         options: How rows are read.
         reject: File of rows that are in no batch.
+        by_image: Whether rows without a caption are usable.
 
     Raises:
         UserError: exit 2 for a path that does not exist, exit 3 for bad content, exit 4 for rejects
             of other data.
     """
-    return _open(source, options, reject)
+    return _open(source, options, reject, by_image)
 
 
 @lru_cache(maxsize=4)
-def _open(source: str, options: SampleOptions, reject: str | None) -> Samples:
+def _open(source: str, options: SampleOptions, reject: str | None, by_image: bool) -> Samples:
+    if by_image:
+        return _open(source, options, reject, False).by_image()
     samples = open_samples(source, **vars(options))
     if reject is not None:
         rows = read_rejects(reject, num_samples=len(samples), fingerprint=samples.fingerprint)
