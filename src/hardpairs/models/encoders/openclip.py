@@ -19,6 +19,7 @@ from hardpairs.models.encoders.base import (
     weights_hash,
 )
 from hardpairs.models.load import Encoder, load_encoder
+from hardpairs.models.memory_format import order_for_inference
 from hardpairs.models.model_config import uses_words, vocabulary_of
 from hardpairs.models.model_folder import folder_weights
 
@@ -119,7 +120,8 @@ def remove_projections(model: nn.Module, name: str) -> None:
 
 
 def from_encoder(encoder: Encoder, device: str) -> Encoders:
-    """Return both halves of a loaded model."""
+    """Return both halves of a loaded model, whose weights are laid out for speed."""
+    order_for_inference(encoder.model, device)
     description = dict(encoder.description)
     if description["weights"].startswith("tag:"):  # what a tag names can change
         description["weights"] += f" {weights_hash(encoder.model)}"

@@ -24,6 +24,7 @@ from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.models.download import announce_fetch
 from hardpairs.models.encoders import RANDOM
 from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, weights_hash
+from hardpairs.models.memory_format import order_for_inference
 
 PREFIX = "timm/"
 PREPROCESS = ("input_size", "interpolation", "mean", "std")
@@ -89,6 +90,7 @@ class TimmEncoder(ImageEncoder):
             "preprocess": plain(data_config),
         }
         model = model.eval().to(context.device)
+        order_for_inference(model, context.device)
 
         def encode(pixels: torch.Tensor) -> torch.Tensor:
             features: torch.Tensor = model(pixels)
