@@ -1,7 +1,7 @@
-"""What in the quickstart's settings makes the gain: continuations of its base model, judged on its
+"""What in the settings of `quickstart --offline` makes the gain: continuations of its base, judged on its
 validation photographs.
 
-    bash scripts/quickstart.sh && python -m benchmarks.quality --out benchmarks/results/quality.json
+    bash scripts/quickstart.sh --offline && python -m benchmarks.quality --out benchmarks/results/quality.json
     python -m benchmarks.quality --seeds 3 --only "hard, 3 partners of 20" "hard, 3 of 20, SANW delta .6" \\
         "hard, 3 of 20, SANW delta .6, partners exempt" --out benchmarks/results/exempt.json
 
@@ -176,8 +176,8 @@ def run_variant(name: str, runs: Path, data: Path, work: Path, seed: int) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=Path, default=Path("runs/quickstart"))
-    parser.add_argument("--data", type=Path, default=Path("data/quickstart"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/quickstart-offline"))
+    parser.add_argument("--data", type=Path, default=Path("data/quickstart-offline"))
     parser.add_argument("--work", type=Path, default=Path("runs/quality"))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument(

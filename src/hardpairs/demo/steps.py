@@ -45,6 +45,7 @@ class Step:
         result: What exists after it.
         fresh: Folder to remove before the command, which would go on with what is in it.
         server: Command of a server that must run meanwhile, and the file that it writes when ready.
+        hint: What to do where it fails, besides what its own message says.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Step:
     result: Path
     fresh: Path | None = None
     server: tuple[tuple[str, ...], Path] | None = None
+    hint: str = ""
 
     @property
     def line(self) -> str:
@@ -148,7 +150,9 @@ def _run(step: Step, logs: Path, variables: Mapping[str, str]) -> float:
         words = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
         _say(f"\nThe step failed; its whole log is {log}, which ends with:", *words)
         known = code in set(Exit)
-        raise UserError(Exit(code) if known else Exit.UNEXPECTED, f"the step {step.name} failed")
+        raise UserError(
+            Exit(code) if known else Exit.UNEXPECTED, f"the step {step.name} failed", fix=step.hint
+        )
     return time.monotonic() - started
 
 

@@ -23,8 +23,10 @@ DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → imag
 LABELS = {
     "base": "base model",
     "plain": "plain continuation",
+    "large_batch": "plain batches of four times the size",
     "hard": "hard-pair batches",
     "hard_sanw": "hard-pair batches + SANW",
+    "hard_memory": "hard-pair batches + memory",
 }
 """Labels of the quickstart's methods; the label of any other method is its name."""
 
