@@ -11,6 +11,7 @@
 #   --linear-probe DIR   with train/CLASS/ and test/CLASS/; again for each
 #   --retrieval DATA     a table, or dataset_flickr30k.json of Karpathy's test split; again for each
 #   --mine-with-start    hard pairs by the start model, instead of DINOv2 and all-mpnet-base-v2 (two downloads)
+#   --duplicate-threshold .98    cosine above which two images or captions are no hard pair
 #   --batch-size 420     of each process    --epochs 2    --lr 1e-5    --warmup 500    --topk 50    --seed 0
 #   --out DIR            runs/helip
 #   --dry-run            prints every command and runs none
@@ -22,9 +23,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self=$here/scripts/${BASH_SOURCE[0]##*/}
 . "$here/scripts/launch.sh"
 
-usage() { sed -n '2,21s/^# \{0,1\}//p' "$self"; }
+usage() { sed -n '2,22s/^# \{0,1\}//p' "$self"; }
 data= pretrained= model=ViT-B-16 out=$here/runs/helip dry= own=
-batch=420 epochs=2 lr=1e-5 warmup=500 topk=50 seed=0
+batch=420 epochs=2 lr=1e-5 warmup=500 topk=50 seed=0 duplicates=.98
 zero_shot=() probes=() retrieval=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -47,6 +48,7 @@ while [ $# -gt 0 ]; do
         --warmup) warmup=$2 ;;
         --topk) topk=$2 ;;
         --seed) seed=$2 ;;
+        --duplicate-threshold) duplicates=$2 ;;
         --out) out=$2 ;;
         *) echo "error: there is no flag $1" >&2; usage >&2; exit 2 ;;
     esac
@@ -94,6 +96,7 @@ name() {  # the last two words of a path: imagenet-val
     echo "$(basename "$(dirname "$path")")-$(basename "${path%.*}")"
 }
 
+case $data in *.csv) more=(--csv-separator , ${more[@]+"${more[@]}"}) ;; esac
 start=$pretrained
 if [ -z "$start" ]; then
     train start --batching random --epochs 32 --lr 5e-4 --warmup 10000
@@ -104,7 +107,8 @@ if [ -n "$own" ]; then encoders=(--model "$model" --pretrained "$start"); fi
 case $data in *.csv | *.tsv | *.json) source=(--csv "$data") ;; *) source=(--shards "$data") ;; esac
 step "$python" -m torch.distributed.run --standalone --nproc_per_node "$PROCESSES" -m mining.embed "${source[@]}" "${encoders[@]}" \
     --out "$out/embeddings"
-step "$python" -m mining.hard_pair_mining --dataset train --embeddings "$out/embeddings" --save_path "$out/mined" --topk "$topk"
+step "$python" -m mining.hard_pair_mining --dataset train --embeddings "$out/embeddings" --save_path "$out/mined" --topk "$topk" \
+    --duplicate-threshold "$duplicates"
 more=(--pretrained "$start" --lr "$lr" --warmup "$warmup" ${more[@]+"${more[@]}"})
 hard=(--use-hard --hard-dict-dir "$out/mined/train_hard_sample.csv" --hard-topk "$topk" --epochs "$epochs")
 train plain --batching random --epochs $((2 * epochs))

@@ -49,6 +49,7 @@ SKIPPED = {
     r"^source |^\. |&& \.": "the environment is there already",
     r"scripts/(setup|test|quickstart)\.sh": "tests of their own run them",
     r"scripts/replicate_clippings\.sh": "tests/test_scripts.py runs it",
+    r"scripts/replicate_helip\.sh": "tests/scripts/test_replicate_helip.py runs it",
     r"^pip install": "the wheel's own test installs it",
     r"\bsbatch\b": "it needs SLURM",
     r"scripts/stage\.sh": "it fetches weights; tests/cli/test_stage.py runs it",

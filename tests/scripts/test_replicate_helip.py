@@ -72,7 +72,16 @@ def test_what_is_missing_is_told(flags, message):
 def test_it_runs_in_small(stand_in, checkpoint):
     flags = ("--data", str(stand_in / "pairs.csv"), "--pretrained", str(checkpoint))
     small = ("--model", "hardpairs-test", "--mine-with-start", "--batch-size", "8", "--epochs", "1")
-    rest = ("--warmup", "1", "--topk", "5", "--zero-shot", str(stand_in / "classes/val"))
+    rest = (
+        "--warmup",
+        "1",
+        "--topk",
+        "5",
+        "--duplicate-threshold",
+        "1",
+        "--zero-shot",
+        str(stand_in / "classes/val"),
+    )
     out = ("--out", str(stand_in / "out"), "--retrieval", str(stand_in / "pairs.csv"))
     workers = ("--", "--workers", "0")
     done = run("bash", SCRIPT, *flags, *small, *rest, *out, *workers, env={"PROCESSES": "1"})

@@ -115,6 +115,7 @@ def test_helips_published_command_line(table, hard_pairs, tmp_path):
         ("20", "20", "0"),
     ]
     assert all(np.isfinite(float(row["loss"])) for row in rows)
+    assert (log.parent / "out.log").read_text().count("Advice: ") == 1
     checkpoints = log.parent / "checkpoints"
     assert (checkpoints / "epoch_1.pt").is_file()
     measured = json.loads((checkpoints / "results.jsonl").read_text())

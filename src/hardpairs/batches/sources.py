@@ -74,7 +74,7 @@ class RankSource(HardPairSource):
     """Options of batch makers that use some ranks of each row's list of hard pairs."""
 
     hard_topk: int = option(50, "ranks of a list that are used", minimum=1)
-    hard_skip: int = option(0, "first ranks left out, likely false", minimum=0)
+    hard_skip: int = option(0, "first ranks left out, often false", minimum=0)
 
 
 def open_table(

@@ -21,7 +21,7 @@ from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists
 
 if TYPE_CHECKING:
-    from hardpairs.recipes.readiness import Readiness
+    from hardpairs.training.readiness import Readiness
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     for path in filter(None, (args.data, args.embeddings, args.hard_pairs, args.run)):
         check_exists(path)
     from hardpairs.batches.sources import open_stored_embeddings, open_table
-    from hardpairs.recipes.readiness import readiness
+    from hardpairs.training.readiness import readiness
 
     samples = open_named(args.data, args)
     table = None if args.hard_pairs is None else open_table(args.hard_pairs, samples)

@@ -66,6 +66,7 @@ class DataOptions(Options):
         "caption of class folders, with {} as class",
         metavar="TEXT",
     )
+    advice: bool = option(True, "say what hard pairs or embeddings tell")
 
 
 @dataclass(frozen=True)

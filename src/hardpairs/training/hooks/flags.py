@@ -36,7 +36,7 @@ OF_OPENCLIP_TOO = {
         "image_root",
         "results_dir",
     ),
-    *("freeze_bn_stats", "image_weights", "vocabulary_from"),
+    *("freeze_bn_stats", "image_weights", "vocabulary_from", "advice"),
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
 DEFAULT_LOSS = "clip_ce"

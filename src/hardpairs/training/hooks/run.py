@@ -91,6 +91,8 @@ def run_epochs(
     remine_every = config.remining.remine_every
     if isinstance(train, TrainData) and not args.rank:
         _warn_of_another_transform(args, model, train.table)
+        if config.data.advice and not epochs.start:
+            _advise(args, train)
         _measure_resumed(args, model, data, tokenizer, epochs.start)
     trained = False
     is_written = isinstance(train, TrainData) and not args.rank and bool(args.save_logs)
@@ -201,6 +203,16 @@ def _warn_of_another_transform(
             f"{source} was made from images prepared in another way ({made['preprocess']}) than "
             f"this run's ({ours}): make it anew, or give the same --image-resize-mode."
         )
+
+
+def _advise(args: argparse.Namespace, train: TrainData) -> None:
+    """Log what the run's hard pairs or stored embeddings tell before it."""
+    # SciPy takes a while to import.
+    from hardpairs.training.advice import before_training
+
+    batch_size = args.batch_size * args.world_size * args.accum_freq
+    for line in before_training(config_of(args), train.samples, train.table, batch_size):
+        logging.info(line)
 
 
 def _remine(

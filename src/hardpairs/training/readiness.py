@@ -76,6 +76,7 @@ def readiness(
     run: Path | None = None,
     metric: str = "mean_R@1",
     seed: int = 0,
+    most_rows: int | None = None,
 ) -> Readiness:
     """Measure what a model can still learn from its pairs.
 
@@ -86,26 +87,50 @@ def readiness(
         run: Folder of the run that made the model.
         metric: Metric of the run's validation data.
         seed: Seed of the rows that are asked for.
+        most_rows: Random rows that are looked at; ``None``: all, and the hard pairs of ``QUERIES``.
     """
     solved_in_batch = solved = None
     count = len(embeddings.rows)
-    if embeddings.one_space and count > 1:
-        above = _negatives_above(embeddings, seed)
-        solved = float((above == 0).mean())
-        solved_in_batch = float(
-            chance_of_no_harder(above, count - 1, min(batch_size, count) - 1).mean()
-        )
-    nearest = np.array([min(NEAREST, count - 1)])
-    meets = 1 - chance_of_no_harder(nearest, count - 1, min(batch_size, count) - 1)
+    among = _some_rows(count, seed, most_rows or count)
+    targets = _some_rows(count, seed, min(QUERIES, most_rows or QUERIES))
+    if embeddings.one_space and len(among) > 1:
+        above = _negatives_above(embeddings, among, seed)
+        solved = float((above == 0).mean()) if len(among) == count else None
+        drawn = min(batch_size, len(among)) - 1
+        # Of a random part, too, this is the expected share.
+        solved_in_batch = float(chance_of_no_harder(above, len(among) - 1, drawn).mean())
     return Readiness(
         count,
         batch_size,
         solved_in_batch,
         solved,
-        float(meets[0]),
-        None if table is None else _look_alikes(embeddings, table, seed),
+        _meets_hardest(count, batch_size),
+        None if table is None else _look_alikes(embeddings, table, targets),
         None if run is None else _still_rising(run, metric),
     )
+
+
+def readiness_of_table(num_pairs: int, batch_size: int, table: HardPairTable) -> Readiness:
+    """Return what is known without embeddings: a pair of a high score looks and reads alike.
+
+    Args:
+        num_pairs: N, usable pairs.
+        batch_size: Rows of a global batch.
+        table: Their hard pairs.
+    """
+    targets = _some_rows(len(table.lengths), 0)
+    scores = np.asarray(table.scores)[targets, :NEAREST]
+    listed = np.arange(scores.shape[1]) < np.asarray(table.lengths)[targets, None]
+    alike = float((scores[listed] > LOOK_ALIKE**2).mean()) if listed.any() else None
+    return Readiness(
+        num_pairs, batch_size, None, None, _meets_hardest(num_pairs, batch_size), alike, None
+    )
+
+
+def _meets_hardest(count: int, batch_size: int) -> float:
+    """Return the chance that a random batch holds one of a pair's ten hardest negatives."""
+    nearest = np.array([min(NEAREST, count - 1)])
+    return float(1 - chance_of_no_harder(nearest, count - 1, min(batch_size, count) - 1)[0])
 
 
 def chance_of_no_harder(above: np.ndarray, negatives: int, drawn: int) -> np.ndarray:
@@ -131,24 +156,34 @@ def chance_of_no_harder(above: np.ndarray, negatives: int, drawn: int) -> np.nda
     return np.where(possible, np.exp(logs), 0.0)
 
 
-def _negatives_above(embeddings: Embeddings, seed: int) -> np.ndarray:
-    """Return the negatives that beat the own pair, of images and of captions that are asked for."""
-    image, text = unit_rows(embeddings.image[:]), unit_rows(embeddings.text[:])
-    count = len(image)
-    ids = embeddings.positives
-    groups = np.arange(count) if ids is None else ids[:, 0]
+def _negatives_above(embeddings: Embeddings, among: np.ndarray, seed: int) -> np.ndarray:
+    """Return the negatives that beat the own pair, of images and of captions that are asked for.
+
+    Args:
+        embeddings: The embeddings.
+        among: Positions of the rows that answer, ascending.
+        seed: Seed of the rows that are asked for.
+    """
+    image, text = unit_rows(embeddings.image[among]), unit_rows(embeddings.text[among])
+    ids = None if embeddings.positives is None else embeddings.positives[among]
+    groups = np.arange(len(among)) if ids is None else ids[:, 0]
     image_groups, text_groups = groups_of_rows(groups, groups if ids is None else ids[:, -1])
-    asked = _some_rows(count, seed)
+    asked = _some_rows(len(among), seed)
     to_text = rank_positives(image[asked], text, image_groups[asked], text_groups)
     to_image = rank_positives(text[asked], image, text_groups[asked], image_groups)
     return np.concatenate([ranking.above + ranking.tied for ranking in (to_text, to_image)])
 
 
-def _look_alikes(embeddings: Embeddings, table: HardPairTable, seed: int) -> float | None:
-    """Return the share of the first hard pairs whose images or captions are nearly equal."""
+def _look_alikes(embeddings: Embeddings, table: HardPairTable, asked: np.ndarray) -> float | None:
+    """Return the share of the first hard pairs whose images or captions are nearly equal.
+
+    Args:
+        embeddings: The embeddings.
+        table: The hard pairs.
+        asked: Positions of the targets that are looked at.
+    """
     position = np.full(embeddings.num_samples + 1, -1)  # the last entry serves the padding
     position[embeddings.rows] = np.arange(len(embeddings.rows))
-    asked = _some_rows(len(embeddings.rows), seed)
     listed = position[np.asarray(table.indices)[embeddings.rows[asked], :NEAREST]]
     targets = np.repeat(asked, listed.shape[1])[listed.ravel() >= 0]
     others = listed.ravel()[listed.ravel() >= 0]
@@ -172,7 +207,7 @@ def _still_rising(run: Path, metric: str) -> bool | None:
     return bool(best > UNFINISHED_SHARE * max(curve))
 
 
-def _some_rows(count: int, seed: int) -> np.ndarray:
-    """Return up to ``QUERIES`` row positions, ascending."""
+def _some_rows(count: int, seed: int, most: int = QUERIES) -> np.ndarray:
+    """Return up to ``most`` row positions, ascending."""
     rng = np.random.default_rng(seed)
-    return np.sort(rng.permutation(count)[:QUERIES])
+    return np.sort(rng.permutation(count)[:most])

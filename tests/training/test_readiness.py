@@ -9,7 +9,7 @@ from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.samples import open_samples
 from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import MiningOptions
-from hardpairs.recipes.readiness import Readiness, chance_of_no_harder, readiness
+from hardpairs.training.readiness import Readiness, chance_of_no_harder, readiness
 from tests.recipes.conftest import make_pairs
 
 
@@ -54,6 +54,14 @@ def test_solved_pairs_are_counted(model):
     assert facts.meets_hardest == 1.0 and facts.look_alikes is None
 
 
+def test_a_random_part_expects_what_all_rows_do(model):
+    """The mean over many parts is the share among all rows: no part of it is biased."""
+    shares = [readiness(model[2], 6, most_rows=20, seed=seed) for seed in range(150)]
+    assert {facts.solved for facts in shares} == {None}
+    mean = np.mean([facts.solved_in_batch for facts in shares])
+    assert mean == pytest.approx(readiness(model[2], 6).solved_in_batch, abs=0.01)
+
+
 def test_hard_pairs_that_look_alike_are_counted(model, tmp_path):
     options = MiningOptions(top_k=1, duplicate_threshold=1.0, method="text")
     mined = mine_dataset(model[2], options)
@@ -75,9 +83,10 @@ def test_a_base_that_still_rises_is_seen(model, tmp_path, values, rising):
     assert readiness(model[2], 8, run=tmp_path).still_rising is rising
 
 
-def test_two_spaces_are_not_compared(pairs):
-    samples = open_samples(pairs[0])
-    facts = readiness(open_stored_embeddings(str(pairs[1]), samples), 16)
+def test_two_spaces_are_not_compared(tmp_path):
+    csv, embedded = make_pairs(tmp_path, count=20)
+    samples = open_samples(csv)
+    facts = readiness(open_stored_embeddings(str(embedded), samples), 16)
     assert facts.solved is None and facts.solved_in_batch is None
 
 
