@@ -1,0 +1,21 @@
+"""The gains in the package are those of the studies in benchmarks/evidence/results."""
+
+from __future__ import annotations
+
+import json
+
+from hardpairs.training.measured_gains import GAINS
+from tests.helpers import ROOT
+
+
+def test_they_are_the_studies_results():
+    by_set = {}
+    for name in {name for gains in GAINS.values() for name in gains}:
+        study = json.loads((ROOT / f"benchmarks/evidence/results/{name}.json").read_text())
+        by_set[name] = {row["recipe"]: row for row in study["rows"]}
+    assert {"tuxpaint", "openclipart"} <= set(by_set)
+    for recipe, gains in GAINS.items():
+        for name, values in gains.items():
+            row = by_set[name][recipe]
+            told = [round(value, 2) for value in (row["gain"], *row["over_splits"])]
+            assert list(values) == told, (recipe, name)
