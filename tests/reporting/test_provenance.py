@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hardpairs.data.samples import Samples, open_samples
@@ -46,3 +47,10 @@ class TestProvenance:
     def test_a_manifest_of_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "manifest.json").write_text('{"kind": "embeddings"}')
         assert provenance.demo_manifest(str(tmp_path / "train.csv")) == {}
+        assert provenance.image_licenses(str(tmp_path / "train.csv")) == []
+
+    def test_licenses_of_fetched_data(self, tmp_path: Path) -> None:
+        manifest = {"kind": "data set", "name": "stamps", "licenses": {"MIT": 3, "CC0-1.0": 4}}
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        (line,) = provenance.image_licenses(str(tmp_path / "train.csv"))
+        assert line.startswith("stamps of hardpairs data get, MIT (3 pairs), CC0-1.0 (4 pairs).")

@@ -17,7 +17,14 @@ from hardpairs.pages.template import render_template
 from hardpairs.reporting import wording
 from hardpairs.reporting.examples import Kind, example_queries
 from hardpairs.reporting.intervals import Intervals, intervals
-from hardpairs.reporting.provenance import Download, Step, demo_manifest, download, settings
+from hardpairs.reporting.provenance import (
+    Download,
+    Step,
+    demo_manifest,
+    download,
+    image_licenses,
+    settings,
+)
 from hardpairs.reporting.run_charts import report_charts
 from hardpairs.reporting.summary import versions
 from hardpairs.reporting.training_pairs import TrainingPairs, open_training, training_pairs
@@ -91,7 +98,8 @@ def make_page(
         if training is not None and table is not None:
             pairs = training_pairs(trained, training, table)
     sources = (trained.params["train_data"] if trained else None, first.record.get("data"))
-    manifest = demo_manifest(*(str(source) for source in sources if source))
+    data = [str(source) for source in sources if source]
+    manifest = demo_manifest(*data)
     default = "What hard pairs changed" if pairs and comparison.hero else "Retrieval results"
     return ReportPage(
         title=title or default,
@@ -113,7 +121,7 @@ def make_page(
         settings=settings(methods),
         versions=versions(),
         fingerprints=_fingerprints(methods, training, table),
-        licenses=[manifest["licence"]] if manifest else [],
+        licenses=image_licenses(*data),
         left_out=left_out,
     )
 

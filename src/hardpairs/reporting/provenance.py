@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,16 +194,41 @@ def demo_manifest(*paths: str) -> dict[str, Any]:
 
     It is looked for in the folder of each data file or shard, and in the two folders above.
     """
+    for manifest in _manifests(paths):
+        options = manifest.get("options")
+        is_demo = isinstance(options, dict) and isinstance(options.get("kind"), str)
+        if is_demo and isinstance(manifest.get("licence"), str):
+            return manifest
+    return {}
+
+
+def image_licenses(*paths: str) -> list[str]:
+    """Say whose the images of demonstration data and of ``hardpairs data get`` are.
+
+    The manifest is looked for as in ``demo_manifest``.
+    """
+    if demo := demo_manifest(*paths):
+        return [
+            f"{demo['licence']}. Changed from the originals: photographed by a program, scaled "
+            "down, compressed; they stay under the same license."
+        ]
+    for manifest in _manifests(paths):
+        licenses = manifest.get("licenses")
+        if manifest.get("kind") == "data set" and isinstance(licenses, dict):
+            names = ", ".join(f"{name} ({count} pairs)" for name, count in licenses.items())
+            return [
+                f"{manifest.get('name')} of hardpairs data get, {names}. Changed from the "
+                "originals: drawn and scaled by a program; they stay under the same license. The "
+                "data's folder licenses has texts and authors."
+            ]
+    return []
+
+
+def _manifests(paths: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield each manifest.json in the folders of data files, and in the two folders above."""
     for path in paths:
         for folder in list(Path(path.split("{")[0]).absolute().parents)[:3]:
-            try:
-                manifest: dict[str, Any] = json.loads(
-                    (folder / "manifest.json").read_text(encoding="utf-8")
-                )
-                if isinstance(manifest["licence"], str) and isinstance(
-                    manifest["options"]["kind"], str
-                ):
-                    return manifest
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-    return {}
+            with contextlib.suppress(OSError, ValueError):
+                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+                if isinstance(manifest, dict):
+                    yield manifest
