@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import shlex
 
 import pytest
 
 from hardpairs.cli import embed, evaluate, mine
-from hardpairs.training.upstream import patched
 from tests.helpers import picture, run
 
 SCRIPT = "scripts/replicate_helip.sh"
@@ -40,12 +40,12 @@ def test_the_printed_commands_are_ones_that_run(stand_in):
     done = run("bash", SCRIPT, *flags)
     assert done.returncode == 0, done.stderr
     lines = [shlex.split(line) for line in done.stdout.splitlines()]
-    trained = [line[2:] for line in lines if line[0] == "bash"]
-    runs = [patched("params").parse_args(words) for words in trained]
-    assert [run.name for run in runs] == ["start", "plain", "hard", "helip"]
-    assert {run.wd for run in runs} == {0.1} and runs[0].epochs == 32
+    runs = [dict(itertools.pairwise(line)) for line in lines if line[0] == "bash"]
+    assert [run["--name"] for run in runs] == ["start", "plain", "hard", "helip"]
+    assert {run["--wd"] for run in runs} == {".1"} and runs[0]["--epochs"] == "32"
     # Each pair of a hard-pair epoch brings a hard pair along.
-    assert runs[1].epochs == 2 * runs[2].epochs and runs[1].lr == runs[2].lr
+    assert [run["--epochs"] for run in runs[1:]] == ["4", "2", "2"]
+    assert len({(run["--pretrained"], run["--lr"], run["--batch-size"]) for run in runs[1:]}) == 1
     last = [len(line) - line[::-1].index("-m") if "-m" in line else 0 for line in lines]
     modules = [line[end:] for line, end in zip(lines, last, strict=True) if end]
     for module, *words in modules:
@@ -86,7 +86,9 @@ def test_it_runs_in_small(stand_in, checkpoint):
     workers = ("--", "--workers", "0")
     done = run("bash", SCRIPT, *flags, *small, *rest, *out, *workers, env={"PROCESSES": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line[:1] == "|"]
-    assert rows[0][1:5] == ["start", "plain", "hard", "helip"] and len(rows) == 2 + 3
+    rows = [
+        line.strip("|").strip().split(" | ") for line in done.stdout.splitlines() if line[:1] == "|"
+    ]
+    assert rows[0][-6:-2] == ["start", "plain", "hard", "helip"] and len(rows) == 2 + 3
     for name, *values in rows[2:]:
         assert all(0 <= float(value) <= 100 for value in values[:4]), name
