@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -62,6 +63,15 @@ def test_frozen_statistics_stay_as_they_are():
     frozen = freeze_statistics(nn.Sequential(nn.BatchNorm2d(3))).train()
     frozen(torch.rand(4, 3, 2, 2))
     assert frozen[0].running_mean.tolist() == [0, 0, 0] and not list(frozen.parameters())
+
+
+@torch.no_grad()
+def test_frozen_statistics_keep_the_activations_of_timm():
+    model = timm.create_model("tf_efficientnet_lite0", num_classes=4).eval()
+    pixels = torch.randn(2, 3, 64, 64)
+    expected = model(pixels)
+    frozen = freeze_statistics(model).train()
+    assert torch.allclose(frozen(pixels), expected, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_the_preprocessing_is_plain_json():

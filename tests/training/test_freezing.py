@@ -5,11 +5,20 @@ import json
 import open_clip
 import pytest
 import torch
+from open_clip.timm_model import TimmModel
+from torch import nn
 
 from hardpairs.core.errors import UserError
 from hardpairs.models.checkpoint import load_checkpoint
 from hardpairs.models.create import create_model_and_transforms, freeze_statistics
-from hardpairs.training.freezing import freeze, has_moving_statistics, head_groups, is_head, thaw
+from hardpairs.training.freezing import (
+    freeze,
+    has_moving_statistics,
+    head_groups,
+    is_head,
+    refuse_lost_activations,
+    thaw,
+)
 from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, train
 
 HEAD = {"logit_scale", "text_projection", "visual.attnpool"}
@@ -266,3 +275,14 @@ def test_flags_that_make_no_sense(table, more, says):
             ]
         )
     assert says in error.value.text()
+
+
+def test_statistics_are_not_frozen_where_openclip_would_drop_activations():
+    model = nn.Module()
+    model.visual = TimmModel("tf_efficientnet_lite0", 8, image_size=32, pretrained=False)
+    refuse_lost_activations(model)
+    with pytest.raises(UserError, match="activations") as refused:
+        model.visual.lock(freeze_bn_stats=True)
+    assert refused.value.code == 2 and "freeze_bn_stats" in str(refused.value)
+    model.visual.lock()
+    assert not any(p.requires_grad for p in model.visual.trunk.parameters())

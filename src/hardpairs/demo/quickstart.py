@@ -49,10 +49,7 @@ def _flags(text: str) -> tuple[str, ...]:
 HARD = "HARD"
 """Word among a method's flags that stands for the file of hard pairs."""
 _HARD_OF_20 = "--use-hard --hard-dict-dir HARD --hard-topk 20"
-_FROZEN = (
-    "--lock-image --lock-image-freeze-bn-stats --lock-text --lock-text-freeze-layer-norm"
-    " --force-image-size 128"
-)
+_FROZEN = "--freeze-backbone --force-image-size 128"
 NORMAL = Settings(
     name="quickstart",
     base=_flags(f"{_FROZEN} --batch-size 32 --max-steps 84 --lr 1e-3 --warmup 5"),

@@ -11,6 +11,8 @@ from typing import Any
 
 import open_clip
 import torch
+from timm.layers import BatchNormAct2d
+from timm.utils import freeze_batch_norm_2d
 from torch import nn
 
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
@@ -198,6 +200,11 @@ def freeze_statistics(model: nn.Module) -> nn.Module:
     OpenCLIP's models no longer train their scales and shifts either; a ``miniclip-*`` does.
     """
     if not isinstance(model, MiniCLIP):
+        # OpenCLIP's function would drop the activation that timm keeps inside a batch norm.
+        for parent in list(model.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, BatchNormAct2d):
+                    setattr(parent, name, freeze_batch_norm_2d(child))  # type: ignore[no-untyped-call]
         frozen: nn.Module = open_clip.utils.freeze_batch_norm_2d(model)
         return frozen
     model.visual.freeze_statistics()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
@@ -41,6 +42,31 @@ class Thaw:
 
     names: frozenset[str]
     epoch: int
+
+
+def refuse_lost_activations(model: nn.Module) -> None:
+    """Make OpenCLIP's ``--lock-image-freeze-bn-stats`` an error where it would change the model.
+
+    timm keeps activations inside some batch norms. OpenCLIP puts batch norms without any in their
+    place, so that the model which is trained is another than the one which is saved.
+    """
+    tower = getattr(model, "visual", None)
+    if not any(isinstance(module, BatchNormAct2d) for module in model.modules()):
+        return
+    lock = getattr(tower, "lock", None)
+
+    def checked(unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
+        if freeze_bn_stats:
+            raise usage(
+                "`lock_image_freeze_bn_stats` would leave out this tower's activations",
+                why="timm keeps them inside batch norms, which OpenCLIP replaces",
+                fix="`freeze_bn_stats`, which keeps them",
+            )
+        if lock is not None:
+            lock(unlocked_groups=unlocked_groups, freeze_bn_stats=False)
+
+    if tower is not None:
+        tower.lock = checked
 
 
 def freeze(

@@ -91,6 +91,7 @@ def create_model_and_transforms(
     options |= {name: value for name, value in stored.items() if options.get(name) is None}
     model, *transforms = create.create_model_and_transforms(model_name, pretrained, **options)
     freezing.note_design(model)
+    freezing.refuse_lost_activations(model)
     return model, *transforms
 
 
