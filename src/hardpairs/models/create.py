@@ -11,8 +11,7 @@ from typing import Any
 
 import open_clip
 import torch
-from timm.layers import BatchNormAct2d
-from timm.utils import freeze_batch_norm_2d
+from timm.layers.norm_act import BatchNormAct2d, freeze_batch_norm_2d
 from torch import nn
 
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
