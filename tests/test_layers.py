@@ -93,7 +93,7 @@ def test_options_stay_few():
     every = {option for action in parser._actions for option in action.option_strings}
     flags = {option for option in every if option.startswith("--") and option[:5] != "--no-"}
     assert flags == {
-        *("--augment", "--batching", "--batching-embeddings", "--caption-template"),
+        *("--advice", "--augment", "--batching", "--batching-embeddings", "--caption-template"),
         *("--captions-json", "--ema", "--recover-steps", "--watch"),
         *("--class-neighbours", "--config", "--csv-group-key", "--embed", "--empty-rows"),
         *("--false-negative-embeddings", "--false-negative-mask", "--false-negative-threshold"),
