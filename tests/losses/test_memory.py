@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hardpairs.batches import BatchInfo
-from hardpairs.losses import LOSSES, ContrastiveLoss, SigmoidLoss, SimilarityWeights
+from hardpairs.losses import LOSSES, ContrastiveLoss, SigmoidLoss, SimilarityWeights, memory
 from hardpairs.losses.gather import World
 from tests.losses.helpers import SCALE, features
 
@@ -216,6 +216,28 @@ def test_state_continues_where_it_was(weights):
     assert loss(image, text, SCALE, info=info) == plain < values[0]
 
 
+@pytest.mark.parametrize(("form", "naive"), [(ContrastiveLoss, softmax), (SigmoidLoss, sigmoid)])
+def test_all_rows_are_held_until_others_are_given(form, naive, monkeypatch):
+    """They count as past batches do, in any blocks, and no step adds to them."""
+    monkeypatch.setattr(memory, "ROWS_AT_ONCE", 5)
+    bias = (BIAS,) if form is SigmoidLoss else ()
+    (image, text), info = PRESENT
+    sides = [torch.cat([batch[0][side] for batch in PAST[1:]]) for side in range(2)]
+    loss = form(holds_all=True)
+    loss.hold(memory.in_batches(*sides, BatchInfo.joined([batch[1] for batch in PAST[1:]])))
+    batches = [PRESENT, *PAST[1:]]
+    expected = naive(batches, SCALE, naive_weights(batches, None))
+    for _ in range(2):
+        found = loss(image, text, SCALE, *bias, info=info)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+        loss.end_step()
+        loss.forget()
+    assert len(loss.memory) == 12 and loss.state() == {}
+    loss.hold([])
+    alone = form()(image, text, SCALE, *bias, info=info)
+    torch.testing.assert_close(loss(image, text, SCALE, *bias, info=info), alone)
+
+
 def test_what_a_memory_needs():
     image, text = features(6)
     with pytest.raises(ValueError, match=r"info\.rows"):
@@ -228,3 +250,9 @@ def test_what_a_memory_needs():
         config(sanw_variant="seed-v1", memory_batches=1)
     with pytest.raises(ValueError, match="guided_mask"):
         config(guided_mask="FOLDER", memory_batches=1)
+    for other in ({"memory_batches": 1}, {"guided_mask": "F"}, {"false_negative_embeddings": "F"}):
+        with pytest.raises(ValueError, match="memory_every"):
+            LOSSES.load("clip_ce").Config(memory_every=1, **other)
+    for name in ("sanw_debias", "global"):
+        with pytest.raises(ValueError, match="memory_every"):
+            LOSSES.load(name).Config(memory_every=1)

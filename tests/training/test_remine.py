@@ -4,7 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
 from hardpairs.data.samples import open_samples
 from tests.helpers import ragged_table, run
@@ -168,3 +170,33 @@ def test_topical_batches_of_a_run_that_embeds_itself(table, checkpoint_path, tmp
     assert len(losses["itself"]) == 5
     assert losses["itself"] == pytest.approx(losses["given"], rel=1e-4)
     assert losses["itself"] != pytest.approx(losses["random"], rel=1e-3)
+
+
+def with_all_rows(table, logs, processes, *more):
+    """A run of three epochs, before the first and the third of which all rows are embedded."""
+    data = ("--train-data", str(table), *COMMA, *SAME_PIXELS, "--epochs", "3", "--lr", "1e-3")
+    memory = ("--batching", "random", "--memory-every", "2", "--log-every-n-steps", "1")
+    batch_size = ("--batch-size", str(16 // max(processes, 1)))
+    done = train(logs, "run", *data, *memory, *batch_size, *more, processes=processes)
+    assert done.returncode == 0, done.stderr
+    return checkpoint(logs, "run", 3)["state_dict"]
+
+
+def test_all_rows_are_negatives_on_one_process_and_two_and_after_a_restart(table, tmp_path):
+    whole = with_all_rows(table, tmp_path / "one", 0)
+    made = tmp_path / "one/run/memory"
+    assert sorted(path.name for path in made.iterdir()) == ["epoch_0", "epoch_2"]
+    rows = len(open_embeddings(made / "epoch_2").rows)
+    logged = steps(tmp_path / "one", "run")
+    assert rows > 30 and {float(step["memory_rows"]) for step in logged} == {float(rows)}
+
+    with_all_rows(table, tmp_path / "two", 2)
+    losses = [[float(s["loss"]) for s in steps(tmp_path / name, "run")] for name in ("one", "two")]
+    np.testing.assert_allclose(losses[1][: len(losses[0]) // 3], losses[0][: len(losses[0]) // 3])
+
+    before = (made / "epoch_0/manifest.json").stat().st_mtime_ns
+    first = tmp_path / "one/run/checkpoints/epoch_1.pt"
+    again = with_all_rows(table, tmp_path / "one", 0, "--resume", str(first))
+    assert (made / "epoch_0/manifest.json").stat().st_mtime_ns == before
+    for name, weight in whole.items():
+        torch.testing.assert_close(again[name], weight)

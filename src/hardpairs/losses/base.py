@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,6 +13,7 @@ from torch import nn
 from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import Options
 from hardpairs.losses.gather import World
+from hardpairs.losses.memory import MemoryBatch
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class Loss(nn.Module):
 
     def forget(self) -> None:
         """Drop features of past batches: the model or its batches are about to change at once."""
+
+    def hold(self, batches: Iterable[MemoryBatch]) -> None:
+        """Keep features of all rows until they are made anew, if the loss compares with them."""
 
     def state(self) -> dict[str, Any]:
         """Return what the loss keeps from step to step, for a checkpoint; all ranks have the same.

@@ -93,7 +93,7 @@ class GlobalLoss(ContrastiveLoss):
         def __post_init__(self) -> None:
             super().__post_init__()
             others = ("multi_positive", "guided_mask", "hardness_weight", "blend_targets")
-            for name in ("memory_batches", *others):
+            for name in ("memory_batches", "memory_every", *others):
                 if getattr(self, name):
                     raise ValueError(f"the global loss does not work with `{name}`")
 

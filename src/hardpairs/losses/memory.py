@@ -8,12 +8,15 @@ now: ``Memory`` measures how far they are from it, by rows that are met again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 
 from hardpairs.batches.info import PER_ROW, BatchInfo
+
+ROWS_AT_ONCE = 8192
+"""Rows of all that are columns of logits together."""
 
 
 class MemoryBatch(NamedTuple):
@@ -37,17 +40,29 @@ class MemoryBatch(NamedTuple):
         return MemoryBatch(change(self.image), change(self.text), self.info.each(change), source)
 
 
+def in_batches(image: torch.Tensor, text: torch.Tensor, info: BatchInfo) -> list[MemoryBatch]:
+    """Return the features of many rows as batches of ``ROWS_AT_ONCE``.
+
+    Args:
+        image: (N, D), unit length.
+        text: (N, D), unit length.
+        info: Row numbers and group ids.
+    """
+    blocks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(image), ROWS_AT_ONCE))
+    return [MemoryBatch(image[block], text[block], info[block], None) for block in blocks]
+
+
 class Memory:
-    """The features of the last global batches, oldest first.
+    """The features of the last global batches, oldest first; or of all rows, as they were given.
 
     Batches are kept one by one and never overwritten: a backward pass may still need one that has
     left the memory.
 
     Args:
-        batches: Number of global batches.
+        batches: Number of global batches; ``None``: any.
     """
 
-    def __init__(self, batches: int) -> None:
+    def __init__(self, batches: int | None) -> None:
         self.batches: deque[MemoryBatch] = deque(maxlen=batches)
         self._drift: torch.Tensor | None = None
 
@@ -59,6 +74,14 @@ class Memory:
         """Return the number of rows."""
         return sum(len(batch.image) for batch in self.batches)
 
+    def to(self, dtype: torch.dtype) -> None:
+        """Convert the features; those of batches have the dtype that the loss computes in."""
+        for i, batch in enumerate(self.batches):
+            if batch.image.dtype != dtype:
+                self.batches[i] = batch._replace(
+                    image=batch.image.to(dtype), text=batch.text.to(dtype)
+                )
+
     @torch.no_grad()
     def push(self, batch: MemoryBatch) -> None:
         """Keep a batch; the oldest one leaves a full memory."""
@@ -67,6 +90,11 @@ class Memory:
             total = torch.stack(drift).sum(0)
             self._drift = total if self._drift is None else self._drift + total
         self.batches.append(batch)
+
+    def hold(self, batches: Iterable[MemoryBatch]) -> None:
+        """Keep these batches in place of those that were kept."""
+        self.clear()
+        self.batches.extend(batches)
 
     def clear(self) -> None:
         """Forget all batches."""

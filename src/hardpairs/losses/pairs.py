@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -95,6 +96,9 @@ class PairOptions(Options):
     geometry_weight: float = option(0.0, "weight of the geometry loss", minimum=0)
     freeze_logit_scale_epochs: float = option(0.0, "epochs with a fixed scale", minimum=0)
     memory_batches: int = option(0, "past batches as more negatives", minimum=0)
+    memory_every: int | None = option(
+        None, "all rows, embedded each N epochs, as more negatives", minimum=1
+    )
     loss_block_rows: int | None = option(
         None, "rows of logits held at once, to save memory", minimum=1
     )
@@ -109,10 +113,14 @@ class PairOptions(Options):
             raise ValueError(
                 "`multi_positive` needs `false_negative_mask`, which looks for known positives"
             )
-        if self.guided_mask and self.memory_batches:
-            raise ValueError(
-                "`guided_mask` does not work with `memory_batches`: it would see the batch alone"
-            )
+        for name in ("memory_batches", "memory_every"):
+            if self.guided_mask and getattr(self, name):
+                raise ValueError(
+                    f"`guided_mask` does not work with `{name}`: it would see the batch alone"
+                )
+        for name in ("memory_batches", "false_negative_embeddings"):
+            if self.memory_every and getattr(self, name):
+                raise ValueError(f"`memory_every` does not work with `{name}`")
 
     @property
     def masks_by_default(self) -> bool:
@@ -157,9 +165,11 @@ class ContrastiveLoss(PairLoss):
         blend: The start model's part of the targets; needs ``start_features`` of the batch.
         memory_batches: Past global batches whose features are further negatives; needs the row
             numbers of each batch.
+        holds_all: Whether features of all rows, which ``hold`` takes, are further negatives
+            instead.
 
     Raises:
-        ValueError: For one of the last five on several ranks without both flags of ``world``.
+        ValueError: For one of the last six on several ranks without both flags of ``world``.
     """
 
     def __init__(
@@ -175,6 +185,7 @@ class ContrastiveLoss(PairLoss):
         hardness: float = 0.0,
         blend: Blend | None = None,
         memory_batches: int = 0,
+        holds_all: bool = False,
     ) -> None:
         super().__init__()
         self.weights, self.world, self.block_rows = weights, world or World(), block_rows
@@ -183,12 +194,14 @@ class ContrastiveLoss(PairLoss):
         self.multi_positive, self.guide = multi_positive, guide
         self.hardness, self.blend = hardness, blend
         self.last: LastCall | None = None
-        self.memory = Memory(memory_batches) if memory_batches else None
-        needs_all = multi_positive or guide or hardness or blend or memory_batches
+        self.holds_all = holds_all
+        keeps = memory_batches or holds_all
+        self.memory = Memory(None if holds_all else memory_batches) if keeps else None
+        needs_all = multi_positive or guide or hardness or blend or keeps
         if needs_all and not self.world.is_joined:
             raise ValueError(
-                "`multi_positive`, `guide`, `hardness`, `blend` and `memory_batches` need "
-                "`local_loss` and `gather_with_grad` on several ranks"
+                "`multi_positive`, `guide`, `hardness`, `blend`, `memory_batches` and `holds_all` "
+                "need `local_loss` and `gather_with_grad` on several ranks"
             )
 
     @classmethod
@@ -248,6 +261,7 @@ class ContrastiveLoss(PairLoss):
             hardness=self.hardness,
         )
         if self.memory is not None:
+            self.memory.to(image.dtype)
             own = None if source is None else negatives.row_source
             known = (own, weights, self.duplicate_threshold, self.hardness)
             negatives.past = [PastNegatives(negatives.rows, past, *known) for past in self.memory]
@@ -310,7 +324,7 @@ class ContrastiveLoss(PairLoss):
 
     def end_step(self) -> None:
         """Put the last call's global batch into the memory."""
-        if self.memory is None or self.last is None:
+        if self.memory is None or self.holds_all or self.last is None:
             return
         image, negatives = self.world.gather(self.last.image), self.last.negatives
         source = None if negatives.sources is None else negatives.sources[1]
@@ -319,13 +333,20 @@ class ContrastiveLoss(PairLoss):
         self.memory.push(batch.each(torch.clone))
 
     def forget(self) -> None:
-        """Empty the memory."""
-        if self.memory is not None:
+        """Empty the memory of past batches."""
+        if self.memory is not None and not self.holds_all:
             self.memory.clear()
 
+    def hold(self, batches: Iterable[MemoryBatch]) -> None:
+        """Keep features of all rows until they are made anew."""
+        if self.memory is not None and self.holds_all:
+            self.memory.hold(batches)
+
     def state(self) -> dict[str, Any]:
-        """Return the memory."""
-        return {} if self.memory is None else {"memory": self.memory.state()}
+        """Return the memory of past batches."""
+        if self.memory is None or self.holds_all:
+            return {}
+        return {"memory": self.memory.state()}
 
     def load_state(self, state: dict[str, Any], device: torch.device | str) -> None:
         """Take over a memory."""
@@ -387,4 +408,6 @@ def _negatives_and_targets(config: PairOptions) -> dict[str, Any]:
         values["blend"] = Blend(config.blend_share, config.blend_scale)
     if config.memory_batches:
         values["memory_batches"] = config.memory_batches
+    if config.memory_every:
+        values["holds_all"] = True
     return values

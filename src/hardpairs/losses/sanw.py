@@ -63,6 +63,8 @@ class SANWOptions(PairOptions):
         if self.sanw_variant and self.loss_block_rows is not None:
             raise ValueError("`sanw_variant` does not work with `loss_block_rows`")
         others = ("multi_positive", "guided_mask", "hardness_weight", "blend_targets")
+        if self.memory_every:
+            raise ValueError("`memory_every` has no weights by similarity; take `memory_batches`")
         for name in (*others, "memory_batches"):
             if self.sanw_variant and getattr(self, name):
                 raise ValueError(f"`sanw_variant` does not work with `{name}`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from hardpairs.losses import LOSSES
 from hardpairs.losses.base import Loss, LossContext
 from hardpairs.losses.geometry import GeometryLoss
 from hardpairs.losses.margin import HardNegativeMarginLoss
+from hardpairs.losses.memory import MemoryBatch
 from hardpairs.losses.pairs import PairOptions
 
 
@@ -48,6 +49,10 @@ class TrainingLoss(nn.Module):
     def forget(self) -> None:
         """Drop features of past batches."""
         self.loss.forget()
+
+    def hold(self, batches: Iterable[MemoryBatch]) -> None:
+        """Keep features of all rows until they are made anew."""
+        self.loss.hold(batches)
 
     def state(self) -> dict[str, Any]:
         """Return what the loss keeps from step to step, for a checkpoint."""

@@ -19,6 +19,7 @@ from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.evaluating.retrieval import evaluate_retrieval
 from hardpairs.losses import LossContext
+from hardpairs.losses.memory import MemoryBatch, in_batches
 from hardpairs.recipes.features import Features
 from hardpairs.recipes.heads import Heads
 from hardpairs.recipes.recipe import Setting
@@ -106,9 +107,12 @@ def train(
     curve, state = [_point(0, kept)], copy.deepcopy(heads.state_dict())
     seconds, since_best, step = 0.0, 0, 0
     batches = _batches(sampler, features, len(sampler))
+    every = getattr(setting.config.loss, "memory_every", None)
     for stop in stops:
         started = time.process_time()
         for batch in (next(batches) for _ in range(stop - step)):
+            if every is not None and step % (every * len(sampler)) == 0:
+                loss.loss.hold(_all_rows(heads, features, train_rows))
             _set_rate(optimizer, budget, step)
             _step(heads, loss, optimizer, batch)
             step += 1
@@ -226,6 +230,14 @@ def _stops(budget: Budget) -> list[int]:
     """Return the steps after which the validation data is evaluated, ascending."""
     parts = np.linspace(0, budget.steps, budget.evaluations + 1)[1:]
     return sorted({max(1, round(part)) for part in parts})
+
+
+def _all_rows(heads: Heads, features: Features, rows: np.ndarray) -> list[MemoryBatch]:
+    """Return what the heads make of all rows, as a loss holds it."""
+    with torch.no_grad():
+        image, text, _ = heads(features.image[rows], features.text[rows])
+    group_ids = features.samples.positives[rows]
+    return in_batches(image, text, BatchInfo(rows=rows, group_ids=group_ids).as_tensors())
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, budget: Budget, step: int) -> None:

@@ -17,12 +17,15 @@ import torch.distributed as dist
 from torch import nn
 from torch.utils.data import Subset
 
+from hardpairs.batches import BatchInfo, open_stored_embeddings
 from hardpairs.core.errors import bad_input
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
+from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.hard_pairs import HardPairTable, write_table
 from hardpairs.data.samples import Samples
+from hardpairs.losses.memory import MemoryBatch, in_batches
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
 from hardpairs.training.validation_data import PairDataset, pair_loader
@@ -137,6 +140,15 @@ class Reminer:
             f"The data was embedded by the model after epoch {epoch}, in "
             f"{time.monotonic() - began:.0f} s."
         )
+
+    def rows_of(self, folder: Path) -> list[MemoryBatch]:
+        """Return the embeddings of a folder as a loss holds them, on this rank's device."""
+        embeddings = open_stored_embeddings(str(folder), self.samples)
+        rows = np.array(embeddings.rows)
+        sides = (torch.from_numpy(unit_rows(s[:])) for s in (embeddings.image, embeddings.text))
+        image, text = (side.to(self.device) for side in sides)
+        info = BatchInfo(rows=rows, group_ids=self.samples.positives[rows]).as_tensors()
+        return in_batches(image, text, info.to(self.device))
 
     def _origin(self, epoch: int) -> dict[str, Any]:
         return {"dataset_fingerprint": self.samples.fingerprint, "epochs": epoch}

@@ -118,7 +118,8 @@ def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
                 epochs=config.trained.freeze_epochs,
                 needs_training=bool(args.train_data),
             )
-    has_memory = getattr(config.loss, "memory_batches", 0) and config.batching is not None
+    memories = (getattr(config.loss, name, 0) for name in ("memory_batches", "memory_every"))
+    has_memory = any(memories) and config.batching is not None
     if has_memory and not args.rank and freezing.has_moving_statistics(model):
         logging.warning(
             "Batch norms train: each batch of the memory was made with statistics of its own. "
@@ -275,6 +276,13 @@ def remining(args: argparse.Namespace) -> Remining:
     config = config_of(args)
     folder = Path(args.logs) / args.name / "remined"
     return Remining(config.remining.remine_every, folder, at_start=config.embeds_first)
+
+
+def holding(args: argparse.Namespace) -> Remining | None:
+    """Return when and where the run embeds all rows for its loss; ``None``: never."""
+    every = getattr(config_of(args).loss, "memory_every", None)
+    folder = Path(args.logs) / args.name / "memory"
+    return None if every is None else Remining(every, folder, at_start=True)
 
 
 def _vocabulary(args: argparse.Namespace) -> list[str] | None:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -28,6 +28,7 @@ from hardpairs.training.hooks.build import (
     LOSS_STATE,
     config_of,
     get_tokenizer,
+    holding,
     inference,
     loss_of,
     remining,
@@ -39,6 +40,9 @@ from hardpairs.training.run_summary import log_epoch, summarize_run
 from hardpairs.training.step_log import log_statistics
 from hardpairs.training.validation_data import ValidationData
 from hardpairs.training.watch import log_change, write_start
+
+if TYPE_CHECKING:
+    from hardpairs.training.remine import Reminer
 
 
 def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,6 +111,8 @@ def run_epochs(
         is_due = is_due or (epoch == epochs.start and remining(args).is_missing(epoch))
         if isinstance(train, TrainData) and is_due:
             _remine(args, model, train, transform, tokenizer, epoch)
+        if isinstance(train, TrainData):
+            _hold(args, model, train, transform, tokenizer, epoch, is_first=epoch == epochs.start)
         yield epoch
         trained = True
         if isinstance(train, TrainData) and not args.rank:
@@ -223,11 +229,46 @@ def _remine(
     tokenizer: Callable[..., Any],
     epoch: int,
 ) -> None:
+    reminer, folder = _reminer(args, train, transform, tokenizer), remining(args).source(epoch)
+    assert folder is not None
+    if train.table is None:
+        reminer.embed(model, folder, epoch)
+    else:
+        reminer.mine(model, train.table, folder, epoch)
+
+
+def _hold(
+    args: argparse.Namespace,
+    model: nn.Module,
+    train: TrainData,
+    transform: Callable[..., Any],
+    tokenizer: Callable[..., Any],
+    epoch: int,
+    *,
+    is_first: bool,
+) -> None:
+    """Give the loss all rows as the model sees them, when it is time."""
+    made, loss = holding(args), loss_of(args)
+    if made is None or loss is None or made.every is None or (epoch % made.every and not is_first):
+        return
+    reminer, folder = _reminer(args, train, transform, tokenizer), made.source(epoch)
+    assert folder is not None
+    if not (is_first and epoch) or made.is_missing(epoch):  # else a resumed run's: it made them
+        reminer.embed(model, folder, epoch)
+    loss.loss.hold(reminer.rows_of(folder))
+
+
+def _reminer(
+    args: argparse.Namespace,
+    train: TrainData,
+    transform: Callable[..., Any],
+    tokenizer: Callable[..., Any],
+) -> Reminer:
     # The search compiles code when it is imported.
     from hardpairs.training.remine import Reminer
 
     how = inference(args)
-    reminer = Reminer(
+    return Reminer(
         train.samples,
         transform,
         tokenizer,
@@ -238,12 +279,6 @@ def _remine(
         input_dtype=how.input_dtype,
         autocast=how.autocast,
     )
-    folder = remining(args).source(epoch)
-    assert folder is not None
-    if train.table is None:
-        reminer.embed(model, folder, epoch)
-    else:
-        reminer.mine(model, train.table, folder, epoch)
 
 
 def validation_metrics(
