@@ -97,7 +97,7 @@ class PairOptions(Options):
     freeze_logit_scale_epochs: float = option(0.0, "epochs with a fixed scale", minimum=0)
     memory_batches: int = option(0, "past batches as more negatives", minimum=0)
     memory_every: int | None = option(
-        None, "all rows, embedded each N epochs, as more negatives", minimum=1
+        None, "all rows as negatives, embedded each N epochs", minimum=1
     )
     loss_block_rows: int | None = option(
         None, "rows of logits held at once, to save memory", minimum=1
