@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
+from hardpairs.core.progress import Progress
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.mining.api import Execution
 from hardpairs.mining.dataset import mine_dataset
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.rescore import Rescoring
@@ -71,6 +73,13 @@ def test_all_pairs_proposed_and_one_model_are_a_search_of_that_model():
     options = MiningOptions(top_k=9, duplicate_threshold=2)
     again = mine_dataset(given, options, rescoring=Rescoring(given, 89)).result
     assert_same(again, (plain.indices, plain.scores, plain.kept, plain.removed))
+
+
+def test_nothing_proposed_is_nothing_chosen(tmp_path):
+    options = MiningOptions(top_k=5, duplicate_threshold=1e-9)
+    execution = Execution(progress=Progress(tmp_path / "work", {}))
+    mined = mine_dataset(first(), options, rescoring=Rescoring(second(), 20), execution=execution)
+    assert mined.result.kept == 0 and (mined.result.indices == -1).all()
 
 
 def test_what_does_not_fit_is_refused():

@@ -82,7 +82,8 @@ def mine_dataset(
     if result is None:
         return None
     if rescoring is not None:
-        result = rescore(result, second.image, second.text, at, options)
+        progress = None if execution is None else execution.progress
+        result = rescore(result, second.image, second.text, at, options, progress)
     if options.noise_rule == "paper":
         result = result.without_noise(options)
     stored = embeddings.manifest.get("rejected", {})

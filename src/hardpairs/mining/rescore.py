@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardpairs.core.errors import mismatch, usage
+from hardpairs.core.progress import Progress
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.manifest import check_same_dataset
 from hardpairs.mining.api import kernel_data
@@ -82,7 +83,12 @@ class Rescoring:
 
 
 def rescore(
-    proposed: MiningResult, image: Rows, text: Rows, at: np.ndarray, options: MiningOptions
+    proposed: MiningResult,
+    image: Rows,
+    text: Rows,
+    at: np.ndarray,
+    options: MiningOptions,
+    progress: Progress | None = None,
 ) -> MiningResult:
     """Return the hardest of the proposed pairs by other embeddings.
 
@@ -92,11 +98,14 @@ def rescore(
         text: (M, D_text) embeddings of the second model.
         at: (N,) int64, where the N rows are among these.
         options: The filters and ranks of the result.
+        progress: Where unit vectors are mapped, so that they need not fit into memory.
     """
     builder = ResultBuilder(len(proposed.indices), options)
     rows = np.unique(proposed.indices[proposed.indices >= 0])
     rows = np.union1d(rows, np.flatnonzero((proposed.indices >= 0).any(axis=1)))
-    units = _units(image, text, at[rows], options)
+    if not len(rows):
+        return builder.result()
+    units = _units(image, text, at[rows], options, progress)
     data = kernel_data(units, rows, None, options, options.depth)
     position = np.full(len(proposed.indices) + 1, -1, np.int64)  # the last entry serves the padding
     position[rows] = np.arange(len(rows))
@@ -107,14 +116,21 @@ def rescore(
     return builder.result()
 
 
-def _units(image: Rows, text: Rows, rows: np.ndarray, options: MiningOptions) -> list[np.ndarray]:
+def _units(
+    image: Rows, text: Rows, rows: np.ndarray, options: MiningOptions, progress: Progress | None
+) -> list[np.ndarray]:
     """Return unit vectors of some rows, (R, D) of each modality that the method looks at."""
     sides = {"image": image, "text": text}
     if options.method in sides:
         sides = {options.method: sides[options.method]}
     units = []
     for name, side in sides.items():
-        units.append(np.empty((len(rows), side.shape[1]), np.float32))
+        shape = (len(rows), side.shape[1])
+        if progress is None:
+            units.append(np.empty(shape, np.float32))
+        else:
+            progress.create_map(f"rescored_{name}", shape, np.float32)
+            units.append(progress.map(f"rescored_{name}"))
         write_unit_vectors(side, rows, name, units[-1])
     return units
 
