@@ -100,7 +100,10 @@ def test_options_stay_few():
         *("--freeze-backbone", "--freeze-bn-stats", "--freeze-epochs"),
         *("--global-eps", "--global-gamma", "--global-reference", "--global-rho"),
         *("--freeze-logit-scale-epochs", "--geometry-weight", "--hard-choice", "--hard-dict-dir"),
-        *("--memory-batches",),
+        *(
+            "--memory-batches",
+            "--memory-every",
+        ),
         *("--hard-per-target", "--hard-schedule", "--hard-skip", "--hard-topk", "--head-dropout"),
         *("--head-lr", "--help", "--im-wt", "--image-root", "--image-weights", "--learn-im-wt"),
         *("--blend-scale", "--blend-share", "--blend-targets", "--guided-margin"),
