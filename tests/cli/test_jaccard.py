@@ -48,3 +48,21 @@ def test_wrong_input(flags, more, code, says):
     with pytest.raises(UserError) as error:
         main([*flags, *more])
     assert error.value.code == code and says in error.value.text()
+
+
+def test_texts_without_spaces_are_linked_and_those_without_words_are_told(tmp_path, capsys, caplog):
+    stories = (
+        "президент подписал закон",
+        "总统今天签署了新的法律",
+        "القطار متأخر بسبب الثلج",
+        "!!!",
+    )
+    lines = [f"{i}{j}.jpg,{story},{i}" for i, story in enumerate(stories) for j in range(3)]
+    (tmp_path / "t.csv").write_text("\n".join(["filepath,title,group", *lines]) + "\n")
+    command = ["--data", str(tmp_path / "t.csv"), "--out", str(tmp_path / "o")]
+    assert main([*command, "--n", "2", "--threshold", "0.5"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["links"] == 9 and record["texts_without_words"] == 3
+    assert "3 of 12 texts have no word by the rule unicode" in caplog.text
+    assert main([*command, "--n", "2", "--threshold", "0.5", "--word-rule", "printed"]) == 0
+    assert json.loads(capsys.readouterr().out)["links"] == 6  # a Chinese sentence is one word

@@ -58,3 +58,24 @@ def test_miniclips_signs_are_the_twelve():
 )
 def test_clippings_words(text, words):
     assert split_words(text, "printed") == words.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('WASH-\nINGTON (AP) -- "Café" opens.\nIt\'s 5:30!', "washington ap -- café opens its 530"),
+        ("Президент подписал «закон» — сегодня.", "президент подписал закон сегодня"),
+        ("Η Αθήνα, σήμερα·", "η αθήνα σήμερα"),
+        ("هذا، كتاب جديد؟", "هذا كتاب جديد"),
+        ("हिन्दी में", "हिन्दी में"),
+        ("今日は、良い天気。", "今 日 は 良 い 天 気"),
+        ("AI研究 ２０２４", "ai 研 究 2024"),
+        ("cafe\u0301", "café"),
+        ("... ？！", ""),
+    ],
+)
+def test_words_of_every_alphabet(text, words):
+    assert split_words(text, "unicode") == words.split()
+    assert split_words("The Presi-\ndent's 5:30, t-shirt -- YES.", "unicode") == split_words(
+        "The Presi-\ndent's 5:30, t-shirt -- YES.", "printed"
+    )

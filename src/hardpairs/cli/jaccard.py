@@ -46,6 +46,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="parts: the rows that choose and the rows that are reported are linked apart, as in "
         "CLIPPINGS; joint: all together (default: %(default)s)",
     )
+    add(
+        "--word-rule",
+        choices=("unicode", "printed"),
+        default="unicode",
+        help="unicode: words of every alphabet; printed: CLIPPINGS' cleaning, which deletes what "
+        "is not ASCII from words with ASCII in them (default: %(default)s)",
+    )
     add("--seed", type=whole_number(0), default=42, help="seed of the split of the labels")
     add_data_flags(parser)
     return parse_arguments(parser, "jaccard", argv)
@@ -67,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
             validation_share=args.val_share,
             seed=args.seed,
             protocol=args.protocol,
+            rule=args.word_rule,
         )
     print(json.dumps(record))
     print(f"links: {args.out / 'links.csv'}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ import numpy as np
 from hardpairs.core.atomic import write_csv, write_json
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.data.samples import Samples
+from hardpairs.data.words import Rule, split_words
 from hardpairs.linking.cuts import split_by_label
 from hardpairs.linking.rows import row_labels
 from hardpairs.metrics.clustering import compare_clusters
 from hardpairs.metrics.jaccard import between_sources, jaccard_blocks, jaccard_clusters
+
+LOG = logging.getLogger(__name__)
 
 GRID_N = range(1, 6)
 GRID_THRESHOLD = tuple(round(0.05 + 0.01 * step, 2) for step in range(16))
@@ -31,11 +35,13 @@ class ChosenWords:
         n: Number of words of an n-gram.
         threshold: Least Jaccard index of linked texts.
         validation_ari: ARI on the labels that chose.
+        rule: What a word is, as in ``split_words``.
     """
 
     n: int
     threshold: float
     validation_ari: float
+    rule: Rule = "unicode"
 
 
 def link_by_words(
@@ -48,6 +54,7 @@ def link_by_words(
     validation_share: float = 0.4,
     seed: int = 42,
     protocol: str = "parts",
+    rule: Rule = "unicode",
 ) -> dict[str, Any]:
     """Link texts, and write OUT/links.csv, clusters.csv and jaccard.json.
 
@@ -61,6 +68,7 @@ def link_by_words(
         validation_share: Fraction of the labels that choose.
         seed: Seed of the split of the labels.
         protocol: How links are compared with labels, one of ``cuts.PROTOCOLS``.
+        rule: What a word is, as in ``split_words``.
 
     Returns:
         What jaccard.json holds.
@@ -94,7 +102,11 @@ def link_by_words(
         source_ids[chosen_by],
         ns,
         thresholds,
+        rule,
     )
+    empty = sum(not split_words(text, rule) for text in texts)
+    if empty:
+        LOG.warning(f"{empty} of {len(texts)} texts have no word by the rule {rule}.")
     clusters = _clusters(texts, source_ids, choice)
     links = write_csv(
         out / "links.csv",
@@ -105,6 +117,8 @@ def link_by_words(
         "n": choice.n,
         "threshold": choice.threshold,
         "protocol": protocol,
+        "word_rule": rule,
+        "texts_without_words": empty,
         "validation_ari": choice.validation_ari,
         "links": links,
         "test": _part_agreement(texts, test, source_ids, choice, protocol),
@@ -136,7 +150,9 @@ def _part_agreement(
 
 def _clusters(texts: Sequence[str], source_ids: np.ndarray, choice: ChosenWords) -> np.ndarray:
     thresholds = [choice.threshold]
-    return jaccard_clusters(texts, n=choice.n, thresholds=thresholds, source_ids=source_ids)[0]
+    return jaccard_clusters(
+        texts, n=choice.n, thresholds=thresholds, source_ids=source_ids, rule=choice.rule
+    )[0]
 
 
 def sources_of(samples: Samples, pattern: str | None) -> np.ndarray:
@@ -177,6 +193,7 @@ def choose_words(
     source_ids: np.ndarray,
     ns: Sequence[int],
     thresholds: Sequence[float],
+    rule: Rule = "unicode",
 ) -> ChosenWords:
     """Return the n and the threshold whose clusters agree best with labels.
 
@@ -188,13 +205,14 @@ def choose_words(
         source_ids: (N,) int64; texts of one source are not linked.
         ns: Numbers of words of an n-gram to try.
         thresholds: Least Jaccard indices to try, ascending.
+        rule: What a word is, as in ``split_words``.
     """
     tried = (
-        ChosenWords(n, threshold, compare_clusters(validation, clusters).get("ari", 0.0))
+        ChosenWords(n, threshold, compare_clusters(validation, clusters).get("ari", 0.0), rule)
         for n in ns
         for threshold, clusters in zip(
             thresholds,
-            jaccard_clusters(texts, n=n, thresholds=thresholds, source_ids=source_ids),
+            jaccard_clusters(texts, n=n, thresholds=thresholds, source_ids=source_ids, rule=rule),
             strict=True,
         )
     )
@@ -206,7 +224,7 @@ def _links(
 ) -> Iterator[tuple[object, ...]]:
     """Yield the linked pairs, a block of texts at a time: they may be far more than the texts."""
     keys = samples.names
-    for block in jaccard_blocks(texts, n=choice.n, threshold=choice.threshold):
+    for block in jaccard_blocks(texts, n=choice.n, threshold=choice.threshold, rule=choice.rule):
         pairs, indices = between_sources(*block, source_ids)
         for (i, j), index in zip(pairs.tolist(), indices.tolist(), strict=True):
             yield i, keys[i], j, keys[j], f"{index:.6f}"

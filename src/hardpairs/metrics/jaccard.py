@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from hardpairs.data.words import split_words
+from hardpairs.data.words import Rule, split_words
 from hardpairs.metrics.linkage import components
 
 BLOCK_ROWS = 256
@@ -29,7 +29,7 @@ def ngrams(words: Sequence[str], n: int) -> set[str]:
 
 
 def jaccard_edges(
-    texts: Sequence[str], *, n: int, threshold: float
+    texts: Sequence[str], *, n: int, threshold: float, rule: Rule = "unicode"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return all pairs i < j whose Jaccard index is at least ``threshold``; 24 bytes per pair.
 
@@ -37,6 +37,7 @@ def jaccard_edges(
         texts: N texts.
         n: Number of words of an n-gram.
         threshold: Least Jaccard index, in (0, 1].
+        rule: What a word is, as in ``split_words``.
 
     Returns:
         The pairs, (E, 2) int64, ascending, and their indices, (E,) float64.
@@ -44,7 +45,7 @@ def jaccard_edges(
     Raises:
         ValueError: ``n`` or ``threshold`` is out of range.
     """
-    blocks = list(jaccard_blocks(texts, n=n, threshold=threshold))
+    blocks = list(jaccard_blocks(texts, n=n, threshold=threshold, rule=rule))
     pairs, indices = ([block[side] for block in blocks] for side in (0, 1))
     return np.concatenate([np.zeros((0, 2), np.int64), *pairs]), np.concatenate(
         [np.zeros(0), *indices]
@@ -57,6 +58,7 @@ def jaccard_clusters(
     n: int,
     thresholds: Sequence[float],
     source_ids: np.ndarray | None = None,
+    rule: Rule = "unicode",
 ) -> list[np.ndarray]:
     """Return the clusters of linked texts, for each of several thresholds.
 
@@ -68,13 +70,14 @@ def jaccard_clusters(
         n: Number of words of an n-gram.
         thresholds: Least Jaccard indices, ascending.
         source_ids: (N,) int64; texts of one source are not linked. ``None``: all may be.
+        rule: What a word is, as in ``split_words``.
 
     Returns:
         For each threshold (N,) int64 clusters, numbered by their first text.
     """
     left, right, passed = (np.zeros(0, np.int64) for _ in range(3))
     shape = (len(texts), len(texts))
-    for block in jaccard_blocks(texts, n=n, threshold=min(thresholds)):
+    for block in jaccard_blocks(texts, n=n, threshold=min(thresholds), rule=rule):
         pairs, indices = between_sources(*block, source_ids)
         left, right = np.append(left, pairs[:, 0]), np.append(right, pairs[:, 1])
         # the number of thresholds that a pair reaches: exact in float64
@@ -109,7 +112,7 @@ def between_sources(
 
 
 def jaccard_blocks(
-    texts: Sequence[str], *, n: int, threshold: float
+    texts: Sequence[str], *, n: int, threshold: float, rule: Rule = "unicode"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the result of ``jaccard_edges`` in parts: a block of texts with all later ones each.
 
@@ -117,6 +120,7 @@ def jaccard_blocks(
         texts: N texts.
         n: Number of words of an n-gram.
         threshold: Least Jaccard index, in (0, 1].
+        rule: What a word is, as in ``split_words``.
 
     Yields:
         Pairs, (E, 2) int64, and their indices, (E,) float64.
@@ -128,7 +132,7 @@ def jaccard_blocks(
         raise ValueError(
             f"n must be at least 1 and the threshold in (0, 1], not {n} and {threshold}"
         )
-    sets = [ngrams(split_words(text, "printed"), n) for text in texts]
+    sets = [ngrams(split_words(text, rule), n) for text in texts]
     frequency = Counter(gram for grams in sets for gram in grams)
     rarest_first = sorted(frequency, key=lambda gram: (frequency[gram], gram))
     number = {gram: i for i, gram in enumerate(rarest_first)}
