@@ -9,6 +9,8 @@ import pytest
 from hardpairs.core.errors import UserError
 from hardpairs.data.clip_benchmark import clip_benchmark_shards, read_classes, read_templates
 from hardpairs.data.samples import open_samples
+from hardpairs.data.shard_table import write_shard_table
+from hardpairs.data.splits import split_into
 from tests.helpers import picture, write_tar
 
 
@@ -87,3 +89,20 @@ def test_wrong_folders(tmp_path: Path) -> None:
         with pytest.raises(UserError) as error:
             act()
         assert error.value.code == 3 and says in error.value.text()
+
+
+def test_its_shards_their_table_and_their_split_are_the_same_rows(tmp_path: Path) -> None:
+    folder = write_retrieval(tmp_path / "pairs")
+    samples = open_samples(folder)
+    assert open_samples(f"{folder}/test/{{0..1}}.tar").fingerprint == samples.fingerprint
+    assert write_shard_table([f"{folder}/test"], tmp_path / "t.csv")["usable"] == 10
+    table = open_samples(tmp_path / "t.csv")
+    assert table.fingerprint == samples.fingerprint
+    assert (table.images == samples.images).all() and table.image_bytes(9) == picture(3)
+    for shard in (4, 6):  # eight images in all
+        (folder / f"test/{shard // 2}.tar").write_bytes((folder / "test/1.tar").read_bytes())
+    (folder / "test/nshards.txt").write_text("4\n")
+    split_into(tmp_path / "split", open_samples(folder))
+    parts = [open_samples(tmp_path / f"split/{part}.csv") for part in ("train", "val", "test")]
+    assert sum(len(set(part.images.tolist())) for part in parts) == 8
+    assert all(part.image_bytes(row) for part in parts for row in range(len(part)))

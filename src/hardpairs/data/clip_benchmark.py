@@ -12,10 +12,13 @@ A folder stands for its part ``test``; the folder of a part stands for that part
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from upath import UPath
+
 from hardpairs.core.errors import bad_input
-from hardpairs.core.remote import is_url
+from hardpairs.core.remote import FilePath, is_url
 
 COUNT = "nshards.txt"
 KIND, NAMES = "dataset_type.txt", "classnames.txt"
@@ -43,10 +46,13 @@ def clip_benchmark_shards(name: str, kind: str = "retrieval") -> list[Path] | No
     part = part_of(name)
     if part is None:
         return None
-    given = _lines(part.parent / KIND)
-    found = given[0].lower() if given else "classification"
+    found = _kind(part)
     if found != kind:
-        fixes = {"classification": "name it for zero-shot classification", "retrieval": "`data`"}
+        fixes = {
+            "classification": "name it for zero-shot classification; for work on images and "
+            f"labels alone name its shards, {part}/*.tar",
+            "retrieval": "`data`",
+        }
         raise bad_input(
             f"the folder is for {found}, not for {kind}",
             where=str(part.parent / KIND),
@@ -64,6 +70,24 @@ def clip_benchmark_shards(name: str, kind: str = "retrieval") -> list[Path] | No
             fix="download them",
         )
     return paths
+
+
+def holds_lines(paths: Sequence[FilePath]) -> bool:
+    """Return whether shards are those of a part for retrieval: each line is a caption."""
+    return all(
+        not isinstance(part, UPath) and (part / COUNT).is_file() and _kind(part) == "retrieval"
+        for part in {path.parent for path in paths}
+    )
+
+
+def caption_lines(text: str) -> list[str]:
+    """Return the captions in the text of a sample for retrieval; an empty one for an empty text."""
+    return [line.strip() for line in text.splitlines()] or [""]
+
+
+def _kind(part: Path) -> str:
+    given = _lines(part.parent / KIND)
+    return given[0].lower() if given else "classification"
 
 
 def read_classes(name: str) -> list[str]:

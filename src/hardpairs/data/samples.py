@@ -26,7 +26,7 @@ from hardpairs.data.caption_lists import (
     read_json_lines,
     read_list,
 )
-from hardpairs.data.clip_benchmark import clip_benchmark_shards
+from hardpairs.data.clip_benchmark import caption_lines, clip_benchmark_shards, holds_lines
 from hardpairs.data.image_files import ImageFiles, found_beside
 from hardpairs.data.image_folder import captions_beside, image_paths, is_image_folder
 from hardpairs.data.karpathy import KarpathyRows, is_karpathy, karpathy_root, read_karpathy
@@ -350,6 +350,8 @@ def _from_shards(
     source: str | os.PathLike[str] | list[str], fields: Fields, unlabelled: frozenset[str]
 ) -> Samples:
     paths = expand_shards(source)
+    if holds_lines(paths):
+        return _from_clip_benchmark(str(source), paths)
     indexes = [ShardIndex.open(path, fields) for path in paths]
     counts = [len(index) for index in indexes]
     shards = PackedStrings.pack(
@@ -381,7 +383,10 @@ def _from_shards(
         shards=shards,
         urls=PackedStrings.concatenate([index.urls for index in indexes]),
         groups=groups,
-        image_names=_image_names(keys, shards, keys, hashes),
+        image_names=[
+            digest or f"{shard}/{key}"
+            for shard, key, digest in zip(shards, keys, hashes, strict=True)
+        ],
         files=files,
         missing=size < 0,
         suffixes=suffixes,
@@ -427,7 +432,7 @@ def _from_table(
         shards=PackedStrings.pack(shards),
         urls=PackedStrings.pack(columns.get("url", blank)),
         groups=groups or None,
-        image_names=_image_names(images, named_by, keys, columns.get("sha256", blank)),
+        image_names=_listed_names(images, named_by, keys, columns.get("sha256", blank)),
         files=ImageFiles.of_names(
             _below(image_root, images) if image_root else found_beside(images, file_path(name))
         ),
@@ -448,17 +453,19 @@ def _ambiguous(images: list[str], shards: list[str], keys: list[str]) -> set[tup
     }
 
 
-def _image_names(
-    images: Iterable[str], shards: Iterable[str], keys: Iterable[str], hashes: Iterable[str]
+def _listed_names(
+    images: list[str], shards: list[str], keys: list[str], hashes: list[str]
 ) -> list[str]:
-    """Return what tells images apart: the hash, the sample of a shard, or the path.
+    """Return what tells the images of a table apart: the hash, the sample of a shard, or the path.
 
-    A table and the shards that it lists give the same names.
+    A table and the shards that it lists give the same names. Rows with one path are one image.
     """
-    return [
-        digest or (f"{shard}/{key}" if shard else image)
-        for image, shard, key, digest in zip(images, shards, keys, hashes, strict=True)
-    ]
+    name_of: dict[str, str] = {}
+    names = []
+    for image, shard, key, digest in zip(images, shards, keys, hashes, strict=True):
+        name = f"{shard}/{key.removesuffix('#0')}" if shard else image
+        names.append(digest or (name_of.setdefault(image, name) if image else name))
+    return names
 
 
 def _from_image_folder(
@@ -513,14 +520,14 @@ def _from_metadata(
     return _from_captions(str(folder), rows.images, rows.captions, folder, groups=groups)
 
 
-def _from_clip_benchmark(name: str, paths: list[Path]) -> Samples:
+def _from_clip_benchmark(name: str, paths: Sequence[FilePath]) -> Samples:
     """Open CLIP_benchmark's shards, a row for each line of an image's captions."""
     indexes = [ShardIndex.open(path) for path in paths]
     lines = [
-        (shard, sample, f"{indexes[shard].keys[sample]}#{number}", caption.strip())
+        (shard, sample, f"{indexes[shard].keys[sample]}#{number}", caption)
         for shard, index in enumerate(indexes)
         for sample, text in enumerate(index.captions)
-        for number, caption in enumerate(text.splitlines() or [""])
+        for number, caption in enumerate(caption_lines(text))
     ]
     if not lines:
         raise bad_input("the shards hold no sample", where=name)
@@ -534,6 +541,10 @@ def _from_clip_benchmark(name: str, paths: list[Path]) -> Samples:
         np.array(shard_of, np.int32),
         np.array([index.image_offset[sample] for index, sample in found], np.int64),
         size,
+        [
+            f"{paths[shard]}/{index.keys[sample]}.jpg"
+            for shard, (index, sample) in zip(shard_of, found, strict=True)
+        ],
     )
     return Samples(
         name,

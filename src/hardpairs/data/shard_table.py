@@ -13,6 +13,7 @@ from tqdm import tqdm
 from hardpairs.core.atomic import atomic_open, write_csv
 from hardpairs.core.errors import UserError, bad_input
 from hardpairs.core.remote import FilePath
+from hardpairs.data.clip_benchmark import caption_lines, holds_lines
 from hardpairs.data.downloads import download_failures
 from hardpairs.data.samples import nothing_usable
 from hardpairs.data.shards import USUAL, Fields, ShardIndex, expand_shards, shard_names
@@ -41,6 +42,7 @@ def write_shard_table(
         UserError: Exit 3, the shards hold no sample, or none with an image and a caption.
     """
     paths = expand_shards(shards[0] if len(shards) == 1 else list(shards))
+    are_lines = holds_lines(paths)
     rejected: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     suffixes: set[str] = set()
@@ -51,7 +53,7 @@ def write_shard_table(
         for path, name in tqdm(
             named, unit="shard", desc="list shards", file=sys.stderr, disable=None
         ):
-            for row in shard_rows(path, name, fields, extract):
+            for row in shard_rows(path, name, fields, extract, lines=are_lines):
                 if not row[0] or not row[1]:
                     rejected["empty_caption" if row[0] else "missing_image"] += 1
                 count += 1
@@ -73,9 +75,9 @@ def write_shard_table(
 
 
 def shard_rows(
-    path: FilePath, shard: str, fields: Fields, extract: Path | None
+    path: FilePath, shard: str, fields: Fields, extract: Path | None, *, lines: bool = False
 ) -> Iterator[tuple[str, ...]]:
-    """Yield a row of ``COLUMNS`` for each sample of a tar.
+    """Yield the rows of ``COLUMNS`` of a tar.
 
     Args:
         path: The tar.
@@ -83,6 +85,7 @@ def shard_rows(
         fields: Where images, captions and groups are in a sample.
         extract: A folder into which the images are copied, under names made from shard and row and
             never from the tar.
+        lines: Whether each line of a text is a caption, with a row of its own.
     """
     index = ShardIndex.open(path, fields)
     with path.open("rb") as tar:
@@ -95,7 +98,11 @@ def shard_rows(
                 with atomic_open(image) as file:
                     file.write(tar.read(int(index.image_size[i])))
             group = group or digest or f"{shard}/{key}"
-            yield image, caption, shard, key, group, digest, url
+            if not lines:
+                yield image, caption, shard, key, group, digest, url
+                continue
+            for number, line in enumerate(caption_lines(caption)):
+                yield image, line, shard, f"{key}#{number}", group, digest, url
 
 
 def _no_sample(shards: Sequence[str], failures: Counter[str]) -> UserError:
