@@ -133,6 +133,14 @@ def test_every_cut_is_found(mended, shard):
     assert mended.call(cut_captions, str(shard), [size], "error") == [everything]
 
 
+def test_what_follows_a_tar_is_told(mended, shard):
+    """Two tars that cat joined: the second one was lost."""
+    shard.write_bytes(shard.read_bytes() * 2)
+    size = shard.stat().st_size
+    assert "something follows it" in mended.call(cut_captions, str(shard), [size], "error")[0]
+    assert len(mended.call(cut_captions, str(shard), [size], "salvage")[0]) == SAMPLES
+
+
 def test_cuts_unmended(plain, shard):
     """No cut is an error; whatever is behind it is gone."""
     whole = shard.read_bytes()
