@@ -71,6 +71,6 @@ def _lines(text: str) -> list[str]:
 def _caption_of_json(text: str) -> list[str]:
     try:
         caption = json.loads(text)["caption"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
     return [caption.strip()] if isinstance(caption, str) and caption.strip() else []

@@ -98,7 +98,7 @@ def _entries(file: Path) -> Iterable[Mapping[str, Any]]:
             return list(read_parquet(str(file), names).to_pylist())
         lines = file.read_text(encoding="utf-8-sig").split("\n")
         entries = [json.loads(line) for line in lines if line.strip()]
-    except (ValueError, pa.ArrowException) as error:
+    except (ValueError, RecursionError, OSError, pa.ArrowException) as error:
         raise bad_input(f"not readable metadata: {error}", where=str(file)) from None
     if not all(isinstance(entry, dict) for entry in entries):
         raise bad_input("a line is no JSON object", where=str(file))

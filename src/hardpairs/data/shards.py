@@ -414,6 +414,6 @@ def _read_json(file: IO[bytes], member: tuple[int, int] | None) -> dict[str, Any
     file.seek(member[0])
     try:
         value = json.loads(file.read(member[1]))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
