@@ -13,6 +13,7 @@ import pytest
 from upath import UPath
 
 from hardpairs.core.errors import UserError
+from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import open_samples
 
 
@@ -178,3 +179,13 @@ def test_a_server_that_is_down_is_told_as_such(name):
     with pytest.raises(UserError, match="does not answer") as error:
         open_samples(f"http://127.0.0.1:9/{name}")
     assert error.value.code == 3 and "onnect" in error.value.what
+
+
+def test_an_image_of_a_server_that_has_ended_is_not_called_missing(table, tmp_path):
+    with serving(tmp_path, _Ranges) as url:
+        text = table.read_text().replace(str(table.parent), url)
+        (tmp_path / "remote.csv").write_text(text)
+        samples = open_samples(tmp_path / "remote.csv")
+        assert read_image(samples, 0).size == (32, 32)
+    with pytest.raises(UnreadableImage, match="no_answer"):
+        read_image(samples, 1)

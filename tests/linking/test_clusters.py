@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from hardpairs.cli.link import main
 from hardpairs.core.errors import UserError
+from hardpairs.linking import clusters
 from tests.helpers import picture
 from tests.linking.stories import flags
 
@@ -126,3 +127,10 @@ def test_embeddings_that_are_almost_one_are_warned_of(news, capsys):
             == 0
         )
         assert ("almost the same for all" in capsys.readouterr().err) == (name == "collapsed")
+
+
+def test_brackets_in_the_path_of_a_checkpoint_that_exists(tmp_path):
+    path = tmp_path / "runs [1]" / "a.pt"
+    path.parent.mkdir()
+    path.touch()
+    assert clusters._checkpoints(str(path)) == [str(path)]

@@ -133,13 +133,14 @@ def read_range(url: str, offset: int = 0, size: int | None = None) -> bytes:
         size: Number of bytes; by default all up to the end.
 
     Raises:
-        OSError: The bytes cannot be read, for whatever reason.
+        FileNotFoundError: The server says that there is no such file.
+        ConnectionError: It does not answer, or with another error.
     """
     path = UPath(url)
     end = None if size is None else offset + size
     try:
         return bytes(path.fs.cat_file(path.path, start=offset, end=end))
-    except OSError:
+    except FileNotFoundError:
         raise
     except Exception as error:  # each file system has exceptions of its own
-        raise OSError(f"{url}: {error!r}") from error
+        raise ConnectionError(f"{url}: {error!r}") from error

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from hardpairs.data.wide_pixels import gray_of_wide, is_wide
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MISSING_FILE = "missing_file"
+MISSING_FILE, NO_ANSWER = "missing_file", "no_answer"
 HEIC_REASON = "heic_without_pillow_heif"
 HEIC_HELP = "pip install pillow-heif"
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -35,9 +35,9 @@ _DARK = 16
 class UnreadableImage(ValueError):
     """An image that cannot be read or decoded.
 
-    Its text is the reason: ``missing_file``, ``empty_image``, ``not_an_image``,
-    ``truncated_image``, ``too_many_pixels``, ``too_narrow``, ``unsupported_pixels`` or
-    ``heic_without_pillow_heif``.
+    Its text is the reason: ``missing_file``, ``no_answer`` (of a server), ``empty_image``,
+    ``not_an_image``, ``truncated_image``, ``too_many_pixels``, ``too_narrow``,
+    ``unsupported_pixels`` or ``heic_without_pillow_heif``.
     """
 
 
@@ -99,10 +99,12 @@ def read_and_decode(read: Callable[[], bytes], *, for_side: int | None = None) -
         for_side: As in ``decode``.
 
     Raises:
-        UnreadableImage: The file cannot be read (``missing_file``) or decoded.
+        UnreadableImage: The file cannot be read (``missing_file``, ``no_answer``) or decoded.
     """
     try:
         data = read()
+    except ConnectionError as error:
+        raise UnreadableImage(NO_ANSWER) from error
     except OSError as error:
         raise UnreadableImage(MISSING_FILE) from error
     return decode(data, for_side=for_side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -206,7 +207,7 @@ def _choose(
 
 
 def _checkpoints(pattern: str | None) -> list[str | None]:
-    if pattern is None or not any(sign in pattern for sign in "*?["):
+    if pattern is None or os.path.exists(pattern) or not any(sign in pattern for sign in "*?["):
         return [pattern]
     paths = sorted(glob(pattern))
     if not paths:
