@@ -7,6 +7,7 @@ from hardpairs.batches import HardPairBatchSampler, RandomBatchSampler
 from hardpairs.core.errors import UserError, flags
 from hardpairs.data.samples import open_samples
 from hardpairs.training.batching import BatchingConfig
+from tests.helpers import picture, write_tar
 
 VALUES = {"batching": "hard-pairs", "batch_size": 8, "accum_freq": 2, "seed": 3}
 
@@ -46,3 +47,14 @@ def test_errors_name_flags_where_the_command_asks_for_them(table, hard_pairs):
     with pytest.raises(UserError, match="--hard-topk must be at least 1") as error:
         BatchingConfig.from_values({**VALUES, "hard_topk": 0})
     assert error.value.code == 2
+
+
+def test_data_without_a_usable_row_is_told_with_what_it_holds(tmp_path):
+    """Not by the size of a batch."""
+    members = {f"s{i}": {"jpg": picture(i), "json": b'{"caption": "a hill"}'} for i in range(5)}
+    shard = write_tar(tmp_path / "0.tar", members)
+    config = BatchingConfig.from_values(VALUES, batching="random")
+    with pytest.raises(UserError, match="no sample of the shards can be used") as error:
+        config.sampler(open_samples(shard))
+    assert error.value.code == 3 and "5 times empty_caption" in error.value.why
+    assert not open_samples(shard, caption_key="caption").rejected

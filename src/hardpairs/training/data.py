@@ -137,7 +137,6 @@ def train_data(
         folder = remining.source(epoch) if remining is not None else None
         return None if folder is None else remined(folder)
 
-    samples.check_usable()
     sampler = agreed(batching)
     batches = RunBatches(sampler, num_batches(sampler))
     loader: Any = DataLoader(
