@@ -85,8 +85,8 @@ class BatchingConfig:
                 checksums.
 
         Raises:
-            UserError: exit 2 for sizes that do not fit, exit 3 for data without a usable row, exit 4
-                for files of other data.
+            UserError: exit 2 for sizes that do not fit, exit 3 for data without a usable row,
+                exit 4 for files of other data.
         """
         samples.check_usable()
         context = BatchContext(
