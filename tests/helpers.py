@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -84,7 +85,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command with this interpreter for ``python``; text output, no check.
 
-    ``python -m`` is a fork of a process that has PyTorch imported, unless ``fresh``.
+    ``python -m`` and ``python -c`` are forks of a process that has PyTorch imported, unless ``fresh``.
     """
     env = env or {}
     if not fresh and can_fork(command, env):
@@ -113,7 +114,11 @@ def in_process(main: Callable[[list[str]], int], *arguments: object) -> Done:
     """Runs a command in this process: starting one of its own takes seconds."""
     stdout, stderr = io.StringIO(), io.StringIO()
     code = 0
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+    with (
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        mock.patch.object(sys, "argv", [*sys.argv]),
+    ):
         try:
             run_command(lambda: main([str(argument) for argument in arguments]))
         except SystemExit as stop:

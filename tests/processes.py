@@ -17,10 +17,22 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
-ONCE_READ = ("OMP_", "MKL_", "NUMBA_", "CUDA_", "ATEN_", "ONEDNN_", "PYTHONUTF8", "LC_", "LANG")
+ONCE_READ = (
+    "OMP_",
+    "MKL_",
+    "NUMBA_",
+    "CUDA_",
+    "ATEN_",
+    "ONEDNN_",
+    "PYTHONUTF8",
+    "LC_",
+    "LANG",
+    "HF_",
+)
 """Starts of names of variables that libraries read when they are imported."""
 TORCHRUN = "torch.distributed.run"
 _context = multiprocessing.get_context("forkserver")
@@ -28,20 +40,20 @@ _context.set_forkserver_preload(["tests.preloaded"])
 
 
 def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
-    """Return whether a command runs a module, in an environment that a fork can take over."""
+    """Return whether a command runs a module or a program, in an environment that a fork can take."""
     same = all(
         os.environ.get(name) == value for name, value in env.items() if name.startswith(ONCE_READ)
     )
-    return same and tuple(command[:2]) == ("python", "-m")
+    return same and tuple(command[:2]) in (("python", "-m"), ("python", "-c"))
 
 
 def start(
     command: Sequence[str], env: dict[str, str], cwd: Path, out: Path, err: Path
 ) -> multiprocessing.process.BaseProcess:
-    """Start ``python -m MODULE ...`` as a fork that writes into two files."""
+    """Start ``python -m MODULE ...`` or ``python -c PROGRAM ...``; it writes into two files."""
     process = _context.Process(
         target=_run,
-        args=(list(command[2:]), {**os.environ, **env}, str(cwd), str(out), str(err)),
+        args=(list(command[1:]), {**os.environ, **env}, str(cwd), str(out), str(err)),
         kwargs={"start_method": multiprocessing.get_start_method()},
     )
     process.start()
@@ -51,7 +63,7 @@ def start(
 def fork(
     command: Sequence[str], env: dict[str, str], cwd: Path, timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m MODULE ...`` as a fork; text output, no check.
+    """Run ``python -m MODULE ...`` or ``python -c PROGRAM ...``; text output, no check.
 
     Raises:
         subprocess.TimeoutExpired: The command was killed after ``timeout`` seconds.
@@ -71,9 +83,10 @@ def fork(
 def _run(
     command: list[str], env: dict[str, str], cwd: str, out: str, err: str, *, start_method: str
 ) -> None:
-    """Become the command: its output, environment, folder and arguments, then its module."""
+    """Become the command: its output, environment, folder and arguments, then its program."""
     for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+        create = 0 if os.path.exists(path) else os.O_CREAT  # a terminal cannot be created
+        os.dup2(os.open(path, os.O_WRONLY | create | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     # A child of a fork server would start its own workers by a fork server of its own.
     multiprocessing.set_start_method(start_method, force=True)
@@ -82,10 +95,12 @@ def _run(
     os.chdir(cwd)
     sys.path[:0] = ["", *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     try:
-        if command[0] == TORCHRUN:
-            _launch(command[1:])
+        if command[0] == "-c":
+            _run_program(command)
+        elif command[1] == TORCHRUN:
+            _launch(command[2:])
         else:
-            _run_module(command)
+            _run_module(command[1:])
     except SystemExit:
         raise
     except BaseException:
@@ -98,6 +113,13 @@ def _run(
 def _run_module(command: Sequence[str]) -> None:
     sys.argv = list(command)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+def _run_program(command: Sequence[str]) -> None:
+    sys.argv = ["-c", *command[2:]]
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    exec(compile(command[1], "<string>", "exec"), main.__dict__)
 
 
 def _launch(arguments: list[str]) -> None:

@@ -26,7 +26,7 @@ def window_of(table, row, number, *, topk, skip, schedule):
 
 
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_laws(data):
     draw = data.draw
     world_size, per_target = draw(st.integers(1, 8)), draw(st.integers(1, 3))
@@ -131,7 +131,7 @@ def test_accumulation_keeps_the_laws_over_the_step():
         )  # spares, too: two micro-batches can need one each
 
 
-def drawn_ranks(choice, scores=None, epochs=4, **options):
+def drawn_ranks(choice, scores=None, epochs=2, **options):
     """How often each rank was drawn, where no two lists share a row and so no draw is in another's way."""
     count, width = 1000, 4
     rows = np.arange(count)
@@ -158,8 +158,8 @@ def drawn_ranks(choice, scores=None, epochs=4, **options):
 )
 def test_hard_pairs_are_drawn_as_often_as_their_weight_says(choice, shares):
     assert (
-        np.abs(drawn_ranks(choice) - shares).max() < 0.03
-    )  # four standard deviations of 4000 draws
+        np.abs(drawn_ranks(choice) - shares).max() < 0.045
+    )  # four standard deviations of 2000 draws
 
 
 def test_first_ranks_can_be_skipped():

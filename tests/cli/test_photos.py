@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from hardpairs.data.images import decode
 from hardpairs.models.load import load_encoder
 from hardpairs.photos.index import Index
 from tests.helpers import ROOT, picture, run
+from tests.processes import start
 
 MODEL = "hardpairs-test"
 
@@ -255,20 +255,14 @@ def test_as_a_process(index, tmp_path):
 def test_previews_in_a_terminal(index):
     """In a real pseudo-terminal."""
     parent, child = pty.openpty()
-    line = [
-        sys.executable,
-        "-m",
-        "tools.photo_search",
-        "query",
-        str(index),
-        "picture number 7",
-        "--top",
-        "1",
-        "--preview",
-    ]
-    environment = {**os.environ, "TERM": "xterm", "TERM_PROGRAM": ""}
-    process = subprocess.Popen(
-        line, cwd=ROOT, stdout=child, stderr=subprocess.DEVNULL, env=environment
+    line = ["python", "-m", "tools.photo_search", "query", str(index), "picture number 7"]
+    environment = {"TERM": "xterm", "TERM_PROGRAM": ""}
+    process = start(
+        [*line, "--top", "1", "--preview"],
+        environment,
+        ROOT,
+        Path(os.ttyname(child)),
+        Path(os.devnull),
     )
     os.close(child)
     shown = b""
@@ -278,4 +272,5 @@ def test_previews_in_a_terminal(index):
     except OSError:  # the terminal's other side is closed
         pass
     os.close(parent)
-    assert process.wait() == 0 and shown.count("▀".encode()) > 100 and b".jpg" in shown
+    process.join()
+    assert process.exitcode == 0 and shown.count("▀".encode()) > 100 and b".jpg" in shown

@@ -8,9 +8,10 @@ from functools import cache
 import pytest
 
 from hardpairs.cli import COMMANDS
+from hardpairs.cli import __main__ as console
 from hardpairs.compat import spellings
 from tests.docs.blocks import blocks_of, commands_of
-from tests.helpers import ROOT, run
+from tests.helpers import ROOT, in_process
 
 PAGES = [ROOT / "README.md", ROOT / "patches/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
@@ -54,9 +55,7 @@ def known_flags(name: str) -> frozenset[str]:
         return frozenset(re.findall(r"--[\w-]+", (ROOT / path).read_text()))
     command = command_of(name)
     starts = [[command], *([command, action] for action in ACTIONS.get(command, ()))]
-    texts = [
-        run("python", "-m", "hardpairs.cli", *" ".join(words).split(), "--help") for words in starts
-    ]
+    texts = [in_process(console.run, *" ".join(words).split(), "--help") for words in starts]
     assert texts[0].returncode == 0, texts[0].stderr
     own = re.findall(r"(?<![\w-])--?[\w-]+", "".join(done.stdout for done in texts))
     return frozenset([*own, *spellings(command)])

