@@ -16,7 +16,7 @@ LAYERS = (
     {"catalog", "embedding", "mining"},
     {"training"},
     {"evaluating", "pages"},
-    {"photos", "linking", "comparing", "recipes", "reporting", "demo"},
+    {"checking", "photos", "linking", "comparing", "recipes", "reporting", "demo"},
     {"compat"},
     {"cli"},
 )

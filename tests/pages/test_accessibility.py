@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hardpairs.cli import inspect_batches, inspect_pairs, link
+from hardpairs.cli import check_data, inspect_batches, inspect_pairs, link
 from tests.axe import SCRIPT, axe_faults
 from tests.browser import CHROMIUM
 from tests.linking.stories import flags, write_news
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The four pages of small data."""
+    """The five pages of small data."""
     folder = tmp_path_factory.mktemp("pages")
     data = write_data(folder)
     runs = write_four(data)
@@ -30,6 +30,8 @@ def pages(tmp_path_factory):
     columns = ["--train-data", data, "--csv-separator", ",", "--batching", "random"]
     batches = [*columns, "--batch-size", "8", "--out", folder / "batches.html"]
     assert inspect_batches.main([*map(str, batches)]) == 0
+    check = [data, "--against", data, "--html", folder / "check.html"]
+    assert check_data.main([*map(str, check)]) == 0
     (folder / "news").mkdir()
     news, _ = write_news(folder / "news")
     assert link.main(flags(news, "--im-wt", "1", "--html", str(folder / "links.html"))) == 0
@@ -43,7 +45,7 @@ def tab(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
-@pytest.mark.parametrize("name", ["report", "pairs", "batches", "links"])
+@pytest.mark.parametrize("name", ["report", "pairs", "batches", "links", "check"])
 def test_a_page(pages, tab, name, width, dark):
     tab.size(width, 900, dark=dark)
     tab.open(pages / f"{name}.html")

@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": Command("compare", "train one start model with several losses and compare them"),
     "compare recipes": Command("compare_recipes", "find out which recipe helps on your own pairs"),
     "compare open-test": Command("open_test", "open the test data of compare recipes, once"),
+    "check": Command("check_data", "say what a data set holds, what is left out of it and why"),
     "check-ready": Command("check_ready", "say what a model can still learn from its pairs"),
     "compare-runs": Command("compare_runs", "tabulate mean and spread of evaluated runs"),
     "plot": Command("plot", "draw the figures of an evaluated run"),
