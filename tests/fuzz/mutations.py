@@ -9,7 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 TOKENS = (
-    *(b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b'"', b"'", b",", b"\t", b"\r", b"\n", b"{", b"[", b"]}"),
+    *(
+        b"\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b'"',
+        b"'",
+        b",",
+        b"\t",
+        b"\r",
+        b"\n",
+        b"{",
+        b"[",
+        b"]}",
+    ),
     *(b"NaN", b"Infinity", b"-1", b"1e999", b"9" * 400, b"null", b"true", b'"\\ud800"', b"../"),
     *(b"[" * 5000, b'{"a":' * 3000, b"&a *a", b"!!python/object:os.system", b"999999999999"),
 )

@@ -172,7 +172,9 @@ def readers(folder: Path) -> dict[str, Reader]:
             "karpathy/k.json", _json(KARPATHY), lambda p: _everything(p, split="test"), json_too
         ),
         "lines": Reader("lines/l.jsonl", LINES, _everything),
-        "choices": Reader("choices/c.json", _json(CHOICES), lambda p: open_choices(str(p)), json_too),
+        "choices": Reader(
+            "choices/c.json", _json(CHOICES), lambda p: open_choices(str(p)), json_too
+        ),
         "relevance": Reader(
             "relevance/r.json",
             _json({str(i): [i] for i in range(3)}),
@@ -209,7 +211,9 @@ def readers(folder: Path) -> dict[str, Reader]:
             json_too,
         ),
         "config": Reader("config/c.yaml", CONFIG, lambda p: read_config(str(p))),
-        "names": Reader("names/n.json", _json({"a": "cat"}), lambda p: read_names(str(p)), json_too),
+        "names": Reader(
+            "names/n.json", _json({"a": "cat"}), lambda p: read_names(str(p)), json_too
+        ),
         "checkpoint": Reader(
             "weights/e.pt", _saved(lambda file: torch.save(weights, file)), checkpoint_weights
         ),

@@ -1,6 +1,6 @@
 """Damaged files: a right result or an error of ours, in 5 s and 300 MB, whatever the damage.
 
-``HARDPAIRS_FUZZ`` is the number of files of each reader (default 25; the slow test has 1,000). A
+``HARDPAIRS_FUZZ`` is the number of files of each reader (default 50; the slow test has 1,000). A
 failure names the seed; ``mutated(reader.whole, seed, reader.more)`` makes its file again.
 """
 
@@ -21,7 +21,7 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.readers import Reader, readers
 
 SECONDS, MEGABYTES = 5, 300
-FILES = int(os.environ.get("HARDPAIRS_FUZZ", "25"))
+FILES = int(os.environ.get("HARDPAIRS_FUZZ", "50"))
 
 
 class Hang(BaseException):

@@ -20,6 +20,7 @@ from hardpairs.compat.miniclip import MINICLIP
 from hardpairs.compat.presets import expand_preset
 from hardpairs.compat.spelling import CommandLine, Spelling, System, renamed, rewrite
 from hardpairs.core.errors import usage
+from hardpairs.core.parse import parse_yaml
 
 SYSTEMS = {
     "helip": HELIP,
@@ -128,12 +129,10 @@ def _translated_config(path: str, words: list[str]) -> tuple[str, dict[str, Any]
     A file of ours stays a path. CLIPSE's becomes JSON of our keys, with its path as ``config``.
     A file that cannot be read stays a path too: the parser's own error says why.
     """
-    import yaml
-
     try:
         with open(path, encoding="utf-8") as file:
-            values = yaml.safe_load(file)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            values = parse_yaml(file.read())
+    except (OSError, ValueError):
         return path, {}, []
     if not isinstance(values, dict):
         return path, {}, []

@@ -32,5 +32,10 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
         raise ValueError("the YAML is nested too deeply") from None
-    except (TypeError, AttributeError, KeyError, IndexError) as error:  # of a value that has no form
+    except (
+        TypeError,
+        AttributeError,
+        KeyError,
+        IndexError,
+    ) as error:  # of a value that has no form
         raise ValueError(f"the YAML has a value without a form: {error}") from None

@@ -7,13 +7,13 @@ Flickr30k have tabs, and its index of COCO has a JSON object in each line. MiniC
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hardpairs.core.errors import UserError, bad_input, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.core.remote import FilePath
 from hardpairs.data.tables import warn_of_repeated
 
@@ -42,21 +42,15 @@ def read_list(path: Path) -> Pairs:
     Raises:
         UserError: Exit 3 without these columns, exit 2 for rows of several splits.
     """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        line = file.readline()
-        separator = "\t" if "\t" in line else ","
-        header = [name.strip() for name in line.strip().split(separator)]
-        if not {"image", "caption"} <= set(header):
-            raise bad_input(
-                f"no columns image and caption; columns found: {', '.join(header)}",
-                where=f"{path}, line 1",
-            )
-        rows = [
-            _fields(row, len(header), separator) for row in csv.reader(file, delimiter=separator)
-        ]
+    try:
+        header, rows = _header_and_rows(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise bad_input(
+            f"not a readable list: {error}", where=str(path), fix="save it as UTF-8 text"
+        ) from None
     warn_of_repeated(header, str(path))
     columns: dict[str, tuple[str, ...]] = {}
-    for name, values in zip(header, zip(*filter(None, rows), strict=True), strict=False):
+    for name, values in zip(header, zip(*rows, strict=True), strict=False):
         columns.setdefault(name, values)
     splits = sorted(set(columns.get("split", ())))
     if len(splits) > 1:
@@ -71,9 +65,30 @@ def read_list(path: Path) -> Pairs:
     return list(columns["image"]), [caption.strip() for caption in columns["caption"]]
 
 
+def _header_and_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        line = file.readline()
+        separator = "\t" if "\t" in line else ","
+        header = [name.strip() for name in line.strip().split(separator)]
+        if not {"image", "caption"} <= set(header):
+            raise bad_input(
+                f"no columns image and caption; columns found: {', '.join(header)}",
+                where=f"{path}, line 1",
+            )
+        rows = []
+        for number, row in enumerate(csv.reader(file, delimiter=separator), start=2):
+            if row and len(row) < len(header):
+                raise bad_input(
+                    f"{len(row)} values where the header has {len(header)}",
+                    where=f"{path}, about line {number}",
+                )
+            rows += [_fields(row, len(header), separator)] if row else []
+        return header, rows
+
+
 def _fields(row: list[str], count: int, separator: str) -> list[str]:
     """Return the values of a row; the last one takes the separators that are too many."""
-    return [*row[: count - 1], separator.join(row[count - 1 :])] if row else []
+    return [*row[: count - 1], separator.join(row[count - 1 :])]
 
 
 def read_json_lines(path: FilePath) -> Pairs:
@@ -84,7 +99,7 @@ def read_json_lines(path: FilePath) -> Pairs:
     """
     images: list[str] = []
     captions: list[str] = []
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             for image, caption in _pairs_of(line, f"{path}, line {number}") if line.strip() else ():
                 images.append(image)
@@ -94,9 +109,9 @@ def read_json_lines(path: FilePath) -> Pairs:
     return images, captions
 
 
-def _pairs_of(line: str, where: str) -> Iterator[tuple[str, str]]:
+def _pairs_of(line: bytes, where: str) -> Iterator[tuple[str, str]]:
     try:
-        entry: dict[str, Any] = json.loads(line)
+        entry: dict[str, Any] = parse_json(line)
         image = next(entry[key] for key in IMAGE_KEYS if key in entry)
         captions = next(entry[key] for key in CAPTION_KEYS if key in entry)
     except (ValueError, TypeError, StopIteration):
@@ -105,7 +120,7 @@ def _pairs_of(line: str, where: str) -> Iterator[tuple[str, str]]:
             where=where,
             fix='{"image": "a.jpg", "captions": ["a red box", "a box"]}',
         ) from None
-    for caption in [captions] if isinstance(captions, str) else captions:
+    for caption in captions if isinstance(captions, list) else [captions]:
         yield str(image), str(caption).strip()
 
 
@@ -124,6 +139,8 @@ def read_captions_json(path: FilePath, entries: Any) -> Pairs:
         captions = [str(entry["caption"] or "").strip() for entry in entries]
     except (KeyError, TypeError):
         raise no_captions(path, "an entry lacks one of the two, or no list") from None
+    if not names:
+        raise no_captions(path, "the list is empty")
     unsafe = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
     if unsafe:
         raise bad_input("a file name leaves the image folder", where=f"{path}: {unsafe[0]}")

@@ -7,7 +7,6 @@ JSON, JSON lines or parquet. ``choice_fields`` says by which fields they are kno
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.data.choice_fields import (
     ONE_IMAGE,
     Box,
@@ -274,11 +274,13 @@ def _items(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             return
         with open(path, encoding="utf-8") as file:
             if path.suffix.lower() == ".jsonl":
-                content: Any = [json.loads(line) for line in file if line.strip()]
+                content: Any = [parse_json(line) for line in file if line.strip()]
             else:
-                content = json.load(file)
+                content = parse_json(file.read())
     except (ValueError, OSError) as error:
         raise bad_input(f"the file cannot be read: {error}", where=str(path)) from None
+    if not isinstance(content, dict | list):
+        raise bad_input("not a list of items, nor items by their keys", where=str(path))
     entries = content.items() if isinstance(content, dict) else enumerate(content)
     for key, item in entries:
         if not isinstance(item, dict):

@@ -14,9 +14,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.parse import parse_yaml
 from hardpairs.data.shards import expand_shards
 
 FILE = "datasets.yaml"
@@ -63,8 +62,8 @@ def _listed(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except ValueError as error:
         raise bad_input(f"not a readable YAML file: {error}", where=str(path)) from None
     good = isinstance(content, dict) and all(
         isinstance(entry, dict)

@@ -25,6 +25,7 @@ from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.data.columns import load_column, read_parquet
 from hardpairs.data.manifest import NAME, read_manifest, stable_ids, write_manifest
+from hardpairs.data.npy_files import map_array
 from hardpairs.data.stacked import Stacked
 
 METADATA = pa.schema(
@@ -281,8 +282,8 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
         UserError: exit 3 when it is not such a file.
     """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = map_array(path)
+    except ValueError as error:
         raise bad_input(f"not a readable .npy file: {error}", where=str(path)) from None
     if array.ndim != 2 or array.dtype.kind != "f":
         raise bad_input(

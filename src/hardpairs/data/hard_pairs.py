@@ -18,7 +18,9 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.data.manifest import read_manifest, write_manifest
+from hardpairs.data.npy_files import map_array
 
 FILES = ("indices.npy", "lengths.npy", "scores.npy")
 DTYPES = (np.int32, np.int32, np.float32)
@@ -58,13 +60,12 @@ class HardPairTable:
         folder = Path(folder)
         manifest = read_manifest(folder, verify=verify)
         try:
-            indices, lengths, scores = (
-                np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in FILES
-            )
-        except (OSError, ValueError) as error:
+            arrays: list[Any] = [map_array(folder / name) for name in FILES]
+        except ValueError as error:
             raise mismatch(
                 f"unreadable table: {error}", where=str(folder), fix="mine again"
             ) from None
+        indices, lengths, scores = arrays
         fit = (
             indices.ndim == 2
             and scores.shape == indices.shape
@@ -335,8 +336,8 @@ def _row_number(text: str) -> int:
 
 def _read_helip_json(path: Path) -> Iterator[tuple[int, list[int]]]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(path.read_text(encoding="utf-8"))
         for row, pairs in table.items():
             yield int(row), [_row_number(str(pair)) for pair in pairs]
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError) as error:
         raise bad_input(f"not a hard pair file: {error}", where=str(path)) from None

@@ -71,7 +71,7 @@ class ImageFiles:
         """
         path, offset, size = self._where(row)
         if offset < 0:
-            return read_range(path) if is_url(path) else Path(path).read_bytes()
+            return read_range(path) if is_url(path) else _bytes_of(path)
         if is_url(path):
             data = read_range(path, offset, size)
         else:
@@ -118,6 +118,13 @@ class ImageFiles:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}, "_locks": {}}  # spawned workers get no file handles
+
+
+def _bytes_of(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except ValueError as error:  # a zero byte, or half a surrogate pair
+        raise OSError(f"no file has such a path: {error}") from None
 
 
 def _most_open_tars() -> int:

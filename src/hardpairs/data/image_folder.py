@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from hardpairs.core.parse import parse_json
 from hardpairs.core.remote import is_url
 from hardpairs.data.shards import IMAGE_EXTENSIONS, MAX_CAPTION_BYTES, tars_in
 
@@ -70,7 +70,7 @@ def _lines(text: str) -> list[str]:
 
 def _caption_of_json(text: str) -> list[str]:
     try:
-        caption = json.loads(text)["caption"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        caption = parse_json(text)["caption"]
+    except (ValueError, KeyError, TypeError):
         return []
     return [caption.strip()] if isinstance(caption, str) and caption.strip() else []

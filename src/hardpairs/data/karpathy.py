@@ -42,7 +42,9 @@ class KarpathyRows:
 def is_karpathy(content: Any) -> bool:
     """Return whether the content of a JSON file has Karpathy's form."""
     images = content.get("images") if isinstance(content, dict) else None
-    return bool(images) and isinstance(images, list) and "sentences" in images[0]
+    if not isinstance(images, list) or not images or not isinstance(images[0], dict):
+        return False
+    return "sentences" in images[0]
 
 
 def read_karpathy(content: Any, split: str | None, where: str) -> KarpathyRows:
@@ -83,6 +85,8 @@ def read_karpathy(content: Any, split: str | None, where: str) -> KarpathyRows:
                 f"not Karpathy's form, the field {error} is missing",
                 where=f"{where}, image {number}",
             ) from None
+    if not rows.images:
+        raise bad_input("the part has no caption", where=f"{where}: {split}")
     if unsafe := [name for name in rows.images if name.startswith("/") or ".." in name.split("/")]:
         raise bad_input("a file name leaves the image folder", where=f"{where}: {unsafe[0]}")
     return rows

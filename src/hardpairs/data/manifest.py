@@ -16,6 +16,7 @@ import numpy as np
 
 from hardpairs.core.atomic import json_text, write_json
 from hardpairs.core.errors import bad_input, mismatch
+from hardpairs.core.parse import parse_json
 
 NAME = "manifest.json"
 
@@ -93,8 +94,11 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
     path = folder / NAME
     try:
         text = path.read_bytes().decode("utf-8")
-        manifest = json.loads(text)
+        manifest = parse_json(text)
         claimed = manifest.pop("sha256")
+        whole = {**manifest, "sha256": claimed}
+        _check_form(manifest)
+        is_ours = claimed == _own_hash(manifest) and text == json_text(whole)  # white space, too
     except FileNotFoundError:
         raise bad_input(
             f"no {NAME}",
@@ -102,12 +106,11 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
             why="the folder is unfinished, or not one of ours",
             fix="run the stage that writes it again",
         ) from None
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise mismatch(
             f"damaged {NAME}: {error}", where=str(path), fix="run the stage that writes it again"
         ) from None
-    whole = {**manifest, "sha256": claimed}
-    if claimed != _own_hash(manifest) or text != json_text(whole):  # white space counts, too
+    if not is_ours:
         raise mismatch(
             f"{NAME} was changed after it was written",
             where=str(path),
@@ -116,6 +119,14 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
     for name, facts in manifest.get("files", {}).items():
         _check_file(folder / name, facts, verify)
     return whole
+
+
+def _check_form(manifest: dict[str, Any]) -> None:
+    """Raise ValueError unless ``files`` has the bytes and hash of each file."""
+    files = manifest.get("files", {})
+    facts = files.values() if isinstance(files, dict) else [None]
+    if not all(isinstance(each, dict) and {"bytes", "sha256"} <= set(each) for each in facts):
+        raise ValueError("`files` does not say bytes and sha256 of each file")
 
 
 def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:

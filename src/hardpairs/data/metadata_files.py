@@ -6,7 +6,6 @@ folder of its file, and a caption; a file may be in each folder below.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.data.caption_lists import CAPTION_KEYS
 from hardpairs.data.columns import read_parquet
 from hardpairs.data.tables import read_table
@@ -97,8 +97,8 @@ def _entries(file: Path) -> Iterable[Mapping[str, Any]]:
             names = [field.name for field in pq.read_schema(file) if _is_plain(field.type)]
             return list(read_parquet(str(file), names).to_pylist())
         lines = file.read_text(encoding="utf-8-sig").split("\n")
-        entries = [json.loads(line) for line in lines if line.strip()]
-    except (ValueError, RecursionError, OSError, pa.ArrowException) as error:
+        entries = [parse_json(line) for line in lines if line.strip()]
+    except (ValueError, OSError, pa.ArrowException) as error:
         raise bad_input(f"not readable metadata: {error}", where=str(file)) from None
     if not all(isinstance(entry, dict) for entry in entries):
         raise bad_input("a line is no JSON object", where=str(file))

@@ -5,11 +5,11 @@ Their file is what the page of the hard pairs saves, or a text file with a row n
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.data.manifest import check_same_dataset
 
 KIND = "rejected_rows"
@@ -62,7 +62,7 @@ def _parse(text: str, path: str | os.PathLike[str]) -> tuple[set[int], str | Non
         except ValueError:
             raise _not_ours(path) from None
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         rows = content["rows"]
         good = (
             content["kind"] == KIND
@@ -70,7 +70,7 @@ def _parse(text: str, path: str | os.PathLike[str]) -> tuple[set[int], str | Non
             and all(type(row) is int for row in rows)
         )
         fingerprint = content.get("dataset_fingerprint")
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         good = False
     if not good or not isinstance(fingerprint, str | None):
         raise _not_ours(path)

@@ -8,7 +8,6 @@ ECCV Caption and CxC are such files, of COCO's captions and images by their ids:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.core.remote import file_path
 from hardpairs.data.samples import Samples
 
@@ -109,7 +109,7 @@ def _read(path: str | os.PathLike[str]) -> Truth:
     if not file_path(path).is_file():
         raise usage("no such file of `relevance`", where=str(path), fix="check the path")
     try:
-        content = json.loads(file_path(path).read_text(encoding="utf-8"))
+        content = parse_json(file_path(path).read_text(encoding="utf-8"))
         if not isinstance(content, dict) or not content:
             raise TypeError(f"a {type(content).__name__}")
         return {

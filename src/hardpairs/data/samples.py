@@ -7,7 +7,6 @@ the same pair by the same number. ``open_samples`` is the place to start reading
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import os
 from collections import Counter
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hardpairs.core.errors import UserError, bad_input, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.core.remote import FilePath, file_path, is_file, is_url
 from hardpairs.data.caption_lists import (
     list_in,
@@ -566,7 +566,7 @@ def _from_json(
 ) -> Samples:
     """Open a Karpathy file, or MiniCLIP's captions."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise no_captions(path, f"not JSON: {error}") from None
     if is_karpathy(content):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.parse import parse_json
 
 
 def write_url_index(
@@ -60,9 +61,9 @@ def rows_by_old_number(url_index: str | os.PathLike[str], urls: Iterable[str]) -
     try:
         numbers = {
             str(url): int(number)
-            for url, number in json.loads(path.read_text(encoding="utf-8")).items()
+            for url, number in parse_json(path.read_text(encoding="utf-8")).items()
         }
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError) as error:
         raise bad_input(f"not an object of URLs and numbers: {error}", where=str(path)) from None
     rows: dict[int, int] = {}
     for row, url in enumerate(urls):

@@ -5,13 +5,13 @@ The pairs come from exports of Label Studio.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hardpairs.core.errors import bad_input
+from hardpairs.core.parse import parse_json
 from hardpairs.data.strings import readable
 
 SAME, DIFFERENT = "same", "different"
@@ -58,8 +58,8 @@ def read_label_studio(path: Path) -> tuple[list[LabeledPair], Counter[str]]:
         UserError: exit 3 for a file that is not such an export; the error names the task.
     """
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        tasks = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise bad_input(f"not JSON: {error}", where=str(path)) from None
     if not isinstance(tasks, list):
         fix = "export as JSON or JSON-MIN"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ HEAD = "embedding_head"
 (``hardpairs.models.head``)."""
 PREPROCESS = "preprocess"
 """Entry of a checkpoint of ours: how its images were prepared, by OpenCLIP's names."""
-_TORN = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
 
 
 def is_weights(pretrained: str | None) -> bool:
@@ -54,9 +52,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except _TORN as error:
+    except huggingface.TORN as error:
         raise mismatch(
-            f"not a whole, safe checkpoint: {str(error).splitlines()[0][:200]}",
+            f"not a whole, safe checkpoint: {str(error).strip().partition(chr(10))[0][:200]}",
             where=str(path),
             fix="give another checkpoint",
         ) from None

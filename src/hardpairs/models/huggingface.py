@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hardpairs.core.errors import bad_input, mismatch
+from hardpairs.core.parse import parse_json
 
 SAFE = ".safetensors"
 MARK = "text_model.embeddings.token_embedding.weight"
@@ -35,7 +37,11 @@ _NAMES = {
     "self_attn.out_proj": "attn.out_proj",
 }
 _TRANSPOSED = ("text_projection", "visual.proj")
-_TORN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
+TORN = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError),
+    *(AttributeError, TypeError, AssertionError, OverflowError, struct.error, zipfile.BadZipFile),
+)
+"""What PyTorch's restricted unpickler raises for damaged files."""
 _PART_OF_ATTENTION = re.compile(r"(.*)self_attn\.([qkv])_proj\.(weight|bias)")
 
 
@@ -47,7 +53,7 @@ def is_folder(path: str) -> bool:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -85,9 +91,9 @@ def read_folder(path: str) -> dict[str, torch.Tensor]:
             return load_file(file)
         state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         return state
-    except (SafetensorError, *_TORN) as error:
+    except (SafetensorError, *TORN) as error:
         raise mismatch(
-            f"not whole, safe weights: {str(error).splitlines()[0][:200]}", where=file
+            f"not whole, safe weights: {str(error).strip().partition(chr(10))[0][:200]}", where=file
         ) from None
 
 

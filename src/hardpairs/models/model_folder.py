@@ -7,12 +7,12 @@ hub. Here the folder's weights are the default, and its ``config.json`` is the t
 from __future__ import annotations
 
 import importlib.util
-import json
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.parse import parse_json
 
 PREFIX = "local-dir:"
 CONFIG = "open_clip_config.json"
@@ -59,7 +59,7 @@ def folder_config(folder: Path) -> dict[str, Any]:
             "no such folder of a model", where=str(folder), fix="check the path after local-dir:"
         )
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+        config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
         if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
             raise KeyError("embed_dim, vision_cfg or text_cfg")
     except FileNotFoundError:

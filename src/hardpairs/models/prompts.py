@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import open_clip
 
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.data.imagenet import WORDNET_ID, imagenet_ids
 
 Names = list[str] | dict[str, str]
@@ -72,8 +72,8 @@ def read_names(path: str) -> Names:
         raise usage("no such file", where=f"`classnames` {path}", fix=_NAMES_FIX)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        content = json.loads(text) if path.lower().endswith(".json") else text.splitlines()
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text) if path.lower().endswith(".json") else text.splitlines()
+    except ValueError as error:
         raise bad_input("the file has no names of classes", where=path, fix=_NAMES_FIX) from error
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
         lines = [name.strip() for name in content if name.strip()]

@@ -8,7 +8,6 @@ path/to/folder                                  config.json and weights, as timm
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from timm.models import get_arch_pretrained_cfgs, split_model_name_tag
 
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.models.download import announce_fetch
 from hardpairs.models.encoders import RANDOM
 from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, weights_hash
@@ -165,7 +165,7 @@ def _folder_config(folder: Path) -> dict[str, Any]:
             fix=f"{PREFIX}NAME, or a folder with config.json and weights",
         )
     try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        content = parse_json((folder / "config.json").read_text(encoding="utf-8"))
         config = content.get("pretrained_cfg", content)
         missing = [key for key in PREPROCESS if not config.get(key)] + [
             key for key in ("architecture",) if key not in {**config, **content}

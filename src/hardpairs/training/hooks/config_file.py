@@ -8,9 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.parse import parse_yaml
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +46,11 @@ def read_config(path: str) -> dict[str, Any]:
         UserError: exit 2 for a missing file, exit 3 for what is not a mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text("utf-8"))
+        values = parse_yaml(Path(path).read_text("utf-8"))
     except OSError as error:
         raise usage(f"--config cannot be read: {error.strerror}", where=path) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise bad_input(f"not a YAML file: {' '.join(str(error).split())}", where=path) from None
+    except ValueError as error:
+        raise bad_input(f"not a YAML file: {error}", where=path) from None
     if not isinstance(values, dict):
         raise bad_input("a config is a mapping of flags to values", where=path)
     return values
