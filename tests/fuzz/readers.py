@@ -24,6 +24,7 @@ from hardpairs.data.rejects import read_rejects
 from hardpairs.data.relevance import open_relevance
 from hardpairs.data.samples import open_samples
 from hardpairs.data.url_index import rows_by_old_number
+from hardpairs.linking.label_studio import read_label_studio
 from hardpairs.models.checkpoint import checkpoint_weights
 from hardpairs.models.prompts import read_names
 from hardpairs.training.hooks.config_file import read_config
@@ -126,17 +127,33 @@ CHOICES = {
     for i in range(3)
 }
 LINES = b"\n".join(_json({"image": f"{i}.jpg", "captions": ["a", "b"]}) for i in range(3))
+ANSWERS = [
+    {"id1": "a", "id2": "b", "caption1": "a cat", "caption2": "a dog", "choice": answer}
+    for answer in ("Same", "Different", "Unsure")
+]
 CONFIG = b"lr: 1e-3\nsanw-alpha: 0.5\nlist: [1, 2]\nnested: {a: b}\nanchor: &x 5\nuse: *x\n"
 
 
 def readers(folder: Path) -> dict[str, Reader]:
     """Return the readers by name, after writing what their files need beside them."""
     images = [picture(i) for i in range(3)]
-    for name in ("list", "captions", "karpathy", "lines", "table", "choices", "relevance"):
+    for name in (
+        "list",
+        "captions",
+        "karpathy",
+        "metadata",
+        "lines",
+        "table",
+        "choices",
+        "relevance",
+    ):
         for i, data in enumerate(images):
             path = folder / name / ("Images" if name == "list" else "") / f"{i}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+    (folder / "wds/test").mkdir(parents=True)
+    (folder / "wds/test/0.tar").write_bytes(_tar())
+    (folder / "wds/dataset_type.txt").write_text("retrieval")
     (folder / "sidecar").mkdir()
     (folder / "sidecar/0.tar").write_bytes(_tar())
     open_samples(str(folder / "sidecar/0.tar"))
@@ -210,6 +227,15 @@ def readers(folder: Path) -> dict[str, Reader]:
             lambda p: rows_by_old_number(p, urls),
             json_too,
         ),
+        "shard-count": Reader(
+            "wds/test/nshards.txt", b"1\n", lambda path: _everything(path.parent)
+        ),
+        "metadata": Reader(
+            "metadata/metadata.jsonl",
+            b"\n".join(_json({"file_name": f"{i}.jpg", "text": f"picture {i}"}) for i in range(3)),
+            lambda path: _everything(path.parent),
+        ),
+        "answers": Reader("answers/a.json", _json(ANSWERS), read_label_studio, json_too),
         "config": Reader("config/c.yaml", CONFIG, lambda p: read_config(str(p))),
         "names": Reader(
             "names/n.json", _json({"a": "cat"}), lambda p: read_names(str(p)), json_too

@@ -99,7 +99,11 @@ def tables(
     every = [
         ("Left out", "rows that no stage uses", found.left_out),
         ("Doubtful", "used as they are: look at them", found.doubts),
-        ("Repeated", "used as they are: such rows are known positives", found.duplicates),
+        (
+            "Repeated",
+            "used as they are; copies under another name are not known positives",
+            found.duplicates,
+        ),
     ]
     if against is not None:
         note = f"rows that are also in {shown_text(against)}"

@@ -12,6 +12,7 @@ A folder stands for its part ``test``; the folder of a part stands for that part
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,17 +60,19 @@ def clip_benchmark_shards(name: str, kind: str = "retrieval") -> list[Path] | No
             fix=fixes.get(found, f"a folder for {kind}"),
         )
     lines = _lines(part / COUNT)
-    if not lines or not lines[0].isdigit() or int(lines[0]) < 1:
+    count = int(lines[0]) if lines and re.fullmatch("[0-9]{1,9}", lines[0]) else 0
+    if count < 1:
         raise bad_input("no number of shards", where=str(part / COUNT))
-    paths = [part / f"{i}.tar" for i in range(int(lines[0]))]
-    missing = [str(path) for path in paths if not path.is_file()]
+    present = {path.name for path in part.glob("*.tar")}
+    looked_at = [f"{i}.tar" for i in range(min(count, len(present) + 10))]  # of a wrong number
+    missing = [str(part / name) for name in looked_at if name not in present]
     if missing:
         raise bad_input(
-            f"{len(missing)} of {len(paths)} shards are missing",
+            f"{len(missing) + count - len(looked_at)} of {count} shards are missing",
             where=", ".join(missing[:10]),
             fix="download them",
         )
-    return paths
+    return [part / f"{i}.tar" for i in range(count)]
 
 
 def holds_lines(paths: Sequence[FilePath]) -> bool:
@@ -123,4 +126,8 @@ def _folder(name: str) -> Path:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise bad_input("the file is not UTF-8 text", where=str(path)) from None
+    return [line.strip() for line in lines if line.strip()]
