@@ -139,7 +139,15 @@ def main() -> None:
         print(json.dumps(measure(args)))
         return
     most = {"joined": args.most_joined, "once": max(args.pairs), "each": args.most_each}
-    figures = []
+    figures: list[dict[str, Any]] = []
+    result = {
+        "command": " ".join(["python -m benchmarks.accumulation", *sys.argv[1:]]),
+        "machine": describe_machine(),
+        "model": args.model,
+        "micro": args.micro,
+        "block_rows": args.block,
+        "figures": figures,
+    }
     with tempfile.TemporaryDirectory() as folder:
         for pairs in args.pairs:
             figure: dict[str, Any] = {"pairs": pairs, "micro_batches": -(-pairs // args.micro)}
@@ -150,16 +158,8 @@ def main() -> None:
                 figure["gradient_difference"] = difference(paths["joined"], paths["once"])
             figures.append(figure)
             print(json.dumps(figure), flush=True)
-    result = {
-        "command": " ".join(["python -m benchmarks.accumulation", *sys.argv[1:]]),
-        "machine": describe_machine(),
-        "model": args.model,
-        "micro": args.micro,
-        "block_rows": args.block,
-        "figures": figures,
-    }
-    if args.out:
-        write_json(args.out, result)
+            if args.out:
+                write_json(args.out, result)
 
 
 if __name__ == "__main__":
