@@ -48,7 +48,7 @@ def test_a_plain_run_is_clips_training_written_out(features):
     assert np.isin(sampler.batch(0), fold.train).all()
 
 
-@pytest.mark.parametrize("flags", ["--memory-batches 2", "--loss-fn global"])
+@pytest.mark.parametrize("flags", ["--memory-batches 2", "--memory-every 1", "--loss-fn global"])
 def test_losses_that_keep_what_they_saw_train(features, flags):
     fold, budget = Fold.of(features, 0), Budget(rows=16, steps=6, evaluations=1, rate=1e-2, seed=3)
     runs = [

@@ -209,25 +209,32 @@ class OneProduct(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the log sums; keep the logits only if all rows are kept."""
         blocks = blocks_of(len(image), block_rows, image.device)
-        column_sum = torch.full(all_text.shape[:1], -torch.inf, device=image.device)
-        row_sums, own, kept = [], [], []
+        # Nothing that stays is allocated between the logits of two blocks: on a CPU it would keep
+        # the next ones out of the freed memory.
+        dtype = torch.promote_types(image.dtype, torch.float32)
+        row_sum, own = (image.new_empty(len(image), dtype=dtype) for _ in range(2))
+        column_sum = image.new_full(all_text.shape[:1], -torch.inf, dtype=dtype)
+        kept = []
         for block in blocks:
             by_row, by_column = weighted_logits(image, all_text, scale, negatives, block)
-            own.append(diagonal(by_row, negatives.first + block.start).clone())
+            own[block] = diagonal(by_row, negatives.first + block.start)
             if not with_own:
                 for logits in (by_row, by_column):
                     drop_own(logits, negatives.first + block.start)
-            row_sums.append(by_row.logsumexp(1))
+            row_sum[block] = by_row.logsumexp(1)
             part = by_column.logsumexp(0)
-            column_sum = part if block.start == 0 else torch.logaddexp(column_sum, part)
+            if block.start:
+                torch.logaddexp(column_sum, part, out=column_sum)
+            else:
+                column_sum.copy_(part)
             kept.append((by_row, by_column) if block_rows is None else None)
-        row_sum = at_least_tiny(torch.cat(row_sums))
+        row_sum = at_least_tiny(row_sum)
         column_sum = at_least_tiny(sum_over_ranks(column_sum, world))
         ctx.save_for_backward(image, all_text, scale, row_sum, column_sum)
         ctx.negatives, ctx.world, ctx.blocks, ctx.kept = negatives, world, blocks, kept
         ctx.with_own = with_own
         rows = slice(negatives.first, negatives.first + len(image))
-        return row_sum, column_sum[rows].clone(), torch.cat(own)
+        return row_sum, column_sum[rows].clone(), own
 
     @staticmethod
     @once_differentiable
