@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.recipes.features import Fold, families
+from hardpairs.recipes.features import Fold, families, part_of_families
 
 
 def test_families_stay_together_and_every_row_is_in_one_part(features):
@@ -32,3 +32,12 @@ def test_too_few_rows_are_refused(features):
     few = replace(features, rows=features.rows[:3], families=features.families[:3])
     with pytest.raises(UserError, match="too few"):
         Fold.of(few, 0)
+
+
+@pytest.mark.parametrize("size", [1, 4, 12])
+def test_sizes_of_families_do_not_change_the_shares(size):
+    found = np.arange(3000) // size
+    parts = part_of_families(found, seed=1)
+    assert all(len(set(parts[found == family])) == 1 for family in range(0, found.max(), 17))
+    assert np.bincount(parts) / 3000 == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
+    assert (part_of_families(found, seed=2) != parts).any()

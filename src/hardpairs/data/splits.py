@@ -61,7 +61,7 @@ def part_of_images(count: int, *, seed: int = SEED, groups: np.ndarray | None = 
         count: Number of images.
         seed: Seed of the shuffle.
         groups: (count,) numbers. Images that share one stay together, in the part of the first of
-            them in the shuffled order.
+            them in the shuffled order: so large groups are trained on more often than others.
 
     Returns:
         (count,) uint8.
