@@ -84,7 +84,7 @@ class PairOptions(Options):
     )
     margin_direction: str = option(
         "i2t",
-        "image to text, or the mean of both directions",
+        "one way, or the mean of both",
         needs={"margin_weight": ()},
         choices=("i2t", "both"),
     )
