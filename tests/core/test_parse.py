@@ -21,7 +21,7 @@ def test_json_that_is_none(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "[" * 5000,
+        "[" * 1000,
         "a: [",
         "a: !!python/object:os.system x",
         "\0",
