@@ -1,5 +1,5 @@
 """What a data set holds, before it is embedded or trained on: ``hardpairs check``.
 
 ``survey`` reads a data set once, ``overlap`` compares two of them. Whether a model can still learn
-from its pairs is another question: ``hardpairs.recipes.readiness``.
+from its pairs is another question: ``hardpairs.training.readiness``.
 """

@@ -93,7 +93,8 @@ def part_of_families(families: np.ndarray, seed: int) -> np.ndarray:
     shares = np.cumsum([TRAIN_SHARE, VAL_SHARE])
     parts = np.empty(len(sizes), np.int64)
     parts[order] = np.searchsorted(shares * len(families), begins, side="right")
-    return parts[families]
+    of_rows: np.ndarray = parts[families]
+    return of_rows
 
 
 def load_features(
