@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 from pathlib import Path
 
 import numpy as np
@@ -264,13 +265,10 @@ def test_previews_in_a_terminal(index):
         Path(os.ttyname(child)),
         Path(os.devnull),
     )
-    os.close(child)
     shown = b""
-    try:
-        while data := os.read(parent, 1 << 16):
-            shown += data
-    except OSError:  # the terminal's other side is closed
-        pass
+    while process.is_alive() or select.select([parent], [], [], 0)[0]:
+        if select.select([parent], [], [], 0.05)[0]:
+            shown += os.read(parent, 1 << 16)
+    os.close(child)
     os.close(parent)
-    process.join()
     assert process.exitcode == 0 and shown.count("▀".encode()) > 100 and b".jpg" in shown

@@ -309,7 +309,7 @@ def test_nothing_left_to_embed(table, tmp_path):
             open_samples(table), colours(), tmp_path / "e", workers=0, max_bad_fraction=1
         )
     assert error.value.code == 3 and "'not_an_image': 40" in str(error.value)
-    (tmp_path / "captions.json").write_text("[]")
+    (tmp_path / "captions.json").write_text('[{"file_name": "a.jpg", "caption": ""}]')
     with pytest.raises(UserError, match="no row of the data can be used") as error:
         embed_to_folder(
             open_samples(tmp_path / "captions.json"), colours(), tmp_path / "f", workers=0

@@ -80,8 +80,8 @@ from hardpairs.mining.api import Execution, MiningOptions, search
 rng = np.random.default_rng(0)
 centers = rng.normal(size=(300, 64))
 def rows(width):
-    noise = rng.normal(size=(12000, width))
-    return (centers[rng.integers(0, 300, 12000), :width] + noise).astype(np.float32)
+    noise = rng.normal(size=(8000, width))
+    return (centers[rng.integers(0, 300, 8000), :width] + noise).astype(np.float32)
 
 image, text = rows(64), rows(48)
 search(image[:3000], text[:3000], MiningOptions())  # loads the compiled loops, torch's buffers, ...

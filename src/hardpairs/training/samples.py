@@ -57,12 +57,12 @@ def open_training_samples(values: Mapping[str, Any]) -> Samples:
 
     Rows without a caption are usable where the loss compares images alone.
     """
-    loss = LOSSES.load(values["loss_fn"]) if values.get("loss_fn") else None
+    by_image = values.get("embed") == "image" and bool(values.get("loss_fn"))
     return open_once(
         values["train_data"],
         SampleOptions.from_values(values),
         values["reject"],
-        by_image=loss is not None and loss.needs_labels and values.get("embed") == "image",
+        by_image=by_image and LOSSES.load(values["loss_fn"]).needs_labels,
     )
 
 
