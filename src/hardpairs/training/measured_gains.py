@@ -9,37 +9,37 @@ from __future__ import annotations
 GAINS: dict[str, dict[str, tuple[float, float, float]]] = {
     "hard-pairs": {
         "emoji": (0.45, -5.5, 6.4),
-        "openclipart": (-0.53, -1.08, 0.01),
+        "openclipart": (-0.2, -0.78, 0.37),
         "tuxpaint": (-1.23, -2.86, 0.41),
     },
     "hard-pairs-memory": {
         "emoji": (1.66, -5.14, 8.47),
-        "openclipart": (-0.68, -1.66, 0.29),
+        "openclipart": (-0.18, -0.63, 0.27),
         "tuxpaint": (0.36, -3.83, 4.56),
     },
     "neighborhood": {
         "emoji": (0.33, -2.12, 2.78),
-        "openclipart": (-0.8, -1.79, 0.2),
+        "openclipart": (0.36, -0.88, 1.61),
         "tuxpaint": (-1.07, -3.21, 1.06),
     },
     "memory": {
         "emoji": (1.47, -2.67, 5.61),
-        "openclipart": (0.19, -0.71, 1.09),
+        "openclipart": (0.76, -0.33, 1.86),
         "tuxpaint": (0.96, -2.8, 4.72),
     },
     "global": {
         "emoji": (1.43, -2.05, 4.92),
-        "openclipart": (-0.44, -1.36, 0.48),
+        "openclipart": (0.03, -0.77, 0.83),
         "tuxpaint": (-0.06, -2.17, 2.06),
     },
     "sanw": {
         "emoji": (-0.03, -0.18, 0.13),
-        "openclipart": (-0.37, -1.18, 0.44),
+        "openclipart": (-0.05, -0.77, 0.66),
         "tuxpaint": (-0.68, -2.56, 1.19),
     },
     "hardness": {
         "emoji": (0.27, -3.21, 3.75),
-        "openclipart": (-0.26, -1.03, 0.51),
+        "openclipart": (-0.18, -0.89, 0.53),
         "tuxpaint": (-0.8, -2.68, 1.07),
     },
 }
