@@ -1,4 +1,4 @@
-"""What captions are: their scripts, and those that are no text about an image."""
+"""Scripts of captions, and those that are no text about an image."""
 
 from __future__ import annotations
 

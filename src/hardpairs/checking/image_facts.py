@@ -1,4 +1,4 @@
-"""What one encoded image is."""
+"""Facts of one encoded image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hardpairs.data.images import MISSING_FILE, UnreadableImage, can_read_heic, 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What one encoded image is.
+    """Facts of one encoded image.
 
     Attributes:
         digest: SHA-256 of the encoded image; empty for one that cannot be read.

@@ -1,4 +1,4 @@
-"""What two data sets have in common, such as training and test pairs."""
+"""Rows that two data sets have in common, such as training and test pairs."""
 
 from __future__ import annotations
 

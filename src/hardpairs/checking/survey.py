@@ -1,4 +1,4 @@
-"""What a data set holds, by reading each of its images once."""
+"""Contents of a data set, found by reading each of its images once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a data set holds.
+    """Contents of a data set.
 
     Attributes:
         source: What was opened.

@@ -173,7 +173,7 @@ def _matching(folder: str, name: str) -> list[FilePath]:
 
 @dataclass(frozen=True)
 class Fields:
-    """Where the image, the caption and the group of a sample are.
+    """Suffixes and keys by which a sample's image, caption and group are found.
 
     Attributes:
         group: Key of a sample's JSON.

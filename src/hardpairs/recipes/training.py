@@ -36,7 +36,7 @@ CHOICE = "mean_MRR"
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a run trains.
+    """Amount of training of a run.
 
     Attributes:
         rows: Rows of a batch.
