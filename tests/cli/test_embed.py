@@ -129,7 +129,7 @@ def test_another_datasets_folder_is_refused(table, shards, checkpoint, tmp_path)
         (
             ("--csv", "TABLE", "--model", "hardpairs-test", "--pretrained", "TORN"),
             4,
-            "not a whole, safe checkpoint",
+            "not whole, safe weights",
         ),
         (("--csv", "TABLE", "--model", "RN50", "--pretrained", "CHECKPOINT"), 4, "not of RN50"),
         (("--model", "hardpairs-test"), 2, "either --shards or --csv"),

@@ -53,12 +53,21 @@ def test_a_new_generation_replaces_the_files_but_not_those_that_are_open(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
+def flip(path) -> None:
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 16
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("change", "code", "says"),
     [
         (lambda folder: (folder / "manifest.json").unlink(), 2, "no such index"),
         (lambda folder: (folder / "photos-1.npz").write_bytes(b"PK"), 4, "manifest says"),
         (lambda folder: (folder / "manifest.json").write_text("{}"), 4, "damaged"),
+        (lambda folder: flip(folder / "embeddings-1.npy"), 4, "sha256(.|\n)*index again"),
+        (lambda folder: flip(folder / "photos-1.npz"), 4, "sha256(.|\n)*index again"),
     ],
 )
 def test_what_is_refused(tmp_path, change, code, says):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -374,6 +375,25 @@ def test_stopped_before_the_first_batch_the_sources_are_known(make_index, tmp_pa
     monkeypatch.undo()
     assert len(Index.open(tmp_path / "index")) == 0
     assert update.update_index([], tmp_path / "index").photos == 12
+
+
+@pytest.mark.parametrize(
+    "name", ["embeddings-1.npy", "photos-1.npz", "unread-1.npz", "manifest.json", UNREADABLE_LIST]
+)
+def test_a_first_commit_that_failed_is_finished_by_the_same_run(make_index, tmp_path, name):
+    """The disk is full at each of its files, one after the other."""
+    replace = os.replace
+
+    def fail(source, target):
+        if os.path.basename(target) == name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        replace(source, target)
+
+    with pytest.MonkeyPatch.context() as full, pytest.raises(OSError, match="No space left"):
+        full.setattr(os, "replace", fail)
+        make_index()
+    done = make_index()
+    assert (done.photos, len(Index.open(tmp_path / "index"))) == (12, 12)
 
 
 def test_one_writer_at_a_time(make_index, tmp_path):

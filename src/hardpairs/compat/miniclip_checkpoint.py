@@ -19,7 +19,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import Exit, UserError, bad_input, mismatch, usage
 from hardpairs.data.manifest import sha256_file
 from hardpairs.data.samples import open_samples
@@ -29,6 +28,7 @@ from hardpairs.models.miniclip.model import MiniCLIP
 from hardpairs.models.miniclip.text import sinusoids
 from hardpairs.models.model_config import vocabulary_of
 from hardpairs.models.tokenizer import SPECIALS
+from hardpairs.models.weight_files import save_checkpoint
 from hardpairs.photos.demonstration import short_hash
 
 Weights = dict[str, torch.Tensor]
@@ -257,9 +257,7 @@ def import_checkpoint(checkpoint: str, captions_json: str, out: Path) -> str:
         "state_dict": imported.state,
         "vocabulary": imported.vocabulary,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_open(out) as file:
-        torch.save(content, file)
+    save_checkpoint(content, out)
     words = f"{len(imported.vocabulary)} words, {imported.epoch} epochs"
     print(f"{out}: {words}; compare its numbers with those you know", file=sys.stderr)
     return imported.model_name

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from hardpairs.core.atomic import atomic_open, write_json
+from hardpairs.core.atomic import write_json
 from hardpairs.models.checkpoint import load_checkpoint, without_head
 from hardpairs.models.merge import Weights, merge
+from hardpairs.models.weight_files import save_checkpoint
 from hardpairs.training.logs import watched
 from hardpairs.training.watch import Watch
 
@@ -78,6 +79,5 @@ def write_merged(
     stored = load_checkpoint(end) if Path(end).is_file() else {}
     kept = {name: value for name, value in stored.items() if name not in LEFT_OUT}
     kept = kept if "state_dict" in stored else {}
-    with atomic_open(out) as file:
-        torch.save({**kept, "state_dict": weights, "merged": record}, file)
+    save_checkpoint({**kept, "state_dict": weights, "merged": record}, out)
     write_json(out.with_suffix(".json"), record)

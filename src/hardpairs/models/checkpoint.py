@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils import serialization
 
 from hardpairs.core.errors import mismatch, usage
+from hardpairs.core.paths import WEIGHTS
 from hardpairs.data.manifest import sha256_file
 from hardpairs.models import huggingface
 from hardpairs.models.model_config import model_config
+from hardpairs.models.weight_files import SAFE, read_weights_file
 
 HEAD = "embedding_head"
 """First word of the entries that metric learning adds to a checkpoint's weights
@@ -39,32 +41,37 @@ def weights_identity(pretrained: str) -> str:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the content of a checkpoint.
+    """Return the content of a checkpoint, which is verified before.
 
     Raises:
-        UserError: exit 2 when there is no such file, exit 4 when it is torn or holds code.
+        UserError: exit 2 when there is no such file, exit 4 when it is damaged, holds code, or is
+            no checkpoint.
     """
     if not os.path.isfile(path):
         raise usage("no such checkpoint", where=str(path), fix="check the path")
-    if str(path).endswith(huggingface.SAFE):
-        return dict(huggingface.read_folder(str(path)))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except huggingface.TORN as error:
-        raise mismatch(
-            f"not a whole, safe checkpoint: {str(error).strip().partition(chr(10))[0][:200]}",
-            where=str(path),
-            fix="give another checkpoint",
-        ) from None
-    if not isinstance(content, dict):
+    content = read_weights_file(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict", {}), dict):
         raise mismatch(
             "not a checkpoint: it holds no weights by name",
             where=str(path),
             fix="give another checkpoint",
         )
     return content
+
+
+def verify_weights(path: str | os.PathLike[str]) -> None:
+    """Refuse (exit 4) a damaged file of weights that another program is about to read.
+
+    Args:
+        path: A file, or a folder of files, of which ``.safetensors`` go before others. Files of
+            other formats are left to the program.
+    """
+    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
+    known = [file for file in files if file.suffix in WEIGHTS and file.is_file()]
+    safe = [file for file in known if file.suffix == SAFE]
+    for file in safe or known:
+        with mapped(file):
+            load_checkpoint(file)
 
 
 @contextlib.contextmanager
@@ -98,7 +105,7 @@ def stored_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 def weights_in(content: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Return the weights of a checkpoint's content, without the prefix of distributed training."""
     state = content.get("state_dict", content)
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
 def without_head(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -146,7 +153,7 @@ def _height_width(size: Any) -> tuple[int, int] | None:
 
 
 def _entry(path: str | os.PathLike[str], name: str) -> Any:
-    if os.path.isdir(path) or str(path).endswith(huggingface.SAFE):  # tensors alone
+    if os.path.isdir(path) or str(path).endswith(SAFE):  # tensors alone
         return None
     with mapped(path):
         return load_checkpoint(path).get(name)

@@ -23,6 +23,7 @@ from hardpairs.models.checkpoint import (
     load_checkpoint,
     mapped,
     stored_weights,
+    verify_weights,
     weights_in,
     without_head,
 )
@@ -30,6 +31,7 @@ from hardpairs.models.miniclip import MiniCLIP, create_miniclip, image_weights, 
 from hardpairs.models.model_config import make_tokenizer, model_config, unknown_model
 from hardpairs.models.model_folder import folder_options, folder_weights, model_folder
 from hardpairs.models.tokenizer import SPECIALS
+from hardpairs.models.weight_files import check_finite
 
 WEIGHTS_ERRORS = (RuntimeError, AssertionError, KeyError)
 """Errors of OpenCLIP for an unknown model and for weights of another shape."""
@@ -61,11 +63,15 @@ def create_model_and_transforms(
     config, folder = model_config(model_name), model_folder(model_name)
     try:
         if folder is not None:
+            if (weights := pretrained or folder_weights(model_name)) is not None:
+                verify_weights(weights)
             return _from_folder(folder, model_name, pretrained, options)
         if config is None or not is_miniclip(config):
             with loadable(pretrained, model_name) as weights, mapped(weights):
                 made = open_clip.create_model_and_transforms(model_name, weights, **options)
-                return made[0], made[1], made[2]
+            if pretrained and not is_weights(pretrained):  # a tag, whose file OpenCLIP has read
+                check_finite(made[0].state_dict(), f"{model_name} {pretrained}")
+            return made[0], made[1], made[2]
         if not pretrained:
             return create_miniclip(config, vocabulary_size=len(vocabulary or ()), **options)
         content = load_checkpoint(pretrained)

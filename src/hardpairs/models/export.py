@@ -14,15 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
-from hardpairs.core.atomic import atomic_open, write_json, write_text
+from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.models import mteb_model
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.load import Encoder
 from hardpairs.models.miniclip.model import is_miniclip
 from hardpairs.models.model_config import model_config, uses_words
+from hardpairs.models.weight_files import save_safetensors
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 SHOWN = r"(image_to_text|text_to_image)_(R@\d+|median_rank|mAP@10)"
@@ -79,8 +78,7 @@ def export_model(
         name: value.detach().cpu().contiguous()
         for name, value in encoder.model.state_dict().items()
     }
-    with atomic_open(out / WEIGHTS) as file:
-        file.write(save(weights))
+    save_safetensors(weights, out / WEIGHTS)
     write_json(
         out / CONFIG,
         {

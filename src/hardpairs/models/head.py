@@ -170,8 +170,15 @@ def load_head(checkpoint: str | os.PathLike[str]) -> EmbeddingHead | None:
                 fix="train it with this version",
             )
         return None
-    head = EmbeddingHead(**options)
-    head.load_state_dict(state)
+    try:
+        head = EmbeddingHead(**options)
+        head.load_state_dict(state)
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
+        raise mismatch(
+            f"the checkpoint's head is damaged: {str(error).splitlines()[-1].strip()[:200]}",
+            where=str(checkpoint),
+            fix="give another checkpoint",
+        ) from None
     return head.eval()
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import struct
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +10,8 @@ import torch
 
 from hardpairs.core.errors import bad_input, mismatch
 from hardpairs.core.parse import parse_json
+from hardpairs.models.weight_files import read_weights_file
 
-SAFE = ".safetensors"
 MARK = "text_model.embeddings.token_embedding.weight"
 """An entry that only such weights have."""
 _NAMES = {
@@ -37,11 +34,6 @@ _NAMES = {
     "self_attn.out_proj": "attn.out_proj",
 }
 _TRANSPOSED = ("text_projection", "visual.proj")
-TORN = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError),
-    *(AttributeError, TypeError, AssertionError, OverflowError, struct.error, zipfile.BadZipFile),
-)
-"""What PyTorch's restricted unpickler raises for damaged files."""
 _PART_OF_ATTENTION = re.compile(r"(.*)self_attn\.([qkv])_proj\.(weight|bias)")
 
 
@@ -82,19 +74,11 @@ def read_folder(path: str) -> dict[str, torch.Tensor]:
     Raises:
         UserError: exit 3 for a folder without weights, exit 4 for damaged ones.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     file = weights_file(path)
-    try:
-        if file.endswith(SAFE):
-            return load_file(file)
-        state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-        return state
-    except (SafetensorError, *TORN) as error:
-        raise mismatch(
-            f"not whole, safe weights: {str(error).strip().partition(chr(10))[0][:200]}", where=file
-        ) from None
+    state = read_weights_file(file)
+    if not isinstance(state, dict):
+        raise mismatch("the file holds no weights by name", where=file, fix="give another file")
+    return state
 
 
 def activation(path: str) -> str:

@@ -23,18 +23,20 @@ from typing import Any
 import numpy as np
 
 from hardpairs.core.atomic import atomic_open
-from hardpairs.core.errors import UserError, bad_input, mismatch, usage
+from hardpairs.core.errors import Exit, UserError, bad_input, mismatch, usage
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
+from hardpairs.data.npy_files import map_array
 from hardpairs.photos.table import Table
 
 KIND = "photo_index"
 MODEL_KEYS = ("model", "weights", "preprocess")
 _FILE = re.compile(r"(embeddings-\d+\.npy|(photos|unread)-\d+\.npz)|\..*\.tmp")
+AGAIN = "delete the folder, and index again"
 
 
 @dataclass(frozen=True)
 class Index:
-    """The content of one manifest, opened by ``Index.open``.
+    """The content of one manifest, opened by ``Index.open``, which verifies all files.
 
     Attributes:
         folder: Where it was opened.
@@ -72,17 +74,25 @@ class Index:
 
     @classmethod
     def _open(cls, folder: Path) -> Index:
-        manifest = read_manifest(folder)
+        try:
+            manifest = read_manifest(folder, verify=True)
+        except UserError as error:
+            if error.code != Exit.MISMATCH:
+                raise
+            raise mismatch(error.what, where=error.where, fix=AGAIN) from None
         if manifest.get("kind") != KIND:
             message, fix = "not an index of photos", "make an index of the photos first"
             raise bad_input(message, where=str(folder), fix=fix)
         number = manifest["generation"]
         photos = Table.read(folder / f"photos-{number}.npz")
         unreadable = Table.read(folder / f"unread-{number}.npz")
-        embeddings = np.load(folder / f"embeddings-{number}.npy", mmap_mode="r", allow_pickle=False)
-        if len(embeddings) != len(photos):
-            fix = "delete the folder, and index again"
-            raise mismatch("the index is damaged", where=str(folder), fix=fix)
+        path = folder / f"embeddings-{number}.npy"
+        try:
+            embeddings = map_array(path)
+        except ValueError as error:
+            raise mismatch(f"the index is damaged: {error}", where=str(path), fix=AGAIN) from None
+        if embeddings.ndim != 2 or len(embeddings) != len(photos):
+            raise mismatch("the index is damaged", where=str(path), fix=AGAIN)
         return cls(folder, manifest, embeddings, photos, unreadable)
 
     def __len__(self) -> int:
@@ -118,6 +128,14 @@ def generation(folder: Path) -> int:
     return int(read_manifest(folder)["generation"]) if (folder / NAME).exists() else 0
 
 
+def is_index_file(name: str) -> bool:
+    """Return whether a name is that of a file of some generation, or of one that was not finished.
+
+    The manifest is another matter: it makes the files an index.
+    """
+    return _FILE.fullmatch(name) is not None
+
+
 def write_index(
     folder: Path,
     blocks: Iterable[np.ndarray],
@@ -149,7 +167,7 @@ def write_index(
     counts = {"photos": len(photos), "unread": len(unreadable)}
     write_manifest(folder, {"kind": KIND, "generation": number, **counts, **content}, names)
     for path in folder.iterdir():
-        if _FILE.fullmatch(path.name) and path.name not in names:
+        if is_index_file(path.name) and path.name not in names:
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -123,7 +123,7 @@ class Table:
             raise mismatch(
                 f"the index is damaged: {error!r}",
                 where=str(path),
-                fix="delete the index folder, and index again",
+                fix="delete the folder, and index again",
             ) from None
 
 

@@ -28,7 +28,7 @@ from hardpairs.data.manifest import NAME
 from hardpairs.data.shards import expand_shards
 from hardpairs.photos.drives import check_kept
 from hardpairs.photos.embedding_cache import CachedRow, EmbeddingCache, load_parts, save_part
-from hardpairs.photos.index import Index, check_model, write_index
+from hardpairs.photos.index import Index, check_model, is_index_file, write_index
 from hardpairs.photos.model import ModelName
 from hardpairs.photos.scan import PhotoFile, ScanResult, scan
 from hardpairs.photos.table import NO_DIGEST, Row, Table
@@ -321,11 +321,16 @@ def _check_listed(listed: ScanResult, sources: list[str], old: Index | None) -> 
 
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Admit one writer at a time, and no index among other files."""
+    """Admit one writer at a time, and no index among other files.
+
+    What a run left that was killed in its first commit is an index that this one will finish.
+    """
     if (
         out.is_dir()
         and not (out / NAME).exists()
-        and any(path.name not in (UNFINISHED, LOCK) for path in out.iterdir())
+        and not all(
+            path.name in (UNFINISHED, LOCK) or is_index_file(path.name) for path in out.iterdir()
+        )
     ):
         message = "the folder holds something else"
         raise usage(message, where=str(out), fix="choose a new folder as `out`")

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from hardpairs.batches.sources import open_stored_embeddings
-from hardpairs.core.atomic import atomic_open, write_json
+from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.progress import check_recipe
 from hardpairs.data.embeddings import Embeddings
@@ -29,6 +29,8 @@ from hardpairs.data.samples import Samples, open_samples
 from hardpairs.data.tables import is_table, read_table
 from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import CROSS_MODAL, MiningOptions
+from hardpairs.models.checkpoint import load_checkpoint
+from hardpairs.models.weight_files import save_checkpoint
 from hardpairs.recipes.features import Features, Fold, load_features
 from hardpairs.recipes.heads import Heads
 from hardpairs.recipes.plan import Plan, RunName
@@ -114,7 +116,7 @@ class Study:
     def load(self, split: int, path: Path) -> Heads:
         """Return stored heads."""
         heads = self.new_heads(split)
-        heads.load_state_dict(torch.load(path, weights_only=True))
+        heads.load_state_dict(load_checkpoint(path))
         return heads
 
     def steps(self, split: int, setting: Setting) -> int:
@@ -335,8 +337,7 @@ def _value(record: dict[str, Any]) -> float:
 
 def _save(folder: Path, stem: str, trained: Trained, facts: dict[str, Any]) -> None:
     """Write the heads, then the record, which says that the run is finished."""
-    with atomic_open(folder / f"{stem}.pt") as file:
-        torch.save(trained.state, file)
+    save_checkpoint(trained.state, folder / f"{stem}.pt")
     record = asdict(trained)
     del record["state"]
     write_json(folder / f"{stem}.json", {**facts, **record})

@@ -19,7 +19,7 @@ from hardpairs.metrics import all_values, lower_is_better
 from hardpairs.metrics.base import MetricInputs, compute_all
 from hardpairs.metrics.groups import first_of_each, groups_of_rows, groups_text, shared_items
 from hardpairs.models.checkpoint import HEAD
-from hardpairs.training import upstream
+from hardpairs.models.weight_files import save_checkpoint
 from hardpairs.training.config import VALIDATION_LOSS
 from hardpairs.training.logs import read_validation
 
@@ -162,7 +162,7 @@ def keep_best(folder: Path, metric: str, checkpoint: dict[str, Any]) -> None:
     best = best_epoch(folder / "results.jsonl", metric, checkpoint["epoch"])
     if best is not None and best.epoch == checkpoint["epoch"]:
         content = {**checkpoint, "best": {"metric": metric, "value": best.value}}
-        upstream.patched("file_utils").pt_save(content, str(folder / BEST))
+        save_checkpoint(content, folder / BEST)
         logging.info(f"Best so far: {metric} {best.value:.4f} after epoch {best.epoch}.")
 
 

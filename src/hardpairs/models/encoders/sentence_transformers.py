@@ -13,6 +13,7 @@ from typing import Any
 
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.models.checkpoint import verify_weights
 from hardpairs.models.download import announce_fetch
 from hardpairs.models.encoders.base import EncoderContext, TextEncoder, plain, weights_hash
 
@@ -51,6 +52,8 @@ class SentenceTransformersEncoder(TextEncoder):
 
         if os.path.isdir(name):
             _check_modules(Path(name) / "modules.json", name)
+            for folder in (Path(name), *sorted(Path(name).glob("[0-9]_*/"))):
+                verify_weights(folder)
         else:
             announce_fetch(name, ("modules.json",))
         try:

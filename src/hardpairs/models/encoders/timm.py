@@ -21,6 +21,7 @@ from timm.models import get_arch_pretrained_cfgs, split_model_name_tag
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.core.parse import parse_json
+from hardpairs.models.checkpoint import verify_weights
 from hardpairs.models.download import announce_fetch
 from hardpairs.models.encoders import RANDOM
 from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, weights_hash
@@ -69,6 +70,8 @@ class TimmEncoder(ImageEncoder):
         """
         name, weights, image_size = config.name, config.image_weights, config.image_size
         source, overlay, fixed = _resolve(name, weights)
+        if weights != RANDOM and Path(weights or name).exists():
+            verify_weights(weights or name)
         if image_size is not None:
             overlay["input_size"] = (3, image_size, image_size)
         options = {"img_size": image_size} if fixed and image_size else {}

@@ -58,12 +58,12 @@ def load_image_weights(
     Args:
         visual: The tower.
         path: The file.
-        read: Returns the weights of a file that is not ``.safetensors``, without running its code.
+        read: Returns the verified weights of a file, without running its code.
 
     Raises:
         UserError: exit 4 for a torn file and for weights of another network.
     """
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else read(str(path))
+    state = read(str(path))
     # fc: the classifier of ImageNet's 1,000 classes.
     state = {name: value for name, value in state.items() if not name.startswith("fc.")}
     backbone = visual.backbone
@@ -115,15 +115,3 @@ def _fetched() -> Path:
                 fix="fetch the file elsewhere and give it: `image_weights` FILE",
             ) from None
     return path
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise mismatch(
-            f"not a whole safetensors file: {error}", where=str(path), fix="fetch it again"
-        ) from None

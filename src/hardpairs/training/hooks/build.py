@@ -16,6 +16,7 @@ from torch import nn
 
 from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import flags_in_messages
+from hardpairs.core.remote import is_url
 from hardpairs.losses import LossContext, World
 from hardpairs.models import create
 from hardpairs.models.checkpoint import checkpoint_preprocess, is_weights, load_checkpoint
@@ -30,6 +31,7 @@ from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.augment import augmented
 from hardpairs.training.average import add_average
 from hardpairs.training.batching import BatchingConfig
+from hardpairs.training.checkpoint_fit import check_optimizer, check_weights
 from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.data import Remining, TrainData, batches_per_epoch, train_data
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
@@ -125,6 +127,8 @@ def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
             "Batch norms train: each batch of the memory was made with statistics of its own. "
             "--freeze-bn-stats keeps them."
         )
+    if args.resume and not is_url(args.resume):
+        check_weights(args.resume, model)
     return model
 
 
@@ -153,6 +157,8 @@ def prepare_optimizer(
         optimizer.register_step_post_hook(recovery.after)
     if trained.ema is not None and not args.rank:
         add_average(optimizer, getattr(model, "module", model), trained.ema)
+    if args.resume and not is_url(args.resume):
+        check_optimizer(args.resume, optimizer)
     return optimizer
 
 

@@ -19,6 +19,7 @@ from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.models.checkpoint import HEAD, PREPROCESS, load_checkpoint
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.model_config import uses_words
+from hardpairs.models.weight_files import save_checkpoint
 from hardpairs.training import freezing, upstream, validation
 from hardpairs.training.average import AVERAGE, FILE
 from hardpairs.training.config import TrainingConfig, all_options
@@ -344,7 +345,7 @@ def extra_state(
         if average := getattr(model, AVERAGE, None):
             weights = {"state_dict": average.state_dict(checkpoint["state_dict"])}
             content = {"epoch": checkpoint["epoch"], "name": args.name, **weights, **state}
-            upstream.patched("file_utils").pt_save(content, str(Path(args.checkpoint_path) / FILE))
+            save_checkpoint(content, Path(args.checkpoint_path) / FILE)
             state[AVERAGE] = average.state()
         loss = loss_of(args)
         kept = {} if loss is None else loss.loss.state()
