@@ -175,15 +175,14 @@ def flipped(checkpoint, folder) -> str:
 
 
 def test_commands_notice_a_flipped_bit(checkpoint, table, tmp_path):
-    bad = flipped(checkpoint, tmp_path)
+    bad, images = flipped(checkpoint, tmp_path), table.parent / "images"
     model = ("--model", "hardpairs-test", "--device", "cpu")
     for main, *line in (
         (embed.main, *model, "--pretrained", bad, "--csv", table, "--out", tmp_path / "e"),
         (evaluate.main, *model, "--pretrained", bad, "--data", table, "--out", tmp_path / "v"),
         (merge.main, *model, checkpoint, bad, "--val-data", table, "--out", tmp_path / "m.pt"),
         (merge.main, *model, bad, checkpoint, "--val-data", table, "--out", tmp_path / "m.pt"),
-        (photos.main, "index", table.parent / "images", *model, "--pretrained", bad)
-        + ("--out", tmp_path / "i"),
+        (photos.main, "index", images, *model, "--pretrained", bad, "--out", tmp_path / "i"),
     ):
         done = in_process(main, *line)
         assert done.returncode == 4 and "the checksum of its entry" in done.stderr, done.stderr
@@ -194,8 +193,19 @@ def test_commands_notice_a_flipped_bit(checkpoint, table, tmp_path):
 @pytest.mark.parametrize("flag", ["--resume", "--pretrained"])
 def test_the_trainer_notices_a_flipped_bit(checkpoint, table, tmp_path, flag):
     bad = flipped(checkpoint, tmp_path)
-    line = "--model hardpairs-test --device cpu --batching random --batch-size 8 --epochs 1 --workers 0"
-    run_of = ("--train-data", str(table), "--logs", str(tmp_path / "logs"), flag, bad)
+    line = "--model hardpairs-test --device cpu --batching random --batch-size 8 --csv-separator ,"
+    run_of = (
+        "--epochs",
+        "1",
+        "--workers",
+        "0",
+        "--train-data",
+        str(table),
+        "--logs",
+        str(tmp_path / "logs"),
+        flag,
+        bad,
+    )
     done = run("python", "-m", "training.main", *line.split(), *run_of, cwd=tmp_path)
     assert done.returncode == 4 and "the checksum of its entry" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
