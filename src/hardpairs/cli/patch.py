@@ -30,7 +30,15 @@ from hardpairs.patching import tree as trees
 from hardpairs.patching.companions import companion_states
 from hardpairs.patching.diff import Patch, patch_state
 from hardpairs.patching.folders import locked
-from hardpairs.patching.series import SERIES, VERSIONS, load_series, statistics
+from hardpairs.patching.series import (
+    MAIN,
+    SERIES,
+    VERSIONS,
+    is_that_commit,
+    load_series,
+    main_commit,
+    statistics,
+)
 from hardpairs.patching.tree import Tree
 
 
@@ -85,6 +93,7 @@ def _check(tree: Tree, series: str) -> int:
     if not tree.generated and any(patch.series == "hooks" for patch in patches):
         states |= {f"{name}/": state for name, state in companion_states(tree.folder).items()}
     print(f"OpenCLIP {tree.version}, {tree.folder}")
+    _tell_of_another_commit(tree)
     print("\n".join(f"{name:<32}{state}" for name, state in states.items()))
     wrong = [name for name, state in states.items() if state not in ("applied", "in place")]
     what = f"not applied: {', '.join(wrong)}" if wrong else ""
@@ -112,6 +121,7 @@ def _change(tree: Tree, series: str, reverse: bool, *, dry_run: bool = False) ->
     if trees.is_current(tree, patches):
         return _say(f"nothing to do: {tree.folder} has {_names(patches)}")
     files = trees.plan(tree, patches)
+    _tell_of_another_commit(tree)
     changed = sorted(name for name in files if files[name] != tree.files.get(name))
     if not dry_run:
         trees.write(tree, patches)
@@ -120,6 +130,15 @@ def _change(tree: Tree, series: str, reverse: bool, *, dry_run: bool = False) ->
         f"{tree.folder} {verb} {_names(patches)} now; OpenCLIP {tree.version}; "
         f"files changed: {', '.join(changed) or 'none'}"
     )
+
+
+def _tell_of_another_commit(tree: Tree) -> None:
+    """Say where main is at another commit than that which its patches were tested on."""
+    if tree.version == MAIN and not is_that_commit(tree.base):
+        _say(
+            f"This is not main at {main_commit()['commit'][:7]}, which the patches were tested on. "
+            "Every one of their lines is found once, so they are likely to be right here, too."
+        )
 
 
 def _wanted(tree: Tree, series: str, reverse: bool) -> list[Patch]:

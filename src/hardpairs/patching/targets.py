@@ -12,10 +12,12 @@ from hardpairs.patching import tree as trees
 from hardpairs.patching.diff import PACKAGE, Patch, parse_patch, patch_state
 from hardpairs.patching.folders import locked, read_manifest, retired
 from hardpairs.patching.series import (
+    MAIN,
     VERSIONS,
     clone_version,
     fingerprint,
     load_series,
+    main_checkout,
     unknown_version,
 )
 from hardpairs.patching.tree import Tree
@@ -104,15 +106,14 @@ def installed_trainer() -> tuple[str, Path]:
     if not folder.is_dir():
         what = f"the installed OpenCLIP {package.version} has no {PACKAGE}/"
         raise usage(what, where=str(folder), fix="if it is a clone, name it as the target")
-    if package.version not in VERSIONS:
+    version = _series_version(folder, package.version)
+    if version is None:
         raise unknown_version(package.version)
-    return package.version, folder
+    return version, folder
 
 
 def find_clone(target: Path) -> tuple[Path, str]:
-    """Return the tree in a clone or copy of OpenCLIP, and its version.
-
-    A copy without OpenCLIP's version file counts as the newest version whose series fits.
+    """Return the tree in a clone or copy of OpenCLIP, and the version whose series is for it.
 
     Raises:
         UserError: Exit 2 for this project's own tree, exit 3 for a folder without a tree, exit 4
@@ -127,9 +128,10 @@ def find_clone(target: Path) -> tuple[Path, str]:
     if folder == trainer_folder():
         fix = "name no target, or a clone of OpenCLIP"
         raise usage("that is this project's own tree", where=str(folder), fix=fix)
-    version = clone_version(folder) or _newest_fitting(folder)
-    if version not in VERSIONS:
-        raise unknown_version(version, f"git -C {target} checkout v{VERSIONS[0]}")
+    stated = clone_version(folder)
+    version = _series_version(folder, stated)
+    if version is None:
+        raise unknown_version(str(stated), main_checkout(target))
     return folder, version
 
 
@@ -141,8 +143,24 @@ def read_target(target: Path | None) -> Tree:
     return trees.read_clone(folder, version, load_series(version))
 
 
-def _newest_fitting(folder: Path) -> str:
-    return next((version for version in VERSIONS if _fits(folder, version)), VERSIONS[0])
+def _series_version(folder: Path, stated: str | None) -> str | None:
+    """Return the version whose series is for a trainer.
+
+    Its lines decide: a version of main is the same number over many commits. The number does where
+    no series fits, so that the lines in the way are named.
+
+    Args:
+        folder: The trainer's folder.
+        stated: The number that it goes by; ``None``: none.
+
+    Returns:
+        One of ``VERSIONS``, ``MAIN``, or ``None`` for a number that no series is for.
+    """
+    by_number = MAIN if (stated or "").startswith(MAIN.rstrip("x")) else stated or VERSIONS[0]
+    known = [version for version in (*VERSIONS, MAIN) if version != by_number]
+    candidates = [by_number, *known] if by_number in (*VERSIONS, MAIN) else known
+    fitting = (version for version in candidates if _fits(folder, version))
+    return next(fitting, by_number if by_number in candidates else None)
 
 
 def _fits(folder: Path, version: str) -> bool:

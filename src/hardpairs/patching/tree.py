@@ -34,6 +34,7 @@ from hardpairs.patching.folders import (
     retire,
     sha256,
 )
+from hardpairs.patching.series import MAIN, main_checkout
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def plan(tree: Tree, patches: Iterable[Patch]) -> dict[str, bytes]:
     in_the_way = [edit for patch in patches for edit in edits(patch, tree.base)]
     if in_the_way:
         what = f"the patches do not fit {tree.folder}: lines that they change were edited"
-        raise _edited(in_the_way, what)
+        raise _edited(in_the_way, what, _other_commit(tree))
     if not tree.generated:
         refuse_companions(tree.folder, wanted=_hooked(patches))
     files = tree.base
@@ -218,12 +219,20 @@ def _without(files: dict[str, bytes], patches: Sequence[Patch]) -> dict[str, byt
     return files
 
 
-def _edited(in_the_way: Sequence[Edit], what: str) -> UserError:
+def _other_commit(tree: Tree) -> str:
+    """Return what helps first where the patches do not fit a clone of main: a known commit."""
+    if tree.version != MAIN or tree.generated:
+        return ""
+    return f"{main_checkout(tree.folder.parents[1])}, the newest commit that they know; or "
+
+
+def _edited(in_the_way: Sequence[Edit], what: str, better: str = "") -> UserError:
     return mismatch(
         what,
         where="\n         ".join(str(edit) for edit in in_the_way),
         why="nothing was changed: the series goes on or off as a whole",
-        fix="take these edits back (git diff shows them), or patch with one group, hooks or mends",
+        fix=f"{better}take these edits back (git diff shows them), or patch with one group, hooks "
+        "or mends",
     )
 
 

@@ -45,7 +45,8 @@ def log_statistics(
     log_data.update(numbers)
     # As if every rank had counted what this one did.
     counts = {name: count * loss.world_size for name, count in loss.counts.items()}
-    row = {**log_data, "epoch": epoch, "step": step, "temp": log_data["scale"], **counts}
+    scale = log_data["scale" if "scale" in log_data else "logit_scale"]
+    row = {**log_data, "epoch": epoch, "step": step, "temp": scale, **counts}
     append_row(folder / "metrics.csv", STEP_COLUMNS, row)
     shown = {name: f"{value:.4g}" for name, value in numbers.items() if not name.endswith("loss")}
     logging.info(" ".join(f"{name}: {value}" for name, value in {**shown, **counts}.items()))

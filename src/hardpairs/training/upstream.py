@@ -1,4 +1,4 @@
-"""Every name of OpenCLIP's trainer that we rely on, in one place, with its version.
+"""Every name of OpenCLIP's trainer that we rely on, in one place.
 
 The patched ``open_clip_train`` lies where ``hardpairs.patching.targets.trainer_folder`` says.
 """
@@ -11,11 +11,14 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from hardpairs.core.errors import mismatch
 from hardpairs.patching.targets import make_trainer
 
-VERSION = "3.3.0"
+if TYPE_CHECKING:
+    from torch import nn
+
 _trainer = cache(make_trainer)
 """Once per process: the trainer may not change below a run."""
 
@@ -37,6 +40,18 @@ def patched(name: str) -> ModuleType:
             fix="start with hardpairs train",
         )
     return module
+
+
+def model_of(trained: nn.Module) -> nn.Module:
+    """Return the model in what the trainer trains, without wrappers.
+
+    Args:
+        trained: A model; of OpenCLIP's main a task, which holds it.
+    """
+    model: Any = getattr(trained, "trainable_module", trained)
+    for wrapped in ("module", "_orig_mod"):  # of several processes, of torch.compile
+        model = getattr(model, wrapped, model)
+    return cast("nn.Module", model)
 
 
 def world_info() -> tuple[int, int]:

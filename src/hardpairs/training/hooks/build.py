@@ -147,16 +147,21 @@ def prepare_optimizer(
 
     The first steps move its statistics alone, the head has a learning rate of its own, and rank 0
     averages the weights, each where the options say so.
+
+    Args:
+        optimizer: The trainer's.
+        model: The model or task that it trains.
+        args: OpenCLIP's options.
     """
-    trained, recovery = config_of(args).trained, None
+    trained, recovery, model = config_of(args).trained, None, upstream.model_of(model)
     if trained.recover_steps is not None:
-        recovery = add_recovery(optimizer, getattr(model, "module", model), trained.recover_steps)
+        recovery = add_recovery(optimizer, model, trained.recover_steps)
     if trained.head_lr is not None:
         freezing.head_groups(optimizer, model, rate=args.lr, head_rate=trained.head_lr)
     if recovery is not None:
         optimizer.register_step_post_hook(recovery.after)
     if trained.ema is not None and not args.rank:
-        add_average(optimizer, getattr(model, "module", model), trained.ema)
+        add_average(optimizer, model, trained.ema)
     if args.resume and not is_url(args.resume):
         check_optimizer(args.resume, optimizer)
     return optimizer
@@ -172,13 +177,17 @@ def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
         logging.info(f"Image tower: {start}. Vocabulary: {len(vocabulary or ())} words.")
 
 
-def get_tokenizer(args: argparse.Namespace) -> Any:
+def get_tokenizer(args: argparse.Namespace, context_length: int | None = None) -> Any:
     """Return the model's tokenizer.
 
     A word vocabulary comes from the checkpoint that the run starts from, or else from captions.
+
+    Args:
+        args: OpenCLIP's options.
+        context_length: Tokens of a text; the default is that of the options or the model.
     """
     # OpenCLIP 2.32 has no such flag.
-    context_length = getattr(args, "force_context_length", None)
+    context_length = context_length or getattr(args, "force_context_length", None)
     if not uses_words(args.model):
         return open_clip.get_tokenizer(
             args.model, cache_dir=args.cache_dir, context_length=context_length
@@ -191,6 +200,7 @@ def get_data(
     preprocess_fns: tuple[Callable[..., Any], Callable[..., Any]],
     epoch: int = 0,
     tokenizer: Any = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Return OpenCLIP's data, or ours for training and validation.
 
@@ -199,11 +209,12 @@ def get_data(
         preprocess_fns: The transforms for training and validation.
         epoch: The first epoch.
         tokenizer: The model's tokenizer.
+        **options: Further arguments of OpenCLIP's function.
     """
     theirs: Callable[..., dict[str, Any]] = upstream.patched("data").get_data
     config = config_of(args)
     if config.batching is None:
-        return theirs(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer)
+        return theirs(args, preprocess_fns, epoch=epoch, tokenizer=tokenizer, **options)
     preprocess_train, preprocess_val = preprocess_fns
     if config.trained.augment is not None:
         preprocess_train = augmented(config.trained.augment, preprocess_val)
@@ -219,7 +230,8 @@ def get_data(
     rest = copy.copy(args)
     rest.train_data = rest.val_data = None
     rest.dataset_type = "auto"
-    return {**data, **theirs(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer)}
+    rest_of_data = theirs(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer, **options)
+    return {**data, **rest_of_data}
 
 
 def inference(args: argparse.Namespace) -> Inference:

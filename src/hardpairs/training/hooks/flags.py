@@ -23,6 +23,7 @@ from hardpairs.data.imagenet import check_imagenet_folder
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
 from hardpairs.training.hooks.config_file import add_config
+from hardpairs.training.hooks.main_flags import check_main
 from hardpairs.training.upstream import world_info
 
 LOG = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ LIMITS = {
     "log_every_n_steps": 1,
 }
 """Smallest values of OpenCLIP's options."""
-OPENCLIP_PRECISION = "amp"
-"""OpenCLIP's default of ``--precision``."""
+EMULATED_PRECISION = "amp"
+"""Value of ``--precision`` that a CPU emulates in float16."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="published settings, in hardpairs train and training.main; other flags win",
     )
     add_flags(parser, option_groups())
-    parser.set_defaults(precision=None)  # so that ``_choose_precision`` knows what was given
+    # So that ``_choose_precision`` knows what was given.
+    default = parser.get_default("precision")
+    parser.set_defaults(precision=None, default_precision=default)
     for action in parser._actions:
         if action.dest == "dataset_type" and action.choices is not None:
             action.choices = [*action.choices, CAPTIONS_JSON]
@@ -146,19 +149,20 @@ def check_arguments(
 def _choose_precision(args: argparse.Namespace, *, ours: bool) -> None:
     """Set ``--precision`` where none was given, and warn of a slow one.
 
-    OpenCLIP's own is float16 autocast, which a CPU emulates.
+    OpenCLIP's own is autocast to float16, which a CPU emulates; main's to bfloat16.
 
     Args:
         args: OpenCLIP's options; ``precision`` is ``None`` where none was given.
         ours: Whether flags of ours are given. Without them OpenCLIP's default stays.
     """
     given, on_cpu = args.precision, _is_cpu(getattr(args, "device", None) or "cuda")
-    args.precision = given or ("fp32" if ours and on_cpu else OPENCLIP_PRECISION)
+    default = vars(args).pop("default_precision")
+    args.precision = given or ("fp32" if ours and on_cpu else default)
     if not on_cpu or world_info()[0]:
         return
     if given is None and ours:
         print("--precision fp32: none was given, and this run is on a CPU.", file=sys.stderr)
-    elif args.precision == OPENCLIP_PRECISION:
+    elif args.precision == EMULATED_PRECISION:
         print(
             "warning: --precision amp is emulated on a CPU, and a step takes several times as long "
             "as with --precision fp32.",
@@ -314,7 +318,7 @@ def _check_openclip(config: TrainingConfig, args: argparse.Namespace) -> None:
             fix="a table, shards, a folder of images, or --captions-json FILE",
         )
     for name in ("horovod", "distill_model", "dataset_resampled", "train_data_upsampling_factors"):
-        if getattr(args, name):
+        if getattr(args, name, None):
             flag = f"--{name.replace('_', '-')}"
             raise usage(f"{flag} does not work together with our batches and losses")
     if getattr(args, "use_bnb_linear", None) and importlib.util.find_spec("bitsandbytes") is None:
@@ -324,6 +328,7 @@ def _check_openclip(config: TrainingConfig, args: argparse.Namespace) -> None:
         )
     if "coca" in args.model.lower():
         raise usage("CoCa's captioning loss does not work together with our batches and losses")
+    check_main(config, args)
 
 
 def _check_batches(config: TrainingConfig, args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ from hardpairs.training.watch import log_change, write_start
 if TYPE_CHECKING:
     from hardpairs.training.remine import Reminer
 
+Features = torch.Tensor | Sequence[torch.Tensor]
+
 
 def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (images, texts) of a batch; the loss takes what ours knows of its rows.
@@ -60,19 +62,27 @@ def unpack_batch(batch: Any, loss: nn.Module) -> tuple[torch.Tensor, torch.Tenso
 
 
 def log_step(
-    args: argparse.Namespace, loss: nn.Module, epoch: int, step: int, log_data: dict[str, Any]
+    args: argparse.Namespace, trained: nn.Module, epoch: int, step: int, log_data: dict[str, Any]
 ) -> None:
     """Add our statistics to what OpenCLIP logs, and a line to the run's files.
 
     Rank 0 calls it, at each logged step.
+
+    Args:
+        args: OpenCLIP's options.
+        trained: The trainer's loss, or the task that has it.
+        epoch: Epoch of the step, from 0.
+        step: Steps of the run before this one.
+        log_data: What OpenCLIP logs of the step.
     """
+    loss = trained if isinstance(trained, RunLoss) else getattr(trained, "loss", None)
     if isinstance(loss, RunLoss):
         log_statistics(loss, _folder(args), epoch, step, log_data)
 
 
 def run_epochs(
     args: argparse.Namespace,
-    model: nn.Module,
+    trained: nn.Module,
     data: dict[str, Any],
     transform: Callable[..., Any],
     tokenizer: Callable[..., Any],
@@ -85,21 +95,21 @@ def run_epochs(
 
     Args:
         args: OpenCLIP's options.
-        model: The model without its wrapper.
+        trained: The model or task of the trainer.
         data: What ``get_data`` returned.
         transform: The model's transform without random changes.
         tokenizer: The model's tokenizer.
         epochs: The epochs that are left.
     """
-    config, train = config_of(args), data.get("train")
-    _begin(args, getattr(model, "module", model), data.get("val"), epochs.start)
+    config, train, model = config_of(args), data.get("train"), upstream.model_of(trained)
+    _begin(args, model, data.get("val"), epochs.start)
     remine_every = config.remining.remine_every
     if isinstance(train, TrainData) and not args.rank:
         _warn_of_another_transform(args, model, train.table)
         if config.data.advice and not epochs.start:
             _advise(args, train)
-        _measure_resumed(args, model, data, tokenizer, epochs.start)
-    trained = False
+        _measure_resumed(args, trained, data, tokenizer, epochs.start)
+    has_trained = False
     is_written = isinstance(train, TrainData) and not args.rank and bool(args.save_logs)
     for epoch in epochs:
         if _is_over(config, args, epoch):
@@ -115,14 +125,14 @@ def run_epochs(
         if isinstance(train, TrainData):
             _hold(args, model, train, transform, tokenizer, epoch, is_first=epoch == epochs.start)
         yield epoch
-        trained = True
+        has_trained = True
         if isinstance(train, TrainData) and not args.rank:
             _keep_best(args, train.take_checkpoint())
         if is_written:
             seconds = time.perf_counter() - started
             log_epoch(_folder(args), Path(args.checkpoint_path), epoch + 1, seconds)
             log_change(Path(args.checkpoint_path) / "results.jsonl")
-    if is_written and trained:
+    if is_written and has_trained:
         num_gpus = args.world_size if str(args.device).startswith("cuda") else 0
         summarize_run(_folder(args), vars(args), num_gpus)
 
@@ -161,7 +171,7 @@ def _folder(args: argparse.Namespace) -> Path:
 
 def _measure_resumed(
     args: argparse.Namespace,
-    model: nn.Module,
+    trained: nn.Module,
     data: dict[str, Any],
     tokenizer: Callable[..., Any],
     epoch: int,
@@ -171,7 +181,7 @@ def _measure_resumed(
         return
     is_due = args.val_frequency and (epoch % args.val_frequency == 0 or epoch == args.epochs)
     if is_due and not validation.is_measured(Path(args.checkpoint_path), epoch):
-        upstream.patched("train").evaluate(model, data, epoch, args, tokenizer=tokenizer)
+        upstream.patched("train").evaluate(trained, data, epoch, args, tokenizer=tokenizer)
         _keep_best(args, load_checkpoint(args.resume))
 
 
@@ -204,7 +214,7 @@ def _warn_of_another_transform(
         source, made = args.batching_embeddings, open_embeddings(args.batching_embeddings).manifest
     else:
         return
-    ours = preprocess_of(getattr(model, "module", model))
+    ours = preprocess_of(model)
     if made.get("model") == args.model and made.get("preprocess") not in (None, ours):
         logging.warning(
             f"{source} was made from images prepared in another way ({made['preprocess']}) than "
@@ -283,7 +293,7 @@ def _reminer(
 
 
 def validation_metrics(
-    model: nn.Module, val: Any, image: torch.Tensor, text: torch.Tensor
+    trained: nn.Module, val: Any, image: Features, text: Features
 ) -> dict[str, float]:
     """Return what our validation data adds to OpenCLIP's numbers, or puts in their place.
 
@@ -291,13 +301,18 @@ def validation_metrics(
     calls it.
 
     Args:
-        model: The trained model.
+        trained: The model or task of the trainer.
         val: The validation data.
-        image: (M, D) unit features of the rows whose images could be read, on the CPU.
-        text: (M, D) unit features of the same rows, on the CPU.
+        image: (M, D) unit features of the rows whose images could be read, on the CPU; or those of
+            each batch.
+        text: Likewise of the same rows.
     """
     if not isinstance(val, ValidationData):
         return {}
+    model = upstream.model_of(trained)
+    image, text = (
+        side if isinstance(side, torch.Tensor) else torch.cat(list(side)) for side in (image, text)
+    )
     numbers = _val_numbers(model, val, image, text)
     average = getattr(model, AVERAGE, None)
     if average is None:
@@ -316,7 +331,7 @@ def _val_numbers(
 
 
 def extra_state(
-    args: argparse.Namespace, model: nn.Module, data: dict[str, Any], checkpoint: dict[str, Any]
+    args: argparse.Namespace, trained: nn.Module, data: dict[str, Any], checkpoint: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what a checkpoint of ours has besides OpenCLIP's entries.
 
@@ -326,7 +341,7 @@ def extra_state(
 
     Args:
         args: OpenCLIP's options.
-        model: The trained model.
+        trained: The model or task of the trainer.
         data: What ``get_data`` returned.
         checkpoint: OpenCLIP's entries.
     """
@@ -339,7 +354,7 @@ def extra_state(
             "dataset_fingerprint": train.samples.fingerprint,
             "hard_pairs_sha256": None if train.table is None else train.table.manifest["sha256"],
         }
-        model = getattr(model, "module", model)
+        model = upstream.model_of(trained)
         state[PREPROCESS] = preprocess_of(model)
         state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
         if average := getattr(model, AVERAGE, None):
