@@ -98,11 +98,32 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     yield from make_copy(tmp_path_factory.mktemp("patched"), "all")
 
 
-def make_copy(folder: Path, series: str) -> Iterator[Copy]:
-    """A copy of the installed training code with a series ("none", "hooks", "mends" or "all") on it, and in the end its process gone."""
-    for package in (PACKAGE, "open_clip") if OTHER else (PACKAGE,):
+@pytest.fixture(scope="session")
+def plain_main(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """OpenCLIP's main as it is."""
+    yield from make_copy(tmp_path_factory.mktemp("plain-main"), "none", main_source())
+
+
+@pytest.fixture(scope="session")
+def patched_main(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """OpenCLIP's main with its whole series and our packages beside it."""
+    yield from make_copy(tmp_path_factory.mktemp("patched-main"), "all", main_source())
+
+
+def main_source() -> str:
+    """The packages of a clone of OpenCLIP's main; skips the test where there is none."""
+    clone = os.environ.get("OPEN_CLIP_MAIN")
+    if not clone:
+        pytest.skip("OPEN_CLIP_MAIN names no clone (scripts/get_open_clip_main.sh makes one)")
+    return str(Path(clone) / "src")
+
+
+def make_copy(folder: Path, series: str, source: str | None = OTHER) -> Iterator[Copy]:
+    """A copy of training code, that of the installed OpenCLIP by default, with a series ("none", "hooks", "mends" or "all") on it, and in
+    the end its process gone."""
+    for package in (PACKAGE, "open_clip") if source else (PACKAGE,):
         shutil.copytree(
-            Path(OTHER or SITE) / package,
+            Path(source or SITE) / package,
             folder / package,
             ignore=shutil.ignore_patterns("__pycache__"),
         )

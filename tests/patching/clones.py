@@ -50,6 +50,20 @@ def make_copy(folder: Path, version: str = series.VERSIONS[0]) -> Path:
     return tree
 
 
+def make_main(folder: Path, version: str = "4.2.0.dev0") -> Path:
+    """Make what the tool looks at in OpenCLIP's main, of the lines that its patches change; return the trainer's folder."""
+    tree = folder / "src" / PACKAGE
+    (folder / "src" / "open_clip").mkdir(parents=True)
+    (folder / "src" / "open_clip" / "version.py").write_text(f"__version__ = '{version}'\n")
+    tree.mkdir()
+    hunks = [hunk for patch in series.load_series(series.MAIN) for hunk in patch.hunks]
+    for name in {hunk.file for hunk in hunks}:
+        blocks = [b"\n".join(hunk.old) for hunk in hunks if hunk.file == name]
+        text = b"\n# other lines\n".join(blocks) + b"\n# the last line\n"
+        (tree / name).write_bytes(text)
+    return tree
+
+
 def git(folder: Path, *argv: str) -> str:
     identity = [
         "-c",

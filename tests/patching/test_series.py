@@ -19,7 +19,7 @@ from hardpairs.patching.diff import (
     apply_patch,
     patch_state,
 )
-from hardpairs.patching.series import PATCHES, VERSIONS, load_series
+from hardpairs.patching.series import MAIN, PATCHES, VERSIONS, load_series
 from tests.helpers import ROOT
 
 INSTALLED = Path(str(importlib.metadata.distribution("open_clip_torch").locate_file(PACKAGE)))
@@ -88,8 +88,9 @@ def test_size():
     assert hooks <= 60 and sum(patch.changed for patch in SERIES) <= 160
 
 
-def test_mends_need_nothing_of_ours():
-    for patch in SERIES:
+@pytest.mark.parametrize("version", [VERSIONS[0], MAIN])
+def test_mends_need_nothing_of_ours(version):
+    for patch in load_series(version):
         added = re.findall(r"^\+(?!\+\+).*", patch.text, re.MULTILINE)
         ours = any(re.search(r"\bhardpairs\b", line) for line in added)
         assert (patch.series == "hooks") == ours, patch.name
@@ -106,8 +107,15 @@ def test_header(file):
     assert re.search(rf"^def {function}\(", (ROOT / test_file).read_text(), re.MULTILINE)
 
 
-def test_numbers_tell_the_group():
-    for patch in SERIES:
+def test_size_on_main():
+    series = load_series(MAIN)
+    hooks = sum(patch.changed for patch in series if patch.series == "hooks")
+    assert hooks <= 25 and sum(patch.changed for patch in series) <= 160
+
+
+@pytest.mark.parametrize("version", [VERSIONS[0], MAIN])
+def test_numbers_tell_the_group(version):
+    for patch in load_series(version):
         assert re.fullmatch(
             r"01\d\d-hook-[a-z-]+" if patch.series == "hooks" else r"02\d\d-mend-[a-z-]+",
             patch.name,
@@ -129,7 +137,7 @@ def test_readme_lists_them():
 
 def test_patches_for_other_versions_say_the_same():
     """They add what the patch of that number adds; only what they find there differs."""
-    for file in PATCHES.glob("*/*.patch"):
+    for file in (file for version in VERSIONS for file in (PATCHES / version).glob("*.patch")):
         added = [
             re.findall(r"^\+(?!\+\+).*", text, re.MULTILINE)
             for text in (file.read_text(), (PATCHES / file.name).read_text())

@@ -11,7 +11,7 @@ from hardpairs.training.step_log import STEP_COLUMNS, log_statistics
 def log(folder, step, **data):
     loss = RunLoss(TrainingLoss(ContrastiveLoss()), SimpleNamespace(), world_size=2)
     loss.counts.update(targets=3)
-    log_data = {"loss": 0.5, "scale": 10.0, **data}
+    log_data = {"loss": 0.5, **({"scale": 10.0} if "logit_scale" not in data else {}), **data}
     log_statistics(loss, folder, 0, step, log_data)
     return log_data
 
@@ -28,6 +28,11 @@ def test_a_line_for_each_step(tmp_path):
     assert tuple(first) == STEP_COLUMNS
     assert (first["temp"], first["targets"], first["lr"]) == ("10.0", "6", "")
     assert (second["step"], second["lr"]) == ("1", "0.1")
+
+
+def test_mains_name_of_the_scale(tmp_path):
+    log(tmp_path, 0, logit_scale=12.0)
+    assert rows(tmp_path)[0]["temp"] == "12.0"
 
 
 def test_a_file_of_another_version_keeps_its_columns(tmp_path):
