@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import types
 from collections.abc import Sequence
@@ -78,6 +79,20 @@ def fork(
             raise subprocess.TimeoutExpired(list(command), timeout, out.read_bytes())
         texts = (path.read_text(errors="replace") for path in (out, err))
         return subprocess.CompletedProcess(list(command), process.exitcode, *texts)
+
+
+def has_ended(pid: int, seconds: float = 10) -> bool:
+    """Return whether a process ends within some seconds; one that nobody waits for has ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _run(

@@ -39,6 +39,24 @@ def test_another_recipe_is_refused_or_discarded(tmp_path, capsys):
     assert not tmp_path.exists() and "other seed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["a", "pool0/plan"])
+def test_a_removal_that_is_killed_leaves_nothing_to_go_on_with(name, tmp_path, monkeypatch):
+    progress = Progress(tmp_path, {"seed": 1})
+    progress.claim()
+    Progress(tmp_path, {"seed": 1}).save(name, x=np.arange(3))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda _: None)
+        progress.remove()
+    assert not Progress(tmp_path, {"seed": 1}).begin(discard=True)
+    assert not tmp_path.exists()
+
+
+def test_a_piece_of_another_process_that_is_missing_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="of another process are not there") as error:
+        Progress(tmp_path, {}).load_others("lists0_1")
+    assert error.value.code == Exit.MISMATCH and "lists0_1" in error.value.where
+
+
 def test_pieces_without_a_recipe_are_of_another_one(tmp_path):
     Progress(tmp_path, {"seed": 1}).save("a", x=np.arange(3))
     (tmp_path / "key.json").write_text("{torn")

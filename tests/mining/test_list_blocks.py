@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hardpairs.core.progress import Progress
+from hardpairs.mining.api import Execution, search
+from hardpairs.mining.options import MiningOptions
 from tests.helpers import ROOT, run, torchrun
 from tests.mining.command import mine
 from tests.mining.searches import themed
@@ -109,6 +112,58 @@ def test_work_of_other_options_is_discarded(mined):
         and "embeddings, options" in done.stderr
     )
     assert output(out) == expected
+
+
+SLOW_TO_DISCARD = """
+import sys, time
+from hardpairs.cli import mine
+from hardpairs.core.errors import run_command
+from hardpairs.mining import dataset
+
+hashed = dataset.content_hash
+
+def slow(embeddings):  # as that of some GB of embeddings
+    time.sleep(1)
+    return hashed(embeddings)
+
+dataset.content_hash = slow
+run_command(mine.main)
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_two_processes_wait_until_work_of_others_is_discarded(processes, tmp_path):
+    """The second process once wrote into the folder that the first one then removed."""
+    np.save(tmp_path / "a.npy", themed(1500, 32))
+    np.save(tmp_path / "b.npy", themed(1500, 32, 1))
+    flags = ("--dataset", "x", "--topk", "5", "--image-embeddings", str(tmp_path / "a.npy"))
+    flags += ("--text-embeddings", str(tmp_path / "b.npy"), "--save_path")
+    assert mine(*flags, tmp_path / "alone").returncode == 0
+    stale = Progress(tmp_path / "two/.x.work", {"processes": processes})
+    stale.save("cells_candidates_1", cells=np.zeros(750, np.int64))
+    stale.save("plan", order=np.arange(1500))
+    (tmp_path / "slow.py").write_text(SLOW_TO_DISCARD)
+    done = torchrun(2, str(tmp_path / "slow.py"), *flags, str(tmp_path / "two"))
+    assert done.returncode == 0 and "discarding unfinished hard pairs" in done.stderr, done.stderr
+    assert output(tmp_path / "two") == output(tmp_path / "alone")
+
+
+class KilledBeforeItForgets(Progress):
+    def forget(self, name):
+        """Leave a piece there."""
+
+
+def test_lists_of_another_plan_are_not_read(tmp_path):
+    """Such as those that a kill left in a folder whose plan was removed already."""
+    image, text, options = themed(2500, 16), themed(2500, 16, 1), MiningOptions(top_k=5)
+    expected = search(image, text, options)
+    progress = KilledBeforeItForgets(tmp_path / "p", {}, every=0)
+    for _ in range(2):
+        result = search(image, text, options, execution=Execution(progress=progress))
+        assert (result.indices == expected.indices).all()
+        assert result.counts == expected.counts and progress.has("lists0_0")
+        plan = progress.load("plan")
+        progress.save("plan", **{**plan, "order": plan["order"][::-1].copy()})
 
 
 def test_two_processes_give_the_same_bytes(mined):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 
 import pytest
 
 from hardpairs.training import launch as launching
-from hardpairs.training.launch import command_line, launch, one_machine
+from hardpairs.training.launch import command_line, launch, one_machine, resuming
+from tests.processes import has_ended
 
 FAILS = """
 import json, os, sys
@@ -63,3 +67,71 @@ def test_a_process_without_torchrun_has_said_it_itself(child, capfd):
 def test_other_ends(child, code, returned):
     child(code)
     assert launch(one_machine(2), []) == returned
+
+
+TELLS = """
+import os, signal, sys, time
+got = []
+signal.signal(signal.{0}, lambda number, _: got.append(number))
+os.kill(os.getppid(), signal.{1})
+time.sleep(.3)
+sys.exit(70 + len(got))
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "received"), [("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGHUP", "SIGTERM")]
+)
+def test_signals_reach_the_trainer_once(child, sent, received):
+    child(TELLS.format(received, sent))
+    assert launch(one_machine(2), []) == 71
+
+
+def test_ctrl_c_to_the_launcher_alone_ends_the_trainer(child):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        child(TELLS.format("SIGINT", "SIGINT"))
+        with pytest.raises(KeyboardInterrupt):
+            launch(one_machine(2), [])
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+STAYS = """
+import os, sys, time
+from hardpairs.core.processes import end_with_parent
+end_with_parent()
+open(sys.argv[1] + ".new", "w").write(str(os.getpid()))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+time.sleep(60)
+"""
+
+
+def test_a_killed_launcher_leaves_nobody(monkeypatch, tmp_path):
+    pid = tmp_path / "pid"
+    line = [sys.executable, "-c", STAYS, str(pid)]
+    monkeypatch.setattr(launching, "command_line", lambda *_: line)
+    launcher = os.fork()
+    if not launcher:
+        launch([], [])
+        os._exit(0)
+    while not pid.exists():
+        time.sleep(0.01)
+    os.kill(launcher, signal.SIGKILL)
+    os.waitpid(launcher, 0)
+    assert has_ended(int(pid.read_text()))
+
+
+def test_a_run_with_a_name_goes_on_by_default(tmp_path):
+    named = ["--lr", "1", "--name", "run"]
+    assert resuming(named) == [*named, "--resume", "latest"]
+    assert resuming(["--name=run"])[1:] == ["--resume", "latest"]
+    for flags in (["--lr", "1"], [*named, "--resume", "x.pt"], [*named, "--resume=x.pt"]):
+        assert resuming(flags) == flags
+    elsewhere = [*named, "--remote-sync", "s3://bucket"]
+    assert resuming(elsewhere) == elsewhere
+    config = tmp_path / "run.yaml"
+    for text, goes_on in (("name: run", True), ("name: run\nresume: x.pt", False), (": [", False)):
+        config.write_text(text)
+        for flags in (["--config", str(config)], [f"--config={config}"]):
+            assert (resuming(flags) != flags) == goes_on

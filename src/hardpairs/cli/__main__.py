@@ -18,10 +18,12 @@ import hardpairs
 from hardpairs.cli import COMMANDS
 from hardpairs.core.errors import run_command, usage
 from hardpairs.core.parser import Parser
+from hardpairs.core.processes import end_with_parent
 
 
 def main() -> None:
     """Run the command that stands on the command line and end the process with its exit code."""
+    end_with_parent()
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     run_command(lambda: run(sys.argv[1:]))

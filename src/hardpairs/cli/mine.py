@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hardpairs.mining.dataset import MinedDataset
     from hardpairs.mining.rescore import Rescoring
 
-PROGRESS_VERSION = 2
+PROGRESS_VERSION = 3
 """Changes with the names and arrays of unfinished work."""
 FLAGS = {
     field.name: field.metadata["flag"] or "--" + field.name.replace("_", "-")
@@ -291,7 +291,7 @@ def _progress(
         every=args.commit_seconds,
         owner=ranks.rank == 0,
     )
-    progress.begin(discard=True)
+    ranks.first_alone(lambda: progress.begin(discard=True))  # nobody writes into what is removed
     return progress
 
 

@@ -261,12 +261,19 @@ def _as_user_error(error: Exception) -> UserError | None:
     return None
 
 
-def write_status(code: int, message: str) -> None:
-    """Write a failure for the launcher, unless another rank has failed before."""
+def write_status(code: int, message: str, rank: int | None = None) -> None:
+    """Write a failure for the launcher, unless another rank has failed before.
+
+    Args:
+        code: The exit code.
+        message: The last message.
+        rank: The rank that failed; this process's own by default.
+    """
     path = os.environ.get("HARDPAIRS_STATUS_FILE")
     if not path:
         return
-    status = {"code": int(code), "message": message, "rank": int(os.environ.get("RANK", 0))}
+    rank = int(os.environ.get("RANK", 0)) if rank is None else rank
+    status = {"code": int(code), "message": message, "rank": rank}
     # Another rank may have failed first, or the folder may be gone; stderr has the message.
     with contextlib.suppress(OSError), open(path, "x", encoding="utf-8") as file:
         json.dump(status, file)

@@ -8,6 +8,7 @@ folder is removed when the work's output is complete.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -96,12 +97,12 @@ class Progress:
                 f"discarding unfinished {self.kind} in {self.folder}: other {', '.join(names)}",
                 file=sys.stderr,
             )
-            shutil.rmtree(self.folder)
+            self._discard()
             return False
         if names:
             raise recipe_mismatch(f"unfinished {self.kind}", self.folder, names)
         self._claimed = (self.folder / RECIPE).exists()
-        if not any(self.folder.rglob("[!.]*.npz")):  # those of parts, too
+        if not self._holds_pieces():
             return False
         print(f"going on with the unfinished {self.kind} in {self.folder}", file=sys.stderr)
         return True
@@ -110,7 +111,7 @@ class Progress:
         """Return the names in which the folder's recipe differs from ours; none without one."""
         theirs = read_recipe(self.folder / RECIPE)
         if theirs is None:
-            return sorted(self.recipe) if any(self.names()) else []
+            return sorted(self.recipe) if self._holds_pieces() else []
         return differing(theirs, self.recipe, self._optional)
 
     def claim(self) -> None:
@@ -175,6 +176,22 @@ class Progress:
             owner=self.owner,
         )
 
+    def load_others(self, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays that another process has committed before a barrier.
+
+        Raises:
+            UserError: exit 4 when the piece is missing or damaged.
+        """
+        arrays = self.load(name)
+        if arrays is None:
+            raise mismatch(
+                f"unfinished {self.kind} of another process are not there",
+                where=str(self._path(name)),
+                why="every process needs the same folder, and nobody else may change it",
+                fix="start the same command again; it goes on from the finished work",
+            )
+        return arrays
+
     def forget(self, name: str) -> None:
         """Remove the piece of a name, if there is one."""
         self._path(name).unlink(missing_ok=True)
@@ -193,7 +210,17 @@ class Progress:
     def remove(self) -> None:
         """Remove the folder, once the output of the work is complete."""
         if self.owner:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self._discard()
+
+    def _discard(self) -> None:
+        """Remove the folder; its recipe first, without which nothing in it is read again."""
+        (self.folder / RECIPE).unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
+
+    def _holds_pieces(self) -> bool:
+        """Return whether pieces are committed here, or in folders of parts."""
+        return any(self.folder.rglob("[!.]*.npz"))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npz"

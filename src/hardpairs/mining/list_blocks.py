@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,6 +11,7 @@ from dataclasses import asdict
 import numpy as np
 from tqdm import tqdm
 
+from hardpairs.core.errors import mismatch
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.mining.engine import Engine
@@ -63,7 +66,8 @@ class ListBlocks:
     """The search of one rank, over all blocks of lists.
 
     Names of committed progress: ``lists{block}_{rank}``, a rank's lists of a block as far as they
-    are filled; ``result{block}_{rank}``, its share of the decided ones.
+    are filled; ``result{block}_{rank}``, its share of the decided ones. Each says which plan it
+    follows, and none of another plan is read.
 
     Args:
         plan: The sizes of the search.
@@ -75,6 +79,7 @@ class ListBlocks:
 
     def __init__(self, plan: Plan, engine: Engine, progress: Progress | None, ranks: Ranks) -> None:
         self.plan, self.engine, self.progress, self.ranks = plan, engine, progress, ranks
+        self._plan_hash = _hash(plan, engine.data.row_number, ranks.world_size)
 
     def run(self, verbose: bool) -> Iterator[Decided]:
         """Yield the final lists of all rows in search order; on ranks other than 0, nothing."""
@@ -88,7 +93,7 @@ class ListBlocks:
 
     def _block(self, number: int, start: int, stop: int, bar: tqdm) -> Iterator[Decided]:
         progress, rank, several = self.progress, self.ranks.rank, self.ranks.world_size > 1
-        stored = progress.load(f"result{number}_{rank}") if progress else None
+        stored = self._own(f"result{number}_{rank}")
         if stored is None:
             lists = self.fill(number, start, stop, bar)
         else:
@@ -99,7 +104,7 @@ class ListBlocks:
             own = self._decide(number, start, stop, lists)
             if progress and (several or len(self.plan.list_blocks()) > 1):
                 _save_plan(progress, self.plan, self.engine.data.row_number)
-                progress.save(f"result{number}_{rank}", **own._asdict())
+                self._save(f"result{number}_{rank}", **own._asdict())
         else:
             own = Decided(**stored)
         self.ranks.barrier()  # after it all results are committed, and no rank needs lists
@@ -132,7 +137,7 @@ class ListBlocks:
         """
         tiles, name = self._own_tiles(start, stop), f"lists{number}_{self.ranks.rank}"
         progress, engine, capacity = self.progress, self.engine, self.plan.capacity
-        stored = progress.load(name) if progress else None
+        stored = self._own(name)
         if stored is None:
             first, least = 0, float(engine.data.limits[LEAST])
             lists = empty_lists(start, stop - start, capacity, least)
@@ -149,14 +154,14 @@ class ListBlocks:
             if progress and progress.due() and position > first:
                 engine.flush()
                 _save_plan(progress, self.plan, engine.data.row_number)
-                progress.save(name, position=np.array(position), **pack(lists))
+                self._save(name, position=np.array(position), **pack(lists))
             engine.offer(tiles[position], lists)
             bar.update(tiles[position].pairs)
         engine.flush()
         if progress and self.ranks.world_size > 1:
             self._share_thresholds(lists)
             raise_thresholds(engine.data, lists)
-            progress.save(name, position=np.array(len(tiles)), **pack(lists))
+            self._save(name, position=np.array(len(tiles)), **pack(lists))
         return lists
 
     def _share_thresholds(self, lists: CandidateLists) -> None:
@@ -187,8 +192,36 @@ class ListBlocks:
             decided.removed[overflowed] = counts
         return decided
 
+    def _save(self, name: str, **arrays: np.ndarray) -> None:
+        assert self.progress is not None
+        self.progress.save(name, plan=self._plan_hash, **arrays)
+
+    def _own(self, name: str) -> dict[str, np.ndarray] | None:
+        """Return what this rank has committed under this plan, or ``None``."""
+        stored = self.progress.load(name) if self.progress else None
+        if stored is None or not self._is_ours(stored):
+            return None
+        return stored
+
     def _stored(self, name: str) -> dict[str, np.ndarray]:
         """Return what another rank has committed before the last barrier."""
-        stored = self.progress.load(name) if self.progress else None
-        assert stored is not None
+        assert self.progress is not None
+        stored = self.progress.load_others(name)
+        if not self._is_ours(stored):
+            raise mismatch(
+                "a process of this run searched by another plan",
+                where=str(self.progress.folder / name),
+                fix="start all processes with the same command",
+            )
         return stored
+
+    def _is_ours(self, stored: dict[str, np.ndarray]) -> bool:
+        """Take the hash of the plan out of a piece, and compare it."""
+        return np.array_equal(stored.pop("plan", np.zeros(0)), self._plan_hash)
+
+
+def _hash(plan: Plan, order: np.ndarray, processes: int) -> np.ndarray:
+    """Return the sha256 of what decides the meaning of committed lists, (32,) uint8."""
+    digest = hashlib.sha256(json.dumps([asdict(plan), processes]).encode())
+    digest.update(np.ascontiguousarray(order).data)
+    return np.frombuffer(digest.digest(), np.uint8)

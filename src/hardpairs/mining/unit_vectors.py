@@ -105,8 +105,8 @@ def _largest(errors: list[float], progress: Progress | None, ranks: Ranks) -> li
         return errors
     progress.save(f"errors_{ranks.rank}", errors=np.array(errors))
     ranks.barrier()  # after it all rows are written, too
-    stored = [progress.load(f"errors_{rank}") for rank in range(ranks.world_size)]
-    largest = np.max([arrays["errors"] for arrays in stored if arrays is not None], axis=0)
+    stored = [progress.load_others(f"errors_{rank}") for rank in range(ranks.world_size)]
+    largest = np.max([arrays["errors"] for arrays in stored], axis=0)
     return [float(error) for error in largest]
 
 
@@ -212,8 +212,8 @@ def _of_all_ranks(
         return own
     progress.save(f"{name}_{ranks.rank}", cells=own)
     ranks.barrier()
-    stored = [progress.load(f"{name}_{rank}") for rank in range(ranks.world_size)]
-    return np.concatenate([arrays["cells"] for arrays in stored if arrays is not None])
+    stored = [progress.load_others(f"{name}_{rank}") for rank in range(ranks.world_size)]
+    return np.concatenate([arrays["cells"] for arrays in stored])
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:

@@ -1,11 +1,32 @@
-"""torchrun, which says in one message that a rank failed, or that not all machines came."""
+"""torchrun, which passes signals on, and says in one message why a run ended.
+
+torchrun itself ends its workers when it gets a signal, and kills them 30 seconds later. Here it
+tells them of the signal once, and they end when they have saved their state.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
 import os
+import signal
+import socket
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from hardpairs.core.errors import Exit, UserError, write_status
+from hardpairs.core.processes import PARENT, end_with_parent
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing import ProcessFailure
+
+STOPS = (signal.SIGTERM, signal.SIGUSR1)
+"""What asks a run to stop with its state saved (``hardpairs.training.preemption``)."""
+_stopped: list[int] = []
 
 
 def main() -> None:
@@ -13,10 +34,21 @@ def main() -> None:
 
     A rank that has said why it failed is not reported again, with torchrun's own traceback.
     """
+    end_with_parent()
+    os.environ[PARENT] = str(os.getpid())
+    sys.argv[1:1] = ["--signals-to-handle", "SIGQUIT"]  # the others are ours
+    # A worker that does not react to the end of others is killed in time.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "20")
+    for number in (*STOPS, signal.SIGINT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _pass_on)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.run import main as torchrun
 
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         torchrun()
     except RendezvousError as error:
@@ -29,10 +61,67 @@ def main() -> None:
         ).text()
         write_status(Exit.PEER_FAILED, text)
         sys.exit(int(Exit.PEER_FAILED))
-    except ChildFailedError:
-        if not os.path.isfile(os.environ.get("HARDPAIRS_STATUS_FILE", "")):
-            raise
+    except ChildFailedError as error:
+        _tell(*error.get_first_failure())
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(int(Exit.INTERRUPTED))
+
+
+def _pass_on(number: int, _: FrameType | None) -> None:
+    """Send a signal to all workers; without workers, end."""
+    _stopped.append(number)
+    workers = list(_children())
+    for worker in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, number)
+    if not workers:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        write_status(Exit.PREEMPTED, _stop().text())
+        sys.exit(int(Exit.PREEMPTED))
+
+
+def _children() -> Iterator[int]:
+    for path in Path("/proc/self/task").glob("*/children"):
+        yield from map(int, path.read_text().split())
+
+
+def _stop() -> UserError:
+    return UserError(
+        Exit.PREEMPTED,
+        "stopped by a signal before it trained",
+        fix="the same command with --resume latest goes on from what was saved before",
+    )
+
+
+def _tell(rank: int, failure: ProcessFailure) -> None:
+    """Write the status of a worker that could not do it itself.
+
+    Others may have said that it was gone; what ended it says more.
+    """
+    if failure.exitcode >= 0:
+        code = failure.exitcode or Exit.UNEXPECTED
+        write_status(code, f"error: process {rank} ended with code {code}", rank)
+        return
+    if {*_stopped} & {*STOPS}:
+        write_status(Exit.PREEMPTED, _stop().text(), rank)
+        return
+    number = -failure.exitcode
+    error = UserError(
+        Exit.PEER_FAILED,
+        f"process {rank} was killed ({signal.Signals(number).name})",
+        where=socket.gethostname(),
+        why="the system does so when memory is short; dmesg and the scheduler's log tell"
+        if number == signal.SIGKILL
+        else "",
+        fix="the same command with --resume latest goes on from the last checkpoint",
+    )
+    status = Path(os.environ.get("HARDPAIRS_STATUS_FILE", ""))
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(status.read_text("utf-8"))["code"] == Exit.PEER_FAILED:
+            status.unlink()
+    write_status(Exit.PEER_FAILED, error.text(), rank)
 
 
 if __name__ == "__main__":
