@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = {
     "mining": ("mining", "--pairs 20000 --repeats 1 --kinds themed --only methods"),
     "batches": ("data", "--only plan --plan-rows 1000000"),
-    "losses": ("losses", "--batch 1024 --large 2048 --block 512 --step-pairs 2 --rounds 5"),
+    "losses": ("losses", "--batch 1024 --large 2048 --block 512 --step-pairs 2 --rounds 2"),
     "linkage": ("linkage", "--rows 6000 --repeats 1"),
 }
 """Part -> its benchmark and the arguments that both sides get."""
