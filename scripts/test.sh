@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up, and runs the tests in three processes (WORKERS=N: in N): on two cores one may wait. Arguments go to pytest:  bash scripts/test.sh tests/mining -x
+# Sets up, and runs the tests in four processes (WORKERS=N: in N): on two cores half of them may wait. Arguments go to pytest:  bash scripts/test.sh tests/mining -x
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
-exec .venv/bin/python -m pytest -n "${WORKERS:-3}" --dist worksteal --max-worker-restart=0 "$@"  # a crash is a failure, not a wait without end
+unset PYTHONDONTWRITEBYTECODE  # else each of thousands of processes compiles every module anew
+exec .venv/bin/python -m pytest -n "${WORKERS:-4}" --dist worksteal --max-worker-restart=0 "$@"  # a crash is a failure, not a wait without end

@@ -27,6 +27,13 @@ from tests.helpers import ROOT, in_process, listen_to_ctrl_c, picture
 from tests.processes import TORCHRUN, start
 
 LAUNCH = "hardpairs.training.launch"
+DOWNLOAD = """
+import runpy
+from multiprocessing import context
+context.SpawnProcess._Popen = staticmethod(context.ForkProcess._Popen)
+runpy.run_module("img2dataset.main", run_name="__main__", alter_sys=True)
+"""
+"""img2dataset whose processes are forks: each of its own would import everything for five seconds."""
 
 
 class ForkedStep:
@@ -52,6 +59,8 @@ def popen(command, **options):
         split = command.index("--")
         trainer = ("-m", "--", "hardpairs.cli", "train")
         command = ("python", "-m", TORCHRUN, *command[3:split], *trainer, *command[split + 1 :])
+    elif command[2] == "img2dataset.main":
+        command = ("python", "-c", DOWNLOAD, *command[3:])
     return ForkedStep(command, **options)
 
 
