@@ -49,9 +49,7 @@ def test_class_folders_share_no_class_and_every_query_has_an_answer(tmp_path: Pa
     assert build_classes(tmp_path, options, force=True)
 
 
-def test_two_vendors_are_query_and_gallery(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_vendors_are_query_and_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vendor = tmp_path / "vendor"
     vendor.mkdir()
     drawings = emoji.openmoji_drawings()[:300]
