@@ -105,6 +105,12 @@ def plain_main(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 
 
 @pytest.fixture(scope="session")
+def mended_main(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """OpenCLIP's main with the mends for it and no hooks: what is offered upstream."""
+    yield from make_copy(tmp_path_factory.mktemp("mended-main"), "mends", main_source())
+
+
+@pytest.fixture(scope="session")
 def patched_main(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     """OpenCLIP's main with its whole series and our packages beside it."""
     yield from make_copy(tmp_path_factory.mktemp("patched-main"), "all", main_source())
