@@ -158,7 +158,8 @@ def test_what_main_does_not_need(mended_main, tmp_path):
 
 @each_page
 def test_script_of_the_page(page, plain_main, mended_main, tmp_path):
-    if "shard-end" in page.stem and webdataset.__version__ < "0.2.87":
+    version = [int(part) for part in webdataset.__version__.split(".")[:3]]
+    if "shard-end" in page.stem and version <= [0, 2, 86]:
         pytest.skip("this webdataset does not mark the end of a shard")
     script, before, after, _ = parts_of(page)
     assert plain_main.call(in_a_fork, tmp_path / "plain", "run", script) == (0, before)
