@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 
+from hardpairs.catalog.lite0_minilm import write_model
 from hardpairs.core.errors import UserError
 from hardpairs.data.images import decode
 from hardpairs.models.export import (
@@ -18,8 +20,12 @@ from hardpairs.models.export import (
     read_evaluation,
 )
 from hardpairs.models.load import Encoder, load_encoder
+from hardpairs.models.mteb_model import Model
+from tests.catalog.made_model import tower_packages
 from tests.helpers import picture
 from tests.models.small_clip import NAME, write_checkpoint
+
+STEM = "visual.trunk.conv_stem.weight"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,29 @@ def test_openclip_loads_the_same_model(encoder: Encoder, tmp_path: Path) -> None
         "open_clip_config.json",
         "open_clip_model.safetensors",
     ]
+
+
+def test_a_trained_model_of_a_folder_is_a_folder_again(tmp_path: Path) -> None:
+    """With the tokenizer, the text tower's configuration and the licenses; nothing is fetched."""
+    source, out = tmp_path / "start", tmp_path / "trained"
+    write_model(source, tower_packages(tmp_path))
+    start = load_encoder(f"local-dir:{source}", None)
+    state = {name: value + 0.01 for name, value in start.model.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "epoch_1.pt")
+    trained = load_encoder(f"local-dir:{source}", str(tmp_path / "epoch_1.pt"))
+    export_model(trained, f"local-dir:{source}", out)
+    with pytest.raises(UserError, match="written over") as error:
+        export_model(trained, f"local-dir:{source}", source)
+    assert error.value.code == 2 and (out / "licenses").is_dir()
+    shutil.rmtree(source)
+    again, mteb = load_encoder(f"local-dir:{out}", None), Model(str(out), device="cpu")
+    tokens = trained.tokenizer(["a big dog", "a cat"])
+    assert torch.equal(tokens, mteb.tokenizer(["a big dog", "a cat"]))
+    with torch.no_grad():
+        expected = trained.model.encode_text(tokens)
+        for model in (again.model, mteb.model):
+            assert torch.equal(model.encode_text(tokens), expected)
+            assert torch.equal(model.visual.trunk.conv_stem.weight, state[STEM])
 
 
 def test_the_card(encoder: Encoder) -> None:

@@ -23,7 +23,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         prog="hardpairs export model",
         description="Write a model as a folder that OpenCLIP, CLIP_benchmark and MTEB load.",
     )
-    parser.add_argument("--model", required=True, help="a model of OpenCLIP")
+    parser.add_argument("--model", required=True, help="a model of OpenCLIP, or local-dir:FOLDER")
     parser.add_argument("--pretrained", required=True, help="checkpoint file or OpenCLIP tag")
     parser.add_argument("--out", required=True, type=Path, help="the folder to write")
     parser.add_argument(

@@ -4,12 +4,16 @@ FOLDER/open_clip_config.json        the model's configuration and preprocessing
 FOLDER/open_clip_model.safetensors  the weights
 FOLDER/README.md                    the model card
 FOLDER/mteb_model.py                the model as MTEB calls it
+
+A trained model of a folder (``local-dir:FOLDER``) also has that folder's tokenizer, configuration
+of the text tower and licenses.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +25,16 @@ from hardpairs.models.create import preprocess_of
 from hardpairs.models.load import Encoder
 from hardpairs.models.miniclip.model import is_miniclip
 from hardpairs.models.model_config import model_config, uses_words
+from hardpairs.models.model_folder import CONFIG, TOKENIZERS, WEIGHTS, model_folder
 from hardpairs.models.weight_files import save_safetensors
 
-CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+COPIED = (
+    *TOKENIZERS,
+    *("config.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "merges.txt"),
+)
+"""Files of a model's folder that its text tower and tokenizer need."""
+LICENSES = "licenses"
 SHOWN = r"(image_to_text|text_to_image)_(R@\d+|median_rank|mAP@10)"
 """Names of the numbers of evaluation.json that the card has."""
 
@@ -32,20 +43,20 @@ def check_exportable(model_name: str) -> dict[str, Any]:
     """Return the configuration of a model that OpenCLIP alone can make.
 
     Raises:
-        UserError: Exit 2 for a model with towers or words of ours, or of a hub or folder.
+        UserError: Exit 2 for a model with towers or words of ours, or of a hub.
     """
     config = model_config(model_name)
     if config is None:
         raise usage(
             f"{model_name} is no model of OpenCLIP by name",
-            fix="a model of a hub or a folder has the form already",
+            fix="a model of a hub has the form already",
         )
     if is_miniclip(config) or uses_words(model_name):
         raise usage(
             f"{model_name} has words or towers of ours, which OpenCLIP cannot make",
             fix="export a model of OpenCLIP",
         )
-    if "hf_model_name" in config.get("text_cfg", {}):
+    if "hf_model_name" in config.get("text_cfg", {}) and model_folder(model_name) is None:
         raise usage(
             f"{model_name} has a text tower of Hugging Face, which is not exported",
             fix="open_clip.push_to_hf_hub writes such models",
@@ -65,9 +76,11 @@ def export_model(
         card: Arguments of ``model_card`` besides the first two.
 
     Raises:
-        UserError: Exit 2 for a model that cannot be exported.
+        UserError: Exit 2 for a model that cannot be exported, and for its own folder as ``out``.
     """
-    config = check_exportable(model_name)
+    config, source = check_exportable(model_name), model_folder(model_name)
+    if source is not None:
+        _copy_text_files(source, out)
     preprocess = preprocess_of(encoder.model)
     size = preprocess["size"]
     if isinstance(size, list) and len(set(size)) == 1:
@@ -88,6 +101,22 @@ def export_model(
     )
     write_text(out / "mteb_model.py", Path(mteb_model.__file__).read_text(encoding="utf-8"))
     write_text(out / "README.md", model_card(encoder.description, out.name, **(card or {})))
+
+
+def _copy_text_files(source: Path, out: Path) -> None:
+    """Copy what a folder has for its text tower, and its licenses."""
+    if out.exists() and out.samefile(source):
+        raise usage(
+            "the model would be written over the one that it was trained from",
+            where=str(out),
+            fix="another `out`",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
+    if (source / LICENSES).is_dir():
+        shutil.copytree(source / LICENSES, out / LICENSES, dirs_exist_ok=True)
 
 
 def model_card(

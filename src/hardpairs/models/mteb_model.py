@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ class Model:
         self.revision = revision or "local"
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         name = f"local-dir:{self.folder}"
-        model, _, self.transform = open_clip.create_model_and_transforms(name, device=self.device)
+        model, _, self.transform = open_clip.create_model_and_transforms(
+            name, device=self.device, **_text_tower(self.folder)
+        )
         self.model: Any = model.eval()
         self.tokenizer = open_clip.get_tokenizer(name)
 
@@ -92,6 +95,15 @@ class Model:
                 "framework": ["PyTorch"],
             }
         )
+
+
+def _text_tower(folder: Path) -> dict[str, Any]:
+    """Return options that build a text tower of Hugging Face from the folder, not from its hub."""
+    content = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    text = content["model_cfg"]["text_cfg"]
+    if not (text.get("hf_model_name") and (folder / "config.json").is_file()):
+        return {}
+    return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
 def _unit(rows: Any) -> torch.Tensor:
