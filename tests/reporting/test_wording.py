@@ -57,3 +57,26 @@ class TestWording:
         )
         done = wording.what_was_done(compare(runs.read_methods(four)), pairs=ROWS, depth=6)
         assert len(done) == 3 and "settings that differ" in done[2]
+
+    @pytest.mark.parametrize(
+        ("model", "weights", "words"),
+        [
+            (
+                "local-dir:/a/b/lite0",
+                "/a/b/lite0/weights.bin",
+                "(lite0) was continued from its own",
+            ),
+            ("local-dir:/a/b/lite0", "/runs/epoch_5.pt", "(lite0) was continued from epoch_5.pt"),
+            ("ViT-B-32", "laion2b_s34b_b79k", "(ViT-B-32) was continued from laion2b_s34b_b79k"),
+        ],
+    )
+    def test_names_the_start_without_the_folders_of_one_machine(
+        self, four: list[Path], model: str, weights: str, words: str
+    ) -> None:
+        options = {"model": model, "pretrained": weights}
+        text = "".join(f"{name}: {value}\n" for name, value in options.items())
+        lines = (four[0] / "params.txt").read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.partition(":")[0] not in options]
+        (four[0] / "params.txt").write_text("".join(kept) + text)
+        done = wording.what_was_done(compare(runs.read_methods(four)), pairs=ROWS, depth=None)
+        assert words in done[0]

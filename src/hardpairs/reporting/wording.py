@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hardpairs.evaluating.methods import ALPHA, HEADLINE, Comparison, Difference
 from hardpairs.evaluating.runs import DIRECTIONS, Method, starting_runs
+from hardpairs.models.model_folder import model_folder
 from hardpairs.pages.numbers import capitalized, count_text, enumerate_words, plural, value_text
 from hardpairs.reporting.provenance import global_batch
 
@@ -60,13 +62,24 @@ def _start_sentence(methods: Sequence[Method], pairs: int | None) -> str:
     data = f"{count_text(pairs)} image-text pairs" if pairs else "image-text pairs"
     starts = starting_runs(methods)
     if not starts:
-        model = methods[0].first.record.get("model") or "CLIP"
+        model = _model_text(methods[0].first.record.get("model") or "CLIP")
         models = plural(len(methods), "model")
         return f"{models} ({model}) were trained on {data} or taken as published."
     params = starts[0].params
-    origin = params.get("pretrained")
-    how = f"continued from {origin}" if origin else "trained from scratch"
-    return f"A CLIP model ({params.get('model')}) was {how} on {data}."
+    model, origin = str(params.get("model")), params.get("pretrained")
+    how = f"continued from {_weights_text(model, origin)}" if origin else "trained from scratch"
+    return f"A CLIP model ({_model_text(model)}) was {how} on {data}."
+
+
+def _model_text(model: str) -> str:
+    """Return a model's name; of a model in a folder the folder's, without the path to it."""
+    folder = model_folder(model)
+    return model if folder is None else folder.name
+
+
+def _weights_text(model: str, weights: str) -> str:
+    """Return what weights are called: the model's own, a file's name or a tag."""
+    return "its own weights" if Path(weights).parent == model_folder(model) else Path(weights).name
 
 
 def _mining_sentence(depth: int, own: bool) -> str:
