@@ -27,6 +27,7 @@ from tests.patches.test_mend_evaluation import accuracy
 
 MENDS = sorted((PATCHES / MAIN).glob("02*.patch"))
 PAGES = sorted((ROOT / "docs/upstream").glob("0*.md"))
+OFFERS = ROOT / "docs/upstream/offers.md"
 BLOCK = re.compile(r"^```(?:python|text)\n(.*?)^```$", re.M | re.S)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -172,3 +173,32 @@ def test_test_of_the_page(page, plain_main, mended_main, tmp_path):
     assert status == 0, output
     status, output = run_test(plain_main, page, tmp_path / "plain")
     assert status == 1 and re.search(r"\d failed", output), output
+
+
+@pytest.mark.parametrize("number", range(3), ids=["siglip", "false-negatives", "accumulation"])
+def test_script_of_an_offer(number, plain_main, tmp_path):
+    blocks = BLOCK.findall(OFFERS.read_text())
+    script, output = blocks[2 * number : 2 * number + 2]
+    assert plain_main.call(in_a_fork, tmp_path / "output", "run", script) == (0, output)
+
+
+def changed_train(diff: str) -> str:
+    """Return a program that makes the change of a diff in the imported ``open_clip_train.train``."""
+    lines = diff.splitlines(keepends=True)
+    before = "".join(line[1:] for line in lines if line[0] == " ")
+    after = "".join(line[1:] for line in lines)
+    return (
+        "import pathlib, open_clip_train.train as train\n"
+        "text = pathlib.Path(train.__file__).read_text()\n"
+        f"assert text.count({before!r}) == 1\n"
+        f"exec(text.replace({before!r}, {after!r}), train.__dict__)\n"
+    )
+
+
+def test_the_change_that_an_offer_proposes(plain_main, tmp_path):
+    text = OFFERS.read_text()
+    (diff,) = re.findall(r"^```diff\n(.*?)^```$", text, re.M | re.S)
+    script = changed_train(diff) + BLOCK.findall(text)[4]
+    status, output = plain_main.call(in_a_fork, tmp_path / "output", "run", script)
+    assert status == 0 and output.count("towers equal True") == 2, output
+    assert re.findall(r"times ([\d.]+)", output) == ["1.00", "1.00"]
