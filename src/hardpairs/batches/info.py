@@ -56,6 +56,7 @@ class BatchInfo:
         spares: (s,) int64, row numbers that replace unreadable rows; outside the global batch.
         unreadable: (row number, reason) of the rows that spares have replaced.
         epochs_done: Epochs of the run before this batch, the part of the present one included.
+        step: Optimizer steps of the run before this batch.
     """
 
     rows: Array = None
@@ -70,6 +71,7 @@ class BatchInfo:
     spares: Array = None
     unreadable: tuple[tuple[int, str], ...] = ()
     epochs_done: float = 0.0
+    step: int = 0
 
     @classmethod
     def planned(cls, rows: np.ndarray, roles: np.ndarray, spares: np.ndarray) -> BatchInfo:

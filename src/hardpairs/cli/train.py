@@ -11,6 +11,7 @@ the module's name.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -21,6 +22,8 @@ from typing import Any
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.train_results import write_results
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.workers import kill_workers
+from hardpairs.training.preemption import REQUESTS, Stopped, preempted
 from hardpairs.training.upstream import patched
 
 UPSTREAM_ERRORS = {
@@ -35,21 +38,33 @@ UPSTREAM_ERRORS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train with the arguments of a command line."""
+    """Train with the arguments of a command line; a run that is asked to stop saves its state."""
+    with REQUESTS.listening():
+        return _train(argv)
+
+
+def _train(argv: list[str] | None) -> int:
     # What is wrong is said, and --help answers, before PyTorch is imported.
     parser = patched("params")
     argv = command_arguments("train", argv)
     args = parser.parse_args(argv)
+    if args.batching is None:
+        REQUESTS.ignore()
     trainer: Any = patched("main")
     trainer.parse_args = lambda _: args
     import torch.distributed as dist
 
+    atexit.register(kill_workers)  # before the handler of multiprocessing, which waits for them
     try:
         code = trainer.main(argv)
         if dist.is_available() and dist.is_initialized():
             # Without it gloo's threads may abort a run that succeeded.
             dist.destroy_process_group()
+    except Stopped:
+        raise preempted(REQUESTS.save()) from None
     except tuple(UPSTREAM_ERRORS) as error:
+        if REQUESTS.asked and dist.is_initialized() and dist.get_rank():
+            raise preempted(str(args.checkpoint_path)) from None  # rank 0 has ended
         message = _message_of_trainer(error)
         if message is None:
             raise

@@ -178,8 +178,8 @@ def run_command(main: Callable[[], int | None]) -> None:
         write_status(code, message or f"error: stopped with code {code}")
         if message:
             print(message, file=sys.stderr, flush=True)
-    if code == Exit.INTERRUPTED:
-        _end_at_once(code)
+    if code in (Exit.INTERRUPTED, Exit.PREEMPTED):
+        end_at_once(code)
     sys.exit(int(code))
 
 
@@ -196,15 +196,16 @@ def _bytes_or_escapes(error: UnicodeError) -> tuple[str | bytes, int]:
     return b"".join(encoded), error.end
 
 
-def _end_at_once(code: int) -> NoReturn:
+def end_at_once(code: int) -> NoReturn:
     """End the process and its workers without exit handlers.
 
-    Ctrl-C can interrupt a thread that holds the lock of a ``multiprocessing`` queue, such as that
-    of a data loader. The handler that closes the queue at exit would then wait forever.
+    A signal can interrupt a thread that holds the lock of a ``multiprocessing`` queue, such as that
+    of a data loader. The handler that closes the queue at exit would then wait forever. Workers are
+    killed: they ignore the signals that ask a run to stop.
     """
     if "multiprocessing" in sys.modules:
         for worker in sys.modules["multiprocessing"].active_children():
-            worker.terminate()
+            worker.kill()
     os._exit(code)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms import RandomResizedCrop, v2
@@ -109,3 +112,26 @@ def augmented(name: str, own: Transform) -> Transform:
     before, after = AUGMENT[name]()
     transform: Transform = v2.Compose([v2.RGB(), *before, own, *after])
     return transform
+
+
+@contextlib.contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Make the random numbers of a block follow from whole numbers alone.
+
+    What OpenCLIP's transforms and ours draw then depends on the row and the step, and not on the
+    process or worker that loads it. Afterwards all generators are as they were.
+
+    Args:
+        *numbers: At least 0.
+    """
+    first, second = np.random.SeedSequence(numbers).generate_state(2, np.uint64)
+    python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(int(first))
+    np.random.seed(int(first) % 2**32)
+    torch.default_generator.manual_seed(int(second >> np.uint64(1)))
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(pytorch)

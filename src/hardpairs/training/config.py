@@ -52,8 +52,7 @@ class DataOptions(Options):
     )
     results_dir: str | None = option(
         None,
-        "with --captions-json: at the end measure the best checkpoint on the test part, and draw "
-        "its figures, in this folder",
+        "folder of the best checkpoint's numbers and figures of the test part of --captions-json",
         metavar="FOLDER",
     )
     image_root: str | None = option(
@@ -128,6 +127,17 @@ class ValidationOptions(Options):
 
 
 @dataclass(frozen=True)
+class SavingOptions(Options):
+    """States that are saved within an epoch, and what a resumed run may change."""
+
+    save_every_steps: int | None = option(None, "save a state every N steps", minimum=1)
+    save_every_minutes: float | None = option(None, "or every X minutes", above=0)
+    resume_changes: str | None = option(
+        None, "what may differ from the resumed run, as batch_size,lr", metavar="NAMES"
+    )
+
+
+@dataclass(frozen=True)
 class HeadOptions(Options):
     """The embedding that losses for labels compare."""
 
@@ -178,6 +188,7 @@ PARTS: dict[str, type[Options]] = {
     "data": DataOptions,
     "trained": TrainedOptions,
     "validation": ValidationOptions,
+    "saving": SavingOptions,
     "head": HeadOptions,
     "remining": RemineOptions,
 }
@@ -201,6 +212,7 @@ def option_groups() -> tuple[OptionGroup, ...]:
         OptionGroup("hard pairs made anew", options_of(RemineOptions), "--batching", REMINING),
         OptionGroup("what is trained", options_of(TrainedOptions)),
         OptionGroup("validation", options_of(ValidationOptions)),
+        OptionGroup("saving and resuming", options_of(SavingOptions)),
         *component_groups(LOSSES, "--loss-fn"),
         head,
     )
@@ -219,6 +231,7 @@ class TrainingConfig:
         data: Rows and steps.
         trained: What is trained.
         validation: The best epoch.
+        saving: States within an epoch.
         head: The embedding that losses for labels compare.
         remining: When hard pairs are made anew.
     """
@@ -230,6 +243,7 @@ class TrainingConfig:
     data: DataOptions
     trained: TrainedOptions
     validation: ValidationOptions
+    saving: SavingOptions
     head: HeadOptions
     remining: RemineOptions
 

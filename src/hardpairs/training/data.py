@@ -23,12 +23,13 @@ from torch.utils.data import DataLoader
 from hardpairs.batches.base import BatchSampler
 from hardpairs.batches.hard_pairs import HardPairBatchSampler
 from hardpairs.core.errors import mismatch, usage
-from hardpairs.core.workers import answer_to_the_parent
+from hardpairs.core.workers import leave_signals_to_the_parent
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.manifest import NAME
 from hardpairs.data.samples import Samples
 from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.dataset import PlannedDataset, RunBatches
+from hardpairs.training.saving import StateWriter
 
 MOST_EMPTY = 0.1
 """Share of rows without hard pairs above which a run warns."""
@@ -43,14 +44,20 @@ class TrainData:
         batches: The plans of the present epoch.
         samples: The training data.
         sampler_of: Returns the batch maker of an epoch, or ``None`` for the first one.
+        start: Epoch (from 0) and optimizer step in it that training begins with.
         checkpoint: The last epoch's checkpoint until ``take_checkpoint``.
+        unsaved: A checkpoint whose tensors are trained no further yet, and which no file holds.
+        writer: Writes states between the ends of epochs, on rank 0.
     """
 
     dataloader: DataLoader[Any]
     batches: RunBatches
     samples: Samples
     sampler_of: Callable[[int], BatchSampler | None]
+    start: tuple[int, int] = (0, 0)
     checkpoint: dict[str, Any] | None = None
+    unsaved: dict[str, Any] | None = None
+    writer: StateWriter | None = None
 
     def take_checkpoint(self) -> dict[str, Any] | None:
         """Return the last epoch's checkpoint, which holds the trained tensors, and forget it."""
@@ -65,6 +72,8 @@ class TrainData:
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch of the run (from 0), and to the hard pairs that were mined for it."""
         self.batches.epoch = epoch
+        first, step = self.start
+        self.batches.first = step * self.batches.sampler.accumulate if epoch == first else 0
         self.batches.sampler = self.sampler_of(epoch) or self.batches.sampler
 
 
@@ -140,13 +149,13 @@ def train_data(
     sampler = agreed(batching)
     batches = RunBatches(sampler, num_batches(sampler))
     loader: Any = DataLoader(
-        PlannedDataset(samples, transform, tokenizer),
+        PlannedDataset(samples, transform, tokenizer, batching.seed),
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=_whole_batch,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
-        worker_init_fn=answer_to_the_parent,
+        worker_init_fn=leave_signals_to_the_parent,
     )
     loader.num_batches = len(batches)
     loader.num_samples = len(batches) * batching.batch_size * world_size

@@ -15,6 +15,7 @@ from hardpairs.batches.info import BatchInfo
 from hardpairs.core.errors import UserError, bad_input
 from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import Samples
+from hardpairs.training.augment import seeded
 
 
 class Batch(NamedTuple):
@@ -34,10 +35,13 @@ class Batch(NamedTuple):
 class PlannedDataset(Dataset[Any]):
     """Load whole batches by plan.
 
+    The random changes of an image follow from the seed, the step and the row.
+
     Args:
         samples: The training data.
         transform: Called with each image; returns a tensor.
         tokenizer: Called with a list of captions; returns a tensor.
+        seed: Seed of what the transform draws.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class PlannedDataset(Dataset[Any]):
         samples: Samples,
         transform: Callable[[Any], torch.Tensor],
         tokenizer: Callable[[list[str]], torch.Tensor],
+        seed: int = 0,
     ) -> None:
         self.samples, self.transform, self.tokenizer = samples, transform, tokenizer
+        self.seed = seed
         self.group_ids = samples.positives
 
     def __len__(self) -> int:
@@ -71,7 +77,9 @@ class PlannedDataset(Dataset[Any]):
         for position in range(len(rows)):
             while len(images) == position:
                 try:
-                    images.append(self.transform(read_image(self.samples, rows[position])))
+                    image = read_image(self.samples, rows[position])
+                    with seeded(self.seed, plan.step, int(rows[position])):
+                        images.append(self.transform(image))
                 except UnreadableImage as error:
                     unreadable.append((int(rows[position]), str(error)))
                     rows[position] = next(spares, -1)
@@ -103,19 +111,21 @@ class RunBatches:
 
     Attributes:
         epoch: Number of the OpenCLIP epoch, from 0.
+        first: Micro-batch of the epoch that iteration begins with.
     """
 
     def __init__(self, sampler: BatchSampler, num_batches: int) -> None:
-        self.sampler, self.num_batches, self.epoch = sampler, num_batches, 0
+        self.sampler, self.num_batches, self.epoch, self.first = sampler, num_batches, 0, 0
 
     def __len__(self) -> int:
         """Return the number of micro-batches of an OpenCLIP epoch."""
         return self.num_batches
 
     def __iter__(self) -> Iterator[BatchInfo]:
-        """Iterate over the plans of the epoch."""
-        first = self.epoch * self.num_batches
-        for number in range(first, first + self.num_batches):
+        """Iterate over the plans of the epoch, from ``first`` on."""
+        start = self.epoch * self.num_batches
+        for number in range(start + self.first, start + self.num_batches):
             epoch, batch = divmod(number, len(self.sampler))
             plan = self.sampler.plan(batch, epoch)
-            yield replace(plan, epochs_done=number / self.num_batches)
+            step = number // self.sampler.accumulate
+            yield replace(plan, epochs_done=number / self.num_batches, step=step)

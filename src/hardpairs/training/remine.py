@@ -28,6 +28,7 @@ from hardpairs.data.samples import Samples
 from hardpairs.losses.memory import MemoryBatch, in_batches
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
+from hardpairs.training.preemption import REQUESTS
 from hardpairs.training.validation_data import PairDataset, pair_loader
 
 
@@ -211,6 +212,7 @@ class Reminer:
         """Yield positions, image features and text features, (b, D) float32, of the batches."""
         encoder: Any = getattr(model, "module", model).eval()
         for positions, images, texts, _ in pair_loader(pairs, self.batch_size, self.workers):
+            REQUESTS.check()
             if not len(positions):
                 continue
             with self.autocast():

@@ -25,6 +25,7 @@ from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.losses import LossContext, TrainingLoss, build_loss
 from hardpairs.training.config import TrainingConfig
 from hardpairs.training.dataset import Batch
+from hardpairs.training.finite import FIX
 from hardpairs.training.joined_gradients import JoinedGradients, Parts, can_share
 from hardpairs.training.similarities import FeatureSource, open_features
 
@@ -118,7 +119,7 @@ class RunLoss(nn.Module):
             raise non_finite(
                 "the loss is not finite; nothing was updated or saved with it",
                 where=f"rows {wrong} of this rank's last micro-batch {rows.tolist()}",
-                fix="a lower `lr`, `grad_clip_norm` 1, or other start weights",
+                fix=FIX,
             )
         self._calls += 1
         if self._calls % self.accumulate == 0:

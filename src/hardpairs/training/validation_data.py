@@ -14,6 +14,7 @@ from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import Samples
 from hardpairs.data.unreadable import UnreadableImages
+from hardpairs.training.preemption import REQUESTS
 
 if TYPE_CHECKING:
     from hardpairs.training.measuring import Inference
@@ -134,6 +135,7 @@ class ValidationBatches:
         self.rows = []
         rows = self._pairs.rows
         for batch in self._loader:
+            REQUESTS.check()
             self.unreadable.add((rows[position], reason) for position, reason in batch.unreadable)
             self.rows += [rows[position] for position in batch.positions.tolist()]
             if len(batch.positions):

@@ -14,6 +14,7 @@ import open_clip
 import torch
 from torch import nn
 
+from hardpairs.batches.sources import open_table
 from hardpairs.core.errors import flags, usage
 from hardpairs.core.flags import flags_in_messages
 from hardpairs.core.remote import is_url
@@ -34,9 +35,21 @@ from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.checkpoint_fit import check_optimizer, check_weights
 from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.data import Remining, TrainData, batches_per_epoch, train_data
+from hardpairs.training.finite import stop_when_not_finite
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
 from hardpairs.training.measuring import Inference
 from hardpairs.training.recovery import add_recovery
+from hardpairs.training.resume import (
+    LOSS_STATE,
+    Facts,
+    Resumed,
+    check_same_run,
+    counts_in,
+    first_step,
+    run_facts,
+    stored_facts,
+    with_prefix,
+)
 from hardpairs.training.run_loss import RunLoss, build_run_loss
 from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
 from hardpairs.training.similarities import StartModel
@@ -50,11 +63,10 @@ SAME_MODEL = (
 )
 """Options of OpenCLIP that change what a model's weights make of an input."""
 
-LOSS_STATE = "loss"
-"""Entry of a checkpoint of ours: what the loss keeps from step to step."""
 
 _configs: list[tuple[argparse.Namespace, TrainingConfig]] = []
 _losses: list[tuple[argparse.Namespace, RunLoss]] = []
+_resumed: list[tuple[argparse.Namespace, Resumed]] = []
 
 
 def config_of(args: argparse.Namespace) -> TrainingConfig:
@@ -146,7 +158,7 @@ def prepare_optimizer(
     """Add to the optimizer what happens at its steps.
 
     The first steps move its statistics alone, the head has a learning rate of its own, and rank 0
-    averages the weights, each where the options say so.
+    averages the weights, each where the options say so. Numbers that are not finite stop the run.
 
     Args:
         optimizer: The trainer's.
@@ -160,11 +172,54 @@ def prepare_optimizer(
         freezing.head_groups(optimizer, model, rate=args.lr, head_rate=trained.head_lr)
     if recovery is not None:
         optimizer.register_step_post_hook(recovery.after)
+    if config_of(args).batching is not None:
+        stop_when_not_finite(optimizer, model)
     if trained.ema is not None and not args.rank:
         add_average(optimizer, model, trained.ema)
     if args.resume and not is_url(args.resume):
         check_optimizer(args.resume, optimizer)
     return optimizer
+
+
+def resumed_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the checkpoint that a run goes on from, by the names of its weights on these ranks.
+
+    Raises:
+        UserError: exit 2 or 4 when it is of a run on other data or with other options, but for
+            ``--resume-changes``.
+    """
+    config = config_of(args)
+    if config.batching is None:
+        checkpoint: dict[str, Any] = upstream.patched("file_utils").pt_load(
+            args.resume, map_location="cpu"
+        )
+    else:
+        checkpoint = load_checkpoint(args.resume)
+    if "epoch" not in checkpoint:
+        return checkpoint
+    if config.batching is not None:
+        stored, ours = stored_facts(checkpoint), facts_of(args)
+        with flags_in_messages(all_options()):
+            check_same_run(stored, ours, config.saving.resume_changes, str(args.resume))
+        start = checkpoint["epoch"], first_step(checkpoint, stored, ours)
+        _resumed[:] = [(args, Resumed(start, checkpoint.get(LOSS_STATE), counts_in(checkpoint)))]
+    weights = with_prefix(checkpoint["state_dict"], distributed=args.distributed)
+    return {**checkpoint, "state_dict": weights}
+
+
+def resumed_run(args: argparse.Namespace) -> Resumed:
+    """Return what a run takes over from its checkpoint, beside what OpenCLIP does."""
+    return _resumed[0][1] if _resumed and _resumed[0][0] is args else Resumed()
+
+
+def facts_of(args: argparse.Namespace) -> Facts:
+    """Return what tells the run from others, for its checkpoints."""
+    config, samples = config_of(args), open_training_samples(vars(args))
+    path, digest = getattr(config.batches, "hard_pairs", None), None
+    if path is not None:
+        table = open_table(path, samples, getattr(config.batches, "url_index", None))
+        digest = str(table.manifest["sha256"])
+    return run_facts(config, vars(args), data=samples.fingerprint, hard_pairs=digest)
 
 
 def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
@@ -275,6 +330,7 @@ def _train_data(
             rank=args.rank,
             world_size=args.world_size,
         )
+    data.start = resumed_run(args).start
     steps = len(data.batches) // args.accum_freq * args.epochs
     if not args.rank and args.lr_scheduler != "const" and args.warmup >= steps:
         logging.warning(
@@ -336,9 +392,10 @@ def create_loss(args: argparse.Namespace) -> nn.Module:
         start_model=functools.partial(_start_model, args),
         accumulate=args.accum_freq,
     )
-    resumed = getattr(args, "resume", None)
-    if resumed and loss.loss.state():
-        loss.loss.load_state(load_checkpoint(resumed).get(LOSS_STATE) or {}, args.device)
+    resumed = resumed_run(args)
+    if resumed.loss:
+        loss.loss.load_state(resumed.loss, args.device)
+    loss.counts.update({name: n // args.world_size for name, n in resumed.counts.items()})
     _losses[:] = [(args, loss)]
     return loss
 

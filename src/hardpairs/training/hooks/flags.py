@@ -37,7 +37,7 @@ OF_OPENCLIP_TOO = {
         "image_root",
         "results_dir",
     ),
-    *("freeze_bn_stats", "image_weights", "vocabulary_from", "advice"),
+    *("freeze_bn_stats", "image_weights", "vocabulary_from", "advice", "resume_changes"),
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
 DEFAULT_LOSS = "clip_ce"
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=BATCHES,
         metavar="NAME",
         help=_names("batch maker", BATCHES)
-        + "; default: OpenCLIP's, or random when another flag of ours needs it",
+        + "; default: OpenCLIP's, or random for our other flags",
     )
     ours.add_argument(
         "--use-hard", action="store_true", help="hard-pair batches, as --batching hard-pairs"

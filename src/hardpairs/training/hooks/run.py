@@ -6,6 +6,7 @@ import argparse
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from hardpairs.core.flags import flags_in_messages
 from hardpairs.core.ranks import Ranks
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.models.checkpoint import HEAD, PREPROCESS, load_checkpoint
+from hardpairs.models.checkpoint import load_checkpoint
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.model_config import uses_words
 from hardpairs.models.weight_files import save_checkpoint
@@ -26,24 +27,45 @@ from hardpairs.training.config import TrainingConfig, all_options
 from hardpairs.training.data import TrainData
 from hardpairs.training.dataset import Batch
 from hardpairs.training.hooks.build import (
-    LOSS_STATE,
     config_of,
     get_tokenizer,
     holding,
     inference,
     loss_of,
     remining,
+    resumed_checkpoint,
+)
+from hardpairs.training.hooks.steps import (
+    agreed_to_stop,
+    leave,
+    run_state,
+    run_steps,
+    save_unsaved,
 )
 from hardpairs.training.measuring import pair_features
+from hardpairs.training.preemption import REQUESTS
 from hardpairs.training.recovery import RECOVERY
+from hardpairs.training.resume import LOSS_STATE
 from hardpairs.training.run_loss import RunLoss
 from hardpairs.training.run_summary import log_epoch, summarize_run
+from hardpairs.training.saving import LATEST, STEP, StateWriter, is_amid
 from hardpairs.training.step_log import log_statistics
+from hardpairs.training.validation import BEST
 from hardpairs.training.validation_data import ValidationData
 from hardpairs.training.watch import log_change, write_start
 
 if TYPE_CHECKING:
     from hardpairs.training.remine import Reminer
+
+__all__ = [
+    "extra_state",
+    "log_step",
+    "resumed_checkpoint",
+    "run_epochs",
+    "run_steps",
+    "unpack_batch",
+    "validation_metrics",
+]
 
 Features = torch.Tensor | Sequence[torch.Tensor]
 
@@ -102,28 +124,21 @@ def run_epochs(
         epochs: The epochs that are left.
     """
     config, train, model = config_of(args), data.get("train"), upstream.model_of(trained)
-    _begin(args, model, data.get("val"), epochs.start)
-    remine_every = config.remining.remine_every
+    start = (epochs.start, 0)
+    if isinstance(train, TrainData) and train.start[0] == epochs.start:
+        start = train.start
+    _begin(args, model, data.get("val"), is_new=not any(start))
     if isinstance(train, TrainData) and not args.rank:
-        _warn_of_another_transform(args, model, train.table)
-        if config.data.advice and not epochs.start:
-            _advise(args, train)
-        _measure_resumed(args, trained, data, tokenizer, epochs.start)
+        _begin_data(args, trained, data, train, tokenizer, start)
     has_trained = False
     is_written = isinstance(train, TrainData) and not args.rank and bool(args.save_logs)
     for epoch in epochs:
+        if isinstance(train, TrainData) and agreed_to_stop(args):
+            raise leave(args, train)
         if _is_over(config, args, epoch):
             break
         started = time.perf_counter()
-        is_thawed = freezing.thaw(model, epoch)
-        is_due = remine_every is not None and epoch and epoch % remine_every == 0
-        if is_thawed or is_due:
-            _forget(args)
-        is_due = is_due or (epoch == epochs.start and remining(args).is_missing(epoch))
-        if isinstance(train, TrainData) and is_due:
-            _remine(args, model, train, transform, tokenizer, epoch)
-        if isinstance(train, TrainData):
-            _hold(args, model, train, transform, tokenizer, epoch, is_first=epoch == epochs.start)
+        _prepare_epoch(args, model, train, transform, tokenizer, epoch, start)
         yield epoch
         has_trained = True
         if isinstance(train, TrainData) and not args.rank:
@@ -132,29 +147,104 @@ def run_epochs(
             seconds = time.perf_counter() - started
             log_epoch(_folder(args), Path(args.checkpoint_path), epoch + 1, seconds)
             log_change(Path(args.checkpoint_path) / "results.jsonl")
+    if isinstance(train, TrainData):
+        _end(args, train)
     if is_written and has_trained:
         num_gpus = args.world_size if str(args.device).startswith("cuda") else 0
         summarize_run(_folder(args), vars(args), num_gpus)
 
 
-def _begin(args: argparse.Namespace, model: nn.Module, val: Any, epoch: int) -> None:
+def _begin_data(
+    args: argparse.Namespace,
+    model: nn.Module,
+    data: dict[str, Any],
+    train: TrainData,
+    tokenizer: Callable[..., Any],
+    start: tuple[int, int],
+) -> None:
+    """Say what there is to say of the data, and measure what a resumed run left to measure.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The model.
+        data: What ``get_data`` returned.
+        train: Its training data.
+        tokenizer: The model's tokenizer.
+        start: Epoch and step that the run begins with.
+    """
+    _warn_of_another_transform(args, model, train.table)
+    if config_of(args).data.advice and not any(start):
+        _advise(args, train)
+    if not start[1]:
+        _measure_resumed(args, model, data, tokenizer, start[0])
+    if args.save_logs:
+        saving, path = config_of(args).saving, Path(args.checkpoint_path) / LATEST
+        train.writer = StateWriter(path, saving.save_every_steps, saving.save_every_minutes)
+    REQUESTS.save = partial(save_unsaved, train)
+
+
+def _prepare_epoch(
+    args: argparse.Namespace,
+    model: nn.Module,
+    train: Any,
+    transform: Callable[..., Any],
+    tokenizer: Callable[..., Any],
+    epoch: int,
+    start: tuple[int, int],
+) -> None:
+    """Thaw what thaws, and make hard pairs or embeddings anew, where an epoch begins so.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The model.
+        train: The training data.
+        transform: The model's transform without random changes.
+        tokenizer: The model's tokenizer.
+        epoch: From 0.
+        start: Epoch and step that the run begins with.
+    """
+    is_first, goes_on = epoch == start[0], epoch == start[0] and start[1] > 0
+    is_thawed = freezing.thaw(model, epoch)
+    every = config_of(args).remining.remine_every
+    is_due = every is not None and epoch > 0 and epoch % every == 0 and not goes_on
+    if (is_thawed or is_due) and not goes_on:
+        _forget(args)
+    if not isinstance(train, TrainData):
+        return
+    if is_due or (is_first and remining(args).is_missing(epoch)):
+        _remine(args, model, train, transform, tokenizer, epoch)
+    is_made = is_first and any(start)
+    _hold(args, model, train, transform, tokenizer, epoch, is_first=is_first, is_made=is_made)
+
+
+def _end(args: argparse.Namespace, train: TrainData) -> None:
+    """Remove the state of the middle of an epoch when the run's last epoch is saved."""
+    REQUESTS.is_saved = train.unsaved is None
+    if train.writer is not None:
+        train.writer.wait()
+        state, last = train.writer.path, f"epoch_{args.epochs}.pt"
+        if state.with_name(last).exists() and state.exists() and is_amid(state):
+            state.unlink()
+
+
+def _begin(args: argparse.Namespace, model: nn.Module, val: Any, *, is_new: bool) -> None:
     """Start what goes along with a run from the weights that it starts from.
 
     Args:
         args: OpenCLIP's options.
         model: The model without wrappers.
         val: The validation data.
-        epoch: Epochs completed.
+        is_new: Whether the run begins, and goes not on.
     """
     if recovery := getattr(model, RECOVERY, None):
         recovery.begin()
     if average := getattr(model, AVERAGE, None):
         stored = load_checkpoint(args.resume).get(AVERAGE) if args.resume else None
-        if epoch and stored is None:
+        if not is_new and stored is None:
             logging.warning("The resumed run had no --ema: its average begins here.")
         average.begin(stored)
     is_watched = isinstance(val, ValidationData) and val.watch is not None
-    if is_watched and not epoch and args.save_logs:
+    if is_watched and is_new and args.save_logs:
         write_start(Path(args.checkpoint_path) / "results.jsonl", val.watch.numbers(model))
 
 
@@ -180,8 +270,11 @@ def _measure_resumed(
     if not (epoch and args.resume and args.save_logs and "val" in data):
         return
     is_due = args.val_frequency and (epoch % args.val_frequency == 0 or epoch == args.epochs)
-    if is_due and not validation.is_measured(Path(args.checkpoint_path), epoch):
+    folder = Path(args.checkpoint_path)
+    if is_due and not validation.is_measured(folder, epoch):
         upstream.patched("train").evaluate(trained, data, epoch, args, tokenizer=tokenizer)
+        _keep_best(args, load_checkpoint(args.resume))
+    elif is_due and config_of(args).validation.save_best and not (folder / BEST).exists():
         _keep_best(args, load_checkpoint(args.resume))
 
 
@@ -257,14 +350,26 @@ def _hold(
     epoch: int,
     *,
     is_first: bool,
+    is_made: bool,
 ) -> None:
-    """Give the loss all rows as the model sees them, when it is time."""
+    """Give the loss all rows as the model sees them, when it is time.
+
+    Args:
+        args: OpenCLIP's options.
+        model: The model.
+        train: The training data.
+        transform: The model's transform without random changes.
+        tokenizer: The model's tokenizer.
+        epoch: From 0.
+        is_first: Whether the run begins with this epoch.
+        is_made: Whether an earlier run has made them for this epoch.
+    """
     made, loss = holding(args), loss_of(args)
     if made is None or loss is None or made.every is None or (epoch % made.every and not is_first):
         return
     reminer, folder = _reminer(args, train, transform, tokenizer), made.source(epoch)
     assert folder is not None
-    if not (is_first and epoch) or made.is_missing(epoch):  # else a resumed run's: it made them
+    if not is_made or made.is_missing(epoch):
         reminer.embed(model, folder, epoch)
     loss.loss.hold(reminer.rows_of(folder))
 
@@ -335,9 +440,7 @@ def extra_state(
 ) -> dict[str, Any]:
     """Return what a checkpoint of ours has besides OpenCLIP's entries.
 
-    These are the word list, the data and hard pairs that it was trained on, how images were
-    prepared, the kind of head, what the loss keeps from step to step, and averaged weights, which
-    also make a file of their own. Rank 0 calls it, before the epoch is measured.
+    Averaged weights also make a file of their own. Rank 0 calls it, before the epoch is saved.
 
     Args:
         args: OpenCLIP's options.
@@ -345,25 +448,26 @@ def extra_state(
         data: What ``get_data`` returned.
         checkpoint: OpenCLIP's entries.
     """
-    state: dict[str, Any] = {}
-    if uses_words(args.model):
-        state["vocabulary"] = get_tokenizer(args).vocabulary
     train = data.get("train")
-    if isinstance(train, TrainData):
-        state["hardpairs"] = {
-            "dataset_fingerprint": train.samples.fingerprint,
-            "hard_pairs_sha256": None if train.table is None else train.table.manifest["sha256"],
-        }
-        model = upstream.model_of(trained)
-        state[PREPROCESS] = preprocess_of(model)
-        state |= {HEAD: getattr(model, HEAD).options} if hasattr(model, HEAD) else {}
-        if average := getattr(model, AVERAGE, None):
-            weights = {"state_dict": average.state_dict(checkpoint["state_dict"])}
-            content = {"epoch": checkpoint["epoch"], "name": args.name, **weights, **state}
-            save_checkpoint(content, Path(args.checkpoint_path) / FILE)
-            state[AVERAGE] = average.state()
-        loss = loss_of(args)
-        kept = {} if loss is None else loss.loss.state()
-        state |= {LOSS_STATE: kept} if kept else {}
-        train.checkpoint = {**checkpoint, **state}
+    if not isinstance(train, TrainData):
+        return {"vocabulary": get_tokenizer(args).vocabulary} if uses_words(args.model) else {}
+    model = upstream.model_of(trained)
+    state = run_state(args, model, train)
+    if average := getattr(model, AVERAGE, None):
+        weights = {"state_dict": average.state_dict(checkpoint["state_dict"])}
+        kept = {name: value for name, value in state.items() if name not in (AVERAGE, LOSS_STATE)}
+        content = {"epoch": checkpoint["epoch"], "name": args.name, **weights, **kept}
+        save_checkpoint(content, Path(args.checkpoint_path) / FILE)
+    train.checkpoint = {**checkpoint, **state}
+    if train.writer is not None:
+        train.writer.wait()  # OpenCLIP may write the same file
+        train.writer.note_saved()
+        is_saved = _is_saved(args, checkpoint["epoch"])
+        train.unsaved = None if is_saved else {**train.checkpoint, STEP: 0}
     return state
+
+
+def _is_saved(args: argparse.Namespace, completed: int) -> bool:
+    """Return whether OpenCLIP saves an epoch."""
+    is_due = args.save_frequency > 0 and completed % args.save_frequency == 0
+    return bool(completed == args.epochs or is_due or args.save_most_recent)
