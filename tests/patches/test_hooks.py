@@ -117,12 +117,17 @@ def test_builders(run):
 
 
 def test_epoch(run, patched):
-    assert calls_of(run, "0103") == {"run_epochs": 1, "extra_state": 1}
+    assert calls_of(run, "0103") == {"run_epochs": 1, "extra_state": 1, "resumed_checkpoint": 0}
     assert patched.call(load, str(run[0] / "checkpoints" / "epoch_1.pt"))["mark"] == 7
 
 
 def test_step(run):
-    assert calls_of(run, "0104") == {"unpack_batch": 4, "log_step": 4, "validation_metrics": 1}
+    assert calls_of(run, "0104") == {
+        "run_steps": 1,
+        "unpack_batch": 4,
+        "log_step": 4,
+        "validation_metrics": 1,
+    }
     logged = next(shown[-1] for name, shown in run[1] if name == "log_step")
     assert {"loss", "scale", "data_time"} <= set(logged)  # plain names, and the prefix comes after
     assert json.loads((run[0] / "checkpoints/results.jsonl").read_text())["ours"] == 0.5

@@ -218,12 +218,17 @@ def test_other_files_do_not_count(mended, plain, folder):
     sibling.mkdir()
     shutil.copy(folder / "epoch_1.pt", sibling / "epoch_99.pt")
     found, messages = mended.call(latest, str(folder))
-    assert found == "epoch_2.pt"
-    assert {message.split()[1].rsplit("/", 1)[1].strip(",") for message in messages} == {
-        "tmp.pt",
-        "epoch_5_old.pt",
-    }
+    assert (found, messages) == ("epoch_2.pt", [])
     assert plain.call(latest, str(folder))[0] == "epoch_99.pt"
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(1, "epoch_2.pt"), (3, "best.pt")])
+def test_the_best_epoch_counts_by_its_number(mended, folder, epoch, expected):
+    mended.call(save, str(folder / "best.pt"), epoch)
+    assert mended.call(latest, str(folder)) == (expected, [])
+    for file in folder.glob("epoch_*.pt"):
+        file.unlink()
+    assert mended.call(latest, str(folder)) == ("best.pt", [])
 
 
 def test_no_checkpoint_yet(mended, folder):

@@ -23,6 +23,7 @@ from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.train_results import write_results
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.core.workers import kill_workers
+from hardpairs.training.hooks.main_flags import is_main
 from hardpairs.training.preemption import REQUESTS, Stopped, preempted
 from hardpairs.training.upstream import patched
 
@@ -48,7 +49,7 @@ def _train(argv: list[str] | None) -> int:
     parser = patched("params")
     argv = command_arguments("train", argv)
     args = parser.parse_args(argv)
-    if args.batching is None:
+    if args.batching is None or is_main(args):
         REQUESTS.ignore()
     trainer: Any = patched("main")
     trainer.parse_args = lambda _: args

@@ -160,7 +160,10 @@ def test_a_signal_in_each_phase(flags, table, tmp_path, phase, more):
     assert time.monotonic() - began < 50
     saved = state(tmp_path, "run")
     position = (saved["epoch"], saved["step"])
-    assert position in {"waiting": [(0, 3)], "measuring": [(1, 0)], "saving": [(0, 2), (0, 3), (0, 4)]}[phase]
+    assert (
+        position
+        in {"waiting": [(0, 3)], "measuring": [(1, 0)], "saving": [(0, 2), (0, 3), (0, 4)]}[phase]
+    )
     done = train(tmp_path, "run", *flags, *more, "--resume", "latest")
     assert done.returncode == 0, done.stderr
     assert last(tmp_path, "run")["epoch"] == 2

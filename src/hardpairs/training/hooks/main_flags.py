@@ -31,8 +31,25 @@ def check_main(config: TrainingConfig, args: argparse.Namespace) -> None:
         UserError: Exit 2.
     """
     _check_inputs(args)
+    if is_main(args):
+        _check_saving(config)
     if getattr(args, "fsdp", False):
         _check_fsdp(config, args)
+
+
+def is_main(args: argparse.Namespace) -> bool:
+    """Return whether the options are those of OpenCLIP's main, which alone has ``--fsdp``."""
+    return hasattr(args, "fsdp")
+
+
+def _check_saving(config: TrainingConfig) -> None:
+    for name, value in vars(config.saving).items():
+        if value is not None:
+            raise usage(
+                f"--{name.replace('_', '-')} does not work with OpenCLIP's main",
+                why="it saves and resumes whole epochs",
+                fix="OpenCLIP 3.3.0, or leave it out",
+            )
 
 
 def _check_inputs(args: argparse.Namespace) -> None:
