@@ -145,6 +145,31 @@ class ValidationBatches:
             raise bad_input("no validation image is readable", where=source, fix="check the paths")
 
 
+class LeavableLoader:
+    """A loader of OpenCLIP's whose iteration a request to stop ends, between two batches.
+
+    Args:
+        loader: The loader; it has the same attributes.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the batches."""
+        for batch in self._loader:
+            REQUESTS.check()
+            yield batch
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the loader."""
+        return getattr(self._loader, name)
+
+
 @dataclass
 class ValidationData:
     """Validation data with the attributes that OpenCLIP's trainer reads.

@@ -79,7 +79,7 @@ def stopped(logs, name, patch, *flags, signal="SIGTERM", processes=0, env=None):
         return run("python", "-c", program, *arguments, env=env)
     path = logs / f"{name}.py"
     path.write_text(program)
-    return torchrun(processes, str(path), *arguments, env=env)
+    return torchrun(processes, "--", str(path), *arguments, env=env)
 
 
 def last(logs, name, epoch=2):

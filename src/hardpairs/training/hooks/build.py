@@ -53,7 +53,12 @@ from hardpairs.training.resume import (
 from hardpairs.training.run_loss import RunLoss, build_run_loss
 from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
 from hardpairs.training.similarities import StartModel
-from hardpairs.training.validation_data import PairDataset, ValidationBatches, ValidationData
+from hardpairs.training.validation_data import (
+    LeavableLoader,
+    PairDataset,
+    ValidationBatches,
+    ValidationData,
+)
 from hardpairs.training.vocabulary import run_vocabulary, vocabulary_captions
 from hardpairs.training.watch import Watch
 
@@ -67,6 +72,7 @@ SAME_MODEL = (
 _configs: list[tuple[argparse.Namespace, TrainingConfig]] = []
 _losses: list[tuple[argparse.Namespace, RunLoss]] = []
 _resumed: list[tuple[argparse.Namespace, Resumed]] = []
+_facts: list[tuple[argparse.Namespace, Facts]] = []
 
 
 def config_of(args: argparse.Namespace) -> TrainingConfig:
@@ -213,7 +219,13 @@ def resumed_run(args: argparse.Namespace) -> Resumed:
 
 
 def facts_of(args: argparse.Namespace) -> Facts:
-    """Return what tells the run from others, for its checkpoints."""
+    """Return what tells the run from others, for its checkpoints; it is found once."""
+    if not _facts or _facts[0][0] is not args:
+        _facts[:] = [(args, _find_facts(args))]
+    return _facts[0][1]
+
+
+def _find_facts(args: argparse.Namespace) -> Facts:
     config, samples = config_of(args), open_training_samples(vars(args))
     path, digest = getattr(config.batches, "hard_pairs", None), None
     if path is not None:
@@ -286,6 +298,8 @@ def get_data(
     rest.train_data = rest.val_data = None
     rest.dataset_type = "auto"
     rest_of_data = theirs(rest, preprocess_fns, epoch=epoch, tokenizer=tokenizer, **options)
+    for other in rest_of_data.values():
+        other.dataloader = LeavableLoader(other.dataloader)
     return {**data, **rest_of_data}
 
 
