@@ -27,7 +27,7 @@ class HardPairSource(Options):
 
     hard_pairs: str | None = option(
         None,
-        "hard pairs: CSV, JSON, or the folder of a table",
+        "hard pairs: CSV, JSON, or a table's folder",
         flag="--hard-dict-dir",
         metavar="PATH",
     )

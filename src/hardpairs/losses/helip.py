@@ -16,4 +16,4 @@ class HELIPLoss(ContrastiveLoss):
     class Config(PairOptions):
         """Options of all pair losses, with the margin on."""
 
-        margin_weight: float = option(0.3, "weight of the margin loss", minimum=0)
+        margin_weight: float = option(0.3, "margin's weight", minimum=0)

@@ -75,7 +75,7 @@ class PairOptions(Options):
         needs={"blend_targets": ()},
         above=0,
     )
-    margin_weight: float = option(0.0, "weight of the margin loss", minimum=0)
+    margin_weight: float = option(0.0, "margin's weight", minimum=0)
     margin_similarity: str = option(
         "logits",
         "what the margin compares",

@@ -40,7 +40,7 @@ class DataOptions(Options):
         None, "optimizer steps, cut into --epochs equal parts", minimum=1
     )
     reject: str | None = option(None, "rows to leave out, of inspect pairs' page", metavar="FILE")
-    max_bad_fraction: float = option(0.01, "stop above this unreadable share", minimum=0, maximum=1)
+    max_bad_fraction: float = option(0.01, "largest unreadable share", minimum=0, maximum=1)
     csv_group_key: str = option(
         "group", "column whose equal values are known positives, or one label", metavar="COLUMN"
     )
@@ -65,7 +65,7 @@ class DataOptions(Options):
         "caption of class folders, with {} as class",
         metavar="TEXT",
     )
-    advice: bool = option(True, "say what hard pairs or embeddings tell")
+    advice: bool = option(True, "say what hard pairs tell")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class SavingOptions(Options):
     save_every_steps: int | None = option(None, "save a state every N steps", minimum=1)
     save_every_minutes: float | None = option(None, "or every X minutes", above=0)
     resume_changes: str | None = option(
-        None, "what may differ from the resumed run, as batch_size,lr", metavar="NAMES"
+        None, "what may differ then, as batch_size,lr", metavar="NAMES"
     )
 
 

@@ -68,8 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batching",
         choices=BATCHES,
         metavar="NAME",
-        help=_names("batch maker", BATCHES)
-        + "; default: OpenCLIP's, or random for our other flags",
+        help=_names("batch maker", BATCHES) + "; default: OpenCLIP's, or random",
     )
     ours.add_argument(
         "--use-hard", action="store_true", help="hard-pair batches, as --batching hard-pairs"
