@@ -47,7 +47,6 @@ def test_what_is_finite_goes_on():
 
 def test_a_run_that_breaks_in_its_last_update_saves_nothing(table, tmp_path):
     flags = ("--train-data", str(table), *COMMA, "--batching", "random", "--batch-size", "20")
-    flags += ("--max-steps", "1", "--lr", "1e39", "--warmup", "0", "--opt", "timm/sgd")
-    done = train(tmp_path, "run", *flags, "--momentum", ".5")
+    done = train(tmp_path, "run", *flags, "--max-steps", "1", "--lr", "1e37", "--warmup", "0")
     assert done.returncode == 6, done.stderr
     assert not list((tmp_path / "run/checkpoints").glob("*.pt"))

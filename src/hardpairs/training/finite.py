@@ -38,14 +38,16 @@ def stop_when_not_finite(optimizer: Optimizer, model: nn.Module) -> None:
 
 @torch.no_grad()
 def _check(tensors: dict[str, torch.Tensor], what: str) -> None:
-    """Raise where a tensor has a value that is not finite.
+    """Raise where a tensor has a value that is not finite, or values whose squares are not.
 
     Raises:
         UserError: Exit 6, naming the tensors.
     """
-    largest = torch._foreach_norm([value.detach() for value in tensors.values()], torch.inf)
-    finite = torch.stack([norm.isfinite() for norm in largest]) if largest else torch.ones(1)
-    if bool(finite.all()):
+    if not tensors:
         return
-    wrong = [name for name, norm in zip(tensors, largest, strict=True) if not norm.isfinite()]
+    values = [value.detach() for value in tensors.values()]
+    norms = torch.stack(torch._foreach_norm(values, 2, dtype=torch.float32))
+    if bool(norms.isfinite().all()):
+        return
+    wrong = [name for name, norm in zip(tensors, norms, strict=True) if not norm.isfinite()]
     raise non_finite(what, where=", ".join(wrong[:10]), fix=FIX)

@@ -180,7 +180,7 @@ def test_a_signal_before_the_first_step_ends_at_once(table, tmp_path):
 def test_one_rank_is_asked_and_all_end_and_other_numbers_of_ranks_go_on(table, tmp_path):
     """1 -> 2 -> 1 processes with one global batch end as one process does, but for rounding."""
     flags = ("--train-data", str(table), *COMMA, "--epochs", "2", "--batching", "random")
-    flags += ("--freeze-bn-stats", "--opt", "timm/sgd", "--momentum", ".5", "--lr", ".1")
+    flags += ("--freeze-bn-stats", "--eps", "1e-3")  # a gradient of rounding alone must not count
     one, two = ("--batch-size", "8"), ("--batch-size", "4")
     assert train(tmp_path, "whole", *flags, *one).returncode == 0
     done = stopped(tmp_path, "run", BEFORE_STEP.format(step=2), *flags, *one)
