@@ -94,7 +94,8 @@ def test_options_stay_few():
     flags = {option for option in every if option.startswith("--") and option[:5] != "--no-"}
     assert flags == {
         *("--advice", "--augment", "--batching", "--batching-embeddings", "--caption-template"),
-        *("--captions-json", "--ema", "--recover-steps", "--watch"),
+        *("--captions-json", "--ema", "--recover-steps", "--watch", "--resume-changes"),
+        *("--save-every-minutes", "--save-every-steps"),
         *("--class-neighbours", "--config", "--csv-group-key", "--embed", "--empty-rows"),
         *("--false-negative-embeddings", "--false-negative-mask", "--false-negative-threshold"),
         *("--freeze-backbone", "--freeze-bn-stats", "--freeze-epochs"),
