@@ -131,6 +131,18 @@ def test_stopped_and_resumed_again_and_again_it_ends_the_same(flags, tmp_path):
     assert not (tmp_path / "run/checkpoints/epoch_latest.pt").exists()
 
 
+def test_what_the_run_made_for_an_epoch_is_used_by_the_rest_of_it(table, hard_pairs, tmp_path):
+    """Hard pairs and held rows are the model's at the epoch's start, not at the resumed step."""
+    flags = ("--train-data", str(table), *COMMA, "--use-hard", "--hard-dict-dir", str(hard_pairs))
+    flags += ("--epochs", "2", "--batch-size", "20", "--remine-every", "1", "--memory-every", "1")
+    assert train(tmp_path, "whole", *flags).returncode == 0
+    done = stopped(tmp_path, "run", BEFORE_STEP.format(step=6), *flags)
+    assert done.returncode == 75 and state(tmp_path, "run")["step"] == 2, done.stderr
+    done = train(tmp_path, "run", *flags, "--resume", "latest")
+    assert done.returncode == 0, done.stderr
+    assert_same(last(tmp_path, "whole"), last(tmp_path, "run"))
+
+
 @pytest.mark.slow
 def test_resumed_at_random_steps_it_ends_the_same(flags, tmp_path):
     count = int(os.environ.get("HARDPAIRS_RESUMED_STEPS", "100"))
