@@ -64,8 +64,6 @@ def _train(argv: list[str] | None) -> int:
     except Stopped:
         raise preempted(REQUESTS.save()) from None
     except tuple(UPSTREAM_ERRORS) as error:
-        if REQUESTS.asked and dist.is_initialized() and dist.get_rank():
-            raise preempted(str(args.checkpoint_path)) from None  # rank 0 has ended
         message = _message_of_trainer(error)
         if message is None:
             raise

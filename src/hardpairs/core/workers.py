@@ -32,7 +32,11 @@ def leave_signals_to_the_parent(number: int) -> None:
 
 
 def kill_workers() -> None:
-    """Kill the workers that are left: those that ignore SIGTERM would be waited for at exit."""
+    """Kill the workers that are left: those that ignore SIGTERM would be waited for at exit.
+
+    PyTorch's handler would report each as a worker that died.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for worker in multiprocessing.active_children():
         worker.kill()
 

@@ -156,7 +156,7 @@ def run_epochs(
 
 def _begin_data(
     args: argparse.Namespace,
-    model: nn.Module,
+    trained: nn.Module,
     data: dict[str, Any],
     train: TrainData,
     tokenizer: Callable[..., Any],
@@ -166,17 +166,17 @@ def _begin_data(
 
     Args:
         args: OpenCLIP's options.
-        model: The model.
+        trained: The model or task of the trainer.
         data: What ``get_data`` returned.
         train: Its training data.
         tokenizer: The model's tokenizer.
         start: Epoch and step that the run begins with.
     """
-    _warn_of_another_transform(args, model, train.table)
+    _warn_of_another_transform(args, upstream.model_of(trained), train.table)
     if config_of(args).data.advice and not any(start):
         _advise(args, train)
     if not start[1]:
-        _measure_resumed(args, model, data, tokenizer, start[0])
+        _measure_resumed(args, trained, data, tokenizer, start[0])
     if args.save_logs:
         saving, path = config_of(args).saving, Path(args.checkpoint_path) / LATEST
         train.writer = StateWriter(path, saving.save_every_steps, saving.save_every_minutes)
