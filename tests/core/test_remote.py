@@ -98,21 +98,21 @@ def assert_same(remote, local):
 
 def test_tars_over_http(shards, server):
     url, local = f"{server}/shards", open_samples(shards)
-    assert_same(open_samples(f"{url}/{{00000..00002}}.tar"), local)
+    assert_same(open_samples(f"{url}/{{00000..00002}}.tar", allow_remote=True), local)
     noted = sorted(path.name for path in (shards.parent / "cache/openclip-hardpairs").iterdir())
     assert len(noted) == 3 and all(
         re.fullmatch(r"0000\d-\w{16}\.index\.npz", name) for name in noted
     )
-    again = open_samples(f"{url}/{{00000..00002}}.tar")
+    again = open_samples(f"{url}/{{00000..00002}}.tar", allow_remote=True)
     before = _Ranges.sent
     assert len(again.image_bytes(0)) == _Ranges.sent - before  # one picture, not a tar
 
 
 def test_another_tar_under_the_same_url_is_indexed_anew(shards, server):
     url = f"{server}/shards/00000.tar"
-    assert len(open_samples(url)) == 7
+    assert len(open_samples(url, allow_remote=True)) == 7
     (shards / "00000.tar").write_bytes((shards / "00002.tar").read_bytes())
-    assert len(open_samples(url)) == 8
+    assert len(open_samples(url, allow_remote=True)) == 8
 
 
 @pytest.mark.parametrize("name", ["", "/*.tar", "/{00000..00002}.tar"])
@@ -121,7 +121,7 @@ def test_tars_in_memory(shards, name, tmp_path, monkeypatch):
     local = open_samples(shards)
     for sidecar in shards.glob("*.npz"):
         sidecar.unlink()
-    assert_same(open_samples(in_memory(shards) + name), local)
+    assert_same(open_samples(in_memory(shards) + name, allow_remote=True), local)
 
 
 def _read_in_worker(samples, row, results):
@@ -129,7 +129,7 @@ def _read_in_worker(samples, row, results):
 
 
 def test_a_forked_worker_reads_for_itself(shards, server):
-    samples = open_samples(f"{server}/shards/00000.tar")
+    samples = open_samples(f"{server}/shards/00000.tar", allow_remote=True)
     expected = samples.image_bytes(0)
     context = multiprocessing.get_context("fork")
     results = context.Queue()
@@ -142,7 +142,7 @@ def test_a_forked_worker_reads_for_itself(shards, server):
 def test_a_table_and_its_pictures(table, server):
     text = table.read_text().replace(str(table.parent), server)
     (table.parent / "remote.csv").write_text(text)
-    remote, local = open_samples(f"{server}/remote.csv"), open_samples(table)
+    remote, local = open_samples(f"{server}/remote.csv", allow_remote=True), open_samples(table)
     assert list(remote.captions) == list(local.captions) and remote.image_bytes(
         5
     ) == local.image_bytes(5)
@@ -150,12 +150,12 @@ def test_a_table_and_its_pictures(table, server):
 
 def test_what_is_not_there(server, shards):
     with pytest.raises(UserError, match="1 of 2 shards are missing") as error:
-        open_samples(f"{server}/shards/{{00002..00003}}.tar")
+        open_samples(f"{server}/shards/{{00002..00003}}.tar", allow_remote=True)
     assert error.value.code == 3
     with pytest.raises(UserError, match="cannot be read") as error:
-        open_samples("nothing://bucket/{00000..00001}.tar")
+        open_samples("nothing://bucket/{00000..00001}.tar", allow_remote=True)
     assert error.value.code == 2
-    samples = open_samples(f"{server}/shards/00000.tar")
+    samples = open_samples(f"{server}/shards/00000.tar", allow_remote=True)
     (shards / "00000.tar").unlink()
     with pytest.raises(OSError):
         samples.image_bytes(0)
@@ -165,19 +165,19 @@ def test_a_server_without_ranges_is_refused_at_once(shards, tmp_path, monkeypatc
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     _Whole.sent = 0
     with serving(tmp_path, _Whole) as url, pytest.raises(UserError, match="not ranges") as error:
-        open_samples(f"{url}/shards/{{00000..00002}}.tar")
+        open_samples(f"{url}/shards/{{00000..00002}}.tar", allow_remote=True)
     assert error.value.code == 3
     assert _Whole.sent <= 2 * (shards / "00000.tar").stat().st_size
     table = tmp_path / "t.csv"
     table.write_text(f"filepath,title\n{url}/shards/00000.tar/0.jpg,a\n")
     with pytest.raises(UserError, match="does not answer"):  # the server has ended
-        open_samples(table)
+        open_samples(table, allow_remote=True)
 
 
 @pytest.mark.parametrize("name", ["shards/00000.tar", "t.csv", "captions.json"])
 def test_a_server_that_is_down_is_told_as_such(name):
     with pytest.raises(UserError, match="does not answer") as error:
-        open_samples(f"http://127.0.0.1:9/{name}")
+        open_samples(f"http://127.0.0.1:9/{name}", allow_remote=True)
     assert error.value.code == 3 and "onnect" in error.value.what
 
 
@@ -185,7 +185,7 @@ def test_an_image_of_a_server_that_has_ended_is_not_called_missing(table, tmp_pa
     with serving(tmp_path, _Ranges) as url:
         text = table.read_text().replace(str(table.parent), url)
         (tmp_path / "remote.csv").write_text(text)
-        samples = open_samples(tmp_path / "remote.csv")
+        samples = open_samples(tmp_path / "remote.csv", allow_remote=True)
         assert read_image(samples, 0).size == (32, 32)
     with pytest.raises(UnreadableImage, match="no_answer"):
         read_image(samples, 1)

@@ -13,6 +13,8 @@ import pytest
 from hardpairs.core.errors import UserError
 from hardpairs.data import image_files
 from hardpairs.data.image_files import ImageFiles
+from hardpairs.data.images import read_images
+from hardpairs.data.samples import open_samples
 from tests.helpers import picture
 
 
@@ -85,3 +87,57 @@ def test_a_tar_that_ends_early_is_an_error(names, shards):
         tar.truncate(1000)
     with pytest.raises(OSError, match="ends before byte"):
         files.read(2)
+
+
+def test_rows_of_strangers_are_counted_with_their_reasons(tmp_path, monkeypatch):
+    """A table can name anything; none of it is waited for, and none of it ends the work."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate(image_files.MAX_BYTES + 1)
+    (tmp_path / "a.jpg").write_bytes(picture(0))
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    reason_of = {
+        "a.jpg": None,
+        "pipe.jpg": "not_a_file",
+        "/dev/zero": "not_a_file",
+        "/dev/null": "not_a_file",
+        "huge.jpg": "too_large",
+        "empty.jpg": "empty_image",
+        "folder.jpg": "missing_file",
+        "gone.jpg": "missing_file",
+        "a\0b.jpg": "missing_file",
+        "x" * 5000 + ".jpg": "missing_file",
+        "http://127.0.0.1:9/a.jpg": "remote",
+        "http://127.0.0.1:9/0.tar/a.jpg": "remote",
+        "file:///etc/passwd": "remote",
+        "foo://a.jpg": "remote",
+    }
+    rows = "".join(f"{name},caption {i}\n" for i, name in enumerate(reason_of))
+    (tmp_path / "t.csv").write_bytes(("filepath,title\n" + rows).encode())
+    samples = open_samples(tmp_path / "t.csv")
+    read = read_images(samples, range(len(samples)), lambda image: image.size)
+    expected = {row: reason for row, reason in enumerate(reason_of.values()) if reason}
+    assert {**samples.rejected, **read.unreadable} == expected and read.rows == [0]
+    allowed = open_samples(tmp_path / "t.csv", allow_remote=True)
+    last = len(reason_of) - 1
+    assert read_images(allowed, [last], lambda _: 0).unreadable == {last: "unknown_url"}
+
+
+def test_what_is_not_a_file_beside_an_image_is_no_caption(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(picture(0))
+    os.mkfifo(tmp_path / "a.txt")
+    assert list(open_samples(tmp_path).captions) == [""]
+    os.mkfifo(tmp_path / "0.tar")
+    with pytest.raises(UserError, match="missing"):
+        open_samples(tmp_path / "0.tar")
+
+
+def test_urls_are_read_where_they_are_allowed(tmp_path):
+    for source in ("http://127.0.0.1:9/t.csv", "s3://bucket/{00..01}.tar", ["https://x/0.tar"]):
+        with pytest.raises(UserError, match="behind a URL") as error:
+            open_samples(source)
+        assert error.value.code == 2 and "`allow_remote`" in error.value.fix
+    (tmp_path / "t.csv").write_text("filepath,title\na.jpg,b\n")
+    with pytest.raises(UserError, match="behind a URL"):
+        open_samples(tmp_path / "t.csv", image_root="https://x/images")

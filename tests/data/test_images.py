@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hardpairs.data import images
+from hardpairs.data import images, wide_pixels
 from hardpairs.data.images import UnreadableImage, decode
 from tests.helpers import picture
 
@@ -169,3 +169,36 @@ def test_a_batch_keeps_its_images_and_the_reasons_of_the_others():
     assert read == ([0], ["RGB"], {2: "missing_file", 1: "not_an_image"})
     with pytest.raises(UnreadableImage, match="missing_file"):
         images.read_image(_Rows(), 2)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16", "F", "CMYK", "LA", "1"])
+def test_large_images_are_halved_as_wholes_would_be(monkeypatch, mode):
+    """By strips, with an odd number of rows and columns."""
+    monkeypatch.setattr(wide_pixels, "BLOCK_PIXELS", 6 * 53)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (41, 53, 4)).astype(np.uint8)
+    if mode in ("I;16", "F"):
+        image = Image.fromarray(pixels[:, :, 0].astype(np.uint16 if mode == "I;16" else np.float32))
+    else:
+        image = Image.fromarray(pixels, "RGBA").convert("RGB" if mode in "CMYK P 1" else mode)
+        image = image.convert(mode)
+    file = io.BytesIO()
+    image.save(file, "TIFF" if mode in ("F", "CMYK") else "PNG")
+    whole = decode(file.getvalue())
+    monkeypatch.setattr(images, "HALVED_PIXELS", 41 * 53 - 1)
+    halved = decode(file.getvalue())
+    assert halved.size == (27, 21) and halved.tobytes() == whole.reduce(2).tobytes()
+
+
+def test_a_large_jpeg_is_decoded_at_half_its_size_and_turned_upright(monkeypatch):
+    monkeypatch.setattr(images, "HALVED_PIXELS", 63 * 40)
+    image = Image.new("RGB", (64, 40), (200, 30, 30))
+    image.paste((20, 20, 220), (0, 0, 32, 40))
+    exif = image.getexif()
+    exif[274] = 6  # turn clockwise
+    for kind in ("JPEG", "PNG"):
+        file = io.BytesIO()
+        image.save(file, kind, exif=exif)
+        made = decode(file.getvalue())
+        assert made.size == (20, 32)
+        assert made.getpixel((10, 2))[2] > 200 and made.getpixel((10, 29))[0] > 180

@@ -18,6 +18,7 @@ DATA_FLAGS = {
     "image_root": "--image-root",
     "caption_template": "--caption-template",
     "split": "--split",
+    "allow_remote": "--allow-remote",
 }
 """The flags of the parameters of ``open_samples``."""
 
@@ -62,6 +63,9 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
         choices=("train", "val", "test"),
         help="part of Karpathy's dataset_flickr30k.json or dataset_coco.json",
     )
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="read data and images that are behind URLs"
+    )
 
 
 def data_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -75,6 +79,7 @@ def data_options(args: argparse.Namespace) -> dict[str, Any]:
         "image_root": args.image_root,
         "caption_template": args.caption_template,
         "split": args.split,
+        "allow_remote": args.allow_remote,
     }
 
 

@@ -44,6 +44,34 @@ def file_path(name: str | os.PathLike[str]) -> FilePath:
         ) from None
 
 
+def is_known_url(name: str) -> bool:
+    """Return whether fsspec can read URLs of a name's kind."""
+    try:
+        file_path(name)
+    except UserError:
+        return False
+    return True
+
+
+def check_allowed(name: str, *, allow_remote: bool) -> None:
+    """Refuse a URL that the user has not allowed.
+
+    Args:
+        name: A path or URL; a command, ``pipe:``, is refused elsewhere.
+        allow_remote: Whether URLs are read.
+
+    Raises:
+        UserError: exit 2.
+    """
+    if not allow_remote and is_url(name) and not name.startswith("pipe:"):
+        raise usage(
+            "the data is behind a URL",
+            where=name,
+            why="nothing is read over the network unasked",
+            fix="`allow_remote`, or download it first",
+        )
+
+
 def is_file(path: FilePath) -> bool:
     """Return whether there is a file.
 

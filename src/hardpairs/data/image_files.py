@@ -7,16 +7,18 @@ import resource
 import threading
 import unicodedata
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hardpairs.core.errors import TOO_MANY_OPEN, too_many_open
-from hardpairs.core.remote import FilePath, file_path, is_url, read_range
+from hardpairs.core.paths import RefusedFile, read_regular
+from hardpairs.core.remote import FilePath, file_path, is_known_url, is_url, read_range
 from hardpairs.data.members import TarPaths, member_key
 from hardpairs.data.shards import ShardIndex
 
+MAX_BYTES = 100_000_000
+"""Larger encoded images are not read."""
 MAX_OPEN_TARS = 256
 SHARE_OF_OPEN_FILES = 8
 """One part in so many of the files that a process may have open is for tars."""
@@ -31,6 +33,7 @@ class ImageFiles:
         offset: (N,) int64, the first byte of a member of a tar; -1 for a whole file.
         size: (N,) int64, the bytes of a member of a tar.
         names: (N,) texts, the names that the images were given by; ``None``: their paths.
+        allow_remote: Whether URLs are read.
     """
 
     def __init__(
@@ -40,15 +43,22 @@ class ImageFiles:
         offset: np.ndarray,
         size: np.ndarray,
         names: list[str] | None = None,
+        *,
+        allow_remote: bool = False,
     ) -> None:
         self.paths, self.path_of_row, self.offset, self.size = paths, path_of_row, offset, size
-        self.names = names
+        self.names, self.allow_remote = names, allow_remote
         self._open: dict[int, int] = {}  # handles of tars, the one opened first at the start
         self._locks: dict[int, threading.Lock] = {}  # by process
 
     @classmethod
-    def of_names(cls, names: list[str]) -> ImageFiles:
-        """Return the files of some names; ``.../00000.tar/000000012.jpg`` is a member of a tar."""
+    def of_names(cls, names: list[str], *, allow_remote: bool = False) -> ImageFiles:
+        """Return the files of some names; ``.../00000.tar/000000012.jpg`` is a member of a tar.
+
+        Args:
+            names: (N,) paths and URLs. A URL that cannot be read is an unreadable image.
+            allow_remote: Whether URLs are read.
+        """
         tars: dict[str, _Members] = {}
         paths: dict[str, int] = {}
         path_of_row = np.empty(len(names), np.int32)
@@ -56,22 +66,30 @@ class ImageFiles:
         tar_paths = TarPaths()
         for row, name in enumerate(names):
             tar, member = tar_paths.split(name)
+            if tar and is_url(tar) and not (allow_remote and is_known_url(tar)):
+                tar, member = "", name
             if tar and tar not in tars:
                 tars[tar] = _Members(tar)
             if tar:
                 offset[row], size[row] = tars[tar].place(member)
             path_of_row[row] = paths.setdefault(tar or member, len(paths))
-        return cls(list(paths), path_of_row, offset, size, names)
+        return cls(list(paths), path_of_row, offset, size, names, allow_remote=allow_remote)
 
     def read(self, row: int) -> bytes:
         """Return the encoded image of a row.
 
         Raises:
+            RefusedFile: It is a pipe or a device, larger than ``MAX_BYTES``, or a URL that is not
+                allowed or of an unknown kind.
             OSError: The file cannot be read, or ends early.
         """
         path, offset, size = self._where(row)
+        if size > MAX_BYTES:
+            raise RefusedFile("too_large", path)
+        if is_url(path):
+            self._check_url(path)
         if offset < 0:
-            return read_range(path) if is_url(path) else _bytes_of(path)
+            return _whole_behind(path) if is_url(path) else read_regular(path, MAX_BYTES)
         if is_url(path):
             data = read_range(path, offset, size)
         else:
@@ -79,6 +97,12 @@ class ImageFiles:
         if len(data) != size:
             raise OSError(f"{path} ends before byte {offset + size}")
         return data
+
+    def _check_url(self, path: str) -> None:
+        if not self.allow_remote:
+            raise RefusedFile("remote", path)
+        if not is_known_url(path):
+            raise RefusedFile("unknown_url", path)
 
     def is_absent(self, row: int) -> bool:
         """Return whether a row's image is a local file that is not there."""
@@ -120,11 +144,11 @@ class ImageFiles:
         return {**self.__dict__, "_open": {}, "_locks": {}}  # spawned workers get no file handles
 
 
-def _bytes_of(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except ValueError as error:  # a zero byte, or half a surrogate pair
-        raise OSError(f"no file has such a path: {error}") from None
+def _whole_behind(url: str) -> bytes:
+    data = read_range(url, 0, MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise RefusedFile("too_large", url)
+    return data
 
 
 def _most_open_tars() -> int:

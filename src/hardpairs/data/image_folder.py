@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hardpairs.core.parse import parse_json
+from hardpairs.core.paths import check_regular
 from hardpairs.core.remote import is_url
 from hardpairs.data.shards import IMAGE_EXTENSIONS, MAX_CAPTION_BYTES, tars_in
 
@@ -52,6 +53,7 @@ def captions_beside(image: Path) -> list[str] | None:
     for suffix in (".txt", ".caption", ".json"):
         path = image.with_suffix(suffix)
         try:
+            check_regular(path, path)
             with open(path, "rb") as file:
                 text = file.read(MAX_CAPTION_BYTES).decode("utf-8-sig")
         except UnicodeDecodeError:

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 from PIL import Image, ImageOps
 
-from hardpairs.data.wide_pixels import gray_of_wide, is_wide
+from hardpairs.core.paths import RefusedFile
+from hardpairs.data.image_memory import peak_bytes
+from hardpairs.data.wide_pixels import gray_converter, gray_of_wide, is_wide, strips
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MISSING_FILE, NO_ANSWER = "missing_file", "no_answer"
@@ -28,6 +30,12 @@ megapixels."""
 MAX_ASPECT = 200
 """Images longer than this many times their width are refused. Scaled by its short side to a model's
 input, an image of 1 x 5,000 pixels would be 224 x 1,120,000: 750 MB."""
+HALVED_PIXELS = 16_000_000
+"""Larger images are decoded at half their width and height: no model looks at so many pixels, and
+a copy of 64 megapixels takes 256 MB."""
+MAX_MEMORY = 290_000_000
+"""Bytes that decoding one image may take, its encoded bytes included; what would take more is
+refused from its header."""
 _DARK = 16
 """Colors of 16 bits whose upper 8 are all below this have 12 bits or less, which Pillow drops."""
 
@@ -35,8 +43,9 @@ _DARK = 16
 class UnreadableImage(ValueError):
     """An image that cannot be read or decoded.
 
-    Its text is the reason: ``missing_file``, ``no_answer`` (of a server), ``empty_image``,
-    ``not_an_image``, ``truncated_image``, ``too_many_pixels``, ``too_narrow``,
+    Its text is the reason: ``missing_file``, ``no_answer`` (of a server), ``not_a_file`` (a pipe or
+    a device), ``too_large``, ``remote`` (a URL that was not allowed), ``unknown_url``,
+    ``empty_image``, ``not_an_image``, ``truncated_image``, ``too_many_pixels``, ``too_narrow``,
     ``unsupported_pixels`` or ``heic_without_pillow_heif``.
     """
 
@@ -99,12 +108,14 @@ def read_and_decode(read: Callable[[], bytes], *, for_side: int | None = None) -
         for_side: As in ``decode``.
 
     Raises:
-        UnreadableImage: The file cannot be read (``missing_file``, ``no_answer``) or decoded.
+        UnreadableImage: The file cannot be read or decoded.
     """
     try:
         data = read()
     except ConnectionError as error:
         raise UnreadableImage(NO_ANSWER) from error
+    except RefusedFile as error:
+        raise UnreadableImage(error.reason) from error
     except OSError as error:
         raise UnreadableImage(MISSING_FILE) from error
     return decode(data, for_side=for_side)
@@ -126,7 +137,8 @@ def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
 
     The formats are JPEG, PNG, WebP, GIF, BMP, TIFF, and HEIC where pillow-heif is installed. The
     result is the first frame, turned upright by its EXIF orientation, transparency over white,
-    without metadata. Gray of more than 8 bits becomes 8 as in ``hardpairs.data.wide_pixels``.
+    without metadata. Gray of more than 8 bits becomes 8 as in ``hardpairs.data.wide_pixels``. An
+    image of more than ``HALVED_PIXELS`` is halved.
 
     Args:
         data: The encoded image.
@@ -152,12 +164,17 @@ def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
             raise UnreadableImage("too_many_pixels") from None
         except Exception:
             raise UnreadableImage("not_an_image") from None
-        if image.width * image.height > MAX_PIXELS:
+        shrink = 2 if image.width * image.height > HALVED_PIXELS else 1
+        memory = peak_bytes(image, len(data), shrink)
+        if image.width * image.height > MAX_PIXELS or memory > MAX_MEMORY:
             raise UnreadableImage("too_many_pixels")
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise UnreadableImage("too_narrow")
+        size = image.size
         if for_side is not None:
             image.draft(None, (for_side, for_side))
+        elif shrink > 1:
+            image.draft(None, (image.width // 2, image.height // 2))
         loses_bits = _has_wide_colors(image)
         try:
             image.load()
@@ -166,9 +183,23 @@ def decode(data: bytes, *, for_side: int | None = None) -> Image.Image:
         if loses_bits and max(high for _, high in _extrema(image)) < _DARK:
             raise UnreadableImage("unsupported_pixels")
         try:
-            return _to_rgb(_upright(image))
+            is_whole = shrink == 1 or image.size != size  # a JPEG is decoded at half its size
+            return _to_rgb(_upright(image)) if is_whole else _upright(_halved_rgb(image))
         except ValueError:  # not finite, or of colors that Pillow cannot convert, such as CIE Lab
             raise UnreadableImage("unsupported_pixels") from None
+
+
+def _halved_rgb(image: Image.Image) -> Image.Image:
+    """Return an RGB image of half the width and height, made strip by strip."""
+    half = Image.new("RGB", ((image.width + 1) // 2, (image.height + 1) // 2))
+    convert = gray_converter(image) if is_wide(image) else _to_rgb
+    top = 0
+    for strip in strips(image):
+        part = convert(strip).convert("RGB").reduce(2)
+        half.paste(part, (0, top))
+        top += part.height
+    half.info.update(image.info)  # the orientation
+    return half
 
 
 def _has_wide_colors(image: Image.Image) -> bool:

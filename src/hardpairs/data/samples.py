@@ -18,7 +18,7 @@ import numpy as np
 
 from hardpairs.core.errors import UserError, bad_input, usage
 from hardpairs.core.parse import parse_json
-from hardpairs.core.remote import FilePath, file_path, is_file, is_url
+from hardpairs.core.remote import FilePath, check_allowed, file_path, is_file, is_url
 from hardpairs.data.caption_lists import (
     list_in,
     no_captions,
@@ -230,6 +230,7 @@ def open_samples(
     image_root: str | os.PathLike[str] | None = None,
     caption_template: str | None = None,
     split: str | None = None,
+    allow_remote: bool = False,
 ) -> Samples:
     """Open a data set by what its name says.
 
@@ -259,11 +260,16 @@ def open_samples(
             the name of its class folder (or of the image); ``None``: the name of the class folder
             where no image has captions beside it, else none.
         split: The part of a Karpathy file: ``train`` (with ``restval``), ``val`` or ``test``.
+        allow_remote: Whether data and images behind URLs are read. Without it, an image that a
+            table names by its URL counts as unreadable (``remote``).
 
     Raises:
-        UserError: exit 2 for a path that does not exist, exit 3 for bad content.
+        UserError: exit 2 for a path that does not exist and for a URL that is not allowed, exit 3
+            for bad content.
     """
     name, unlabelled = str(source), frozenset(unlabelled)
+    for part in (*(source if isinstance(source, list) else name.split("::")), image_root or ""):
+        check_allowed(str(part), allow_remote=allow_remote)
     _check_template(caption_template, isinstance(source, str | os.PathLike), name)
     if split is not None and not name.lower().endswith(".json"):
         raise usage("`split` is for Karpathy's dataset_*.json", where=name, fix="leave it out")
@@ -283,7 +289,12 @@ def open_samples(
             raise usage("no such file", where=name, fix="check the path")
         if is_table(name):
             return _from_table(
-                name, separator, image_key, caption_key, group_key, unlabelled, image_root
+                name,
+                separator,
+                (image_key, caption_key, group_key),
+                unlabelled,
+                image_root,
+                allow_remote=allow_remote,
             )
         if name.lower().endswith(".jsonl"):
             path = file_path(name)
@@ -373,6 +384,7 @@ def _from_shards(
         np.repeat(np.arange(len(paths), dtype=np.int32), counts),
         np.concatenate([index.image_offset for index in indexes]),
         size,
+        allow_remote=True,  # or the shards would not have been opened
     )
     hashes = [digest for index in indexes for digest in index.hashes]
     suffixes = sorted({suffix for index in indexes for suffix in index.suffixes})
@@ -396,12 +408,13 @@ def _from_shards(
 def _from_table(
     name: str,
     separator: str | None,
-    image_key: str,
-    caption_key: str,
-    group_key: str,
+    column_names: tuple[str, str, str],
     unlabelled: frozenset[str],
     image_root: str | os.PathLike[str] | None,
+    *,
+    allow_remote: bool,
 ) -> Samples:
+    image_key, caption_key, group_key = column_names
     named = () if group_key == "group" else (group_key,)  # the default name may be absent
     columns = read_table(
         name,
@@ -434,7 +447,8 @@ def _from_table(
         groups=groups or None,
         image_names=_listed_names(images, named_by, keys, columns.get("sha256", blank)),
         files=ImageFiles.of_names(
-            _below(image_root, images) if image_root else found_beside(images, file_path(name))
+            _below(image_root, images) if image_root else found_beside(images, file_path(name)),
+            allow_remote=allow_remote,
         ),
         missing=[not image for image in images],
         image_ids=columns.get("image_id"),
@@ -545,6 +559,7 @@ def _from_clip_benchmark(name: str, paths: Sequence[FilePath]) -> Samples:
             f"{paths[shard]}/{index.keys[sample]}.jpg"
             for shard, (index, sample) in zip(shard_of, found, strict=True)
         ],
+        allow_remote=True,
     )
     return Samples(
         name,
@@ -619,7 +634,9 @@ def _from_captions(
         captions=PackedStrings.pack(map(readable, captions)),
         groups=groups,
         image_names=names,
-        files=ImageFiles.of_names([str(root / name) for name in names]),
+        files=ImageFiles.of_names(
+            [str(root / name) for name in names], allow_remote=is_url(str(root))
+        ),
         missing=[name in missing for name in names],
         image_ids=ids.image_ids if ids else None,
         caption_ids=ids.caption_ids if ids else None,

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hardpairs.core.errors import Exit, UserError, usage
+from hardpairs.core.paths import read_regular
 from hardpairs.core.remote import is_url
 from hardpairs.data.shards import IMAGE_EXTENSIONS, ShardIndex, expand_shards
 
 MAX_CAPTION = 1000
+MAX_CAPTION_FILE = 1_000_000
+"""Bytes of a text file beside a photo; a larger one is no caption."""
 """Characters of a caption that are kept."""
 DAMAGED_TAR = "torn_tar"
 """The reason of a tar that cannot be read, in indexes and in their lists of unreadable files."""
@@ -186,6 +189,7 @@ def _extension(name: str) -> str:
 def _caption_beside(path: str) -> str:
     """Return the text of the file of the same name with ``.txt``; empty where there is none."""
     try:
-        return Path(path).with_suffix(".txt").read_text(encoding="utf-8").strip()[:MAX_CAPTION]
+        text = read_regular(Path(path).with_suffix(".txt"), MAX_CAPTION_FILE)
+        return text.decode("utf-8").strip()[:MAX_CAPTION]
     except (OSError, UnicodeDecodeError, ValueError):
         return ""

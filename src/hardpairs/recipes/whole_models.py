@@ -144,7 +144,12 @@ def _flags(
         "--device": whole.device,
         **read,
     }
-    words = [str(word) for item in settings.items() if item[1] not in (None, ()) for word in item]
+    words = [
+        str(word)
+        for flag, value in settings.items()
+        if value not in (None, (), False)
+        for word in ((flag,) if value is True else (flag, value))
+    ]
     is_begun = (folder / "runs/logs" / run.stem).is_dir()
     resumed = ["--resume", "latest"] if is_begun else []
     return [*words, "--save-most-recent", *setting.words, *whole.more, *resumed]

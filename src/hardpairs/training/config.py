@@ -57,7 +57,7 @@ class DataOptions(Options):
     )
     image_root: str | None = option(
         None,
-        "folder of the images of a table, a captions.json or a .jsonl",
+        "folder of the images of a table or a list",
         metavar="FOLDER",
     )
     caption_template: str | None = option(
@@ -65,6 +65,7 @@ class DataOptions(Options):
         "caption of class folders, with {} as class",
         metavar="TEXT",
     )
+    allow_remote: bool = option(False, "read data behind URLs")
     advice: bool = option(True, "say what hard pairs tell")
 
 

@@ -19,6 +19,7 @@ SAMPLE_FLAGS = {
     "unlabelled": "--unlabelled",
     "image_root": "--image-root",
     "caption_template": "--caption-template",
+    "allow_remote": "--allow-remote",
 }
 """Flags of the fields of ``SampleOptions``, for values and for messages."""
 
@@ -35,6 +36,7 @@ class SampleOptions:
         unlabelled: Values of the group that say there is none.
         image_root: Folder of the images of a captions.json.
         caption_template: Captions of a folder of images, with ``{}`` for the class.
+        allow_remote: Whether data and images behind URLs are read.
     """
 
     separator: str | None = None
@@ -44,10 +46,12 @@ class SampleOptions:
     unlabelled: tuple[str, ...] = ()
     image_root: str | None = None
     caption_template: str | None = None
+    allow_remote: bool = False
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> SampleOptions:
         """Build the options from the values of flags, or from a run's stored parameters."""
+        values = {"allow_remote": False, **values}  # runs of earlier versions do not say it
         given = {name: values[flag[2:].replace("-", "_")] for name, flag in SAMPLE_FLAGS.items()}
         return cls(**{**given, "unlabelled": tuple(given["unlabelled"] or ())})
 
