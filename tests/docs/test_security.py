@@ -1,4 +1,4 @@
-"""SECURITY.md and docs/reliability.md: each sentence names a test that exists; and the tests of two sentences."""
+"""Each sentence of SECURITY.md and kind of damage in docs/reliability.md names a test that exists; and the tests of two sentences."""
 
 import ast
 import re
@@ -31,16 +31,24 @@ def sources() -> list[Path]:
     return sorted((ROOT / "src/hardpairs").rglob("*.py"))
 
 
-@pytest.mark.parametrize("name", ["SECURITY.md", "docs/reliability.md"])
-def test_the_tests_that_are_named_exist(name):
-    if not (ROOT / name).exists():
-        pytest.skip(f"no {name}")
-    text = (ROOT / name).read_text(encoding="utf-8")
-    named = NAMED.findall(text)
-    for path, test in named:
+def named_tests(text: str) -> list[str]:
+    """Return the tests that a text names, after looking for each."""
+    for path, test in NAMED.findall(text):
         assert re.search(rf"^def {test}\(", (ROOT / path).read_text(encoding="utf-8"), re.M), test
+    return [test for _, test in NAMED.findall(text)]
+
+
+def test_each_sentence_has_a_test():
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
-    assert named and rows and all(NAMED.search(row) for row in rows)
+    assert len(rows) > 15 and all(map(named_tests, rows))
+
+
+def test_each_kind_of_damage_has_a_test():
+    text = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    whole = text[text.index("## Kills and crashes") :]
+    rows = [line for line in whole.splitlines() if re.match(r"\| (?!command |fault )", line)]
+    assert len(rows) > 20 and all(map(named_tests, rows))
 
 
 def test_the_package_runs_no_code_of_data():

@@ -8,6 +8,7 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input
+from hardpairs.data.npy_files import read_arrays
 from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.metrics.groups import first_of_each
@@ -59,9 +60,8 @@ def read_plot_embeddings(folder: Path) -> dict[str, np.ndarray]:
         UserError: Exit 3 when they are not there or not readable.
     """
     try:
-        with np.load(folder / FILE, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ARRAYS}
-    except (OSError, ValueError, KeyError) as error:
+        return read_arrays(folder / FILE, ARRAYS)
+    except (OSError, ValueError) as error:
         raise bad_input(
             f"no readable {FILE}: {error}",
             where=str(folder),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from hardpairs.core.errors import bad_input, mismatch, non_finite, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.data.manifest import check_same_dataset
+from hardpairs.data.npy_files import read_arrays
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.training.logs import read_log, read_params, read_validation, read_weights
 
@@ -131,7 +131,7 @@ def read_run(folder: Path) -> Run:
 def _read_record(path: Path) -> dict[str, Any]:
     fix = f"evaluate the model into {path.parent}"
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         for name in ("image_to_text_R@1", "text_to_image_R@1", "images", "texts"):
             float(record[name])
         int(record.get("seed") or 0)
@@ -139,7 +139,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise bad_input(
             "no evaluation.json: this model was not evaluated", where=str(path.parent), fix=fix
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise bad_input(
             f"not an evaluation.json of ours: {error!r}", where=str(path), fix=fix
         ) from None
@@ -148,14 +148,13 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _read_queries(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            queries = {name: arrays[name] for name in arrays.files}
+        queries = read_arrays(path)
         if (
             missing := {f"{d}_{part}" for d in DIRECTIONS for part in ("ranks", "top")}
             - queries.keys()
         ):
             raise ValueError(f"without {', '.join(sorted(missing))}")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise bad_input(
             f"unreadable queries.npz: {error}", where=str(path), fix="evaluate the model again"
         ) from None

@@ -20,6 +20,7 @@ from typing import Any
 
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.models import mteb_model
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.load import Encoder
@@ -189,7 +190,7 @@ def read_evaluation(folder: Path, weights: str) -> dict[str, Any]:
     """
     path = folder / "evaluation.json"
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         measured = record["weights"]
     except (OSError, ValueError, KeyError, TypeError):
         raise bad_input(

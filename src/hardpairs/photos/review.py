@@ -16,6 +16,7 @@ import numpy as np
 
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import usage
+from hardpairs.core.parse import parse_json
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.rejects import KIND, read_rejects
 from hardpairs.data.samples import Samples
@@ -100,8 +101,8 @@ class Review:
                 f"into it: {start}",
             )
         accepted = []
-        with contextlib.suppress(ValueError, TypeError):
-            accepted = [(int(i), int(j)) for i, j in json.loads(text).get("accepted", [])]
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            accepted = [(int(i), int(j)) for i, j in parse_json(text).get("accepted", [])]
         return Decisions(frozenset(rows), frozenset(accepted))
 
     def next(self, skipped: set[Pair]) -> Suspicion | None:

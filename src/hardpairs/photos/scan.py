@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hardpairs.core.errors import Exit, UserError, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.core.paths import read_regular
 from hardpairs.core.remote import is_url
 from hardpairs.data.shards import IMAGE_EXTENSIONS, ShardIndex, expand_shards
@@ -166,9 +166,9 @@ def _add_captions(root: str, result: ScanResult) -> None:
     Other content in a file of that name is ignored.
     """
     for path in (Path(root, "captions.json"), Path(root).parent / "captions.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             captions_of: dict[str, list[str]] = {}
-            for entry in json.loads(path.read_text(encoding="utf-8")):
+            for entry in parse_json(path.read_text(encoding="utf-8")):
                 caption = str(entry["caption"] or "").strip()
                 captions_of.setdefault(entry["file_name"], []).append(caption)
             for name, captions in captions_of.items():

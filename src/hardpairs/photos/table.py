@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import mismatch
+from hardpairs.data.npy_files import read_arrays
 from hardpairs.data.strings import PackedStrings
 from hardpairs.photos.scan import PhotoFile
 
@@ -117,9 +117,8 @@ class Table:
             UserError: exit 4 for a file that is damaged or holds something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls.from_columns(arrays)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            return cls.from_columns(read_arrays(path))
+        except (OSError, ValueError, KeyError) as error:
             raise mismatch(
                 f"the index is damaged: {error!r}",
                 where=str(path),

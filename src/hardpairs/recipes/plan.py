@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from hardpairs.batches.sources import identity, open_stored_embeddings
 from hardpairs.core.errors import Exit, UserError, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.core.remote import is_url
 from hardpairs.data.samples import Samples
 from hardpairs.mining.options import CROSS_MODAL
@@ -66,7 +66,7 @@ class Plan:
             UserError: Exit 3 when the folder holds none.
         """
         try:
-            return cls(**json.loads((out / "study.json").read_text(encoding="utf-8")))
+            return cls(**parse_json((out / "study.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
                 Exit.BAD_INPUT,

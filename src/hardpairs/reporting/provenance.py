@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hardpairs.core.errors import UserError, bad_input, usage
+from hardpairs.core.parse import parse_json
 from hardpairs.core.remote import FilePath, file_path
 from hardpairs.data.downloads import download_failures
 from hardpairs.data.members import TarPaths
@@ -229,6 +229,6 @@ def _manifests(paths: Iterable[str]) -> Iterator[dict[str, Any]]:
     for path in paths:
         for folder in list(Path(path.split("{")[0]).absolute().parents)[:3]:
             with contextlib.suppress(OSError, ValueError):
-                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+                manifest = parse_json((folder / "manifest.json").read_text(encoding="utf-8"))
                 if isinstance(manifest, dict):
                     yield manifest

@@ -6,7 +6,6 @@ The last line of a log may be cut off; such a line does not count.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from hardpairs.core.parse import parse_json
 
 WATCH = "watch_"
 """Begins the names of numbers of a watched data set (``hardpairs.training.watch``)."""
@@ -104,7 +105,7 @@ def read_validation(path: Path) -> list[dict[str, float]]:
     results = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and "epoch" in entry:
