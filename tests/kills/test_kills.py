@@ -30,9 +30,9 @@ SHARES = {"checkpoint": 4, "conversion": 3, "split": 3, "list-shards": 3, "index
 """Parts of the slow test's kills at random moments; file operations are all taken."""
 
 
-def killed(name: str, folder, operations: int, moments: int, seed: int) -> dict:
+def killed(name: str, folder, *numbers: int) -> dict:
     """What ``tests.kills.kill`` found, in a process of its own."""
-    words = (name, str(folder), str(operations), str(moments), str(seed))
+    words = (name, str(folder), *map(str, numbers))
     done = run("python", "-m", "tests.kills.kill", *words, timeout=24 * 3600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -50,3 +50,14 @@ def test_many_kills(name, tmp_path):
     moments = KILLS * SHARES[name] // sum(SHARES.values())
     found = killed(name, tmp_path, 10_000, moments, 1)
     assert found["faults"] == [] and found["killed"] > moments // 2
+
+
+@pytest.mark.parametrize("name", ["mine"])
+def test_mining_goes_on_with_another_number_of_processes(name, tmp_path):
+    assert killed(name, tmp_path, 3, 0)["faults"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mine", "embed"])
+def test_many_changes_of_the_number_of_processes(name, tmp_path):
+    assert killed(name, tmp_path, max(10, KILLS // 100), 1)["faults"] == []
