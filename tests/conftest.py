@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,17 @@ from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.hard_pairs import table_folder, write_helip, write_table
 from hardpairs.data.samples import open_samples
 from tests.helpers import picture, ragged_table, sample, write_tar
+
+
+@pytest.fixture
+def memory_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: flushing a file to disk takes longer than all else."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="hardpairs-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -119,9 +119,11 @@ def test_rows_of_strangers_are_counted_with_their_reasons(tmp_path, monkeypatch)
     read = read_images(samples, range(len(samples)), lambda image: image.size)
     expected = {row: reason for row, reason in enumerate(reason_of.values()) if reason}
     assert {**samples.rejected, **read.unreadable} == expected and read.rows == [0]
-    allowed = open_samples(tmp_path / "t.csv", allow_remote=True)
-    last = len(reason_of) - 1
-    assert read_images(allowed, [last], lambda _: 0).unreadable == {last: "unknown_url"}
+    (tmp_path / "u.csv").write_text("filepath,title\nfoo://a.jpg,a\nfoo://0.tar/a.jpg,b\n")
+    allowed = open_samples(tmp_path / "u.csv", allow_remote=True)
+    assert read_images(allowed, [0, 1], lambda _: 0).unreadable == dict.fromkeys(
+        [0, 1], "unknown_url"
+    )
 
 
 def test_what_is_not_a_file_beside_an_image_is_no_caption(tmp_path):

@@ -76,10 +76,10 @@ def check(folder: Path, count: int) -> list[str]:
     return wrong
 
 
-def test_damaged_files(tmp_path):
-    assert check(tmp_path, FILES) == []
+def test_damaged_files(memory_folder):
+    assert check(memory_folder, FILES) == []
 
 
 @pytest.mark.slow
-def test_many_damaged_files(tmp_path):
-    assert check(tmp_path, max(FILES, 1000)) == []
+def test_many_damaged_files(memory_folder):
+    assert check(memory_folder, max(FILES, 1000)) == []

@@ -39,25 +39,25 @@ def killed(name: str, folder, *numbers: int) -> dict:
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_a_killed_command_ends_as_if_nothing_had_happened(name, tmp_path):
-    found = killed(name, tmp_path, *USUAL[name], 0)
+def test_a_killed_command_ends_as_if_nothing_had_happened(name, memory_folder):
+    found = killed(name, memory_folder, *USUAL[name], 0)
     assert found["faults"] == [] and found["killed"] > 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARES)
-def test_many_kills(name, tmp_path):
+def test_many_kills(name, memory_folder):
     moments = KILLS * SHARES[name] // sum(SHARES.values())
-    found = killed(name, tmp_path, 10_000, moments, 1)
+    found = killed(name, memory_folder, 10_000, moments, 1)
     assert found["faults"] == [] and found["killed"] > moments // 2
 
 
 @pytest.mark.parametrize("name", ["mine"])
-def test_mining_goes_on_with_another_number_of_processes(name, tmp_path):
-    assert killed(name, tmp_path, 3, 0)["faults"] == []
+def test_mining_goes_on_with_another_number_of_processes(name, memory_folder):
+    assert killed(name, memory_folder, 3, 0)["faults"] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mine", "embed"])
-def test_many_changes_of_the_number_of_processes(name, tmp_path):
-    assert killed(name, tmp_path, max(10, KILLS // 100), 1)["faults"] == []
+def test_many_changes_of_the_number_of_processes(name, memory_folder):
+    assert killed(name, memory_folder, max(10, KILLS // 100), 1)["faults"] == []

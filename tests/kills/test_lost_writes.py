@@ -25,12 +25,12 @@ def crashed(name: str, folder, count: int, seed: int) -> dict:
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_a_crash_loses_nothing_that_was_finished(name, tmp_path):
-    found = crashed(name, tmp_path, USUAL[name], 0)
+def test_a_crash_loses_nothing_that_was_finished(name, memory_folder):
+    found = crashed(name, memory_folder, USUAL[name], 0)
     assert found["faults"] == [] and found["crashes"] == USUAL[name]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*USUAL, "embed"])
-def test_many_crashes(name, tmp_path):
-    assert crashed(name, tmp_path, CRASHES, 1)["faults"] == []
+def test_many_crashes(name, memory_folder):
+    assert crashed(name, memory_folder, CRASHES, 1)["faults"] == []
