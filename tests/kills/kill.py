@@ -45,9 +45,12 @@ class Killing:
         self.scenario.reset()
 
     def output(self) -> dict[str, str]:
-        """Return the files of the output by name, as hashes."""
+        """Return the files of the output by name, as hashes; temporary ones are counted as left."""
         files = {}
         for path in sorted(self.scenario.out.rglob("*")):
+            if path.name.startswith(".") and path.name.endswith(".tmp"):
+                self.counts["left"] += 1
+                continue
             name = self.scenario.renamed(str(path.relative_to(self.scenario.out)))
             if path.is_file() and not (
                 name == "manifest.json" and self.scenario.renamed is not str
