@@ -54,7 +54,8 @@ def _train(argv: list[str] | None) -> int:
         REQUESTS.ignore()
     trainer: Any = patched("main")
     trainer.parse_args = lambda _: args
-    _use_our_files(trainer)
+    if hasattr(trainer, "pt_load"):  # the trainer of a version that saves in another way has none
+        _use_our_files(trainer)
     import torch.distributed as dist
 
     atexit.register(kill_workers)  # before the handler of multiprocessing, which waits for them
@@ -85,10 +86,10 @@ def _use_our_files(trainer: Any) -> None:
     from hardpairs.models.checkpoint import load_checkpoint
     from hardpairs.models.weight_files import save_checkpoint
 
-    remote = patched("file_utils").pt_load
+    theirs = trainer.pt_load
 
     def load(path: str, map_location: Any = None) -> Any:
-        return remote(path, map_location=map_location) if is_url(path) else load_checkpoint(path)
+        return theirs(path, map_location=map_location) if is_url(path) else load_checkpoint(path)
 
     trainer.pt_save, trainer.pt_load = save_checkpoint, load
 
