@@ -1,7 +1,6 @@
 """Kill a command at its file operations and at random moments; the same command must then end as an undisturbed one.
 
     python -m tests.kills.kill SCENARIO FOLDER OPERATIONS MOMENTS SEED
-    python -m tests.kills.kill SCENARIO FOLDER KILLS SEED      one of 1 to 3 processes, then another number of them
 
 prints JSON: how often it was killed, and what was wrong. Of the file operations, ``OPERATIONS`` are taken at random.
 """
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from tests.kills.operations import forked, forked_ranks, watch
+from tests.kills.operations import forked, watch
 from tests.kills.scenarios import SCENARIOS, Scenario
 
 KILLED = (-9, -14)
@@ -114,28 +113,6 @@ class Killing:
             self.wrong.append(text)
 
 
-def kill_ranks(name: str, folder: Path, kills: int, seed: int) -> dict[str, object]:
-    """Kill one of 1 to 3 processes of a scenario, and start it again on another number of them."""
-    torch.set_num_threads(1)
-    killing, rng = Killing(SCENARIOS[name](folder), folder), random.Random(seed)
-    killing.undisturbed()
-    expected, _ = killing.undisturbed()
-    total = killing.operations()
-    for _ in range(kills):
-        killing.clean()
-        first, second = rng.sample((1, 2, 3), 2)
-        operation = rng.randint(1, total)
-        label = f"{first} processes, operation {operation}, then {second}"
-        codes = forked_ranks(killing.scenario.main, killing.log, first, operation=operation)
-        killing.counts["killed"] += codes[-1] in KILLED
-        codes = forked_ranks(killing.scenario.main, killing.log, second)
-        if any(codes):
-            killing.fault(f"{label}: exits {codes}: {killing.log.read_text()[-600:]}")
-        elif killing.output() != expected:
-            killing.fault(f"{label}: other files")
-    return {"operations": total, **killing.counts, "faults": killing.wrong}
-
-
 def spread(total: int, count: int, rng: random.Random) -> list[int]:
     """Return operations to kill at, from 1: all, or some of them at random."""
     return sorted(rng.sample(range(1, total + 1), min(total, count)))
@@ -169,5 +146,4 @@ def kill(name: str, folder: Path, operations: int, moments: int, seed: int) -> d
 
 if __name__ == "__main__":
     scenario, place, *numbers = sys.argv[1:]
-    loop = kill if len(numbers) == 3 else kill_ranks
-    print(json.dumps(loop(scenario, Path(place), *map(int, numbers))))
+    print(json.dumps(kill(scenario, Path(place), *map(int, numbers))))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +18,6 @@ EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.c
 Operation = Callable[[str, tuple[Any, ...]], None]
 """Called with the event and its values, paths first; of ``fsync``, the handle."""
 Main = Callable[[], int | None]
-GRACE = 5.0
 
 
 def watch(on_operation: Operation) -> None:
@@ -58,41 +55,6 @@ def forked(
     return _code_of(os.waitpid(_start(main, log, operation=operation, delay=delay), 0)[1])
 
 
-def forked_ranks(main: Main, log: Path, number: int, *, operation: int | None = None) -> list[int]:
-    """Run a command in several processes as torchrun does and return their exit codes.
-
-    Args:
-        main: The command's ``main``.
-        log: File of what the last process prints.
-        number: Number of processes.
-        operation: Kill the last process before its file operation of this number. The others are
-            killed when they have not ended after ``GRACE`` seconds, as torchrun would do.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    world = {"WORLD_SIZE": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    children = []
-    for rank in range(number):
-        own = {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        at = operation if rank == number - 1 else None
-        children.append(_start(main, log.with_name(f"log{rank}"), environment=own, operation=at))
-    last = _code_of(os.waitpid(children.pop(), 0)[1])
-    log.write_bytes(log.with_name(f"log{number - 1}").read_bytes())
-    end = time.monotonic() + (GRACE if last else 3600)
-    return [*(_code_until(child, end) for child in children), last]
-
-
-def _code_until(child: int, end: float) -> int:
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return _code_of(status)
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    return _code_of(os.waitpid(child, 0)[1])
-
-
 def _code_of(status: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
@@ -101,7 +63,6 @@ def _start(
     main: Main,
     log: Path,
     *,
-    environment: dict[str, str] | None = None,
     operation: int | None = None,
     delay: float | None = None,
 ) -> int:
@@ -113,7 +74,6 @@ def _start(
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
-        os.environ.update(environment or {})
         if delay is not None:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-4))

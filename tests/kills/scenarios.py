@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from hardpairs.cli import embed, list_shards, mine, photos, split
+from hardpairs.cli import embed, list_shards, photos, split
 from hardpairs.data.hard_pairs import open_hard_pairs
 from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.model_config import register_configs
@@ -68,24 +67,6 @@ def embedding(folder: Path) -> Scenario:
     line = f"--csv {table} --model hardpairs-test --pretrained none --out {out} --part-rows 4"
     words = [*line.split(), "--batch-size", "4", "--workers", "0", "--device", "cpu"]
     return Scenario(lambda: embed.main(words), out)
-
-
-def mining_flags(folder: Path, out: Path, rows: int = 600) -> list[str]:
-    """Write embeddings; return the flags of ``mine`` for them."""
-    rng = np.random.default_rng(0)
-    centers, near = rng.normal(size=(2, 20, 16)), rng.integers(0, 20, rows)
-    for side in range(2):
-        noise = 0.6 * rng.normal(size=(rows, 16))
-        np.save(folder / f"{side}.npy", (centers[side][near] + noise).astype(np.float32))
-    sides = ("--image-embeddings", f"{folder}/0.npy", "--text-embeddings", f"{folder}/1.npy")
-    more = ("--dataset", "x", "--topk", "8", "--commit-seconds", "0", "--device", "cpu")
-    return [*sides, *more, "--save_path", str(out)]
-
-
-def mining(folder: Path) -> Scenario:
-    """Mine embeddings, with a commit after each step."""
-    words = mining_flags(folder, folder / "out")
-    return Scenario(lambda: mine.main(list(words)), folder / "out")
 
 
 def index(folder: Path) -> Scenario:
@@ -161,5 +142,4 @@ SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "list-shards": listing,
     "index": index,
     "embed": embedding,
-    "mine": mining,
 }

@@ -20,13 +20,9 @@ USUAL = {
     "list-shards": (40, 10),
     "index": (14, 4),
     "embed": (12, 4),
-    "mine": (12, 4),
 }
 """Kills at file operations, and at random moments, in the usual run."""
-SHARES = {"checkpoint": 4, "conversion": 3, "split": 3, "list-shards": 3, "index": 1} | {
-    "embed": 1,
-    "mine": 1,
-}
+SHARES = {"checkpoint": 4, "conversion": 3, "split": 3, "list-shards": 3, "index": 1, "embed": 1}
 """Parts of the slow test's kills at random moments; file operations are all taken."""
 
 
@@ -50,14 +46,3 @@ def test_many_kills(name, memory_folder):
     moments = KILLS * SHARES[name] // sum(SHARES.values())
     found = killed(name, memory_folder, 10_000, moments, 1)
     assert found["faults"] == [] and found["killed"] > moments // 2
-
-
-@pytest.mark.parametrize("name", ["mine"])
-def test_mining_goes_on_with_another_number_of_processes(name, memory_folder):
-    assert killed(name, memory_folder, 3, 0)["faults"] == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mine", "embed"])
-def test_many_changes_of_the_number_of_processes(name, memory_folder):
-    assert killed(name, memory_folder, max(10, KILLS // 100), 1)["faults"] == []
