@@ -128,7 +128,7 @@ def _flags(
     if is_table(study.plan.data) and options["separator"] is None:  # OpenCLIP's default is a tab
         required = (options["image_key"], options["caption_key"])
         options["separator"] = separator_of(study.plan.data, required)
-    read = {flag: options[name] for name, flag in SAMPLE_FLAGS.items()}
+    read = {flag: options.get(name) for name, flag in SAMPLE_FLAGS.items()}
     settings = {
         "--train-data": study.plan.data,
         "--reject": reject,
