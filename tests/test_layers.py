@@ -93,7 +93,8 @@ def test_options_stay_few():
     every = {option for action in parser._actions for option in action.option_strings}
     flags = {option for option in every if option.startswith("--") and option[:5] != "--no-"}
     assert flags == {
-        *("--advice", "--augment", "--batching", "--batching-embeddings", "--caption-template"),
+        *("--advice", "--allow-remote", "--augment", "--batching", "--batching-embeddings"),
+        "--caption-template",
         *("--captions-json", "--ema", "--recover-steps", "--watch", "--resume-changes"),
         *("--save-every-minutes", "--save-every-steps"),
         *("--class-neighbours", "--config", "--csv-group-key", "--embed", "--empty-rows"),
