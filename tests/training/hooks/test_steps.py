@@ -131,13 +131,14 @@ def test_stopped_and_resumed_again_and_again_it_ends_the_same(flags, tmp_path):
     assert not (tmp_path / "run/checkpoints/epoch_latest.pt").exists()
 
 
-def test_what_the_run_made_for_an_epoch_is_used_by_the_rest_of_it(table, hard_pairs, tmp_path):
-    """Hard pairs and held rows are the model's at the epoch's start, not at the resumed step."""
-    flags = ("--train-data", str(table), *COMMA, "--use-hard", "--hard-dict-dir", str(hard_pairs))
-    flags += ("--epochs", "2", "--batch-size", "20", "--remine-every", "1", "--memory-every", "1")
+def test_what_the_run_made_for_an_epoch_is_used_by_the_rest_of_it(table, tmp_path):
+    """Embeddings and held rows are the model's at the epoch's start, not at the resumed step."""
+    flags = ("--train-data", str(table), *COMMA, "--epochs", "2", "--batch-size", "8")
+    flags += ("--batching", "topical", "--topical-clusters", "5", "--p-topical", "1")
+    flags += ("--remine-every", "1", "--memory-every", "1")
     assert train(tmp_path, "whole", *flags).returncode == 0
-    done = stopped(tmp_path, "run", BEFORE_STEP.format(step=6), *flags)
-    assert done.returncode == 75 and state(tmp_path, "run")["step"] == 2, done.stderr
+    done = stopped(tmp_path, "run", BEFORE_STEP.format(step=7), *flags)
+    assert done.returncode == 75 and state(tmp_path, "run")["step"] == 3, done.stderr
     done = train(tmp_path, "run", *flags, "--resume", "latest")
     assert done.returncode == 0, done.stderr
     assert_same(last(tmp_path, "whole"), last(tmp_path, "run"))
