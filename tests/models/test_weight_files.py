@@ -209,3 +209,18 @@ def test_the_trainer_notices_a_flipped_bit(checkpoint, table, tmp_path, flag):
     done = run("python", "-m", "training.main", *line.split(), *run_of, cwd=tmp_path)
     assert done.returncode == 4 and "the checksum of its entry" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_trainer_seals_its_checkpoints_and_passes_over_damaged_ones(table, tmp_path):
+    line = "--model hardpairs-test --device cpu --batching random --batch-size 8 --csv-separator ,"
+    run_of = ("--workers", "0", "--train-data", str(table), "--logs", str(tmp_path), "--name", "r")
+    words = ("python", "-m", "training.main", *line.split(), *run_of)
+    done = run(*words, "--epochs", "2", "--max-steps", "4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    newest = tmp_path / "r/checkpoints/epoch_2.pt"
+    data = newest.read_bytes()
+    assert data[-weight_files.SEAL_BYTES :].startswith(weight_files.MARK)
+    newest.write_bytes(data[:41] + bytes([data[41] ^ 1]) + data[42:])  # no checksum of the archive
+    done = run(*words, "--epochs", "2", "--max-steps", "4", "--resume", "latest", cwd=tmp_path)
+    assert done.returncode == 0 and "Ignoring" in done.stderr, done.stderr
+    assert "epoch_1.pt' (epoch 1)" in done.stderr

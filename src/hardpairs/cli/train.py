@@ -22,6 +22,7 @@ from typing import Any
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.train_results import write_results
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.remote import is_url
 from hardpairs.core.workers import kill_workers
 from hardpairs.training.hooks.main_flags import is_main
 from hardpairs.training.preemption import REQUESTS, Stopped, preempted
@@ -53,6 +54,8 @@ def _train(argv: list[str] | None) -> int:
         REQUESTS.ignore()
     trainer: Any = patched("main")
     trainer.parse_args = lambda _: args
+    if hasattr(trainer, "pt_load"):  # the trainer of a version that saves in another way has none
+        _use_our_files(trainer)
     import torch.distributed as dist
 
     atexit.register(kill_workers)  # before the handler of multiprocessing, which waits for them
@@ -76,6 +79,19 @@ def _train(argv: list[str] | None) -> int:
     if os.environ.get("RANK", "0") == "0":
         write_results(argv)
     return Exit.OK
+
+
+def _use_our_files(trainer: Any) -> None:
+    """Let the trainer write sealed checkpoints, and verify those that it reads."""
+    from hardpairs.models.checkpoint import load_checkpoint
+    from hardpairs.models.weight_files import save_checkpoint
+
+    theirs = trainer.pt_load
+
+    def load(path: str, map_location: Any = None) -> Any:
+        return theirs(path, map_location=map_location) if is_url(path) else load_checkpoint(path)
+
+    trainer.pt_save, trainer.pt_load = save_checkpoint, load
 
 
 def _exit_code(error: BaseException) -> Exit:
