@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from hardpairs.core.lock import locked
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.mining.options import REMOVED_BY, MiningOptions
 from tests.mining.command import mine
@@ -281,6 +282,14 @@ def test_too_little_memory(arrays, tmp_path):
         "--dataset", "x", "--save_path", tmp_path / "o", "--max-memory", "1M", *pair(tmp_path)
     )
     assert done.returncode == 5 and "--max-memory" in done.stderr and "at least" in done.stderr
+
+
+def test_the_second_of_two_jobs_is_refused(arrays, tmp_path):
+    flags = ("--dataset", "x", "--save_path", tmp_path / "o", *pair(tmp_path))
+    with locked(tmp_path / "o/.x.lock", "it"):
+        done = mine(*flags)
+    assert done.returncode == 2 and "another job works on the hard pairs of x" in done.stderr
+    assert mine(*flags).returncode == 0 and not (tmp_path / "o/.x.lock").exists()
 
 
 def test_options_of_mining_stay_few():

@@ -90,12 +90,12 @@ class Cluster:
         files["log-file"] = self.folder / "munge.log"
         flags = [f"--{name}={path}" for name, path in files.items()]
         self._start("munged", "--foreground", "--force", *flags)
-        _wait(lambda: (self.folder / "munge.socket").exists(), "munged")
+        wait_for(lambda: (self.folder / "munge.socket").exists(), "munged")
         self._start("slurmctld", "-D")
         for node in NODES:
             arguments = ("sh", "-c", NODE, "sh", node, str(self.folder / "hosts"))
             self._start("unshare", "--uts", "--mount", *arguments)
-        _wait(
+        wait_for(
             lambda: self.call("sinfo", "-h", "-o", "%T %D").split() == ["idle", "2"], "slurmd", 25
         )
 
@@ -125,20 +125,27 @@ class Cluster:
         )
         return done.stdout.strip()
 
-    def run(self, *arguments: str, cwd: Path, seconds: int = 300) -> tuple[int, str]:
-        """Submit a job, wait for its end, and return its exit code and what it printed."""
+    def submit(self, *arguments: str, cwd: Path) -> str:
+        """Submit a job, and return its number."""
         line = ("sbatch", "--parsable", "--cpus-per-task=1", "--gpus-per-node=1", *arguments)
         job = self.call(*line, cwd=cwd)
         assert job.isdigit(), f"not submitted: {line}"
-        shown: dict[str, str] = {}
+        return job
 
-        def is_over() -> bool:
-            words = self.call("scontrol", "show", "job", job).split()
-            shown.update(word.split("=", 1) for word in words if "=" in word)
-            return shown.get("JobState") in FINAL
+    def show(self, job: str) -> dict[str, str]:
+        """What SLURM knows of a job."""
+        words = self.call("scontrol", "show", "job", job).split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
 
-        _wait(is_over, f"job {job}", seconds)
-        return int(shown["ExitCode"].split(":")[0]), (cwd / f"slurm-{job}.out").read_text()
+    def finish(self, job: str, cwd: Path, seconds: int = 300) -> tuple[int, str]:
+        """Wait for the end of a job, and return its exit code and what it printed."""
+        wait_for(lambda: self.show(job).get("JobState") in FINAL, f"job {job}", seconds)
+        code = int(self.show(job)["ExitCode"].split(":")[0])
+        return code, (cwd / f"slurm-{job}.out").read_text()
+
+    def run(self, *arguments: str, cwd: Path, seconds: int = 300) -> tuple[int, str]:
+        """Submit a job, wait for its end, and return its exit code and what it printed."""
+        return self.finish(self.submit(*arguments, cwd=cwd), cwd, seconds)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -149,7 +156,7 @@ def _free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def _wait(is_done, what: str, seconds: int = 60) -> None:
+def wait_for(is_done, what: str, seconds: int = 60) -> None:
     end = time.monotonic() + seconds
     while not is_done():
         assert time.monotonic() < end, f"no answer in {seconds} s: {what}"

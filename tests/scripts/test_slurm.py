@@ -9,8 +9,9 @@ import os
 import pytest
 
 from tests.helpers import ROOT
-from tests.scripts.cluster import running, why_not
+from tests.scripts.cluster import running, wait_for, why_not
 
+EPOCHS, LAST_STEP = 60, 239
 REASON = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON)]
 
@@ -52,6 +53,46 @@ def test_bad_input_on_two_nodes_has_its_code(cluster, tmp_path):
     script = str(ROOT / "scripts/train.sbatch")
     code, text = cluster.run("--nodes=2", script, "--nothing", cwd=tmp_path)
     assert code == 2 and "there is no flag --nothing" in text and "Traceback" not in text
+
+
+@pytest.fixture
+def long_job(cluster, table, checkpoint, tmp_path):
+    """A job of two nodes that has trained an epoch of many."""
+    script, flags = str(ROOT / "scripts/train.sbatch"), training(table, checkpoint)
+    flags += ("--batch-size", "5", "--epochs", str(EPOCHS))
+    job = cluster.submit("--nodes=2", script, *flags, cwd=tmp_path)
+    first = tmp_path / "logs/run/checkpoints/epoch_1.pt"
+    wait_for(first.exists, "the first epoch", 200)
+    return job
+
+
+@pytest.mark.parametrize("how", [("--signal=USR1",), ("--signal=TERM",), ("--signal=USR1", "-b")])
+def test_a_preempted_job_goes_on(cluster, long_job, how, tmp_path):
+    """Signals to all tasks, as before the end of the time, and to the script alone."""
+    cluster.call("scancel", *how, long_job)
+    wait_for(lambda: cluster.show(long_job).get("Restarts") == "1", "the queue", 120)
+    stopped = int(last_step(tmp_path)["step"])
+    assert stopped < LAST_STEP
+    code, text = cluster.finish(long_job, tmp_path, 500)
+    assert code == 0 and "preempted: the job goes back into the queue" in text, text
+    assert int(last_step(tmp_path)["step"]) == LAST_STEP
+    assert "Found latest resume checkpoint" in text and "Traceback" not in text
+
+
+def test_a_cancelled_job_stays_cancelled(cluster, long_job, tmp_path):
+    cluster.call("scancel", long_job)
+    _, text = cluster.finish(long_job, tmp_path)
+    assert cluster.show(long_job)["JobState"] == "CANCELLED" and "goes back" not in text
+    wait_for(lambda: not cluster.call("squeue", "-h"), "the queue to be empty", 60)
+
+
+def test_the_job_of_a_lost_node_goes_on(cluster, long_job, tmp_path):
+    node = ("scontrol", "update", "NodeName=node1")
+    cluster.call(*node, "State=DOWN", "Reason=lost")
+    wait_for(lambda: cluster.show(long_job).get("Restarts") == "1", "the queue", 120)
+    cluster.call(*node, "State=RESUME")
+    code, text = cluster.finish(long_job, tmp_path, 500)
+    assert code == 0 and int(last_step(tmp_path)["step"]) == LAST_STEP, text
 
 
 def test_clipses_scripts_train_and_evaluate_on_one_node(cluster, table, checkpoint, tmp_path):

@@ -15,15 +15,19 @@ data, model and weights is kept as it is.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
+from hardpairs.core.lock import locked
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
+from hardpairs.core.peers import HELP, PEER_TIMEOUT, positive_seconds
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -64,6 +68,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="stop when more than this share of the images cannot be read (default: %(default)s)",
     )
     parser.add_argument("--device", help="default: cuda where there is one, otherwise cpu")
+    parser.add_argument(
+        "--peer-timeout",
+        type=positive_seconds,
+        default=PEER_TIMEOUT,
+        metavar="SECONDS",
+        help=f"{HELP} (default: 600)",
+    )
     args = parse_arguments(parser, "embed", argv)
     if not 0 <= args.max_bad_fraction <= 1:
         raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")
@@ -160,7 +171,7 @@ def _run(args: argparse.Namespace) -> None:
     from hardpairs.embedding.embed import embed_to_folder
     from hardpairs.models.encoders import open_encoders
 
-    ranks = join()
+    ranks = join(args.peer_timeout)
     device = ranks.device(device)
     if samples is None:
         samples = ranks.first_alone(lambda: open_data(args))
@@ -178,15 +189,18 @@ def _run(args: argparse.Namespace) -> None:
         resize_mode=args.image_resize_mode,
         without_projection=args.without_projection,
     )
-    embed_to_folder(
-        samples,
-        encoders,
-        args.out,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        device=device,
-        part_rows=args.part_rows,
-        max_bad_fraction=args.max_bad_fraction,
-        ranks=ranks,
-    )
+    with contextlib.ExitStack() as stack:
+        if ranks.rank == 0:
+            stack.enter_context(locked(Path(args.out) / ".embed.lock", "these embeddings"))
+        embed_to_folder(
+            samples,
+            encoders,
+            args.out,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            device=device,
+            part_rows=args.part_rows,
+            max_bad_fraction=args.max_bad_fraction,
+            ranks=ranks,
+        )
     ranks.close()

@@ -12,6 +12,7 @@ OUT/.cc3m.work.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -25,8 +26,10 @@ from hardpairs.cli.command_line import parse_arguments
 from hardpairs.compat import helip
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, bad_input, flags, mismatch, usage, whole_number
+from hardpairs.core.lock import locked
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
+from hardpairs.core.peers import HELP, PEER_TIMEOUT, positive_seconds
 from hardpairs.mining.options import MiningOptions
 
 if TYPE_CHECKING:
@@ -76,6 +79,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="seconds between commits of unfinished work (default: %(default)s)",
     )
     parser.add_argument("--device", help="default: cuda where there is one, otherwise cpu")
+    parser.add_argument(
+        "--peer-timeout",
+        type=positive_seconds,
+        default=PEER_TIMEOUT,
+        metavar="SECONDS",
+        help=f"{HELP} (default: 600)",
+    )
     args = parse_arguments(parser, "mine", argv)
     _check_sources(args)
     _check(args)
@@ -231,12 +241,23 @@ def main(argv: list[str] | None = None) -> int:
     _check_paths(args)
     device = choose_device(args.device)
     from hardpairs.core.ranks import join
+
+    ranks = join(args.peer_timeout)
+    with contextlib.ExitStack() as stack:
+        if ranks.rank == 0:
+            lock = Path(args.save_path) / f".{args.dataset}.lock"
+            stack.enter_context(locked(lock, f"the hard pairs of {args.dataset}"))
+        _mine(args, options, device, ranks)
+    ranks.close()
+    return Exit.OK
+
+
+def _mine(args: argparse.Namespace, options: MiningOptions, device: str, ranks: Ranks) -> None:
     from hardpairs.data.rejects import read_rejects
     from hardpairs.mining.api import Execution
     from hardpairs.mining.dataset import mine_dataset, write_mined
     from hardpairs.mining.rescore import Rescoring
 
-    ranks = join()
     folder = args.embeddings
     if not folder and not args.image_embeddings:
         folder = _embed_dataset(args, device, ranks)
@@ -261,8 +282,6 @@ def main(argv: list[str] | None = None) -> int:
         table = write_mined(args.save_path, args.dataset, mined, embeddings, options, rescoring)
         _report(mined, table, Path(args.save_path) / f"{args.dataset}_hard_sample.csv")
         progress.remove()
-    ranks.close()
-    return Exit.OK
 
 
 def _progress(

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from hardpairs.core.errors import UserError, full_disk, out_of_resources
 
 
 @contextlib.contextmanager
@@ -35,11 +39,49 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        written = 0
+        with contextlib.suppress(OSError):
+            written = os.stat(temporary).st_size
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        full = full_disk(error)
+        if full is not None and full.errno != errno.EROFS:
+            raise _no_space(path, full, f"more than {size_text(written)}") from error
         raise
     _fsync_folder(path.parent)
+
+
+def check_space(path: Path, needed: int) -> None:
+    """Refuse to begin a file that the disk has no space for; a quota is not seen.
+
+    Args:
+        path: The file.
+        needed: Its bytes.
+
+    Raises:
+        UserError: Exit 5.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(path.parent).free < needed:
+        raise _no_space(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), size_text(needed))
+
+
+def _no_space(path: Path, error: OSError, needed: str) -> UserError:
+    free = 0
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path.parent).free
+    return out_of_resources(
+        str(error.strerror),
+        where=str(path),
+        why=f"the file takes {needed}, and {size_text(free)} are free; what was there before stays",
+        fix="free space or choose another folder; the same command goes on from what is saved",
+    )
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count:,} bytes"
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -244,10 +244,15 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
 
 
 def _as_user_error(error: Exception) -> UserError | None:
+    from hardpairs.core.peers import peer_error  # which imports this module
+
     if isinstance(error, UserError):
         return error
+    if (expected := peer_error(error)) is not None:
+        return expected
     if isinstance(error, MemoryError):
         return out_of_resources(f"out of memory: {error}", fix="use a smaller batch or block")
+    error = full_disk(error) or error
     if not isinstance(error, OSError):
         return None
     where = str(error.filename or "")
@@ -259,6 +264,19 @@ def _as_user_error(error: Exception) -> UserError | None:
     if isinstance(error, _WRONG_PATH) and where:
         fix = "check the path, or choose another"
         return out_of_resources(str(error.strerror), where=where, fix=fix)
+    return None
+
+
+def full_disk(error: BaseException) -> OSError | None:
+    """Return the error of a full disk or quota that is behind an error, if one is.
+
+    PyTorch reports what its archive looks like after a write that failed.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _DISK_FULL:
+            return cause
+        cause = cause.__cause__ or cause.__context__
     return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as distributed
 
+from hardpairs.core import peers
 from hardpairs.core.errors import Exit, UserError
 
 T = TypeVar("T")
@@ -65,8 +66,13 @@ class Ranks:
             with _peers_alive():
                 distributed.all_reduce(torch.from_numpy(values), distributed.ReduceOp.MAX)
 
+    def at(self, where: str) -> None:
+        """Tell the other processes what this one does; a message names it when it is lost."""
+        peers.at(where)
+
     def close(self) -> None:
         """Leave the process group."""
+        peers.unwatch()
         if self.world_size > 1:
             distributed.destroy_process_group()
 
@@ -81,8 +87,8 @@ class Ranks:
 def _peers_alive() -> Iterator[None]:
     try:
         yield
-    except RuntimeError:  # gloo's, when a connection breaks; the process that stopped says why
-        raise UserError(
+    except RuntimeError as error:  # gloo's, when a connection breaks; who stopped says why
+        raise peers.peer_error(error) or UserError(
             Exit.PEER_FAILED, "another process of this run has stopped", fix="see its message"
         ) from None
 
@@ -90,13 +96,18 @@ def _peers_alive() -> Iterator[None]:
 ALONE = Ranks()
 
 
-def join() -> Ranks:
-    """Join the process group of torchrun (gloo), if there is one.
+def join(peer_timeout: float = peers.PEER_TIMEOUT) -> Ranks:
+    """Join the process group of torchrun (gloo), if there is one, and watch its processes.
 
-    A process that fails ends the others through torchrun, so that waiting has no limit.
+    Waiting has no limit while they are there: one may have much more to do than the others.
+
+    Args:
+        peer_timeout: Seconds after which a process that does not answer ends this one.
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     if world_size == 1:
         return ALONE
     distributed.init_process_group("gloo", timeout=timedelta(days=30))
-    return Ranks(distributed.get_rank(), world_size)
+    ranks = Ranks(distributed.get_rank(), world_size)
+    peers.watch(ranks.rank, world_size, peer_timeout)
+    return ranks

@@ -6,6 +6,7 @@ It is memory-mapped; HELIP's CSV and JSON of the same pairs are beside it.
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import json
 import os
@@ -18,7 +19,9 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.lock import alone
 from hardpairs.core.parse import parse_json
+from hardpairs.core.progress import remove_temporary
 from hardpairs.data.manifest import read_manifest, write_manifest
 from hardpairs.data.npy_files import map_array
 
@@ -175,6 +178,7 @@ def write_table(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_temporary(folder)
     (folder / "manifest.json").unlink(missing_ok=True)  # no table until the new one is written
     indices = np.ascontiguousarray(indices, dtype=np.int32)
     arrays = (
@@ -201,6 +205,7 @@ def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable)
         table: What to write.
     """
     out = Path(out)
+    remove_temporary(out, f".{glob.escape(dataset)}_hard_sample*.tmp")
     with atomic_open(out / f"{dataset}_hard_sample.csv") as file:
         for row, pairs in enumerate(table.rows()):
             file.write((",".join(map(str, (row, *pairs.tolist()))) + "\n").encode())
@@ -267,8 +272,33 @@ def _convert_helip(path: Path, num_samples: int, renumber: dict[int, int] | None
     stamp: list[int | str] = [path.stat().st_size, path.stat().st_mtime_ns, num_samples]
     if renumber is not None:
         stamp.append(hashlib.sha256(json.dumps(sorted(renumber.items())).encode()).hexdigest())
-    if (folder / "manifest.json").is_file() and read_manifest(folder).get("source_stamp") == stamp:
-        return folder
+    with alone(path.parent):  # of processes that open the file at once, one converts it
+        if not _is_converted(folder, stamp):
+            _write_converted(path, folder, stamp, num_samples, renumber)
+    return folder
+
+
+def _is_converted(folder: Path, stamp: list[int | str]) -> bool:
+    is_there = (folder / "manifest.json").is_file()
+    return is_there and bool(read_manifest(folder).get("source_stamp") == stamp)
+
+
+def _write_converted(
+    path: Path,
+    folder: Path,
+    stamp: list[int | str],
+    num_samples: int,
+    renumber: dict[int, int] | None,
+) -> None:
+    """Write the table of a foreign file, see ``open_hard_pairs``.
+
+    Args:
+        path: The file.
+        folder: The table's folder.
+        stamp: What the table follows from.
+        num_samples: Rows of the data set.
+        renumber: Row of this data by row number in the file.
+    """
     try:
         rows = dict(_read_helip_json(path) if path.suffix == ".json" else _read_helip_csv(path))
     except UnicodeDecodeError as error:
@@ -305,7 +335,6 @@ def _convert_helip(path: Path, num_samples: int, renumber: dict[int, int] | None
     check_table(indices, (indices >= 0).sum(axis=1), scores, where=str(path))
     manifest = {"kind": "converted", "source": path.name, "source_stamp": stamp}
     write_table(folder, indices, scores, manifest)
-    return folder
 
 
 def _read_helip_csv(path: Path) -> Iterator[tuple[int, list[int]]]:

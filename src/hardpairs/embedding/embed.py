@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from hardpairs.core import peers
 from hardpairs.core.errors import bad_input, mismatch, non_finite
 from hardpairs.core.ranks import Ranks
 from hardpairs.core.remote import is_url
@@ -203,6 +204,7 @@ def _make_parts(
 
         stream = watched()
         for number, count in zip(todo, counts, strict=True):
+            peers.at(f"at part {number}")
             part = Embedded.joined(list(islice(stream, -(-count // batch_size))))
             _check_finite(part)
             parts.save(number, part)

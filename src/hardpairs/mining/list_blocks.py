@@ -93,6 +93,7 @@ class ListBlocks:
 
     def _block(self, number: int, start: int, stop: int, bar: tqdm) -> Iterator[Decided]:
         progress, rank, several = self.progress, self.ranks.rank, self.ranks.world_size > 1
+        self.ranks.at(f"at block {number} of {len(self.plan.list_blocks())}")
         stored = self._own(f"result{number}_{rank}")
         if stored is None:
             lists = self.fill(number, start, stop, bar)

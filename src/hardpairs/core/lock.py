@@ -1,0 +1,157 @@
+"""One job per folder: a lock file that names its holder, on local disks and on NFS."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hardpairs.core.errors import UserError, usage
+from hardpairs.core.peers import end
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+SIGN_SECONDS = 15.0
+"""The holder signs the file so often."""
+SILENT_SECONDS = 120.0
+"""A holder on another machine that has not signed for so long is dead."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file within a block, and refuse to enter it while another process does.
+
+    A holder is dead when this machine has no such process, or, on another machine, when it has not
+    signed the file for two minutes. The lock of a dead one is taken over.
+
+    Args:
+        path: The lock file; its folder is made.
+        what: What one job at a time may change, for the message.
+
+    Raises:
+        UserError: Exit 2 when another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = {"host": socket.gethostname(), "pid": os.getpid(), "start": _start(os.getpid())}
+    own["since"] = time.strftime("%Y-%m-%d %H:%M:%S")
+    _acquire(path, own, what)
+    released = threading.Event()
+    arguments = (path, own, what, released)
+    threading.Thread(target=_sign, args=arguments, daemon=True).start()
+    try:
+        yield
+    finally:
+        released.set()
+        if os.getpid() == own["pid"] and _read(path) == own:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process after the other into a block; a killed one lets the next one in.
+
+    Args:
+        folder: An existing folder, which need not be writable.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # which ends the lock
+
+
+def _acquire(path: Path, own: dict[str, Any], what: str) -> None:
+    mine = path.with_name(f"{path.name}.{own['host']}.{own['pid']}")
+    mine.write_text(json.dumps(own), encoding="utf-8")
+    try:
+        while True:
+            with contextlib.suppress(FileExistsError):
+                _put(mine, path)
+                return
+            holder = _read(path)
+            if holder is not None and not _is_dead(path, holder, mine):
+                raise _held(path, holder, what)
+            # Only one process can move it away; what that one got may be a newer lock by now.
+            moved = mine.with_name(f"{mine.name}.dead")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, moved)
+                if _read(moved) != holder:
+                    with contextlib.suppress(FileExistsError):
+                        _put(moved, path)
+                moved.unlink()
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def _put(mine: Path, path: Path) -> None:
+    """Give a file the name of the lock, unless there is one.
+
+    Raises:
+        FileExistsError: There is one.
+    """
+    try:
+        os.link(mine, path)  # on NFS, too, one of two succeeds
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(mine.read_text(encoding="utf-8"))
+
+
+def _is_dead(path: Path, holder: dict[str, Any], mine: Path) -> bool:
+    if holder.get("host") == socket.gethostname():
+        return _start(int(holder.get("pid", 0))) != holder.get("start")
+    os.utime(mine)  # the time of the server that keeps both files
+    try:
+        return mine.stat().st_mtime - path.stat().st_mtime > SILENT_SECONDS
+    except FileNotFoundError:
+        return True
+
+
+def _held(path: Path, holder: dict[str, Any], what: str) -> UserError:
+    return usage(
+        f"another job works on {what}",
+        where=f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}",
+        why="two jobs would overwrite each other's files",
+        fix=f"wait for its end, or choose another folder; if it is gone with its machine, try "
+        f"again in {SILENT_SECONDS:.0f} s, or delete {path}",
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what a lock file tells of its holder: ``None`` without one, ``{}`` of a torn one."""
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _sign(path: Path, own: dict[str, Any], what: str, released: threading.Event) -> None:
+    """Sign the lock until it is released; the thread's work."""
+    while not released.wait(SIGN_SECONDS):
+        holder = _read(path)
+        if holder != own and holder and not released.is_set():
+            end(_held(path, holder, what))
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _start(pid: int) -> str | None:
+    """Return when a process of this machine began, in the system's ticks; ``None`` without one."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
