@@ -96,7 +96,7 @@ def test_options_stay_few():
         *("--advice", "--allow-remote", "--augment", "--batching", "--batching-embeddings"),
         "--caption-template",
         *("--captions-json", "--ema", "--recover-steps", "--watch", "--resume-changes"),
-        *("--save-every-minutes", "--save-every-steps"),
+        *("--save-every-minutes", "--save-every-steps", "--keep-checkpoints", "--peer-timeout"),
         *("--class-neighbours", "--config", "--csv-group-key", "--embed", "--empty-rows"),
         *("--false-negative-embeddings", "--false-negative-mask", "--false-negative-threshold"),
         *("--freeze-backbone", "--freeze-bn-stats", "--freeze-epochs"),

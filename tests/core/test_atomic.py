@@ -1,6 +1,7 @@
 """Files are complete or absent."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from hardpairs.core.atomic import atomic_open, write_csv, write_json, write_text
+from hardpairs.core.errors import Exit, UserError
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -70,3 +72,23 @@ def test_text_that_utf8_cannot_hold_is_escaped(tmp_path):
     write_json(tmp_path / "a.json", {"name": "caf\udce9"})
     assert (tmp_path / "a.csv").read_text() == "name\ncaf\\udce9\n"
     assert json.loads((tmp_path / "a.json").read_text()) == {"name": "caf\udce9"}
+
+
+def test_a_full_disk_is_told_with_the_file_and_its_size(tmp_path):
+    """Also where PyTorch's archive hides the reason."""
+    path = tmp_path / "a"
+    write_text(path, "old")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for hides in (False, True):
+        with pytest.raises(UserError, match="No space left") as error, atomic_open(path) as file:
+            file.write(bytes(300_000))
+            file.flush()
+            try:
+                raise full
+            except OSError:
+                if hides:
+                    raise RuntimeError("unexpected pos")  # noqa: B904 (as PyTorch does)
+                raise
+        assert error.value.code == Exit.RESOURCES and error.value.where == str(path)
+        assert "takes more than 0.3 MB" in error.value.why
+        assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]

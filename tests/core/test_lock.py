@@ -94,9 +94,11 @@ def test_of_many_that_start_at_once_one_is_in(tmp_path):
             time.sleep(max(0, start - time.monotonic()))
             try:
                 with locked(path, "it"):
-                    (tmp_path / f"in{number}").touch()
-                    time.sleep(0.5)
+                    end = time.monotonic() + 20
+                    while len([*tmp_path.glob("out*")]) < 7 and time.monotonic() < end:
+                        time.sleep(0.01)
             except UserError:
+                (tmp_path / f"out{number}").touch()
                 os._exit(2)
             os._exit(0)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

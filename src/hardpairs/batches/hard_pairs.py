@@ -60,7 +60,7 @@ class HardPairBatchSampler(BatchSampler):
         hard_per_target: int = option(1, "hard pairs per target in a batch", minimum=1)
         hard_choice: str = option(
             "uniform",
-            "draw evenly, by 1 / rank, by score, or in turn without repetition over epochs",
+            "draw evenly, by 1 / rank, by score, or in turn over epochs",
             choices=("uniform", "rank", "score", "cycle"),
         )
         hard_schedule: int = option(

@@ -11,22 +11,27 @@ the module's name.
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import logging
 import os
 import re
 import tarfile
 import traceback
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.train_results import write_results
+from hardpairs.core import peers
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.lock import locked
 from hardpairs.core.remote import is_url
 from hardpairs.core.workers import kill_workers
 from hardpairs.training.hooks.main_flags import is_main
 from hardpairs.training.preemption import REQUESTS, Stopped, preempted
-from hardpairs.training.upstream import patched
+from hardpairs.training.upstream import patched, world_info
 
 UPSTREAM_ERRORS = {
     FileNotFoundError: Exit.USAGE,
@@ -60,7 +65,9 @@ def _train(argv: list[str] | None) -> int:
 
     atexit.register(kill_workers)  # before the handler of multiprocessing, which waits for them
     try:
-        code = trainer.main(argv)
+        with _only_job(args):
+            code = trainer.main(argv)
+        peers.unwatch()
         if dist.is_available() and dist.is_initialized():
             # Without it gloo's threads may abort a run that succeeded.
             dist.destroy_process_group()
@@ -92,6 +99,13 @@ def _use_our_files(trainer: Any) -> None:
         return theirs(path, map_location=map_location) if is_url(path) else load_checkpoint(path)
 
     trainer.pt_save, trainer.pt_load = save_checkpoint, load
+
+
+def _only_job(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """Return the lock of the run's folder, which rank 0 holds; a run without a name has its own."""
+    if world_info()[0] or not args.name or not args.logs or args.logs.lower() == "none":
+        return nullcontext()
+    return locked(Path(args.logs) / args.name / ".train.lock", f"the run {args.name}")
 
 
 def _exit_code(error: BaseException) -> Exit:

@@ -206,6 +206,8 @@ def end_at_once(code: int) -> NoReturn:
     if "multiprocessing" in sys.modules:
         for worker in sys.modules["multiprocessing"].active_children():
             worker.kill()
+    if "hardpairs.core.lock" in sys.modules:
+        sys.modules["hardpairs.core.lock"].release_all()
     os._exit(code)
 
 

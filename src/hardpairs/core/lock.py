@@ -38,10 +38,12 @@ def locked(path: Path, what: str) -> Iterator[None]:
     Raises:
         UserError: Exit 2 when another process holds it.
     """
+    is_new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     own = {"host": socket.gethostname(), "pid": os.getpid(), "start": _start(os.getpid())}
     own["since"] = time.strftime("%Y-%m-%d %H:%M:%S")
     _acquire(path, own, what)
+    _own[path] = own
     released = threading.Event()
     arguments = (path, own, what, released)
     threading.Thread(target=_sign, args=arguments, daemon=True).start()
@@ -49,8 +51,25 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         released.set()
-        if os.getpid() == own["pid"] and _read(path) == own:
-            path.unlink(missing_ok=True)
+        _release(path)
+        if is_new:
+            with contextlib.suppress(OSError):  # not empty, most often
+                path.parent.rmdir()
+
+
+_own: dict[Path, dict[str, Any]] = {}
+
+
+def _release(path: Path) -> None:
+    own = _own.pop(path, None)
+    if own is not None and os.getpid() == own["pid"] and _read(path) == own:
+        path.unlink(missing_ok=True)
+
+
+def release_all() -> None:
+    """Release the locks of a process that ends without leaving its blocks."""
+    for path in [*_own]:
+        _release(path)
 
 
 @contextlib.contextmanager
@@ -72,23 +91,30 @@ def _acquire(path: Path, own: dict[str, Any], what: str) -> None:
     mine = path.with_name(f"{path.name}.{own['host']}.{own['pid']}")
     mine.write_text(json.dumps(own), encoding="utf-8")
     try:
-        while True:
-            with contextlib.suppress(FileExistsError):
-                _put(mine, path)
-                return
-            holder = _read(path)
-            if holder is not None and not _is_dead(path, holder, mine):
-                raise _held(path, holder, what)
-            # Only one process can move it away; what that one got may be a newer lock by now.
-            moved = mine.with_name(f"{mine.name}.dead")
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(path, moved)
-                if _read(moved) != holder:
-                    with contextlib.suppress(FileExistsError):
-                        _put(moved, path)
-                moved.unlink()
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # of file systems without such locks
+                stack.enter_context(alone(path.parent))
+            _take(path, mine, what)
     finally:
         mine.unlink(missing_ok=True)
+
+
+def _take(path: Path, mine: Path, what: str) -> None:
+    while True:
+        with contextlib.suppress(FileExistsError):
+            _put(mine, path)
+            return
+        holder = _read(path)
+        if holder is not None and not _is_dead(path, holder, mine):
+            raise _held(path, holder, what)
+        # Only one process can move it away; what that one got may be a newer lock by now.
+        moved = mine.with_name(f"{mine.name}.dead")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, moved)
+            if _read(moved) != holder:
+                with contextlib.suppress(FileExistsError):
+                    _put(moved, path)
+            moved.unlink()
 
 
 def _put(mine: Path, path: Path) -> None:

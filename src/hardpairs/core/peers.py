@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import re
 import socket
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from hardpairs.core.errors import Exit, UserError, write_status
+from hardpairs.core.errors import Exit, UserError, end_at_once, write_status
 
 PEER_TIMEOUT = 600.0
 """Seconds after which a process that does not tell anything is lost."""
@@ -212,9 +211,7 @@ def end(error: UserError) -> None:
     text = re.sub(r"`(\w+)`", lambda match: "--" + match[1].replace("_", "-"), error.text())
     write_status(error.code, text)
     print(text, file=sys.stderr, flush=True)
-    for worker in multiprocessing.active_children():
-        worker.kill()
-    os._exit(error.code)
+    end_at_once(error.code)
 
 
 _watched: list[Peers] = []
@@ -235,6 +232,8 @@ def watch(rank: int, world_size: int, timeout: float = PEER_TIMEOUT) -> None:
         return
     import torch.distributed as distributed
 
+    if not distributed.is_initialized():
+        return
     limit = timedelta(seconds=timeout)
     store = distributed.TCPStore(  # type: ignore[attr-defined]
         address, int(port), is_master=False, timeout=limit, wait_for_workers=False

@@ -38,6 +38,7 @@ OF_OPENCLIP_TOO = {
         "results_dir",
     ),
     *("freeze_bn_stats", "image_weights", "vocabulary_from", "advice", "resume_changes"),
+    *("keep_checkpoints", "peer_timeout"),
 }
 """Options that also count, or do no harm, when OpenCLIP makes the batches."""
 DEFAULT_LOSS = "clip_ce"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from hardpairs.core import peers
 from hardpairs.core.flags import flags_in_messages
 from hardpairs.core.ranks import Ranks
 from hardpairs.data.embeddings import open_embeddings
@@ -42,6 +43,7 @@ from hardpairs.training.hooks.steps import (
     run_steps,
     save_unsaved,
 )
+from hardpairs.training.kept import keep_newest
 from hardpairs.training.measuring import pair_features
 from hardpairs.training.preemption import REQUESTS
 from hardpairs.training.recovery import RECOVERY
@@ -124,6 +126,7 @@ def run_epochs(
         epochs: The epochs that are left.
     """
     config, train, model = config_of(args), data.get("train"), upstream.model_of(trained)
+    peers.watch(args.rank, args.world_size, config.saving.peer_timeout)
     start = (epochs.start, 0)
     if isinstance(train, TrainData) and train.start[0] == epochs.start:
         start = train.start
@@ -143,6 +146,8 @@ def run_epochs(
         has_trained = True
         if isinstance(train, TrainData) and not args.rank:
             _keep_best(args, train.take_checkpoint())
+        if not args.rank and args.save_logs:
+            keep_newest(Path(args.checkpoint_path), config.saving.keep_checkpoints)
         if is_written:
             seconds = time.perf_counter() - started
             log_epoch(_folder(args), Path(args.checkpoint_path), epoch + 1, seconds)

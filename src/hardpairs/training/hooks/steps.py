@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.optim import Optimizer
 
+from hardpairs.core import peers
 from hardpairs.core.errors import UserError
 from hardpairs.models.checkpoint import HEAD, PREPROCESS
 from hardpairs.models.create import preprocess_of
@@ -76,7 +77,9 @@ def run_steps(
                 raise leave(args, train, state)
         train.unsaved = None
         _seed(args, epoch * train.batches.num_batches + number)
+        peers.at(f"epoch {epoch + 1}, step {step + 1}", limited=True)
         yield number, batch
+    peers.at(f"after epoch {epoch + 1}")
 
 
 def agreed_to_stop(args: argparse.Namespace) -> bool:
@@ -104,6 +107,7 @@ def leave(
         train: The training data.
         state: Returns the state; ``None``: what a checkpoint of a whole epoch left unsaved.
     """
+    peers.at("saving its state")
     if train.writer is not None and state is not None:
         train.writer.write_now(state())
     elif state is None:
