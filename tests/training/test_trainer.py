@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import torch
 from hardpairs.batches import BATCHES
 from hardpairs.data.samples import open_samples
 from tests.helpers import ROOT, picture, run, torchrun
+from tests.processes import start
 
 TINY = (
     "--model",
@@ -701,3 +704,36 @@ def test_a_job_on_several_machines_has_the_first_code(tmp_path):
 def test_multinode_says_what_it_needs():
     done = run("bash", "scripts/train_multinode.sh", "--lr", "1", env={"NODES": "", "HEAD": ""})
     assert done.returncode == 2 and "NODES and HEAD are needed" in done.stderr
+
+
+def test_a_stopped_rank_ends_the_others(table, tmp_path):
+    """Two processes without torchrun, of which one is stopped amid an epoch."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flags = ("--train-data", str(table), "--csv-separator", ",", "--batching", "random")
+    flags += ("--model", "hardpairs-test", "--device", "cpu", "--workers", "0", "--batch-size", "4")
+    flags += ("--epochs", "500", "--logs", str(tmp_path), "--name", "r", "--peer-timeout", "4")
+    command = ("python", "-m", "training.main", *flags, "--save-frequency", "0", "--warmup", "1")
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    told = [tmp_path / f"told{rank}" for rank in range(2)]
+    ranks = [
+        start(command, {**env, "RANK": str(n), "LOCAL_RANK": str(n)}, ROOT, told[n], told[n])
+        for n in range(2)
+    ]
+    lock = tmp_path / "r/.train.lock"
+    try:
+        while not (told[0].exists() and "Train Epoch: 2" in told[0].read_text()):
+            assert all(rank.is_alive() for rank in ranks), told[0].read_text()
+            time.sleep(0.1)
+        assert lock.exists()
+        second = run(*command)
+        assert second.returncode == 2 and "another job works on the run r" in second.stderr
+        os.kill(ranks[1].pid, signal.SIGSTOP)
+        ranks[0].join(40)
+        assert ranks[0].exitcode == 7, told[0].read_text()
+        assert "process 1 has not answered for 4 s" in told[0].read_text()
+        assert ", epoch " in told[0].read_text() and not lock.exists()
+    finally:
+        for rank in ranks:
+            rank.kill()
