@@ -10,7 +10,7 @@ import time
 import pytest
 
 from hardpairs.core.atomic import atomic_open, write_csv, write_json, write_text
-from hardpairs.core.errors import Exit, UserError
+from tests.helpers import in_process
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -74,21 +74,24 @@ def test_text_that_utf8_cannot_hold_is_escaped(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == {"name": "caf\udce9"}
 
 
-def test_a_full_disk_is_told_with_the_file_and_its_size(tmp_path):
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_full_disk_is_told_with_the_file_and_its_size(hides, tmp_path):
     """Also where PyTorch's archive hides the reason."""
     path = tmp_path / "a"
     write_text(path, "old")
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    for hides in (False, True):
-        with pytest.raises(UserError, match="No space left") as error, atomic_open(path) as file:
+
+    def write(_):
+        with atomic_open(path) as file:
             file.write(bytes(300_000))
             file.flush()
             try:
-                raise full
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
                 if hides:
                     raise RuntimeError("unexpected pos")  # noqa: B904 (as PyTorch does)
                 raise
-        assert error.value.code == Exit.RESOURCES and error.value.where == str(path)
-        assert "takes more than 0.3 MB" in error.value.why
-        assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]
+
+    done = in_process(write)
+    assert done.returncode == 5 and "No space left on device" in done.stderr
+    assert str(path) in done.stderr and "takes more than 0.3 MB" in done.stderr
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]

@@ -18,12 +18,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hardpairs.core.errors import UserError, full_disk, out_of_resources
+from hardpairs.core.errors import full_disk
 
 
 @contextlib.contextmanager
-def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_open(path: str | os.PathLike[str], needed: int | None = None) -> Iterator[BinaryIO]:
     """Open a binary file that appears under ``path`` when the block ends without an error.
+
+    Args:
+        path: The file.
+        needed: Its bytes, where they are known, for the message of a full disk.
+
+    Raises:
+        DiskFull: The disk or the quota is full; a command ends with 5.
 
     Example:
         >>> with atomic_open("table.npy") as file:
@@ -47,36 +54,31 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.unlink(temporary)
         full = full_disk(error)
         if full is not None and full.errno != errno.EROFS:
-            raise _no_space(path, full, f"more than {size_text(written)}") from error
+            takes = f"more than {size_text(written)}" if needed is None else size_text(needed)
+            raise _disk_full(path, full, takes) from error
         raise
     _fsync_folder(path.parent)
 
 
-def check_space(path: Path, needed: int) -> None:
-    """Refuse to begin a file that the disk has no space for; a quota is not seen.
+class DiskFull(OSError):
+    """A full disk or quota.
 
-    Args:
-        path: The file.
-        needed: Its bytes.
-
-    Raises:
-        UserError: Exit 5.
+    Attributes:
+        why: What the file takes, and what is free.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(path.parent).free < needed:
-        raise _no_space(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), size_text(needed))
+
+    why = ""
 
 
-def _no_space(path: Path, error: OSError, needed: str) -> UserError:
+def _disk_full(path: Path, error: OSError, takes: str) -> DiskFull:
     free = 0
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path.parent).free
-    return out_of_resources(
-        str(error.strerror),
-        where=str(path),
-        why=f"the file takes {needed}, and {size_text(free)} are free; what was there before stays",
-        fix="free space or choose another folder; the same command goes on from what is saved",
+    full = DiskFull(error.errno, error.strerror, str(path))
+    full.why = (
+        f"the file takes {takes}, and {size_text(free)} are free; what was there before stays"
     )
+    return full
 
 
 def size_text(count: int) -> str:

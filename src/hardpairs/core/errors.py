@@ -260,7 +260,8 @@ def _as_user_error(error: Exception) -> UserError | None:
     where = str(error.filename or "")
     if error.errno in _DISK_FULL:
         fix = "free space or choose another folder"
-        return out_of_resources(str(error.strerror), where=where, fix=fix)
+        why = getattr(error, "why", "")
+        return out_of_resources(str(error.strerror), where=where, why=why, fix=fix)
     if error.errno in TOO_MANY_OPEN:
         return too_many_open(where)
     if isinstance(error, _WRONG_PATH) and where:

@@ -51,10 +51,18 @@ def save_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) ->
     """
     path = Path(path)
     remove_temporary(path.parent, f".{glob.escape(path.name)}.*.tmp")
-    with atomic_open(path) as file:
+    with atomic_open(path, _tensor_bytes(content)) as file:
         writer = _Sealing(file)
         torch.save(dict(content), cast(BinaryIO, writer))
         writer.seal()
+
+
+def _tensor_bytes(value: Any) -> int:
+    """Return the bytes of all tensors in nested plain data."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, Mapping) else value
+    return sum(map(_tensor_bytes, parts)) if isinstance(value, Mapping | list | tuple) else 0
 
 
 def save_safetensors(weights: Mapping[str, torch.Tensor], path: str | os.PathLike[str]) -> None:
