@@ -727,7 +727,7 @@ def test_a_stopped_rank_ends_the_others(table, tmp_path):
             assert all(rank.is_alive() for rank in ranks), told[0].read_text()
             time.sleep(0.1)
         assert lock.exists()
-        second = run(*command)
+        second = run(*command, "--resume", "latest")
         assert second.returncode == 2 and "another job works on the run r" in second.stderr
         os.kill(ranks[1].pid, signal.SIGSTOP)
         ranks[0].join(40)
