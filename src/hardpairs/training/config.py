@@ -57,11 +57,7 @@ class DataOptions(Options):
     )
     image_root: str | None = option(
         None,
-<<<<<<< HEAD
         "folder of the images of a table or a list",
-=======
-        "folder of the images of a table or captions",
->>>>>>> 145d06c ([train] Watch the processes of a run, one job per run folder, --keep-checkpoints)
         metavar="FOLDER",
     )
     caption_template: str | None = option(
@@ -141,7 +137,7 @@ class SavingOptions(Options):
         None, "what may differ then, as batch_size,lr", metavar="NAMES"
     )
     keep_checkpoints: int | None = option(None, "newest epoch_N.pt that are kept", minimum=1)
-    peer_timeout: float = option(600.0, "seconds to wait for a lost process", above=0)
+    peer_timeout: float = option(600.0, "seconds till a process is lost", above=0)
 
 
 @dataclass(frozen=True)
