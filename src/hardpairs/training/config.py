@@ -137,7 +137,7 @@ class SavingOptions(Options):
         None, "what may differ then, as batch_size,lr", metavar="NAMES"
     )
     keep_checkpoints: int | None = option(None, "newest epoch_N.pt that are kept", minimum=1)
-    peer_timeout: float = option(600.0, "seconds till a process is lost", above=0)
+    peer_timeout: float = option(600.0, "seconds to wait for a process", above=0)
 
 
 @dataclass(frozen=True)
