@@ -63,9 +63,6 @@ def _train(argv: list[str] | None) -> int:
         _use_our_files(trainer)
     import torch.distributed as dist
 
-    from hardpairs.models.weight_files import save_checkpoint
-
-    trainer.pt_save = save_checkpoint  # sealed; and a disk that is full is told
     atexit.register(kill_workers)  # before the handler of multiprocessing, which waits for them
     try:
         with _only_job(args):
