@@ -19,7 +19,12 @@ MODEL = {
 
 
 def train(
-    world_size: int, logs: str, *argv: str, timeout: float = 240, file_limit: int = 0
+    world_size: int,
+    logs: str,
+    *argv: str,
+    timeout: float = 240,
+    file_limit: int = 0,
+    as_command: bool = False,
 ) -> list[tuple[int | None, str]]:
     """Runs ``open_clip_train.main`` with a tiny model on the CPU, one forked process per rank.
 
@@ -29,6 +34,7 @@ def train(
         argv: more flags.
         timeout: seconds until ranks that still run are killed.
         file_limit: bytes at which a write into a file kills the process; 0 for no limit.
+        as_command: run ``hardpairs train``, with its exit codes.
 
     Returns:
         For each rank its exit status, None when it had to be killed, negative for a signal, and what it printed.
@@ -63,12 +69,12 @@ def train(
                 "MASTER_PORT": port,
             }
             os.environ.update({name: str(value) for name, value in environment.items()})
-            _rank([*common, *argv], output, file_limit)
+            _rank([*common, *argv], output, file_limit, as_command)
         children[child] = output
     return _wait(children, time.monotonic() + timeout)
 
 
-def _rank(argv: list[str], output: Path, file_limit: int) -> None:
+def _rank(argv: list[str], output: Path, file_limit: int, as_command: bool) -> None:
     import open_clip
     from open_clip_train.main import main
 
@@ -84,6 +90,11 @@ def _rank(argv: list[str], output: Path, file_limit: int) -> None:
         config = output.with_name("tiny.json")
         config.write_text(json.dumps(MODEL))
         open_clip.add_model_config(config)
+        if as_command:
+            from hardpairs.cli import train as command
+            from hardpairs.core.errors import run_command
+
+            run_command(lambda: command.main(argv))
         main(argv)  # as OpenCLIP's own last line does
         status = 0
     except SystemExit as stop:

@@ -133,6 +133,9 @@ def test_readme_lists_them():
         for group in ("hooks", "mends")
     }
     assert f"{sums['hooks']} changed lines" in readme and f"{sums['mends']} changed lines" in readme
+    on_main = sum(patch.changed for patch in load_series(MAIN, "hooks"))
+    for text in (readme, (ROOT / "docs/upstream.md").read_text()):
+        assert f"{on_main} changed lines" in text
 
 
 def test_patches_for_other_versions_say_the_same():

@@ -106,7 +106,9 @@ def installed_trainer() -> tuple[str, Path]:
     if not folder.is_dir():
         what = f"the installed OpenCLIP {package.version} has no {PACKAGE}/"
         raise usage(what, where=str(folder), fix="if it is a clone, name it as the target")
-    version = _series_version(folder, package.version)
+    # The files of a release are not edited, and each training command comes here.
+    known = package.version in VERSIONS
+    version = package.version if known else _series_version(folder, package.version)
     if version is None:
         raise unknown_version(package.version)
     return version, folder

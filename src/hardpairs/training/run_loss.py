@@ -105,6 +105,9 @@ class RunLoss(nn.Module):
             UserError: Exit 6 when the loss is not finite on any rank.
         """
         info = BatchInfo.joined(self._taken).to(image_features.device)
+        # With FSDP each is of shape (1,).
+        whole = {name: kwargs[name] for name in WHOLE_OUTPUTS if kwargs.get(name) is not None}
+        kwargs |= {name: value.reshape(()) for name, value in whole.items()}
         if self.accumulate > 1:
             kwargs = {name: self._share(name, value) for name, value in kwargs.items()}
             features = {"image_features": image_features, "text_features": text_features}

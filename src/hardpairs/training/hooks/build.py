@@ -145,7 +145,7 @@ def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
             "Batch norms train: each batch of the memory was made with statistics of its own. "
             "--freeze-bn-stats keeps them."
         )
-    if args.resume and not is_url(args.resume):
+    if _is_file(args.resume):
         check_weights(args.resume, model)
     return model
 
@@ -182,7 +182,7 @@ def prepare_optimizer(
         stop_when_not_finite(optimizer, model)
     if trained.ema is not None and not args.rank:
         add_average(optimizer, model, trained.ema)
-    if args.resume and not is_url(args.resume):
+    if _is_file(args.resume):
         check_optimizer(args.resume, optimizer)
     return optimizer
 
@@ -232,6 +232,11 @@ def _find_facts(args: argparse.Namespace) -> Facts:
         table = open_table(path, samples, getattr(config.batches, "url_index", None))
         digest = str(table.manifest["sha256"])
     return run_facts(config, vars(args), data=samples.fingerprint, hard_pairs=digest)
+
+
+def _is_file(resume: str | None) -> bool:
+    """Return whether a run goes on from a file here; main's sharded checkpoints are folders."""
+    return resume is not None and not is_url(resume) and Path(resume).is_file()
 
 
 def _prepare_towers(model: MiniCLIP, args: argparse.Namespace) -> None:
