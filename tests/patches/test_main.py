@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 from pathlib import Path
@@ -14,10 +15,10 @@ from hardpairs.core.errors import Exit
 from hardpairs.data.hard_pairs import table_folder, write_helip, write_table
 from hardpairs.data.samples import open_samples
 from hardpairs.patching.series import MAIN, load_series
-from tests.helpers import picture, ragged_table
+from tests.helpers import picture, ragged_table, sample, write_tar
 from tests.patches.conftest import Copy
 from tests.patches.runs import train
-from tests.patches.test_fidelity import compare
+from tests.patches.test_fidelity import compare, train_shards
 from tests.patches.test_hooks import recorded_run
 
 COMMA = ("--csv-separator", ",")
@@ -42,6 +43,15 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_without_our_flags_it_is_main(patched_main, plain_main, pairs, tmp_path, flags):
     data = ("--train-data", pairs, "--val-data", pairs)
     compare(patched_main, plain_main, tmp_path, train, 1, *data, *flags)
+
+
+def test_without_our_flags_it_is_main_on_shards(patched_main, plain_main, tmp_path):
+    for shard in range(4):
+        names = range(shard * 52, shard * 52 + 52)
+        write_tar(tmp_path / f"{shard:05d}.tar", {f"{i:09d}": sample(i) for i in names})
+    data = ("--train-data", f"{tmp_path}/{{00000..00003}}.tar", "--train-num-samples", "208")
+    flags = (*data, "--dataset-type", "webdataset")
+    compare(patched_main, plain_main, tmp_path, train_shards, 1, *flags)
 
 
 def test_every_hook_is_called(patched_main, table, tmp_path):
@@ -166,6 +176,37 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(patched_main, pairs, tmp
     results = (logs / "run/checkpoints/results.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in results] == [1, 2, 2]
     assert (logs / "run/checkpoints/best.pt").is_file()
+
+
+def test_a_run_that_was_stopped_within_an_epoch_goes_on(patched_main, pairs, tmp_path):
+    hard = hard_pairs_of(pairs, tmp_path)
+    flags = (*OURS, "--train-data", pairs, "--use-hard", "--hard-dict-dir", hard)
+    flags += ("--batch-size", "52", "--memory-batches", "1", "--epochs", "2")
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    ((status, output),) = patched_main.call(train, 1, str(tmp_path / "whole/logs"), *flags)
+    assert status == 0, output
+    logs = tmp_path / "stopped/logs"
+    ((status, output),) = patched_main.call(stopped_run, 12, str(logs), *flags)
+    assert status == Exit.PREEMPTED, output
+    stored = torch.load(logs / "run/checkpoints/epoch_latest.pt", weights_only=True)
+    assert stored["epoch"] == 1 and stored["step"] == 3
+    ((status, output),) = patched_main.call(train, 1, str(logs), *flags, "--resume", "latest")
+    assert status == 0, output
+    whole, resumed = weights(tmp_path / "whole/logs", 2), weights(logs, 2)
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+
+
+def stopped_run(calls: int, logs: str, *flags: str) -> list[tuple[int | None, str]]:
+    """A run that is asked to stop at the so manieth question between its steps."""
+    from hardpairs.training.hooks import steps
+
+    kept, numbers = steps.agreed_to_stop, itertools.count(1)
+    steps.agreed_to_stop = lambda args: next(numbers) == calls
+    try:
+        return train(1, logs, *flags, as_command=True)
+    finally:
+        steps.agreed_to_stop = kept
 
 
 def test_hard_pairs_are_mined_anew(patched_main, pairs, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 import open_clip
@@ -10,7 +11,12 @@ import torch
 from open_clip.task import CLIPTask
 from torch import nn
 
-from hardpairs.training.hooks.build import config_of, create_loss, ddp_options
+from hardpairs.training.hooks.build import (
+    config_of,
+    create_loss,
+    ddp_options,
+    resumed_checkpoint,
+)
 from hardpairs.training.hooks.run import unpack_batch
 from hardpairs.training.run_loss import RunLoss
 
@@ -74,6 +80,10 @@ def create_task(args: argparse.Namespace, model: nn.Module, **options: Any) -> n
     if config_of(args).batching is None:
         theirs: nn.Module = open_clip.create_task(args, model=model, **options)
         return theirs
+    if args.resume and not os.path.isdir(args.resume):
+        resumed_checkpoint(
+            args
+        )  # main reads it, too; what is ours is kept for the loss and the data
     loss = create_loss(args)
     assert isinstance(loss, RunLoss)
     return HardPairsTask(
