@@ -15,8 +15,6 @@ FSDP_REASONS = {
     "freeze_epochs": "parameters are frozen and freed as a whole",
     "recover_steps": "it puts whole weights back",
     "ema": "one process averages the weights",
-    "save_every_steps": "one process saves the state",
-    "save_every_minutes": "one process saves the state",
     "watch": "one process measures the second data set",
 }
 """Options of ours that do not work with ``--fsdp``, and what they do with the model."""

@@ -32,7 +32,7 @@ from hardpairs.training.saving import STEP
 
 def run_steps(
     args: argparse.Namespace,
-    trained: nn.Module,
+    model: nn.Module,
     data: dict[str, Any],
     epoch: int,
     optimizer: Optimizer,
@@ -45,7 +45,7 @@ def run_steps(
 
     Args:
         args: OpenCLIP's options.
-        trained: The model with its wrappers, or the task of the trainer.
+        model: The model with its wrappers.
         data: What ``get_data`` returned.
         epoch: From 0.
         optimizer: The optimizer.
@@ -58,8 +58,7 @@ def run_steps(
     if not isinstance(train, TrainData):
         yield from enumerate(train.dataloader)
         return
-    model = upstream.saved_module(trained)
-    is_whole = not getattr(args, "fsdp", False)
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
     REQUESTS.is_saved = False
     batches, first = iter(train.dataloader), train.batches.first
     for number in range(first, train.batches.num_batches):
@@ -71,11 +70,11 @@ def run_steps(
             def state(step: int = step) -> dict[str, Any]:
                 return _state(args, model, train, epoch, step, optimizer, scaler)
 
-            if train.writer is not None and number > first and is_whole:
+            if train.writer is not None and number > first:
                 train.writer.after_step(state)
             batch = REQUESTS.wait_for(lambda: next(batches))
             if agreed_to_stop(args):
-                raise leave(args, train, state if is_whole else None)
+                raise leave(args, train, state)
         train.unsaved = None
         _seed(args, epoch * train.batches.num_batches + number)
         peers.at(f"epoch {epoch + 1}, step {step + 1}", limited=True)
