@@ -178,7 +178,8 @@ def prepare_optimizer(
         freezing.head_groups(optimizer, model, rate=args.lr, head_rate=trained.head_lr)
     if recovery is not None:
         optimizer.register_step_post_hook(recovery.after)
-    if config_of(args).batching is not None:
+    # FSDP's shards cannot be looked at one by one; the loss is checked by itself.
+    if config_of(args).batching is not None and not getattr(args, "fsdp", False):
         stop_when_not_finite(optimizer, model)
     if trained.ema is not None and not args.rank:
         add_average(optimizer, model, trained.ema)
