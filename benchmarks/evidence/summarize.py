@@ -74,7 +74,9 @@ def module(studies: dict[str, dict[str, Any]]) -> str:
         for row in study["rows"]:
             if row["recipe"] in gains and row["over_splits"]:
                 values = (row["gain"], *row["over_splits"])
-                gains[row["recipe"]][name] = tuple(round(value, 2) for value in values)
+                gains[row["recipe"]][name] = tuple(
+                    round(value, 2) + 0.0 for value in values
+                )  # no -0.0
     lines = []
     for recipe, by_set in gains.items():
         lines += [
