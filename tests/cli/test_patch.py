@@ -72,28 +72,35 @@ def test_plain_copy_without_version_or_git(run, tmp_path):
     assert snapshot(tmp_path) == before
 
 
+def make_other(folder, version):
+    """Make a copy with a line that no series knows."""
+    params = make_copy(folder, version) / "params.py"
+    other = "parser.parse_known_args(args)[0]"
+    params.write_text(params.read_text().replace("parser.parse_args(args)", other))
+
+
 def test_unknown_version(run, tmp_path):
-    make_copy(tmp_path, "3.4.0.dev0")
+    make_other(tmp_path, "3.4.0.dev0")
     before = snapshot(tmp_path)
     result = run("--target", tmp_path)
     assert result.code == Exit.MISMATCH and snapshot(tmp_path) == before
     assert (
         "3.4.0.dev0" in result.err
         and "3.3.0, 3.2.0, 2.32.0" in result.err
-        and "checkout v3.3.0" in result.err
+        and f"git -C {tmp_path} checkout" in result.err
     )
 
 
 def test_wrong_version_under_a_right_name(run, tmp_path):
-    """A clone that says 2.32.0 and is 3.3.0: the patch that differs does not fit, so nothing is changed."""
-    make_copy(tmp_path, "2.32.0")
-    before = snapshot(tmp_path)
-    result = run("--target", tmp_path)
-    assert (
-        result.code == Exit.MISMATCH
-        and "main.py:397" in result.err
-        and snapshot(tmp_path) == before
-    )
+    """A clone that says 2.32.0 and has the lines of 3.3.0 is that; with another line it is neither."""
+    make_other(tmp_path / "other", "2.32.0")
+    before = snapshot(tmp_path / "other")
+    result = run("--target", tmp_path / "other")
+    assert result.code == Exit.MISMATCH and "main.py:397" in result.err
+    assert snapshot(tmp_path / "other") == before
+    make_copy(tmp_path / "same", "2.32.0")
+    result = run("--target", tmp_path / "same")
+    assert result.code == 0 and "OpenCLIP 3.3.0" in result.err
 
 
 def test_no_such_target(run, tmp_path):

@@ -502,6 +502,7 @@ def test_a_checkpoint_goes_through_every_stage(photos, tmp_path, checkpoint_of):
                 value, tuned["state_dict"][name], rtol=0, atol=1e-20, msg=name
             )
     resume = (
+        *("--seed", "1"),
         "--resume",
         "latest",
         "--epochs",

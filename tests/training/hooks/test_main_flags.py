@@ -10,11 +10,13 @@ from hardpairs.core.errors import Exit, UserError
 from hardpairs.training.config import TrainingConfig
 from hardpairs.training.hooks.main_flags import check_main
 
+OPTIONS = ("remine_every", "freeze_epochs", "save_every_steps", "peer_timeout")
+
 
 def check(loss_fn: str = "clip_ce", **values: object) -> None:
     """Check a run with random batches on main."""
     ours = {"loss_fn": loss_fn, "batching": "random"}
-    ours |= {name: values[name] for name in values if name in ("remine_every", "freeze_epochs")}
+    ours |= {name: values[name] for name in values if name in OPTIONS}
     others = {"model": "ViT-B-32", "fsdp": False, "fsdp_checkpoint": "full", "use_naflex": False}
     check_main(TrainingConfig.from_values(ours), Namespace(**{**others, **ours, **values}))
 
@@ -25,6 +27,7 @@ def test_the_trainer_of_a_release_has_none_of_them():
         Namespace(model="ViT-B-32"),
     )
     check(fsdp=True)
+    check(peer_timeout=30.0)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,7 @@ def test_the_trainer_of_a_release_has_none_of_them():
         ({"use_naflex": True}, "--use-naflex", "planned rows"),
         ({"force_naflex_vision": True}, "--force-naflex-vision", "planned rows"),
         ({"dataset_type": "synthetic-audio"}, "--dataset-type synthetic-audio", "images"),
+        ({"save_every_steps": 5}, "--save-every-steps", "whole epochs"),
         ({"fsdp": True, "remine_every": 1}, "--remine-every", "no process has the whole model"),
         ({"fsdp": True, "freeze_epochs": 1}, "--freeze-epochs", "no process has the whole model"),
         ({"fsdp": True, "loss_fn": "supcon"}, "--loss-fn supcon", "the head"),

@@ -18,6 +18,8 @@ FSDP_REASONS = {
     "watch": "one process measures the second data set",
 }
 """Options of ours that do not work with ``--fsdp``, and what they do with the model."""
+STATE_OPTIONS = ("save_every_steps", "save_every_minutes")
+"""Options of ours that save states within an epoch."""
 
 
 def check_main(config: TrainingConfig, args: argparse.Namespace) -> None:
@@ -43,8 +45,8 @@ def is_main(args: argparse.Namespace) -> bool:
 
 
 def _check_saving(config: TrainingConfig) -> None:
-    for name, value in vars(config.saving).items():
-        if value is not None:
+    for name in STATE_OPTIONS:
+        if getattr(config.saving, name) is not None:
             raise usage(
                 f"--{name.replace('_', '-')} does not work with OpenCLIP's main",
                 why="it saves and resumes whole epochs",
