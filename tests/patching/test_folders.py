@@ -222,8 +222,8 @@ def check_not_mixed(
         )
 
 
-def test_twenty_kills(states, tmp_path):
-    check_kill_points(states, tmp_path, 20)
+def test_twelve_kills(states, tmp_path):
+    check_kill_points(states, tmp_path, 12)
 
 
 @pytest.mark.slow
