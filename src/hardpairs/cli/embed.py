@@ -27,7 +27,7 @@ from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.lock import locked
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
-from hardpairs.core.peers import HELP, PEER_TIMEOUT, positive_seconds
+from hardpairs.core.peers import add_peer_timeout
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -68,13 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="stop when more than this share of the images cannot be read (default: %(default)s)",
     )
     parser.add_argument("--device", help="default: cuda where there is one, otherwise cpu")
-    parser.add_argument(
-        "--peer-timeout",
-        type=positive_seconds,
-        default=PEER_TIMEOUT,
-        metavar="SECONDS",
-        help=f"{HELP} (default: 600)",
-    )
+    add_peer_timeout(parser)
     args = parse_arguments(parser, "embed", argv)
     if not 0 <= args.max_bad_fraction <= 1:
         raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")

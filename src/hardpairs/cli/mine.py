@@ -29,7 +29,7 @@ from hardpairs.core.errors import Exit, bad_input, flags, mismatch, usage, whole
 from hardpairs.core.lock import locked
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
-from hardpairs.core.peers import HELP, PEER_TIMEOUT, positive_seconds
+from hardpairs.core.peers import add_peer_timeout
 from hardpairs.mining.options import MiningOptions
 
 if TYPE_CHECKING:
@@ -79,13 +79,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="seconds between commits of unfinished work (default: %(default)s)",
     )
     parser.add_argument("--device", help="default: cuda where there is one, otherwise cpu")
-    parser.add_argument(
-        "--peer-timeout",
-        type=positive_seconds,
-        default=PEER_TIMEOUT,
-        metavar="SECONDS",
-        help=f"{HELP} (default: 600)",
-    )
+    add_peer_timeout(parser)
     args = parse_arguments(parser, "mine", argv)
     _check_sources(args)
     _check(args)

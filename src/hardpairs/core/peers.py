@@ -35,9 +35,20 @@ def positive_seconds(text: str) -> float:
     return value
 
 
+def add_peer_timeout(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of a command that runs on several processes."""
+    parser.add_argument(
+        "--peer-timeout",
+        type=positive_seconds,
+        default=PEER_TIMEOUT,
+        metavar="SECONDS",
+        help=f"{HELP} (default: 600)",
+    )
+
+
 @dataclass(frozen=True)
 class State:
-    """What a process tells of itself.
+    """The report of a process on itself.
 
     Attributes:
         host: Its machine.

@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a run takes over from its checkpoint, beside model, optimizer and average.
+    """The part of a checkpoint that a run takes over, beside model, optimizer and average.
 
     Attributes:
         start: Epoch (from 0) and optimizer step in it that training begins with.
