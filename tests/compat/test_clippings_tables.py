@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardpairs.cli.format_news import main
+from hardpairs.compat.clippings_tables import read_rows
 from hardpairs.core.errors import UserError
 from tests.helpers import picture
 from tests.linking.test_label_studio import task
@@ -95,3 +96,9 @@ def test_bad_input(tmp_path, name, content, code, says):
     with pytest.raises(UserError) as error:
         main([str(tmp_path / name), "--out", str(tmp_path / "out")])
     assert error.value.code == code and says in error.value.text()
+
+
+def test_a_table_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"a.jpg,\xff\xfe,1\n")
+    with pytest.raises(UserError, match="not a table of text"):
+        read_rows(tmp_path / "x.csv", header=False)

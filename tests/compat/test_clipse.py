@@ -279,3 +279,17 @@ def test_flags(line, expected):
 def test_the_log_file_is_passed_over():
     argv, notes = compat.translate("train", ["--log_file", "x.csv", "--lr", "1"])
     assert argv == ["--lr", "1"] and "--log_file has no counterpart" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optim": {"betas": 5}},
+        {"experiment": "e", "methods": [], "backbones": [], "training": {}},
+        {"experiment": "e", "methods": {"a": 1}, "backbones": [{}], "training": {}},
+    ],
+)
+def test_values_of_another_form_are_told(values):
+    with pytest.raises(UserError, match="not a file of CLIPSE's") as error:
+        translate_config(values)
+    assert error.value.code == 3

@@ -147,6 +147,9 @@ def test_a_recipe_file_alone(tmp_path):
     assert check_recipe(path, {"lr": 0.1, "data": ("a",)}, kind="a run")
     with pytest.raises(UserError, match="a run of another kind: data, lr differ"):
         check_recipe(path, {"lr": 0.2}, kind="a run")
+    path.write_text("[" * 100_000)
+    with pytest.raises(UserError, match="a run of another kind"):
+        check_recipe(path, {"lr": 0.2}, kind="a run")
 
 
 def test_an_array_is_made_once(tmp_path):

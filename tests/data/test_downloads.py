@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from hardpairs.data.downloads import download_failures
 
@@ -28,3 +29,14 @@ def test_reasons_are_counted_by_their_first_line(tmp_path: Path):
         "failed_to_resize": 1,
         f"failed_to_download: {'x' * 80}": 1,
     }
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 and then nothing of the kind PAR1"])
+def test_a_damaged_file_counts_nothing(tmp_path: Path, content: bytes):
+    (tmp_path / "0.parquet").write_bytes(content)
+    assert download_failures(tmp_path / "0.tar") == {}
+
+
+def test_a_file_of_something_else_counts_nothing(tmp_path: Path):
+    pq.write_table(pa.table({"status": [1]}), tmp_path / "0.parquet")
+    assert download_failures(tmp_path / "0.tar") == {}

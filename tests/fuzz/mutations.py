@@ -66,19 +66,19 @@ def change_json(data: bytes, rng: random.Random) -> bytes:
     """Replace, remove or double a value of JSON."""
     content = json.loads(data)
     for _ in range(rng.choice((1, 1, 3))):
-        content = _changed(content, rng)
+        content = changed(content, rng)
     return json.dumps(content).encode()
 
 
-def _changed(value: Any, rng: random.Random) -> Any:
+def changed(value: Any, rng: random.Random) -> Any:
     if isinstance(value, dict) and value and rng.random() < 0.85:
         key = rng.choice(sorted(value))
         if rng.random() < 0.2:
             return {name: other for name, other in value.items() if name != key}
-        return {**value, key: _changed(value[key], rng)}
+        return {**value, key: changed(value[key], rng)}
     if isinstance(value, list) and value and rng.random() < 0.85:
         place = rng.randrange(len(value))
-        middle = rng.choice(([], [_changed(value[place], rng)], [value[place]] * 2))
+        middle = rng.choice(([], [changed(value[place], rng)], [value[place]] * 2))
         return [*value[:place], *middle, *value[place + 1 :]]
     return rng.choice(VALUES)
 

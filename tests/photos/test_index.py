@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.photos.index import Index, check_model, generation, write_index
+from hardpairs.data.manifest import write_manifest
+from hardpairs.photos.index import KEYS, Index, check_model, generation, write_index
 from hardpairs.photos.scan import PhotoFile
 from hardpairs.photos.table import Row, Table
 
@@ -76,6 +78,16 @@ def test_what_is_refused(tmp_path, change, code, says):
     with pytest.raises(UserError, match=says) as error:
         Index.open(tmp_path)
     assert error.value.code == code
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_manifest_that_lacks_a_fact_is_refused(tmp_path, key):
+    write(tmp_path, "a")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    write_manifest(tmp_path, {k: v for k, v in manifest.items() if k not in (key, "sha256")}, [])
+    with pytest.raises(UserError, match=f"does not say {key}") as error:
+        Index.open(tmp_path)
+    assert error.value.code == 4
 
 
 def test_another_output_is_no_index(tmp_path):

@@ -57,3 +57,5 @@ class TestLogs:
     def test_cut_results(self, tmp_path: Path) -> None:
         (tmp_path / "results.jsonl").write_text('{"epoch": 1, "val_loss": 0.5}\n{"epoch": 2, "va')
         assert [entry["epoch"] for entry in logs.read_validation(tmp_path / "results.jsonl")] == [1]
+        (tmp_path / "results.jsonl").write_bytes(b'{"epoch": 1}\n{"epoch": 2, "\xff')
+        assert logs.read_validation(tmp_path / "results.jsonl") == [{"epoch": 1}]

@@ -75,8 +75,11 @@ def _named_columns(path: Path, labeled: bool) -> dict[str, list[str]]:
 
 
 def _columns_by_position(path: Path) -> dict[str, list[str]]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        lines = [line for line in csv.reader(file) if line]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except (ValueError, csv.Error) as error:
+        raise bad_input(f"not a table of text: {error}", where=str(path)) from None
     wrong = (n for n, line in enumerate(lines, start=1) if len(line) != len(NewsRow._fields))
     number = next(wrong, None if lines else 1)
     if number is not None:

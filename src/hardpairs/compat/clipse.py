@@ -17,7 +17,7 @@ from hardpairs.compat.spelling import (
     same,
     switched,
 )
-from hardpairs.core.errors import usage
+from hardpairs.core.errors import bad_input, usage
 
 LOSSES = {"baseline": "clip_ce"}
 """CLIPSE's name in the code, where its README has ours -> ours."""
@@ -164,9 +164,19 @@ def translate_config(
         Our keys without sections, and notes on what was passed over.
 
     Raises:
-        UserError: Exit 2 for an experiment that trains nothing.
+        UserError: Exit 2 for an experiment that trains nothing, exit 3 for values of a form that
+            CLIPSE's files do not have.
     """
-    line = line or CommandLine([])
+    try:
+        return _translated(values, line or CommandLine([]))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+        raise bad_input(
+            f"--config: not a file of CLIPSE's: {type(error).__name__} {error}",
+            fix="compare it with the files in CLIPSE's configs folder",
+        ) from None
+
+
+def _translated(values: Mapping[str, Any], line: CommandLine) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
     if "experiment" in values:
         values, notes = _one_of_experiment(values, line)

@@ -24,6 +24,7 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import mismatch
+from hardpairs.core.parse import parse_json
 
 RECIPE = "key.json"
 COMMIT_SECONDS = 30.0
@@ -282,7 +283,7 @@ def check_recipe(path: Path, recipe: Mapping[str, Any], *, kind: str) -> bool:
 def read_recipe(path: Path) -> dict[str, Any] | None:
     """Return the recipe in a file, ``{}`` for a damaged one, or ``None`` where there is no file."""
     try:
-        recipe = json.loads(path.read_text(encoding="utf-8"))
+        recipe = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

@@ -7,12 +7,13 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
 from torch.utils import serialization
 
-from hardpairs.core.errors import mismatch, usage
+from hardpairs.core.errors import UserError, mismatch, usage
 from hardpairs.core.paths import WEIGHTS
 from hardpairs.data.manifest import sha256_file
 from hardpairs.models import huggingface
@@ -116,6 +117,8 @@ def without_head(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def checkpoint_vocabulary(path: str | os.PathLike[str]) -> list[str] | None:
     """Return the vocabulary in a checkpoint of ours; ``None`` for any other."""
     vocabulary: list[str] | None = _entry(path, "vocabulary")
+    if vocabulary is not None and not _is_list_of(vocabulary, str):
+        raise _wrong_entry("vocabulary", path)
     return vocabulary
 
 
@@ -124,7 +127,7 @@ def checkpoint_preprocess(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     The options are empty where the checkpoint does not say it.
     """
-    stored = _entry(path, PREPROCESS) or {}
+    stored = _stored_preprocess(path)
     names = ("mean", "std", "interpolation", "resize_mode")
     return {
         f"image_{name}": tuple(stored[name]) if isinstance(stored[name], list) else stored[name]
@@ -140,10 +143,39 @@ def checkpoint_image_size(
 
     The options are empty where the size is the model's own.
     """
-    stored = _entry(path, PREPROCESS) or {}
+    stored = _stored_preprocess(path)
     size = _height_width(stored.get("size"))
     own = _height_width((model_config(model_name) or {}).get("vision_cfg", {}).get("image_size"))
     return {} if size is None or size == own else {"force_image_size": size}
+
+
+def _stored_preprocess(path: str | os.PathLike[str]) -> dict[str, Any]:
+    stored = _entry(path, PREPROCESS) or {}
+    if not isinstance(stored, dict) or not (
+        all(_is_list_of(stored.get(name) or [], int | float) for name in ("mean", "std"))
+        and all(
+            isinstance(stored.get(name) or "", str) for name in ("interpolation", "resize_mode")
+        )
+        and _is_size(stored.get("size"))
+    ):
+        raise _wrong_entry(PREPROCESS, path)
+    return stored
+
+
+def _is_list_of(value: Any, kind: type | UnionType) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, kind) for each in value)
+
+
+def _is_size(size: Any) -> bool:
+    return size is None or isinstance(size, int) or (bool(size) and _is_list_of(size, int))
+
+
+def _wrong_entry(name: str, path: str | os.PathLike[str]) -> UserError:
+    return mismatch(
+        f"not a checkpoint of ours: its entry {name} has another form",
+        where=str(path),
+        fix="give another checkpoint",
+    )
 
 
 def _height_width(size: Any) -> tuple[int, int] | None:

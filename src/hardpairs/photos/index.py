@@ -30,6 +30,8 @@ from hardpairs.photos.table import Table
 
 KIND = "photo_index"
 MODEL_KEYS = ("model", "weights", "preprocess")
+KEYS = ("generation", *MODEL_KEYS)
+"""What each manifest says."""
 _FILE = re.compile(r"(embeddings-\d+\.npy|(photos|unread)-\d+\.npz)|\..*\.tmp")
 AGAIN = "delete the folder, and index again"
 
@@ -83,6 +85,10 @@ class Index:
         if manifest.get("kind") != KIND:
             message, fix = "not an index of photos", "make an index of the photos first"
             raise bad_input(message, where=str(folder), fix=fix)
+        absent = [key for key in KEYS if key not in manifest]
+        if absent:
+            message = f"the manifest does not say {', '.join(absent)}"
+            raise mismatch(message, where=str(folder / NAME), fix=AGAIN)
         number = manifest["generation"]
         photos = Table.read(folder / f"photos-{number}.npz")
         unreadable = Table.read(folder / f"unread-{number}.npz")

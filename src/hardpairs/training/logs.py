@@ -99,11 +99,11 @@ def _float(text: str | None) -> float:
 def read_validation(path: Path) -> list[dict[str, float]]:
     """Return the entries of OpenCLIP's results.jsonl, their numbers by name.
 
-    A line that a kill cut off is left out, and so is one without an epoch: OpenCLIP writes it where
-    zero-shot classes alone were measured.
+    A line that a kill cut off is left out, and so is one without an epoch, which OpenCLIP writes
+    where zero-shot classes alone were measured.
     """
     results = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             entry = parse_json(line)
         except ValueError:
