@@ -9,6 +9,8 @@ too.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import io
 import multiprocessing
 import os
 import runpy
@@ -19,8 +21,10 @@ import tempfile
 import time
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
+from unittest import mock
 
 ONCE_READ = (
     "OMP_",
@@ -35,9 +39,9 @@ ONCE_READ = (
     "HF_",
 )
 """Starts of names of variables that libraries read when they are imported."""
-TORCHRUN = "torch.distributed.run"
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.preloaded"])
+TORCHRUN = ("torch.distributed.run", "hardpairs.training.torchrun")
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["tests.preloaded"])
 
 
 def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
@@ -49,16 +53,104 @@ def can_fork(command: Sequence[str], env: dict[str, str]) -> bool:
 
 
 def start(
-    command: Sequence[str], env: dict[str, str], cwd: Path, out: Path, err: Path
+    command: Sequence[str],
+    env: dict[str, str],
+    cwd: Path,
+    out: Path,
+    err: Path,
+    *,
+    session: bool = False,
 ) -> multiprocessing.process.BaseProcess:
-    """Start ``python -m MODULE ...`` or ``python -c PROGRAM ...``; it writes into two files."""
-    process = _context.Process(
+    """Start ``python -m MODULE ...`` or ``python -c PROGRAM ...``; it writes into two files.
+
+    With ``session`` it is in a session of its own.
+    """
+    process = context.Process(
         target=_run,
-        args=(list(command[1:]), {**os.environ, **env}, str(cwd), str(out), str(err)),
+        args=(list(command[1:]), {**os.environ, **env}, str(cwd), str(out), str(err), session),
         kwargs={"start_method": multiprocessing.get_start_method()},
     )
     process.start()
     return process
+
+
+class Popen:
+    """A fork with the part of ``subprocess.Popen`` that this project uses.
+
+    Output that is not a file of its own is kept until the process has ended.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        env: dict[str, str] | None = None,
+        cwd: Path = Path(),
+        stdout: IO | int | None = None,
+        stderr: IO | int | None = None,
+        text: bool = False,
+        start_new_session: bool = False,
+    ):
+        self._folder = tempfile.TemporaryDirectory()
+        self._kept = [Path(self._folder.name, name) for name in ("out", "err")]
+        files = [
+            Path(given.name) if hasattr(given, "name") else kept
+            for given, kept in zip((stdout, stderr), self._kept, strict=True)
+        ]
+        env = {**os.environ} if env is None else env
+        command = ["python", *command[1:]]
+        self._process = start(command, env, Path(cwd), *files, session=start_new_session)
+        self._text, self.pid = text, self._process.pid
+
+    def __enter__(self) -> Popen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+
+    @property
+    def stderr(self) -> IO:
+        """What it wrote, when it has ended."""
+        self.wait()
+        return (io.StringIO if self._text else io.BytesIO)(self._written(1))
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired([], timeout or 0)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str | bytes, str | bytes]:
+        self.wait(timeout)
+        return self._written(0), self._written(1)
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _written(self, number: int) -> str | bytes:
+        kept = self._kept[number]
+        return kept.read_text(errors="replace") if self._text else kept.read_bytes()
+
+
+def forking(module: types.ModuleType, popen: Callable = Popen) -> mock._patch:
+    """Let a module start forks where it would start processes; a context or a decorator."""
+    return mock.patch.object(
+        module, "subprocess", types.SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    )
 
 
 def fork(
@@ -96,9 +188,18 @@ def has_ended(pid: int, seconds: float = 10) -> bool:
 
 
 def _run(
-    command: list[str], env: dict[str, str], cwd: str, out: str, err: str, *, start_method: str
+    command: list[str],
+    env: dict[str, str],
+    cwd: str,
+    out: str,
+    err: str,
+    session: bool,
+    *,
+    start_method: str,
 ) -> None:
     """Become the command: its output, environment, folder and arguments, then its program."""
+    if session:
+        os.setsid()
     for number, path in ((1, out), (2, err)):
         create = 0 if os.path.exists(path) else os.O_CREAT  # a terminal cannot be created
         os.dup2(os.open(path, os.O_WRONLY | create | os.O_APPEND), number)
@@ -112,8 +213,9 @@ def _run(
     try:
         if command[0] == "-c":
             _run_program(command)
-        elif command[1] == TORCHRUN:
-            _launch(command[2:])
+        elif command[1] in TORCHRUN:
+            _fork_workers()
+            _run_module(command[1:])
         else:
             _run_module(command[1:])
     except SystemExit:
@@ -137,8 +239,8 @@ def _run_program(command: Sequence[str]) -> None:
     exec(compile(command[1], "<string>", "exec"), main.__dict__)
 
 
-def _launch(arguments: list[str]) -> None:
-    """Run torchrun's agent; its workers are forks of this process."""
+def _fork_workers() -> None:
+    """Let torchrun's agent start its workers as forks of this process."""
     from torch.distributed import run
     from torch.distributed.elastic.rendezvous import dynamic_rendezvous
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -150,7 +252,6 @@ def _launch(arguments: list[str]) -> None:
     run.elastic_launch = launch
     # It names the caller in an event, and looks for it in the files of all imported modules.
     dynamic_rendezvous.get_method_name = lambda depth=2: "rendezvous"
-    run.main(arguments)
 
 
 def _worker(*command: str) -> None:

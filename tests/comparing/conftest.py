@@ -2,27 +2,18 @@
 
 import pytest
 
-from hardpairs.comparing import runs
 from hardpairs.demo.classes import build_classes
 from hardpairs.demo.options import DemoOptions
+from hardpairs.training import launch
 from tests.helpers import run
-
-STARTS_PROCESSES = "test_a_rate_that_diverges_is_out"
-"""The test whose runs are started as a user's are."""
+from tests.processes import forking
 
 
 @pytest.fixture(autouse=True)
-def forked_runs(request, monkeypatch):
+def forked_runs():
     """Runs are forks of a process that has PyTorch imported."""
-
-    def launch(options, flags, *, output):
-        assert not options  # one process
-        done = run("python", "-m", "hardpairs.cli", "train", *flags)
-        output.write((done.stdout + done.stderr).encode())
-        return done.returncode
-
-    if request.node.name != STARTS_PROCESSES:
-        monkeypatch.setattr(runs, "launch", launch)
+    with forking(launch):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 
 import pytest
 
 from hardpairs.core.errors import Exit
 from tests.helpers import ROOT
+from tests.processes import Popen
 
 LEAVES = """
 import os, sys
@@ -42,11 +42,10 @@ def test_a_process_that_has_stopped_is_named_as_the_reason(leaver):
     }
     line = [sys.executable, "-c", LEAVES, str(leaver)]
     ranks = [
-        subprocess.Popen(
+        Popen(
             line,
             cwd=ROOT,
             env={**os.environ, **where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(2)

@@ -2,7 +2,6 @@
 again; and which steps it runs, with stand-ins that make empty files."""
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -11,10 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +20,7 @@ from hardpairs.demo import steps as demo_steps
 from hardpairs.demo.quickstart import HARD, NORMAL, quickstart_steps
 from hardpairs.training.upstream import patched
 from tests.helpers import ROOT, in_process, listen_to_ctrl_c, picture
-from tests.processes import TORCHRUN, start
+from tests.processes import TORCHRUN, Popen, forking
 
 LAUNCH = "hardpairs.training.launch"
 DOWNLOAD = """
@@ -36,20 +32,6 @@ runpy.run_module("img2dataset.main", run_name="__main__", alter_sys=True)
 """img2dataset whose processes are forks: each of its own would import everything for five seconds."""
 
 
-class ForkedStep:
-    """A step's process with the part of ``Popen`` that steps use; it has PyTorch imported."""
-
-    def __init__(self, command, *, stdout, stderr, env):
-        with tempfile.NamedTemporaryFile() as errors:
-            words = ["python", *command[1:]]
-            process = start(words, env, ROOT, Path(stdout.name), Path(errors.name))
-            process.join()
-            self.stderr, self.code = io.BytesIO(errors.read()), process.exitcode
-
-    def wait(self):
-        return self.code
-
-
 def popen(command, **options):
     """Fork the modules that are run to their end, trainings with torchrun's real agent; start servers
     as they are."""
@@ -58,18 +40,16 @@ def popen(command, **options):
     if command[2] == LAUNCH:  # by itself it would start torchrun and the trainers anew
         split = command.index("--")
         trainer = ("-m", "--", "hardpairs.cli", "train")
-        command = ("python", "-m", TORCHRUN, *command[3:split], *trainer, *command[split + 1 :])
+        command = ("python", "-m", TORCHRUN[0], *command[3:split], *trainer, *command[split + 1 :])
     elif command[2] == "img2dataset.main":
         command = ("python", "-c", DOWNLOAD, *command[3:])
-    return ForkedStep(command, **options)
+    return Popen(command, **options)
 
 
 def in_forks(*flags):
     """Run the command in this process, and its steps in forks."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, forking(demo_steps, popen):
         patch.chdir(ROOT)
-        forking = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
-        patch.setattr(demo_steps, "subprocess", forking)
         return in_process(main, *flags)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 
+from tests import helpers
 from tests.helpers import ROOT
 
 TITLED = re.compile(r'(?m)^```(\w+) title="([^"]+)"\n(.*?)^```$', re.S)
@@ -33,11 +32,12 @@ def package(tmp_path_factory):
     return folder
 
 
-def run(package, *command, cwd=None):
+def run(package, *command, cwd=None, fresh=False):
+    """Run Python; a fresh process where the metrics that were imported would not do."""
     paths = os.pathsep.join([str(package), str(ROOT / "src"), str(ROOT)])
-    env = {**os.environ, "PYTHONPATH": paths}
-    line = [sys.executable, *command]
-    done = subprocess.run(line, env=env, cwd=cwd or package, capture_output=True, text=True)
+    done = helpers.run(
+        "python", *command, env={"PYTHONPATH": paths}, cwd=cwd or package, fresh=fresh
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -55,7 +55,9 @@ def test_components_are_listed_with_their_options(package):
     losses = run(package, "-m", "hardpairs.cli", "list", "losses").stdout
     assert "smooth_clip" in losses and "smoothed targets" in losses
     assert "in-order" in run(package, "-m", "hardpairs.cli", "list", "batches").stdout
-    assert "modality_gap" in run(package, "-m", "hardpairs.cli", "list", "metrics").stdout
+    assert (
+        "modality_gap" in run(package, "-m", "hardpairs.cli", "list", "metrics", fresh=True).stdout
+    )
     help = run(package, "-m", "hardpairs.cli", "train", "--help").stdout
     help = re.sub(r"-\n\s+", "-", help)  # a name broken at its hyphen
     assert "--smoothing" in help and "in-order" in help
@@ -63,7 +65,7 @@ def test_components_are_listed_with_their_options(package):
 
 def test_a_run_uses_them(package, table, checkpoint, tmp_path):
     data = {"table": table, "checkpoint": checkpoint}
-    run(package, "-m", "hardpairs.cli", *documented_command(data), cwd=tmp_path)
+    run(package, "-m", "hardpairs.cli", *documented_command(data), cwd=tmp_path, fresh=True)
     results = (tmp_path / "logs/mine/checkpoints/results.jsonl").read_text()
     assert "modality_gap" in results
     assert (tmp_path / "logs/mine/checkpoints/best.pt").is_file()

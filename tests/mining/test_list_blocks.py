@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from hardpairs.mining.options import MiningOptions
 from tests.helpers import ROOT, run, torchrun
 from tests.mining.command import mine
 from tests.mining.searches import themed
+from tests.processes import Popen
 
 COMMAND = ("-m", "mining.hard_pair_mining")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -58,7 +58,7 @@ def output(folder):
 
 def killed(line, out, attempt) -> bool:
     """Kill a command shortly after it has committed something; tell if it was running then."""
-    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = Popen(line, cwd=ROOT)
     before = committed(out)
     while process.poll() is None and committed(out) == before:
         time.sleep(0.002)

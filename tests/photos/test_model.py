@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -14,7 +11,8 @@ import open_clip
 import pytest
 import torch
 
-from tests.helpers import ROOT, run
+from tests.helpers import run
+from tests.photos.web import Served
 
 TINY = {
     "embed_dim": 16,
@@ -23,7 +21,8 @@ TINY = {
 }
 COMMIT = "0123456789012345678901234567890123456789"
 PRELUDE = """
-import socket, sys
+import os, socket, sys
+os.environ["HF_HUB_OFFLINE"] = "0"
 import open_clip
 from open_clip import pretrained
 
@@ -45,6 +44,10 @@ def refuse(name):
 socket.getaddrinfo = refuse("getaddrinfo")
 socket.socket.connect, socket.socket.connect_ex = refuse("connect"), refuse("connect_ex")
 import json
+from huggingface_hub import constants
+
+constants.HF_HUB_OFFLINE = False
+constants.HF_HUB_CACHE = {cache!r}
 from hardpairs.core.errors import run_command
 from hardpairs.cli.photos import main
 for line in json.loads(sys.argv[1]):
@@ -58,7 +61,7 @@ for line in json.loads(sys.argv[1]):
 
 @pytest.fixture
 def tagged(tmp_path: Path):
-    """(the start of a command line, its environment): a model ``tiny`` whose tag ``acme`` is in the cache, and no network."""
+    """The start of a command line: a model ``tiny`` whose tag ``acme`` is in the cache, and no network."""
     configs, cache = tmp_path / "configs", tmp_path / "cache/hub/models--acme--tiny"
     configs.mkdir()
     (configs / "tiny.json").write_text(json.dumps(TINY))
@@ -69,12 +72,8 @@ def tagged(tmp_path: Path):
     (cache / "refs/main").write_text(COMMIT)
     (cache / "snapshots" / COMMIT).mkdir(parents=True)
     torch.save(model.state_dict(), cache / "snapshots" / COMMIT / "open_clip_pytorch_model.bin")
-    environment = {
-        "HF_HOME": str(tmp_path / "cache"),
-        "HF_HUB_OFFLINE": "0",
-        "PYTHONPATH": str(ROOT),
-    }
-    return ["python", "-c", PRELUDE.format(configs=str(configs))], environment
+    program = PRELUDE.format(configs=str(configs), cache=str(tmp_path / "cache/hub"))
+    return "python", "-c", program
 
 
 def codes(stderr: str) -> list[int]:
@@ -82,34 +81,23 @@ def codes(stderr: str) -> list[int]:
 
 
 def test_a_search_asks_nothing_of_the_network(tagged, photos, tmp_path):
-    start, environment = tagged
     index = str(tmp_path / "index")
     make = ["index", str(photos), "--model", "tiny", "--pretrained", "acme", "--workers", "0"]
     lines = [[*make, "--out", index], ["query", index, "a dog", "--top", "3"]]
-    made = run(*start, json.dumps(lines), env=environment)
+    made = run(*tagged, json.dumps(lines))
     assert codes(made.stderr) == [0, 0] and "NETWORK" not in made.stderr, (
         made.stderr
     )  # not even to index, when the weights are there
     assert all(Path(line).is_file() for line in made.stdout.splitlines()[-3:])
     serve = [["serve", index, "--compare-with", index, "--port", "0"]]
-    with subprocess.Popen(
-        [sys.executable, *start[1:], json.dumps(serve)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    ) as process:
-        address = process.stdout.readline().strip()
-        assert address, process.stderr.read()
+    errors = tmp_path / "served"
+    with Served(json.dumps(serve), errors=errors, command=tagged) as address:
         assert httpx.get(address, timeout=60).status_code == 200
-        process.terminate()
-        _, told = process.communicate(timeout=60)
-    assert "NETWORK" not in told
+    assert "NETWORK" not in errors.read_text()
 
     (tmp_path / "cache/hub").rename(tmp_path / "cache/gone")
     lines = [["query", index, "a dog"], ["serve", index], [*make, "--out", f"{index}-2"]]
-    refused = run(*start, json.dumps(lines), env=environment)
+    refused = run(*tagged, json.dumps(lines))
     assert codes(refused.stderr) == [3, 3, 3]
     query, served, new, _ = re.split(r"^EXIT 3\n", refused.stderr, flags=re.MULTILINE)
     for told in (query, served):

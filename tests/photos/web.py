@@ -121,15 +121,19 @@ class Tab(Browser):
 
 
 class Served:
-    """``tools.photo_search serve`` in a process; a context that gives its address."""
+    """``tools.photo_search serve``, or another command, in a process; a context that gives its address."""
 
-    def __init__(self, *arguments: str, errors: Path) -> None:
-        self.arguments, self.errors = arguments, errors
+    def __init__(
+        self,
+        *arguments: str,
+        errors: Path,
+        command: tuple[str, ...] = ("python", "-m", "tools.photo_search", "serve"),
+    ) -> None:
+        self.command, self.errors = [*command, *arguments], errors
 
     def __enter__(self) -> str:
-        command = ["python", "-m", "tools.photo_search", "serve", *self.arguments]
         out = self.errors.with_name(self.errors.name + ".out")
-        self.process = start(command, {}, ROOT, out, self.errors)
+        self.process = start(self.command, {}, ROOT, out, self.errors)
         while self.process.is_alive() and not (out.exists() and "\n" in out.read_text()):
             time.sleep(0.05)
         address = out.read_text().strip()

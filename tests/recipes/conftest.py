@@ -1,13 +1,16 @@
 """Pairs with a common latent cause, and their embeddings: a data set that heads can learn from."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.samples import open_samples
+from hardpairs.recipes import workers
 from tests.helpers import picture
+from tests.processes import context
 
 
 def make_pairs(folder: Path, count: int = 200, widths=(12, 10)) -> tuple[Path, Path]:
@@ -37,6 +40,13 @@ def make_pairs(folder: Path, count: int = 200, widths=(12, 10)) -> tuple[Path, P
         manifest={"kind": "embeddings", "dataset_fingerprint": samples.fingerprint},
     )
     return folder / "pairs.csv", folder / "embeddings"
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(monkeypatch):
+    """Workers are forks of a process that has PyTorch imported."""
+    forking = SimpleNamespace(get_context=lambda _: context)
+    monkeypatch.setattr(workers, "multiprocessing", forking)
 
 
 @pytest.fixture(scope="session")

@@ -10,19 +10,15 @@ from hardpairs.cli import compare_recipes, open_test
 from hardpairs.core.errors import UserError
 from hardpairs.recipes import whole_models
 from hardpairs.recipes.study import open_study
-from tests.helpers import run
+from hardpairs.training import launch
+from tests.processes import forking
 
 
 @pytest.fixture
-def forked_runs(monkeypatch):
+def forked_runs():
     """Runs are forks of a process that has PyTorch imported."""
-
-    def launch(options, flags, *, output):
-        done = run("python", "-m", "hardpairs.cli", "train", *flags)
-        output.write((done.stdout + done.stderr).encode())
-        return done.returncode
-
-    monkeypatch.setattr(whole_models, "launch", launch)
+    with forking(launch):
+        yield
 
 
 def words_of(table, embeddings, checkpoint, out):
