@@ -9,6 +9,7 @@ The files are those of ``tests/fuzz``: the same for the same number.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--out")
     args = parser.parse_args()
+    logging.disable(logging.CRITICAL)
     began = time.process_time()
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         outcomes = check(Path(folder), args.files)

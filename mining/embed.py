@@ -1,7 +1,6 @@
 """Run ``hardpairs embed``."""
 
-from hardpairs.cli.embed import main
-from hardpairs.core.errors import run_command
+from hardpairs.core.interrupts import run_module
 
 if __name__ == "__main__":
-    run_command(main)
+    run_module("hardpairs.cli.embed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hardpairs.cli.__main__ import run
 from hardpairs.cli.compare_recipes import main
+from hardpairs.cli.console import run
 from hardpairs.core.errors import UserError
 
 

@@ -5,12 +5,11 @@ import subprocess
 import sys
 
 import pytest
-
 from tests.cli.test_main import ENVIRONMENT, HEAVY
 
 REFUSE = """
 import contextlib, io, json, sys
-from hardpairs.cli.__main__ import run
+from hardpairs.cli.console import run
 from hardpairs.core.errors import UserError
 for words in json.load(sys.stdin):
     said = io.StringIO()

@@ -7,8 +7,7 @@ from functools import cache
 
 import pytest
 
-from hardpairs.cli import COMMANDS
-from hardpairs.cli import __main__ as console
+from hardpairs.cli import COMMANDS, console
 from hardpairs.compat import spellings
 from tests.docs.blocks import blocks_of, commands_of
 from tests.helpers import ROOT, in_process
@@ -43,7 +42,7 @@ def command_of(name: str) -> str:
     module = "training.main" if name in TRAINER else name
     folder = ROOT / "src" if module.startswith("training.") else ROOT
     text = (folder / (module.replace(".", "/") + ".py")).read_text()
-    stem = re.search(r"from hardpairs\.cli\.(\w+) import", text)[1]
+    stem = re.search(r"run_module\(\"hardpairs\.cli\.(\w+)\"\)", text)[1]
     return next(command for command, entry in COMMANDS.items() if entry.module == stem)
 
 

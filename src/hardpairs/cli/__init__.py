@@ -1,6 +1,6 @@
 """The commands ``hardpairs NAME``: a thin module each, which parses, calls the library and prints.
 
-``COMMANDS`` is the table of them. ``hardpairs.cli.__main__`` reads it, imports the chosen module
+``COMMANDS`` is the table of them. ``hardpairs.cli.console`` reads it, imports the chosen module
 alone and calls its ``main``. A command module imports what is heavy inside its functions, so that
 ``--help`` answers at once. Start reading at ``hardpairs.cli.mine``.
 """

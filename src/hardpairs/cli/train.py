@@ -26,6 +26,7 @@ from hardpairs.cli.command_line import command_arguments
 from hardpairs.cli.train_results import write_results
 from hardpairs.core import peers
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.interrupts import goes_on
 from hardpairs.core.lock import locked
 from hardpairs.core.remote import is_url
 from hardpairs.core.workers import kill_workers
@@ -55,6 +56,7 @@ def _train(argv: list[str] | None) -> int:
     parser = patched("params")
     argv = command_arguments("train", argv)
     args = parser.parse_args(argv)
+    asked = args.resume
     if args.batching is None or is_main(args):
         REQUESTS.ignore()
     trainer: Any = patched("main")
@@ -73,6 +75,9 @@ def _train(argv: list[str] | None) -> int:
             dist.destroy_process_group()
     except Stopped:
         raise preempted(REQUESTS.save()) from None
+    except KeyboardInterrupt:
+        _say_how_to_go_on(args, asked)
+        raise
     except tuple(UPSTREAM_ERRORS) as error:
         message = _message_of_trainer(error)
         if message is None:
@@ -106,6 +111,19 @@ def _only_job(args: argparse.Namespace) -> AbstractContextManager[None]:
     if world_info()[0] or not args.name or not args.logs or args.logs.lower() == "none":
         return nullcontext()
     return locked(Path(args.logs) / args.name / ".train.lock", f"the run {args.name}")
+
+
+def _say_how_to_go_on(args: argparse.Namespace, asked: str | None) -> None:
+    """Let the message of Ctrl-C say how the run goes on, if it has saved a state.
+
+    Args:
+        args: The trainer's arguments, as it has changed them.
+        asked: The value of ``--resume`` on the command line.
+    """
+    folder = Path(args.logs or "", args.name or "", "checkpoints")
+    if args.name and any(folder.glob("*.pt")):
+        line = "the same command" if asked == "latest" else "the same command with --resume latest"
+        goes_on(f"{line} goes on from the last checkpoint")
 
 
 def _exit_code(error: BaseException) -> Exit:

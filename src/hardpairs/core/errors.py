@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Any, NoReturn
 
+from hardpairs.core import interrupts
+
 
 class Exit(IntEnum):
     """Exit codes of every command of the project."""
@@ -211,7 +213,6 @@ def end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-_INTERRUPTED = "interrupted: finished work is kept; the same command goes on from there"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)
 _WRONG_PATH = (
@@ -226,10 +227,11 @@ _WRONG_PATH = (
 def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
     """Return the exit code and the last message of a command."""
     try:
-        code = main() or 0
+        with interrupts.Caught():
+            code = main() or 0
         return code, f"error: stopped with code {code}" if code else ""
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED, _INTERRUPTED
+        return Exit.INTERRUPTED, interrupts.message()
     except SystemExit as stop:
         if isinstance(stop.code, str):
             return Exit.UNEXPECTED, stop.code

@@ -24,6 +24,7 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import mismatch
+from hardpairs.core.interrupts import goes_on
 from hardpairs.core.parse import parse_json
 
 RECIPE = "key.json"
@@ -104,6 +105,7 @@ class Progress:
         self._claimed = (self.folder / RECIPE).exists()
         if not self._holds_pieces():
             return False
+        goes_on()
         print(f"going on with the unfinished {self.kind} in {self.folder}", file=sys.stderr)
         return True
 
@@ -129,6 +131,7 @@ class Progress:
         self.claim()
         with atomic_open(self._path(name)) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
+        goes_on()
         self._committed = time.monotonic()
 
     def names(self) -> Iterator[str]:

@@ -25,6 +25,7 @@ from typing import Any
 
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.interrupts import goes_on
 
 HARDPAIRS = (sys.executable, "-m", "hardpairs.cli")
 """The start of a command of ours, as ``hardpairs`` is not on the PATH of every environment."""
@@ -112,6 +113,7 @@ def run_steps(
                 _note_seconds(out / "steps.tsv", step, seconds)
                 run = uuid.uuid4().hex
                 write_json(mark, {"command": step.line, "run": run, "after": before})
+            goes_on()
             before = run
 
 

@@ -22,6 +22,7 @@ import torch
 from hardpairs.batches.sources import open_stored_embeddings
 from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, UserError, usage
+from hardpairs.core.interrupts import goes_on
 from hardpairs.core.progress import check_recipe
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.manifest import stable_ids
@@ -341,3 +342,4 @@ def _save(folder: Path, stem: str, trained: Trained, facts: dict[str, Any]) -> N
     record = asdict(trained)
     del record["state"]
     write_json(folder / f"{stem}.json", {**facts, **record})
+    goes_on()
