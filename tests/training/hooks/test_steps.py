@@ -146,14 +146,20 @@ def test_what_the_run_made_for_an_epoch_is_used_by_the_rest_of_it(table, tmp_pat
 
 @pytest.mark.slow
 def test_resumed_at_random_steps_it_ends_the_same(flags, tmp_path):
+    """Runs of a hundred steps, each stopped at five of them, and resumed with other workers."""
     count = int(os.environ.get("HARDPAIRS_RESUMED_STEPS", "100"))
+    flags, rng = (*flags, "--epochs", "20", "--save-frequency", "3"), random.Random(0)
     assert train(tmp_path, "whole", *flags).returncode == 0
-    rng = random.Random(0)
-    for number in range(count):
-        name, patch = f"run{number}", BEFORE_STEP.format(step=rng.randrange(STEPS))
-        assert stopped(tmp_path, name, patch, *flags).returncode == 75
-        assert train(tmp_path, name, *flags, "--resume", "latest").returncode == 0
-        assert_same(last(tmp_path, "whole"), last(tmp_path, name))
+    for number in range(count // 5):
+        name, resume = f"run{number}", ()
+        for step in sorted(rng.sample(range(10 * STEPS), 5)):
+            workers = ("--workers", str(rng.randrange(3)))
+            done = stopped(tmp_path, name, BEFORE_STEP.format(step=step), *flags, *workers, *resume)
+            assert done.returncode == 75, done.stderr
+            resume = ("--resume", "latest")
+        done = train(tmp_path, name, *flags, *resume)
+        assert done.returncode == 0, done.stderr
+        assert_same(last(tmp_path, "whole", 20), last(tmp_path, name, 20))
 
 
 @pytest.mark.parametrize(
