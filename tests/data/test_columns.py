@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.columns import load_column
+from hardpairs.data.columns import UNREADABLE, load_column, read_parquet
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -51,3 +51,11 @@ def test_bad_columns(tmp_path, monkeypatch, source, code, says):
     with pytest.raises(UserError, match=says) as error:
         load_column(source)
     assert error.value.code == code
+
+
+def test_texts_that_are_no_text_are_refused(tmp_path):
+    pq.write_table(pa.table({"key": ["abcdef"]}), tmp_path / "x.parquet", compression="none")
+    data = (tmp_path / "x.parquet").read_bytes()
+    (tmp_path / "x.parquet").write_bytes(data.replace(b"abcdef", b"abc\xff\xfef"))
+    with pytest.raises(UNREADABLE, match="UTF8"):
+        read_parquet(tmp_path / "x.parquet", ["key"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.karpathy import is_karpathy, read_karpathy
+from hardpairs.data.karpathy import is_karpathy, karpathy_root, read_karpathy
 from hardpairs.data.samples import open_samples
 from tests.helpers import picture
 
@@ -112,3 +112,7 @@ def test_a_split_of_other_data_is_refused(table: Path) -> None:
         with pytest.raises(UserError, match="`split` is for") as error:
             open_samples(source, split="test")
         assert error.value.code == 2
+
+
+def test_a_name_that_no_file_can_have_is_in_no_folder(tmp_path: Path) -> None:
+    assert karpathy_root("x" * 300, tmp_path) == tmp_path

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.data.manifest import (
+    _own_hash,
     check_same_dataset,
     dataset_fingerprint,
     read_manifest,
@@ -46,3 +48,10 @@ def test_things_of_other_data_are_not_joined():
     with pytest.raises(UserError, match="the table was made from other data") as error:
         check_same_dataset("a", "b", ours_name="the data", theirs_name="the table")
     assert error.value.code == Exit.MISMATCH
+
+
+def test_a_name_that_no_file_can_have_is_missing(tmp_path):
+    manifest = {"files": {"a" * 300: {"bytes": 0, "sha256": ""}}}
+    write_json(tmp_path / "manifest.json", {**manifest, "sha256": _own_hash(manifest)})
+    with pytest.raises(UserError, match="is missing"):
+        read_manifest(tmp_path)

@@ -1,6 +1,7 @@
 """Files of weights: every flipped bit is noticed, and what holds code, NaN or nothing is refused in our words."""
 
 import io
+import pickle
 import random
 import zipfile
 
@@ -13,6 +14,7 @@ from torch.utils import serialization
 from hardpairs.cli import embed, evaluate, merge, photos
 from hardpairs.core.errors import UserError
 from hardpairs.models import weight_files
+from hardpairs.models.checkpoint import mapped
 from hardpairs.models.weight_files import read_weights_file, save_checkpoint, save_safetensors
 from tests.helpers import in_process, run
 
@@ -136,6 +138,22 @@ def test_what_is_no_file_of_weights_is_told_in_our_words(tmp_path):
     for name, data in (("text.pt", b"<html>"), ("text.safetensors", b"<html>"), ("a.pt", b"")):
         (tmp_path / name).write_bytes(data)
         assert ("empty" if not data else "torn") in refused(tmp_path / name)
+
+
+def test_a_message_with_a_long_name_is_cut(tmp_path):
+    """PyTorch searches its message in a time that grows with the square of the name's length."""
+    (tmp_path / "long.pt").write_bytes(b"\x80\x02c" + b"a" * 20_000 + b"\nb\n.")
+    assert "holds code or objects (aaa" in refused(tmp_path / "long.pt")
+    with pytest.raises(pickle.UnpicklingError) as error:
+        torch.load(tmp_path / "long.pt", weights_only=True)
+    assert len(str(error.value)) < 10_000
+
+
+def test_an_archive_of_several_disks_is_not_mapped(tmp_path):
+    locator = b"PK\x06\x07" + bytes(8) + (5).to_bytes(8, "little") + (2).to_bytes(4, "little")
+    (tmp_path / "disks.pt").write_bytes(bytes(80) + locator[:20] + b"PK\x05\x06" + bytes(18))
+    with mapped(tmp_path / "disks.pt"):
+        assert refused(tmp_path / "disks.pt")
 
 
 def test_compressed_entries_are_refused_before_they_are_read(tmp_path):

@@ -59,3 +59,5 @@ class TestLogs:
         assert [entry["epoch"] for entry in logs.read_validation(tmp_path / "results.jsonl")] == [1]
         (tmp_path / "results.jsonl").write_bytes(b'{"epoch": 1}\n{"epoch": 2, "\xff')
         assert logs.read_validation(tmp_path / "results.jsonl") == [{"epoch": 1}]
+        (tmp_path / "results.jsonl").write_text(f'{{"epoch": 1, "x": {"9" * 400}}}')
+        assert logs.read_validation(tmp_path / "results.jsonl") == [{"epoch": 1}]

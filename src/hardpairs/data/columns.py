@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 
 from hardpairs.core.errors import bad_input, usage
 
+UNREADABLE = (OSError, ValueError, pa.ArrowException)
+"""What reading a damaged parquet file raises."""
+
 
 def read_parquet(source: str | os.PathLike[str] | BinaryIO, columns: list[str]) -> pa.Table:
     """Read columns of a parquet file by this thread alone.
@@ -24,10 +27,12 @@ def read_parquet(source: str | os.PathLike[str] | BinaryIO, columns: list[str]) 
 
     Raises:
         KeyError: A column does not exist.
-        pa.ArrowException: The file is not a parquet file.
+        ValueError, OSError, pa.ArrowException: The file is not a parquet file, or damaged.
     """
     with pq.ParquetFile(source, pre_buffer=False) as content:
-        return content.read(columns=columns, use_threads=False).select(columns)
+        table = content.read(columns=columns, use_threads=False).select(columns)
+    table.validate(full=True)  # texts are Unicode, lists within their numbers
+    return table
 
 
 def load_column(name: str) -> np.ndarray:
@@ -53,7 +58,7 @@ def load_column(name: str) -> np.ndarray:
         raise bad_input("no such parquet file, or no *.parquet in the folder", where=path)
     try:
         return _read(files, column)
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise bad_input(f"not a readable parquet file: {error}", where=path) from None
 
 
@@ -86,6 +91,7 @@ def _batches(files: list[Path], column: str) -> Iterator[tuple[str, pa.Array]]:
                     where=str(file),
                 )
             for batch in content.iter_batches(columns=[column]):
+                batch.validate(full=True)
                 if len(batch):
                     yield f"{file}:{column}", batch.column(0)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pyarrow as pa
-
 from hardpairs.core.remote import FilePath
-from hardpairs.data.columns import read_parquet
+from hardpairs.data.columns import UNREADABLE, read_parquet
 
 
 def download_failures(path: FilePath) -> Counter[str]:
@@ -23,7 +21,7 @@ def download_failures(path: FilePath) -> Counter[str]:
         with parquet.open("rb") as file:
             table = read_parquet(file, ["status", "error_message"])
         rows = list(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
-    except (OSError, KeyError, ValueError, pa.ArrowException):
+    except (KeyError, *UNREADABLE):
         return Counter()
     return Counter(
         f"{status}: {str(message).splitlines()[0][:80]}" if message else str(status)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, mismatch, usage
-from hardpairs.data.columns import load_column, read_parquet
+from hardpairs.data.columns import UNREADABLE, load_column, read_parquet
 from hardpairs.data.manifest import NAME, read_manifest, stable_ids, write_manifest
 from hardpairs.data.npy_files import map_array
 from hardpairs.data.stacked import Stacked
@@ -254,7 +254,7 @@ def _open_parquet(path: Path) -> Embeddings:
         ]
         facts = [name for name in FACTS if name in schema.names and name not in vectors]
         table = read_parquet(path, facts)
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise bad_input(f"not a readable parquet file: {error}", where=str(path)) from None
     image = [name for name in vectors if re.search("image|img", name, re.IGNORECASE)]
     text = [
@@ -356,7 +356,7 @@ def _read_metadata(folder: Path) -> dict[str, pa.ChunkedArray]:
 def _read_facts(path: Path) -> pa.Table:
     try:
         return read_parquet(path, [name for name in FACTS if name in pq.read_schema(path).names])
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise bad_input(
             f"not a readable parquet file: {error}",
             where=str(path),

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,4 +105,10 @@ def karpathy_root(image: str, beside: FilePath) -> FilePath:
         beside: Folder of the file.
     """
     tried = [beside, *(beside / folder for folder in FOLDERS)]
-    return next((folder for folder in tried if (folder / image).is_file()), beside)
+    return next((folder for folder in tried if _holds(folder, image)), beside)
+
+
+def _holds(folder: FilePath, image: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):  # no file can have such a name
+        return bool((folder / image).is_file())
+    return False

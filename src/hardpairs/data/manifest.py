@@ -131,7 +131,7 @@ def _check_form(manifest: dict[str, Any]) -> None:
 
 def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
     fix = "run the stage that writes it again"
-    if not path.is_file():
+    if not os.path.isfile(path):  # False, too, for a name that no file can have
         raise mismatch("a file named in the manifest is missing", where=str(path), fix=fix)
     if path.stat().st_size != facts["bytes"]:
         raise mismatch(

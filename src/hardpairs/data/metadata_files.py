@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.core.parse import parse_json
 from hardpairs.data.caption_lists import CAPTION_KEYS
-from hardpairs.data.columns import read_parquet
+from hardpairs.data.columns import UNREADABLE, read_parquet
 from hardpairs.data.tables import read_table
 
 NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -98,7 +98,7 @@ def _entries(file: Path) -> Iterable[Mapping[str, Any]]:
             return list(read_parquet(str(file), names).to_pylist())
         lines = file.read_text(encoding="utf-8-sig").split("\n")
         entries = [parse_json(line) for line in lines if line.strip()]
-    except (ValueError, OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise bad_input(f"not readable metadata: {error}", where=str(file)) from None
     if not all(isinstance(entry, dict) for entry in entries):
         raise bad_input("a line is no JSON object", where=str(file))

@@ -82,7 +82,9 @@ def mapped(weights: str | os.PathLike[str] | None) -> Iterator[None]:
     Reading an entry then does not read the weights. Use it only for tensors that are copied within
     the block: a mapped tensor changes when its file is overwritten.
     """
-    can_be_mapped = weights is not None and zipfile.is_zipfile(weights)
+    can_be_mapped = False
+    with contextlib.suppress(zipfile.BadZipFile):  # which it raises for some damaged archives
+        can_be_mapped = weights is not None and zipfile.is_zipfile(weights)
     with serialization.config.patch({"load.mmap": can_be_mapped}):  # type: ignore[attr-defined]
         yield
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import pickle
 import re
 import warnings
 import zipfile
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
+from torch._weights_only_unpickler import Unpickler
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import UserError, mismatch
@@ -33,6 +35,8 @@ HEX = 64
 """Digits of a sha256."""
 SEAL_BYTES = len(MARK) + HEX
 BLOCK = 1 << 20
+MESSAGE = 2000
+"""Letters of a message of PyTorch's."""
 MASK = "attn_mask"
 """Last word of entries that may hold an infinity: what a token may not look at."""
 
@@ -137,6 +141,26 @@ def read_weights_file(path: str | os.PathLike[str]) -> Any:
             check_finite(content.get("state_dict", content), str(path))
         _verified.add(key)
     return content
+
+
+def _bound_messages() -> None:
+    """Cut the messages of PyTorch's unpickler.
+
+    They quote names of the file, and ``torch.load`` searches them with a pattern that takes the
+    square of a name's length: minutes for a name of 100,000 letters.
+    """
+    load = Unpickler.load
+
+    def load_or_say_why(self: Unpickler) -> Any:
+        try:
+            return load(self)  # type: ignore[no-untyped-call]
+        except pickle.UnpicklingError as error:
+            raise pickle.UnpicklingError(str(error)[:MESSAGE]) from None
+
+    Unpickler.load = load_or_say_why  # type: ignore[method-assign]
+
+
+_bound_messages()
 
 
 def _content(path: str) -> Any:

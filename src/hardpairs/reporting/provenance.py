@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hardpairs.core.errors import UserError, bad_input, usage
 from hardpairs.core.parse import parse_json
 from hardpairs.core.remote import FilePath, file_path
+from hardpairs.data.columns import UNREADABLE
 from hardpairs.data.downloads import download_failures
 from hardpairs.data.members import TarPaths
 from hardpairs.data.samples import Samples
@@ -123,7 +123,7 @@ def download(
         try:
             entries += pq.read_metadata(shard.with_suffix(".parquet")).num_rows
             lost += download_failures(shard)
-        except (OSError, KeyError, pa.ArrowException):
+        except UNREADABLE:
             continue  # no parquet file, or not one of img2dataset
     if not entries:
         return None

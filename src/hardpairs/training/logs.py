@@ -113,7 +113,7 @@ def read_validation(path: Path) -> list[dict[str, float]]:
                 {
                     name: float(value)
                     for name, value in entry.items()
-                    if isinstance(value, float | int)
+                    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**1023)
                 }
             )
     return results
