@@ -103,3 +103,11 @@ def test_of_many_that_start_at_once_one_is_in(tmp_path):
             os._exit(0)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert codes.count(0) == 1 and codes.count(2) == 7
+
+
+def test_what_killed_jobs_left_as_they_tried_is_removed(tmp_path):
+    path, host = tmp_path / ".job.lock", socket.gethostname()
+    for name in (f"{host}.{2**30}", f"{host}.{2**30}.dead", f"{host}.{os.getpid()}", "other.1"):
+        (tmp_path / f".job.lock.{name}").write_text("{")
+    with locked(path, "it"):
+        assert set(os.listdir(tmp_path)) == {".job.lock", ".job.lock.other.1"}

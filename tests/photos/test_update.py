@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from hardpairs.core.errors import UserError
+from hardpairs.core.lock import locked
 from hardpairs.data import images
 from hardpairs.data.images import decode
 from hardpairs.data.manifest import read_manifest
@@ -119,7 +121,7 @@ def test_changed_moved_new_and_removed(photos, make_index, opened, checkpoint, t
     for name in ("summer/03.jpg", "winter/11.jpg"):
         assert (now[str(photos / name)] == old[str(photos / name)]).all()
     assert str(photos / "summer/02.jpg") not in now
-    kept = {"manifest.json", ".lock", UNREADABLE_LIST, *read_manifest(tmp_path / "index")["files"]}
+    kept = {"manifest.json", UNREADABLE_LIST, *read_manifest(tmp_path / "index")["files"]}
     assert {
         path.name for path in (tmp_path / "index").iterdir()
     } == kept  # the files before are gone
@@ -397,11 +399,10 @@ def test_a_first_commit_that_failed_is_finished_by_the_same_run(make_index, tmp_
 
 
 def test_one_writer_at_a_time(make_index, tmp_path):
-    import fcntl
-
-    (tmp_path / "index").mkdir()
-    with open(tmp_path / "index/.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another run is indexing"):
+    with locked(tmp_path / "index/.lock", "this index of photos"):
+        with pytest.raises(UserError, match="another job works on this index of photos") as error:
             make_index()
+        assert error.value.code == 2
+        assert re.fullmatch(rf"process {os.getpid()} on \S+ since [-\d]+ [:\d]+", error.value.where)
     assert make_index().new == 12
+    assert not (tmp_path / "index/.lock").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import socket
@@ -95,6 +96,7 @@ def _acquire(path: Path, own: dict[str, Any], what: str) -> None:
             with contextlib.suppress(OSError):  # of file systems without such locks
                 stack.enter_context(alone(path.parent))
             _take(path, mine, what)
+            _remove_left(path, own["host"])
     finally:
         mine.unlink(missing_ok=True)
 
@@ -115,6 +117,15 @@ def _take(path: Path, mine: Path, what: str) -> None:
                 with contextlib.suppress(FileExistsError):
                     _put(moved, path)
             moved.unlink()
+
+
+def _remove_left(path: Path, host: str) -> None:
+    """Remove the files that processes of this machine left which were killed as they tried."""
+    start = f"{path.name}.{host}."
+    for left in path.parent.glob(f"{glob.escape(start)}*"):
+        pid = left.name.removeprefix(start).partition(".")[0]
+        if pid.isdigit() and _start(int(pid)) is None:
+            left.unlink(missing_ok=True)
 
 
 def _put(mine: Path, path: Path) -> None:

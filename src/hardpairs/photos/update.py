@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
 import sys
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from hardpairs.core.atomic import write_text
 from hardpairs.core.errors import UserError, bad_input, usage
+from hardpairs.core.lock import locked
 from hardpairs.core.progress import Progress
 from hardpairs.data.images import HEIC_REASON, can_read_heic
 from hardpairs.data.manifest import NAME
@@ -329,25 +329,11 @@ def _locked(out: Path) -> Iterator[None]:
         out.is_dir()
         and not (out / NAME).exists()
         and not all(
-            path.name in (UNFINISHED, LOCK) or is_index_file(path.name) for path in out.iterdir()
+            path.name == UNFINISHED or path.name.startswith(LOCK) or is_index_file(path.name)
+            for path in out.iterdir()
         )
     ):
         message = "the folder holds something else"
         raise usage(message, where=str(out), fix="choose a new folder as `out`")
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / LOCK, "w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows has no such locks
-            pass
-        except OSError:
-            message = "another run is indexing into this folder"
-            raise usage(message, where=str(out), fix="wait for it") from None
-        try:
-            yield
-        finally:
-            # Nothing was made: leave no folder that looks like an index.
-            if [path.name for path in out.iterdir()] == [LOCK]:
-                shutil.rmtree(out, ignore_errors=True)
+    with locked(out / LOCK, "this index of photos"):
+        yield

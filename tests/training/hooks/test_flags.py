@@ -248,6 +248,7 @@ def test_flags_of_negatives_and_targets(table, embeddings):
         (("--margin-detach",), "without --margin-weight"),
         (("--batching", "random", "--margin-direction", "both"), "without --margin-weight"),
         (("--false-negative-threshold", "7"), "must be above 0 and at most 1"),
+        (("--batching", "random", "--resume", "/"), "--resume names a folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(table, flags, says):

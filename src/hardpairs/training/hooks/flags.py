@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import logging
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from hardpairs.data.imagenet import check_imagenet_folder
 from hardpairs.losses import LOSSES
 from hardpairs.training.config import CAPTIONS_JSON, TrainingConfig, defaults, option_groups
 from hardpairs.training.hooks.config_file import add_config
-from hardpairs.training.hooks.main_flags import check_main
+from hardpairs.training.hooks.main_flags import check_main, is_main
 from hardpairs.training.upstream import world_info
 
 LOG = logging.getLogger(__name__)
@@ -405,6 +406,8 @@ def _check_data(
     parser: argparse.ArgumentParser, config: TrainingConfig, args: argparse.Namespace
 ) -> None:
     """Open the data, make the batches, and check that all belongs together."""
+    if os.path.isdir(args.resume or "") and not is_main(args):
+        raise usage("--resume names a folder", where=args.resume, fix="name a checkpoint in it")
     if getattr(args, "imagenet_val", None):
         if not Path(args.imagenet_val).is_dir():
             where = f"--imagenet-val {args.imagenet_val}"
