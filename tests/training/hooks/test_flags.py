@@ -248,12 +248,17 @@ def test_flags_of_negatives_and_targets(table, embeddings):
         (("--margin-detach",), "without --margin-weight"),
         (("--batching", "random", "--margin-direction", "both"), "without --margin-weight"),
         (("--false-negative-threshold", "7"), "must be above 0 and at most 1"),
-        (("--batching", "random", "--resume", "/"), "--resume names a folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(table, flags, says):
     with pytest.raises(UserError, match=says):
         parse(*flags, train_data=table)
+
+
+def test_a_folder_is_no_checkpoint(table, tmp_path):
+    with pytest.raises(UserError, match="--resume names a folder") as error:
+        parse("--batching", "random", train_data=table, resume=tmp_path)
+    assert error.value.code == 2
 
 
 def test_weights_grow_and_the_temperature_waits(table):

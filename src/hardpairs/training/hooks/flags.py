@@ -406,8 +406,9 @@ def _check_data(
     parser: argparse.ArgumentParser, config: TrainingConfig, args: argparse.Namespace
 ) -> None:
     """Open the data, make the batches, and check that all belongs together."""
-    if os.path.isdir(args.resume or "") and not is_main(args):
-        raise usage("--resume names a folder", where=args.resume, fix="name a checkpoint in it")
+    resume = getattr(args, "resume", None) or ""
+    if os.path.isdir(resume) and not is_main(args):
+        raise usage("--resume names a folder", where=resume, fix="name a checkpoint in it")
     if getattr(args, "imagenet_val", None):
         if not Path(args.imagenet_val).is_dir():
             where = f"--imagenet-val {args.imagenet_val}"
