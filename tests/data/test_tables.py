@@ -75,6 +75,15 @@ def test_a_quote_that_does_not_close_is_told(tmp_path, more):
     assert error.value.code == 3 and "line 7" in error.value.text()
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_is_open_at_the_end_is_told(tmp_path, end):
+    """As in a table that was cut."""
+    (tmp_path / "t.csv").write_text(f'filepath,title\na.jpg,"so" he said\nb.jpg,"cut{end}')
+    with pytest.raises(UserError, match="opened and not closed") as error:
+        open_samples(tmp_path / "t.csv")
+    assert error.value.code == 3 and "line 3" in error.value.text()
+
+
 def test_captions_of_several_lines_stay_whole(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(

@@ -97,7 +97,8 @@ def _rows(name: str, file: Iterable[str], separator: str) -> Iterator[list[str]]
     """Yield the rows of a table, and refuse a quote that is not closed.
 
     Such a quote swallows the rows up to the next quote. Therefore a row of several lines must be
-    quoted strictly; within a line stray quotes are accepted, since web captions have them.
+    quoted strictly; within a line stray quotes are accepted, since web captions have them. An open
+    quote in the last line is refused, too: the file may have been cut.
     """
     lines: list[str] = []
 
@@ -106,20 +107,36 @@ def _rows(name: str, file: Iterable[str], separator: str) -> Iterator[list[str]]
             lines.append(line)
             yield line
 
-    first = 1
+    first, last = 1, lines
     for row in csv.reader(noted(), delimiter=separator):
-        try:
-            if len(lines) > 1:
-                list(csv.reader(lines, delimiter=separator, strict=True))
-        except csv.Error:
-            raise bad_input(
-                "a quote is opened and not closed",
-                where=f"{name}, line {first}",
-                fix="close it, or double a quote that is meant",
-            ) from None
+        if len(lines) > 1:
+            _check_quotes(lines, separator, f"{name}, line {first}")
         first += len(lines)
+        last = lines.copy()
         lines.clear()
         yield row
+    where = f"{name}, line {first - len(last)}"
+    _check_quotes(last, separator, where, only="unexpected end of data")
+
+
+def _check_quotes(lines: list[str], separator: str, where: str, only: str = "") -> None:
+    """Refuse a row whose quotes are not strictly right.
+
+    Args:
+        lines: The lines of the row.
+        separator: The table's separator.
+        where: The place of the row.
+        only: The error that counts; by default any.
+    """
+    try:
+        list(csv.reader(lines, delimiter=separator, strict=True))
+    except csv.Error as error:
+        if only in str(error):
+            raise bad_input(
+                "a quote is opened and not closed",
+                where=where,
+                fix="close it, or double a quote that is meant",
+            ) from None
 
 
 def _find_separator(header_line: str, required: tuple[str, ...]) -> str:
