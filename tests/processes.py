@@ -214,8 +214,7 @@ def _run(
         if command[0] == "-c":
             _run_program(command)
         elif command[1] in TORCHRUN:
-            _fork_workers()
-            _run_module(command[1:])
+            _launch(command[1:])
         else:
             _run_module(command[1:])
     except SystemExit:
@@ -239,8 +238,8 @@ def _run_program(command: Sequence[str]) -> None:
     exec(compile(command[1], "<string>", "exec"), main.__dict__)
 
 
-def _fork_workers() -> None:
-    """Let torchrun's agent start its workers as forks of this process."""
+def _launch(command: Sequence[str]) -> None:
+    """Run torchrun's agent; its workers are forks of this process."""
     from torch.distributed import run
     from torch.distributed.elastic.rendezvous import dynamic_rendezvous
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -252,6 +251,11 @@ def _fork_workers() -> None:
     run.elastic_launch = launch
     # It names the caller in an event, and looks for it in the files of all imported modules.
     dynamic_rendezvous.get_method_name = lambda depth=2: "rendezvous"
+    if command[0] == run.__name__:  # run as a program it would not know of this
+        sys.argv = [*command]
+        run.main()
+    else:
+        _run_module(command)
 
 
 def _worker(*command: str) -> None:

@@ -125,7 +125,8 @@ def run_epochs(
         tokenizer: The model's tokenizer.
         epochs: The epochs that are left.
     """
-    config, train, model = config_of(args), data.get("train"), upstream.model_of(trained)
+    config, model = config_of(args), upstream.model_of(trained)
+    train: Any = data.get("train")  # ours or OpenCLIP's
     peers.watch(args.rank, args.world_size, config.saving.peer_timeout)
     start = (epochs.start, 0)
     if isinstance(train, TrainData) and train.start[0] == epochs.start:
@@ -133,6 +134,7 @@ def run_epochs(
     _begin(args, model, data.get("val"), is_new=not any(start))
     if isinstance(train, TrainData) and not args.rank:
         _begin_data(args, trained, data, train, tokenizer, start)
+    open_reminer = partial(_open_reminer, args, train, transform, tokenizer)
     has_trained = False
     is_written = isinstance(train, TrainData) and not args.rank and bool(args.save_logs)
     for epoch in epochs:
@@ -141,7 +143,7 @@ def run_epochs(
         if _is_over(config, args, epoch):
             break
         started = time.perf_counter()
-        _prepare_epoch(args, model, train, transform, tokenizer, epoch, start)
+        _prepare_epoch(args, model, train, open_reminer, epoch, start)
         yield epoch
         has_trained = True
         if isinstance(train, TrainData) and not args.rank:
@@ -192,8 +194,7 @@ def _prepare_epoch(
     args: argparse.Namespace,
     model: nn.Module,
     train: Any,
-    transform: Callable[..., Any],
-    tokenizer: Callable[..., Any],
+    open_reminer: Callable[[], Reminer],
     epoch: int,
     start: tuple[int, int],
 ) -> None:
@@ -203,8 +204,7 @@ def _prepare_epoch(
         args: OpenCLIP's options.
         model: The model.
         train: The training data.
-        transform: The model's transform without random changes.
-        tokenizer: The model's tokenizer.
+        open_reminer: Returns what makes them.
         epoch: From 0.
         start: Epoch and step that the run begins with.
     """
@@ -217,9 +217,9 @@ def _prepare_epoch(
     if not isinstance(train, TrainData):
         return
     if is_due or (is_first and remining(args).is_missing(epoch)):
-        _remine(args, model, train, transform, tokenizer, epoch)
+        _remine(args, model, train, open_reminer(), epoch)
     is_made = is_first and any(start)
-    _hold(args, model, train, transform, tokenizer, epoch, is_first=is_first, is_made=is_made)
+    _hold(args, model, open_reminer, epoch, is_first=is_first, is_made=is_made)
 
 
 def _end(args: argparse.Namespace, train: TrainData) -> None:
@@ -331,14 +331,9 @@ def _advise(args: argparse.Namespace, train: TrainData) -> None:
 
 
 def _remine(
-    args: argparse.Namespace,
-    model: nn.Module,
-    train: TrainData,
-    transform: Callable[..., Any],
-    tokenizer: Callable[..., Any],
-    epoch: int,
+    args: argparse.Namespace, model: nn.Module, train: TrainData, reminer: Reminer, epoch: int
 ) -> None:
-    reminer, folder = _reminer(args, train, transform, tokenizer), remining(args).source(epoch)
+    folder = remining(args).source(epoch)
     assert folder is not None
     if train.table is None:
         reminer.embed(model, folder, epoch)
@@ -349,9 +344,7 @@ def _remine(
 def _hold(
     args: argparse.Namespace,
     model: nn.Module,
-    train: TrainData,
-    transform: Callable[..., Any],
-    tokenizer: Callable[..., Any],
+    open_reminer: Callable[[], Reminer],
     epoch: int,
     *,
     is_first: bool,
@@ -362,9 +355,7 @@ def _hold(
     Args:
         args: OpenCLIP's options.
         model: The model.
-        train: The training data.
-        transform: The model's transform without random changes.
-        tokenizer: The model's tokenizer.
+        open_reminer: Returns what makes them.
         epoch: From 0.
         is_first: Whether the run begins with this epoch.
         is_made: Whether an earlier run has made them for this epoch.
@@ -372,14 +363,14 @@ def _hold(
     made, loss = holding(args), loss_of(args)
     if made is None or loss is None or made.every is None or (epoch % made.every and not is_first):
         return
-    reminer, folder = _reminer(args, train, transform, tokenizer), made.source(epoch)
+    reminer, folder = open_reminer(), made.source(epoch)
     assert folder is not None
     if not is_made or made.is_missing(epoch):
         reminer.embed(model, folder, epoch)
     loss.loss.hold(reminer.rows_of(folder))
 
 
-def _reminer(
+def _open_reminer(
     args: argparse.Namespace,
     train: TrainData,
     transform: Callable[..., Any],
