@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from hardpairs.cli.train import main
+from hardpairs.cli.train import _tell_once, main
 from hardpairs.core.errors import UserError
 from tests.helpers import picture, run, sample, write_tar
 
@@ -107,3 +107,14 @@ def _train(folder, data, workers):
     model = ("--model", "hardpairs-test", "--device", "cpu", "--precision", "fp32")
     more = ("--batch-size", "4", "--workers", str(workers), "--epochs", "1", "--logs", f"{folder}")
     return run("python", "-m", "training.main", *model, *data, *more)
+
+
+def test_a_log_on_a_full_disk_is_told_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(logging.FileHandler, "handleError", _tell_once)
+    log = logging.FileHandler("/dev/full")
+    logging.root.addHandler(log)
+    for number in range(3):
+        logging.warning(f"line {number}")
+    logging.root.removeHandler(log)
+    log.stream = None
+    assert capsys.readouterr().err == "warning: /dev/full ends here: No space left on device\n"

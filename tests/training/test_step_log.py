@@ -1,7 +1,10 @@
 """The step log keeps the header that a file has."""
 
 import csv
+import resource
 from types import SimpleNamespace
+
+import pytest
 
 from hardpairs.losses import ContrastiveLoss, TrainingLoss
 from hardpairs.training.run_loss import RunLoss
@@ -39,3 +42,14 @@ def test_a_file_of_another_version_keeps_its_columns(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,loss,other\n0,1,2\n")
     log(tmp_path, 1)
     assert rows(tmp_path)[1] == {"step": "1", "loss": "0.5", "other": ""}
+
+
+def test_a_write_that_fails_names_its_file(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as on a full disk
+    try:
+        with pytest.raises(OSError, match="too large") as error:
+            log(tmp_path, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.filename == str(tmp_path / "metrics.csv")

@@ -16,6 +16,7 @@ import atexit
 import logging
 import os
 import re
+import sys
 import tarfile
 import traceback
 from contextlib import AbstractContextManager, nullcontext
@@ -61,6 +62,7 @@ def _train(argv: list[str] | None) -> int:
         REQUESTS.ignore()
     trainer: Any = patched("main")
     trainer.parse_args = lambda _: args
+    logging.FileHandler.handleError = _tell_once  # type: ignore[method-assign,assignment]
     if hasattr(trainer, "pt_load"):  # the trainer of a version that saves in another way has none
         _use_our_files(trainer)
     import torch.distributed as dist
@@ -91,6 +93,16 @@ def _train(argv: list[str] | None) -> int:
     if os.environ.get("RANK", "0") == "0":
         write_results(argv)
     return Exit.OK
+
+
+def _tell_once(log: logging.FileHandler, record: logging.LogRecord) -> None:
+    """Say in one line that a log file cannot be written: a full disk is told when a run saves."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, OSError):
+        logging.Handler.handleError(log, record)
+        return
+    log.setLevel(logging.CRITICAL + 1)
+    print(f"warning: {log.baseFilename} ends here: {error.strerror}", file=sys.stderr)
 
 
 def _use_our_files(trainer: Any) -> None:

@@ -64,6 +64,14 @@ def append_row(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> Non
         columns: The header of a new file.
         row: Values by column; others are left out.
     """
+    try:
+        _append(path, columns, row)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write does not name its file
+        raise
+
+
+def _append(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
     is_new = not path.exists()
     if not is_new:
         with open(path, newline="", encoding="utf-8") as file:
