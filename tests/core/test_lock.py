@@ -55,6 +55,22 @@ def test_the_lock_of_a_killed_job_is_taken_over(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+def test_what_was_killed_while_it_took_the_lock_leaves_nothing(tmp_path):
+    """Its own file is there before the lock is."""
+    path, here = tmp_path / ".job.lock", socket.gethostname()
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    ours = tmp_path / f".job.lock.{here}.{os.getppid()}"
+    for left in (f"{here}.{child}", f"{here}.{child}.dead", f"other.{child}"):
+        (tmp_path / f".job.lock.{left}").write_text("{torn")
+    ours.touch()
+    with locked(path, "the run"):
+        pass
+    assert {*tmp_path.iterdir()} == {ours, tmp_path / f".job.lock.other.{child}"}
+
+
 @pytest.mark.parametrize("content", [b"", b"{torn", b"[]", b'{"host": 1}'])
 def test_a_torn_lock_is_taken_over_in_time(content, tmp_path):
     path = tmp_path / ".job.lock"

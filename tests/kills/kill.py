@@ -1,29 +1,35 @@
 """Kill a command at its file operations and at random moments; the same command must then end as an undisturbed one.
 
-    python -m tests.kills.kill SCENARIO FOLDER OPERATIONS MOMENTS SEED
+    python -m tests.kills.kill SCENARIO FOLDER OPERATIONS KILLS SEED
 
-prints JSON: how often it was killed, and what was wrong. Of the file operations, ``OPERATIONS`` are taken at random.
+prints JSON: how often it was killed, and what was wrong. ``OPERATIONS`` file operations are taken
+at random, then random moments until there were ``KILLS`` kills.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
+import gc
 import hashlib
+import importlib
 import json
+import os
 import random
 import shutil
 import sys
 import time
 from pathlib import Path
 
-import torch
-
-from tests.kills.operations import forked, watch
+from tests.kills.operations import KILLED, Kill, forked, forked_ranks, watch
 from tests.kills.scenarios import SCENARIOS, Scenario
 
-KILLED = (-9, -14)
 KEPT = 5
 """Faults that are told of each kind."""
+AGAIN = 0.3
+"""Share of the runs killed at an operation that are killed once more."""
+GRACE = (0.0, 0.0, 0.02, 0.2)
+"""Seconds that the other processes of a run live on."""
 
 
 class Killing:
@@ -37,36 +43,51 @@ class Killing:
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario, self.log = scenario, folder / "log"
         self.wrong: list[str] = []
-        self.counts: collections.Counter[str] = collections.Counter()
+        self.counts = collections.Counter(killed=0, wrong=0)
 
     def clean(self) -> None:
         shutil.rmtree(self.scenario.out, ignore_errors=True)
         self.scenario.reset()
 
     def output(self) -> dict[str, str]:
-        """Return the files of the output by name, as hashes; temporary ones are counted as left."""
+        """Return hashes of the output's files by name."""
         files = {}
         for path in sorted(self.scenario.out.rglob("*")):
-            if path.name.startswith(".") and path.name.endswith(".tmp"):
-                self.counts["left"] += 1
-                continue
-            name = self.scenario.renamed(str(path.relative_to(self.scenario.out)))
-            if path.is_file() and not (
-                name == "manifest.json" and self.scenario.renamed is not str
-            ):
-                files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            content = self.scenario.content(path) if path.is_file() else None
+            if content is not None:
+                name = self.scenario.renamed(str(path.relative_to(self.scenario.out)))
+                files[name] = hashlib.sha256(content).hexdigest()
         return files
 
-    def undisturbed(self) -> tuple[dict[str, str], float]:
-        """Return the output of a whole run, and the seconds that it took."""
+    def warm_up(self) -> None:
+        """Import what the command imports, and let it fill its caches: forks of this process start with them."""
         self.clean()
-        started = time.perf_counter()
-        code = forked(self.scenario.main, self.log)
-        assert code == 0, self.log.read_text()
-        return self.output(), time.perf_counter() - started
+        imported, before = self.log.with_name("imported"), set(sys.modules)
 
-    def operations(self) -> int:
-        """Return the number of file operations of a whole run."""
+        def main() -> int:
+            self.scenario.main()
+            imported.write_text("\n".join(name for name in [*sys.modules] if name not in before))
+            return 0
+
+        self.end_well(forked(main, self.log))
+        for name in imported.read_text().split("\n"):
+            with contextlib.suppress(Exception):  # made, not imported
+                importlib.import_module(name)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+        if self.scenario.is_pure:
+            self.clean()
+            with (
+                open(os.devnull, "w") as nowhere,
+                contextlib.redirect_stdout(nowhere),
+                contextlib.redirect_stderr(nowhere),
+            ):
+                self.scenario.main()
+        gc.collect()
+        gc.freeze()  # forks do not copy what their collector looks at
+
+    def undisturbed(self) -> tuple[dict[str, str], float, int]:
+        """Return the output of a whole run, the seconds that it took, and its file operations."""
         self.clean()
         counted = self.log.with_name("operations")
 
@@ -83,20 +104,29 @@ class Killing:
             counted.write_text(str(total))
             return 0
 
-        assert forked(main, self.log) == 0, self.log.read_text()
-        return int(counted.read_text())
+        started = time.perf_counter()
+        self.end_well(forked(main, self.log))
+        return self.output(), time.perf_counter() - started, int(counted.read_text())
 
-    def killed(self, label: str, **kill: float) -> None:
-        """Count a run that is killed."""
-        code = forked(self.scenario.main, self.log, **kill)
+    def end_well(self, code: int) -> None:
+        assert code == 0, self.log.read_text()
+
+    def killed(self, label: str, processes: int, kill: Kill) -> bool:
+        """Return whether a run was killed, which is counted; it can have ended before."""
+        code = forked_ranks(self.scenario.main, self.log, processes, kill)
         if code in KILLED:
             self.counts["killed"] += 1
         elif code:
             self.fault(f"{label}: exit {code} before the kill: {self.log.read_text()[-600:]}")
+        return code in KILLED
 
-    def settle(self, label: str, expected: dict[str, str]) -> None:
+    def settle(self, label: str, processes: int, expected: dict[str, str]) -> None:
         """Run the command to its end, and compare its output."""
-        code = forked(self.scenario.main, self.log)
+        code = forked_ranks(self.scenario.main, self.log, processes)
+        self.check(label, code, expected)
+
+    def check(self, label: str, code: int, expected: dict[str, str]) -> None:
+        """Compare exit code and output of a run that came to its end."""
         if code:
             self.fault(f"{label}: exit {code}: {self.log.read_text()[-600:]}")
             return
@@ -113,34 +143,43 @@ class Killing:
             self.wrong.append(text)
 
 
-def spread(total: int, count: int, rng: random.Random) -> list[int]:
-    """Return operations to kill at, from 1: all, or some of them at random."""
-    return sorted(rng.sample(range(1, total + 1), min(total, count)))
+def kill(name: str, folder: Path, operations: int, kills: int, seed: int) -> dict[str, object]:
+    """Return how often a scenario was killed, and what was wrong.
 
-
-def kill(name: str, folder: Path, operations: int, moments: int, seed: int) -> dict[str, object]:
-    """Return how often a scenario was killed, and what was wrong."""
-    torch.set_num_threads(1)
+    Args:
+        name: The scenario.
+        folder: An empty folder.
+        operations: File operations to kill at, in the first run; all are taken where there are
+            fewer.
+        kills: Kills in all.
+        seed: Chooses operations, moments and numbers of processes.
+    """
     killing, rng = Killing(SCENARIOS[name](folder), folder), random.Random(seed)
-    killing.undisturbed()  # compiled code is in its cache afterwards
-    expected, seconds = killing.undisturbed()
-    total = killing.operations()
-    for operation in spread(total, operations, rng):
+    processes = killing.scenario.processes
+    killing.warm_up()
+    expected, seconds, total = killing.undisturbed()
+
+    def killed(label: str, **when: float) -> str:
+        number = rng.choice(processes)
+        label += f" of {number} processes" if len(processes) > 1 else ""
+        killing.killed(
+            label, number, Kill(**when, rank=rng.randrange(number), grace=rng.choice(GRACE))
+        )
+        return label
+
+    for operation in sorted(rng.sample(range(1, total + 1), min(total, operations))):
         killing.clean()
-        label = f"operation {operation} of {total}"
-        killing.killed(label, operation=operation)
-        if rng.random() < 0.3:
-            killing.killed(f"{label}, then", operation=rng.randint(1, total))
-        killing.settle(label, expected)
-    while moments > 0:
+        label = killed(f"operation {operation} of {total}", operation=operation)
+        if rng.random() < AGAIN:
+            label = killed(f"{label}, then another", operation=rng.randint(1, total))
+        killing.settle(label, rng.choice(processes), expected)
+    while killing.counts["killed"] < kills and not killing.counts["wrong"] > kills:
         killing.clean()
-        label = ""
-        for _ in range(min(moments, rng.choice((1, 1, 2, 3)))):
+        label = "after"
+        for _ in range(rng.choice((1, 1, 2, 3))):
             delay = rng.random() * seconds
-            label += f" {delay:.3f} s"
-            killing.killed(label, delay=delay)
-            moments -= 1
-        killing.settle(f"after{label}", expected)
+            label = killed(f"{label} {delay:.3f} s", delay=delay)
+        killing.settle(label, rng.choice(processes), expected)
     return {"operations": total, **killing.counts, "faults": killing.wrong}
 
 

@@ -1,21 +1,26 @@
-"""Commands that are killed, on little data: what is run again, and where its output is."""
+"""Commands that are killed, on little data: what is run again, and where its output is.
+
+What imports PyTorch is imported by the scenarios that need it: forks of a process without it cost
+a twentieth.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
 
-from hardpairs.cli import embed, list_shards, photos, split
-from hardpairs.data.hard_pairs import open_hard_pairs
-from hardpairs.models.create import create_model_and_transforms
-from hardpairs.models.model_config import register_configs
-from hardpairs.models.weight_files import save_checkpoint
+from hardpairs.cli import embed, export, list_shards, mine, photos, split, train
+from hardpairs.data.hard_pairs import open_hard_pairs, write_table
 from tests.helpers import picture, sample, write_tar
 from tests.kills.operations import Main
 
@@ -29,18 +34,31 @@ class Scenario:
     Attributes:
         main: Runs it; the same again after a kill.
         out: The folder that it writes.
-        renamed: Returns the name under which a file is compared; empty: it is not.
+        renamed: Returns the name under which a file is compared.
+        content: Returns what is compared of a file, ``None`` for nothing.
         reset: Brings back what was there before the first run.
+        processes: Numbers of processes that each start chooses from.
+        is_pure: Whether this process can run it, to fill its own caches, and stays as it was.
     """
 
     main: Main
     out: Path
     renamed: Callable[[str], str] = str
+    content: Callable[[Path], bytes | None] = Path.read_bytes
     reset: Callable[[], None] = lambda: None
+    processes: tuple[int, ...] = (1,)
+    is_pure: bool = True
+
+
+RANKS = (1, 2, 3)
 
 
 def checkpoint(folder: Path) -> Scenario:
     """Three checkpoints of a run, the second one written anew."""
+    import torch
+
+    from hardpairs.models.weight_files import save_checkpoint
+
     out = folder / "out"
 
     def main() -> None:
@@ -70,7 +88,13 @@ def embedding(folder: Path) -> Scenario:
 
 
 def index(folder: Path) -> Scenario:
-    """Index twelve photos, and again after three are new and one is gone."""
+    """Index twelve photos, and again after three are new."""
+    import torch
+
+    from hardpairs.models.create import create_model_and_transforms
+    from hardpairs.models.model_config import register_configs
+    from hardpairs.models.weight_files import save_checkpoint
+
     _table(folder / "data", 12)
     out, images, later = folder / "out", folder / "data/images", folder / "later"
     later.mkdir()
@@ -98,8 +122,12 @@ def index(folder: Path) -> Scenario:
         for path in later.iterdir():
             (images / path.name).unlink(missing_ok=True)
 
+    def content(path: Path) -> bytes | None:
+        return None if path.name == "manifest.json" else path.read_bytes()  # main verifies it
+
     # The number of a generation counts how often it was tried.
-    return Scenario(main, out, lambda name: name.translate({ord(i): None for i in NUMBER}), reset)
+    renamed = str.maketrans("", "", NUMBER)
+    return Scenario(main, out, lambda name: name.translate(renamed), content, reset)
 
 
 def splitting(folder: Path) -> Scenario:
@@ -135,11 +163,101 @@ def conversion(folder: Path) -> Scenario:
     )
 
 
+def tables(folder: Path) -> Scenario:
+    """Write a table of hard pairs, and another one of the same shape in its place."""
+    out, indices = folder / "out", (np.arange(40)[:, None] + np.arange(1, 5)) % 40
+
+    def main() -> None:
+        for score in (1.0, 0.5):
+            write_table(out / "x_hard_pairs", indices, np.full((40, 4), score), {"score": score})
+
+    return Scenario(main, out)
+
+
+def exporting(folder: Path) -> Scenario:
+    """Write hard pairs for FlagEmbedding."""
+    table, out = _table(folder / "data", 12), folder / "out"
+    indices = (np.arange(12)[:, None] + np.arange(1, 5)) % 12
+    write_table(folder / "pairs", indices, np.ones((12, 4)), {})
+    line = f"{folder}/pairs --to fe-jsonl --data {table} --out {out}/train.jsonl"
+    return Scenario(lambda: export.main(line.split()), out)
+
+
+def mining(folder: Path) -> Scenario:
+    """Mine embeddings, with a commit after each step."""
+    rng, rows = np.random.default_rng(0), 600
+    centers, near = rng.normal(size=(2, 20, 16)), rng.integers(0, 20, rows)
+    for side in range(2):
+        noise = 0.6 * rng.normal(size=(rows, 16))
+        np.save(folder / f"{side}.npy", (centers[side][near] + noise).astype(np.float32))
+    line = f"--image-embeddings {folder}/0.npy --text-embeddings {folder}/1.npy --dataset x"
+    more = f" --topk 8 --commit-seconds 0 --device cpu --save-path {folder}/out"
+    words = (line + more).split()
+    return Scenario(lambda: mine.main([*words]), folder / "out")
+
+
+def training(folder: Path) -> Scenario:
+    """Train for two epochs of three steps, with a state after each, and keep the best epoch."""
+    table, out = _table(folder / "data", 24), folder / "out"
+    line = (
+        "--model hardpairs-test --device cpu --precision fp32 --workers 0 --warmup 1 "
+        "--csv-separator , --csv-img-key filepath --csv-caption-key title --batching random "
+        f"--train-data {table} --batch-size 8 --epochs 2 --log-every-n-steps 1 --logs {out} "
+        f"--name r --resume latest --save-every-steps 1 --val-data {table} --val-frequency 1 "
+        "--save-best mean_R@1"
+    )
+
+    def content(path: Path) -> bytes | None:
+        if path.suffix == ".pt":
+            import torch
+
+            return _fingerprint(torch.load(path, weights_only=True)).encode()
+        if path.name == "results.jsonl":
+            return json.dumps(
+                [json.loads(line) for line in path.read_text().split("\n") if line]
+            ).encode()
+        if path.name == "metrics.csv":
+            return str(_columns(path, ("epoch", "step", "loss"))).encode()
+        return None
+
+    return Scenario(lambda: train.main(line.split()), out, content=content, is_pure=False)
+
+
+def _columns(path: Path, names: tuple[str, ...]) -> list[list[str]]:
+    with open(path, newline="") as file:
+        return [[row[name] for name in names] for row in csv.DictReader(file)]
+
+
+def _fingerprint(value: Any) -> str:
+    """Return a text that tells nested plain data and tensors apart by their bits."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        data = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return f"{value.dtype}{tuple(value.shape)}{hashlib.sha256(data).hexdigest()}"
+    if isinstance(value, dict):
+        return str(sorted((str(name), _fingerprint(part)) for name, part in value.items()))
+    if isinstance(value, list | tuple):
+        return str([_fingerprint(part) for part in value])
+    return repr(value)
+
+
+def on_ranks(make: Callable[[Path], Scenario]) -> Callable[[Path], Scenario]:
+    """Return the maker of a scenario that each start runs on another number of processes."""
+    return lambda folder: dataclasses.replace(make(folder), processes=RANKS)
+
+
 SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "checkpoint": checkpoint,
     "conversion": conversion,
+    "table": tables,
     "split": splitting,
     "list-shards": listing,
+    "export": exporting,
     "index": index,
     "embed": embedding,
+    "mine": mining,
+    "mine on 1 to 3 processes": on_ranks(mining),
+    "embed on 1 to 3 processes": on_ranks(embedding),
+    "train": training,
 }

@@ -5,44 +5,47 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
 
-from tests.helpers import run
+from tests.kills.run import SHARES, found_by, pieces
+from tests.kills.scenarios import SCENARIOS
 
 KILLS = int(os.environ.get("HARDPAIRS_KILLS", "10000"))
+POINTS = 300
+"""Kills of the usual run."""
 USUAL = {
-    "checkpoint": (24, 8),
-    "conversion": (10, 4),
-    "split": (6, 2),
-    "list-shards": (8, 2),
-    "index": (5, 2),
-    "embed": (4, 2),
+    "checkpoint": (16, 36),
+    "conversion": (26, 70),
+    "table": (14, 24),
+    "split": (14, 30),
+    "list-shards": (20, 50),
+    "export": (12, 40),
+    "index": (6, 12),
+    "embed": (5, 10),
+    "embed on 1 to 3 processes": (1, 4),
+    "mine": (6, 12),
+    "mine on 1 to 3 processes": (2, 6),
+    "train": (2, 6),
 }
-"""Kills at file operations, and at random moments, in the usual run."""
-SHARES = {"checkpoint": 4, "conversion": 3, "split": 3, "list-shards": 3, "index": 1, "embed": 1}
-"""Parts of the slow test's kills at random moments; file operations are all taken."""
+"""Kills at file operations, and in all."""
 
 
-def killed(name: str, folder, *numbers: int) -> dict:
-    """What ``tests.kills.kill`` found, in a process of its own."""
-    words = (name, str(folder), *map(str, numbers))
-    done = run("python", "-m", "tests.kills.kill", *words, timeout=24 * 3600)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+def test_the_points_are_those_that_are_stated():
+    assert sum(kills for _, kills in USUAL.values()) == POINTS
+    assert sum(kills for *_, kills in pieces(10_000)) >= 10_000
+    assert {*USUAL} == {*SHARES} == {*SCENARIOS} and sum(SHARES.values()) == 100
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_a_killed_command_ends_as_if_nothing_had_happened(name, memory_folder):
-    found = killed(name, memory_folder, *USUAL[name], 0)
-    assert found["faults"] == [] and found["killed"] > 2
+    found = found_by("kill", name, memory_folder, *USUAL[name], 0)
+    assert found["faults"] == [] and found["killed"] >= USUAL[name][1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SHARES)
-def test_many_kills(name, memory_folder):
-    moments = KILLS * SHARES[name] // sum(SHARES.values())
-    found = killed(name, memory_folder, 10_000, moments, 1)
-    assert found["faults"] == [] and found["killed"] > moments // 2
+@pytest.mark.parametrize(("name", "seed", "kills"), pieces(KILLS))
+def test_many_kills(name, seed, kills, memory_folder):
+    found = found_by("kill", name, memory_folder, kills // 2, kills, seed)
+    assert found["faults"] == [] and found["killed"] >= kills

@@ -1,7 +1,7 @@
 """Files that are complete or absent.
 
 A file is written under a temporary name in the same folder, flushed to disk, and renamed; then the
-folder is flushed.
+folder is flushed, and once the folders above it, which may be new.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def atomic_open(path: str | os.PathLike[str], needed: int | None = None) -> Iter
         ...     numpy.save(file, table)
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -57,7 +57,7 @@ def atomic_open(path: str | os.PathLike[str], needed: int | None = None) -> Iter
             takes = f"more than {size_text(written)}" if needed is None else size_text(needed)
             raise _disk_full(path, full, takes) from error
         raise
-    _fsync_folder(path.parent)
+    flush_names(path.parent)
 
 
 class DiskFull(OSError):
@@ -166,6 +166,34 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; ``flush_names`` then flushes their names, too."""
+    if not folder.is_dir():
+        _reachable.pop(folder.absolute(), None)
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def flush_names(folder: Path) -> None:
+    """Flush to disk which files a folder has, and once that the folder itself is there.
+
+    A crash may otherwise lose new names and bring removed ones back, in any order.
+    """
+    _fsync_folder(folder)
+    folder = folder.absolute()
+    with contextlib.suppress(FileNotFoundError):  # somebody has removed it
+        inode = os.stat(folder).st_ino
+        if _reachable.get(folder) != inode:
+            for above in folder.parents:
+                _fsync_folder(above)
+                if os.path.ismount(above):
+                    break
+            _reachable[folder] = inode
+
+
+_reachable: dict[Path, int] = {}
+"""Inodes of the folders whose own names this process has flushed."""
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -95,10 +95,20 @@ def _acquire(path: Path, own: dict[str, Any], what: str) -> None:
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # of file systems without such locks
                 stack.enter_context(alone(path.parent))
+            _sweep(path, str(own["host"]))
             _take(path, mine, what)
             _remove_left(path, own["host"])
     finally:
         mine.unlink(missing_ok=True)
+
+
+def _sweep(path: Path, host: str) -> None:
+    """Remove the files of this machine's processes that were killed while they took the lock."""
+    begin = f"{path.name}.{host}."
+    for left in path.parent.glob(f"{glob.escape(begin)}*"):
+        pid = left.name.removeprefix(begin).partition(".")[0]
+        if pid.isdigit() and _start(int(pid)) is None:
+            left.unlink(missing_ok=True)
 
 
 def _take(path: Path, mine: Path, what: str) -> None:

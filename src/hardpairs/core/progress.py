@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import atomic_open, write_json
+from hardpairs.core.atomic import atomic_open, make_folder, write_json
 from hardpairs.core.errors import mismatch
 from hardpairs.core.interrupts import goes_on
 from hardpairs.core.parse import parse_json
@@ -202,7 +202,7 @@ class Progress:
     def create_map(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
         """Create the file of an array that processes share by mapping it."""
         self.claim()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         np.lib.format.open_memmap(self._map_path(name), mode="w+", dtype=dtype, shape=shape)
 
     def map(self, name: str) -> np.ndarray:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from hardpairs.core.atomic import atomic_open
+from hardpairs.core.atomic import atomic_open, flush_names
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.data.columns import UNREADABLE, load_column, read_parquet
 from hardpairs.data.manifest import NAME, read_manifest, stable_ids, write_manifest
@@ -155,6 +155,7 @@ def write_streamed(
     """
     folder = Path(folder)
     (folder / NAME).unlink(missing_ok=True)
+    flush_names(folder)
     names = ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy", "metadata/metadata_0.parquet")
     with contextlib.ExitStack() as stack:
         image, text, metadata = (stack.enter_context(atomic_open(folder / name)) for name in names)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import atomic_open
+from hardpairs.core.atomic import atomic_open, flush_names, make_folder
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.core.lock import alone
 from hardpairs.core.parse import parse_json
@@ -177,9 +177,10 @@ def write_table(
         manifest: JSON values.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     remove_temporary(folder)
     (folder / "manifest.json").unlink(missing_ok=True)  # no table until the new one is written
+    flush_names(folder)
     indices = np.ascontiguousarray(indices, dtype=np.int32)
     arrays = (
         indices,

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import Subset
 
 from hardpairs.batches import BatchInfo, open_stored_embeddings
+from hardpairs.core.atomic import make_folder
 from hardpairs.core.errors import bad_input
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
@@ -161,7 +162,7 @@ class Reminer:
         if not self.ranks.rank:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
+            make_folder(work)
         self.ranks.barrier()
         yield work
         if not self.ranks.rank:

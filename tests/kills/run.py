@@ -1,0 +1,105 @@
+"""Kill all commands many times, and write what was found.
+
+    python -m tests.kills.run --kills 10000 --out benchmarks/results/kills.json
+
+Kills go round the scenarios in pieces of one seed each; the file is written after each piece, so
+that it is true when the run is stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.helpers import ROOT
+from tests.kills.scenarios import SCENARIOS
+
+SHARES = {
+    "checkpoint": 8,
+    "conversion": 28,
+    "table": 18,
+    "split": 10,
+    "list-shards": 12,
+    "export": 12,
+    "index": 3,
+    "embed": 2,
+    "embed on 1 to 3 processes": 1,
+    "mine": 3,
+    "mine on 1 to 3 processes": 2,
+    "train": 1,
+}
+"""Kills of each scenario of 100."""
+PIECE = 500
+"""Kills of all scenarios before the next round."""
+
+
+def pieces(kills: int) -> Iterator[tuple[str, int, int]]:
+    """Yield (scenario, seed, its kills), round after round."""
+    for seed, done in enumerate(range(0, kills, PIECE), 1):
+        size = min(PIECE, kills - done)
+        for name, share in SHARES.items():
+            yield name, seed, -(-size * share // 100)
+
+
+def found_by(loop: str, name: str, folder: Path, *numbers: int) -> dict[str, Any]:
+    """Return what ``tests.kills.kill`` or ``tests.kills.crash`` found, in a process of its own.
+
+    Args:
+        loop: Name of the module.
+        name: The scenario.
+        folder: A folder to work in.
+        *numbers: As its command line has them.
+    """
+    words = map(str, (folder, *numbers))
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.kills.{loop}", name, *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    found: dict[str, dict[str, Any]] = {
+        name: {"kills": 0, "wrong": 0, "operations": 0, "faults": []} for name in SCENARIOS
+    }
+    for name, seed, kills in pieces(args.kills):
+        with tempfile.TemporaryDirectory(dir=memory, prefix="hardpairs-") as folder:
+            piece = found_by("kill", name, Path(folder), kills // 2, kills, seed)
+        total = found[name]
+        total["kills"] += piece["killed"]
+        total["wrong"] += piece["wrong"]
+        total["operations"] = piece["operations"]
+        total["faults"] += piece["faults"]
+        report = {
+            "command": f"python -m tests.kills.run --kills {args.kills}",
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
+            "kills": sum(one["kills"] for one in found.values()),
+            "wrong": sum(one["wrong"] for one in found.values()),
+            "scenarios": found,
+        }
+        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        print(name, seed, report["kills"], report["wrong"], flush=True)
+
+
+if __name__ == "__main__":
+    main()
