@@ -2,8 +2,8 @@
 
     python -m tests.kills.run --kills 10000 --out benchmarks/results/kills.json
 
-Kills go round the scenarios in pieces of one seed each; the file is written after each piece, so
-that it is true when the run is stopped.
+Kills go round the scenarios in pieces of one seed each. The file is written after each piece, so
+that it is true when the run is stopped; the same command goes on.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hardpairs.core.atomic import write_json
 from tests.helpers import ROOT
-from tests.kills.scenarios import SCENARIOS
 
 SHARES = {
     "checkpoint": 8,
@@ -73,32 +73,42 @@ def found_by(loop: str, name: str, folder: Path, *numbers: int) -> dict[str, Any
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10_000)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    found: dict[str, dict[str, Any]] = {
-        name: {"kills": 0, "wrong": 0, "operations": 0, "faults": []} for name in SCENARIOS
+    report: dict[str, Any] = {
+        "command": f"python -m tests.kills.run --kills {args.kills}",
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "pieces": 0,
+        "kills": 0,
+        "wrong": 0,
+        "scenarios": {
+            name: {"kills": 0, "wrong": 0, "operations": 0, "faults": []} for name in SHARES
+        },
     }
-    for name, seed, kills in pieces(args.kills):
+    if args.out.exists():
+        report = json.loads(args.out.read_text())
+    for name, seed, kills in list(pieces(args.kills))[report["pieces"] :]:
         with tempfile.TemporaryDirectory(dir=memory, prefix="hardpairs-") as folder:
             piece = found_by("kill", name, Path(folder), kills // 2, kills, seed)
-        total = found[name]
+        add(report, name, piece)
+        write_json(args.out, report)
+        print(name, seed, report["kills"], report["wrong"], flush=True)
+
+
+def add(report: dict[str, Any], name: str, piece: dict[str, Any]) -> None:
+    """Add what a piece found to the report of all."""
+    scenario = report["scenarios"][name]
+    for total in (report, scenario):
         total["kills"] += piece["killed"]
         total["wrong"] += piece["wrong"]
-        total["operations"] = piece["operations"]
-        total["faults"] += piece["faults"]
-        report = {
-            "command": f"python -m tests.kills.run --kills {args.kills}",
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
-            "kills": sum(one["kills"] for one in found.values()),
-            "wrong": sum(one["wrong"] for one in found.values()),
-            "scenarios": found,
-        }
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
-        print(name, seed, report["kills"], report["wrong"], flush=True)
+    scenario["operations"] = piece["operations"]
+    scenario["faults"] += piece["faults"]
+    report["pieces"] += 1
 
 
 if __name__ == "__main__":
