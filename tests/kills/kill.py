@@ -77,11 +77,8 @@ class Killing:
             sys.modules["torch"].set_num_threads(1)
         if self.scenario.is_pure:
             self.clean()
-            with (
-                open(os.devnull, "w") as nowhere,
-                contextlib.redirect_stdout(nowhere),
-                contextlib.redirect_stderr(nowhere),
-            ):
+            nowhere = open(os.devnull, "w")  # open to the end: loggers keep it
+            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
                 self.scenario.main()
         gc.collect()
         gc.freeze()  # forks do not copy what their collector looks at

@@ -12,8 +12,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hardpairs.core.atomic import write_json
-from tests.helpers import ROOT
+from tests.helpers import run
 
 SHARES = {
     "checkpoint": 8,
@@ -38,6 +36,8 @@ SHARES = {
     "train": 1,
 }
 """Kills of each scenario of 100."""
+LIGHT = ("conversion", "table", "split", "list-shards", "export")
+"""Scenarios without PyTorch: forks of a process that has not imported it cost a twentieth."""
 PIECE = 500
 """Kills of all scenarios before the next round."""
 
@@ -59,14 +59,8 @@ def found_by(loop: str, name: str, folder: Path, *numbers: int) -> dict[str, Any
         folder: A folder to work in.
         *numbers: As its command line has them.
     """
-    words = map(str, (folder, *numbers))
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.kills.{loop}", name, *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    words = ("python", "-m", f"tests.kills.{loop}", name, str(folder), *map(str, numbers))
+    done = run(*words, fresh=name in LIGHT, timeout=24 * 3600)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -1,7 +1,6 @@
 """Commands that are killed, on little data: what is run again, and where its output is.
 
-What imports PyTorch is imported by the scenarios that need it: forks of a process without it cost
-a twentieth.
+What imports PyTorch is imported by the scenarios that need it.
 """
 
 from __future__ import annotations
