@@ -13,8 +13,8 @@ import contextlib
 import gc
 import hashlib
 import importlib
+import io
 import json
-import os
 import random
 import shutil
 import sys
@@ -77,7 +77,7 @@ class Killing:
             sys.modules["torch"].set_num_threads(1)
         if self.scenario.is_pure:
             self.clean()
-            nowhere = open(os.devnull, "w")  # open to the end: loggers keep it
+            nowhere = io.StringIO()
             with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
                 self.scenario.main()
         gc.collect()
