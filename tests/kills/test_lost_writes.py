@@ -15,7 +15,7 @@ from tests.kills.lost_writes import crashes, record
 from tests.kills.run import found_by
 
 CRASHES = int(os.environ.get("HARDPAIRS_CRASHES", "500"))
-USUAL = {"checkpoint": 20, "conversion": 40, "table": 60, "split": 30, "index": 6, "mine": 6}
+USUAL = {"checkpoint": 12, "conversion": 40, "table": 40, "split": 16, "index": 3, "mine": 5}
 
 
 def contents(main, folder, name: str) -> set[bytes | None]:
