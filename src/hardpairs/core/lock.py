@@ -90,7 +90,10 @@ def alone(folder: Path) -> Iterator[None]:
 
 def _acquire(path: Path, own: dict[str, Any], what: str) -> None:
     mine = path.with_name(f"{path.name}.{own['host']}.{own['pid']}")
-    mine.write_text(json.dumps(own), encoding="utf-8")
+    with open(mine, "w", encoding="utf-8") as file:
+        json.dump(own, file)
+        file.flush()
+        os.fsync(file.fileno())  # a lock that a crash has torn may be anybody's
     try:
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # of file systems without such locks
