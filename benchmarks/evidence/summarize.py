@@ -2,8 +2,8 @@
 
     python -m benchmarks.evidence.summarize
 
-Reads results/*.json. Writes results/table.md and src/hardpairs/training/measured_gains.py; the
-latter leaves out the studies of other batch sizes.
+Reads results/*.json. Writes results/table.md, results/batches.md (the sets with several batch
+sizes) and src/hardpairs/training/measured_gains.py; the latter leaves out other batch sizes.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ GAINS: dict[str, dict[str, tuple[float, float, float]]] = {
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     studies = {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(RESULTS.glob("*.json"))
     }
     (RESULTS / "table.md").write_text(table(studies), encoding="utf-8")
+    (RESULTS / "batches.md").write_text(by_batch(studies), encoding="utf-8")
     main_studies = {name: study for name, study in studies.items() if "-" not in name}
     MODULE.write_text(module(main_studies), encoding="utf-8")
 
@@ -64,6 +65,33 @@ def table(studies: dict[str, dict[str, Any]]) -> str:
                 "" if row["time"] is None else f"{row['time']:.2f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+COMPARED = ("large-batch", "large-batch-longer", "hard-pairs", "memory")
+
+
+def by_batch(studies: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table of the sets with several batch sizes: gains by batch and recipe."""
+    lines = [
+        "| data | batch | plain, R@1 | four times the batch | the same, four times the rows "
+        "| hard pairs | memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    several = {name.partition("-")[0] for name in studies if "-" in name}
+    chosen = [name for name in studies if name.partition("-")[0] in several]
+
+    def order(name: str) -> tuple[str, int]:
+        return name.partition("-")[0], studies[name]["plan"]["batch_size"]
+
+    for name in sorted(chosen, key=order):
+        rows = {row["recipe"]: row for row in studies[name]["rows"]}
+        data, batch_size = order(name)
+        cells = [data, str(batch_size), f"{rows['plain']['recall']:.2f}"]
+        for recipe in COMPARED:
+            gain, (low, high) = rows[recipe]["gain"], rows[recipe]["over_splits"]
+            cells.append(f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
