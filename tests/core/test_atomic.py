@@ -4,12 +4,13 @@ import csv
 import errno
 import json
 import os
+import resource
 import signal
 import time
 
 import pytest
 
-from hardpairs.core.atomic import atomic_open, write_csv, write_json, write_text
+from hardpairs.core.atomic import append_text, atomic_open, write_csv, write_json, write_text
 from tests.helpers import in_process
 
 
@@ -95,3 +96,18 @@ def test_a_full_disk_is_told_with_the_file_and_its_size(hides, tmp_path):
     assert done.returncode == 5 and "No space left on device" in done.stderr
     assert str(path) in done.stderr and "takes more than 0.3 MB" in done.stderr
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_lines_are_added_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "log.csv"
+    append_text(path, "a" * 89 + "\n")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # ten more bytes fit
+    try:
+        with pytest.raises(OSError) as full:
+            append_text(path, "b" * 19 + "\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert full.value.filename == str(path) and path.read_text() == "a" * 89 + "\n"
+    append_text(path, "é\n")
+    assert path.read_text("utf-8").splitlines()[1:] == ["é"]

@@ -11,7 +11,7 @@ import pytest
 
 from hardpairs.core.errors import Exit
 from hardpairs.core.peers import peer_error
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run
 from tests.processes import has_ended, start
 
 PROGRAM = """
@@ -103,3 +103,16 @@ def test_errors_of_pytorch(text, says):
     error = peer_error(RuntimeError(text))
     assert error is not None and error.code == Exit.PEER_FAILED and says in error.text()
     assert peer_error(RuntimeError("shapes do not fit")) is None
+
+
+def test_a_process_that_never_comes(tmp_path):
+    """As one that was stopped while it started."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": "0"}
+    env |= {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    program = PROGRAM.replace("join(2)", "join(1.0)")
+    done = run("python", "-c", program, str(tmp_path), env=env, timeout=60)
+    assert done.returncode == Exit.PEER_FAILED and "Traceback" not in done.stderr
+    assert "not all processes of the run have come within 1 s" in done.stderr

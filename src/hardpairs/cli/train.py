@@ -65,6 +65,7 @@ def _train(argv: list[str] | None) -> int:
     logging.FileHandler.handleError = _tell_once  # type: ignore[method-assign,assignment]
     if hasattr(trainer, "pt_load"):  # the trainer of a version that saves in another way has none
         _use_our_files(trainer)
+    _watch_others(trainer)
     import torch.distributed as dist
 
     atexit.register(kill_workers)  # before the handler of multiprocessing, which waits for them
@@ -116,6 +117,22 @@ def _use_our_files(trainer: Any) -> None:
         return theirs(path, map_location=map_location) if is_url(path) else load_checkpoint(path)
 
     trainer.pt_save, trainer.pt_load = save_checkpoint, load
+
+
+def _watch_others(trainer: Any) -> None:
+    """Let the processes of a run watch each other from when they meet, long before they train."""
+    from hardpairs.training.hooks.build import config_of
+
+    theirs = patched("distributed").init_distributed_device
+
+    def meet(args: argparse.Namespace) -> Any:
+        timeout = config_of(args).saving.peer_timeout
+        with peers.joining(timeout):
+            device = theirs(args)
+        peers.watch(args.rank, args.world_size, timeout)
+        return device
+
+    trainer.init_distributed_device = meet
 
 
 def _only_job(args: argparse.Namespace) -> AbstractContextManager[None]:

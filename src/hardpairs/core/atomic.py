@@ -95,6 +95,27 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
+def append_text(path: str | os.PathLike[str], text: str) -> None:
+    """Add text to a file in UTF-8: all of it, or nothing when the disk is full.
+
+    Args:
+        path: The file; it is made where it is not there.
+        text: Whole lines.
+
+    Raises:
+        OSError: With the file's name.
+    """
+    with open(path, "ab", buffering=0) as file:
+        before, left = file.tell(), memoryview(text.encode("utf-8", "backslashreplace"))
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError as error:
+            os.truncate(path, before)
+            error.filename = os.fspath(path)
+            raise
+
+
 def write_csv(
     path: str | os.PathLike[str],
     columns: Sequence[str],

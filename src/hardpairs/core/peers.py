@@ -8,6 +8,7 @@ store every second that it is there and what it does, and looks whether the othe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -223,6 +225,31 @@ def end(error: UserError) -> None:
     write_status(error.code, text)
     print(text, file=sys.stderr, flush=True)
     end_at_once(error.code)
+
+
+@contextlib.contextmanager
+def joining(timeout: float) -> Iterator[None]:
+    """End this process when it is within the block for longer than a timeout.
+
+    A process that is lost before it has joined the others is not watched yet.
+
+    Args:
+        timeout: Seconds.
+    """
+    error = UserError(
+        Exit.PEER_FAILED,
+        f"not all processes of the run have come within {timeout:.0f} s",
+        where=f"process {os.environ.get('RANK', '0')} on {socket.gethostname()} waits for them",
+        why="one was stopped, or its machine or the network is lost",
+        fix="look at the other processes; or a longer `peer_timeout`",
+    )
+    timer = threading.Timer(timeout, end, (error,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 _watched: list[Peers] = []

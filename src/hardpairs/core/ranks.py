@@ -107,7 +107,8 @@ def join(peer_timeout: float = peers.PEER_TIMEOUT) -> Ranks:
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     if world_size == 1:
         return ALONE
-    distributed.init_process_group("gloo", timeout=timedelta(days=30))
+    with peers.joining(peer_timeout):
+        distributed.init_process_group("gloo", timeout=timedelta(days=30))
     ranks = Ranks(distributed.get_rank(), world_size)
     peers.watch(ranks.rank, world_size, peer_timeout)
     return ranks

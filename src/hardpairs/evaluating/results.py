@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.core.atomic import atomic_open, csv_lines, write_json, write_text
+from hardpairs.core.atomic import append_text, atomic_open, csv_lines, write_json, write_text
 from hardpairs.evaluating.tables import tables
 from hardpairs.training.logs import read_log, read_validation
 
@@ -35,12 +35,9 @@ REGISTRY_COLUMNS = {
 
 def register(path: Path, record: dict[str, Any]) -> None:
     """Add a line to a run registry; a new file gets a header first."""
-    is_new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        if is_new:
-            file.writelines(csv_lines([REGISTRY_COLUMNS]))
-        values = [record.get(source, "") for source in REGISTRY_COLUMNS.values()]
-        file.writelines(csv_lines([values]))
+    header = [] if path.exists() and path.stat().st_size else [REGISTRY_COLUMNS]
+    values = [record.get(source, "") for source in REGISTRY_COLUMNS.values()]
+    append_text(path, "".join(csv_lines([*header, values])))
 
 
 def numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

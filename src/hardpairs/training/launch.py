@@ -163,6 +163,9 @@ def launch(options: Sequence[str], flags: Sequence[str], *, output: IO[bytes] | 
                 print(text, end="", file=sys.stderr)
             _tell_job(int(failure["code"]))
             return int(failure["code"])
+        if -code in {PASSED_ON[signal.Signals(number)] for number in relay.received}:
+            _tell_job(Exit.PREEMPTED)  # the trainer did not listen yet
+            return Exit.PREEMPTED
         return code if code >= 0 else 128 - code
 
 

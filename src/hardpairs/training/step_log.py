@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from hardpairs.core.atomic import append_text, csv_lines
 from hardpairs.training.run_loss import RunLoss
 
 STEP_COLUMNS = (
@@ -64,20 +65,9 @@ def append_row(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> Non
         columns: The header of a new file.
         row: Values by column; others are left out.
     """
-    try:
-        _append(path, columns, row)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a write does not name its file
-        raise
-
-
-def _append(path: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
-    is_new = not path.exists()
+    is_new = not path.exists() or not path.stat().st_size
     if not is_new:
         with open(path, newline="", encoding="utf-8") as file:
             columns = tuple(next(csv.reader(file), columns))
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    lines = [columns] if is_new else []
+    append_text(path, "".join(csv_lines([*lines, [row.get(name, "") for name in columns]])))

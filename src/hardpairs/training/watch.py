@@ -13,6 +13,7 @@ import open_clip
 import torch
 from torch import nn
 
+from hardpairs.core.atomic import append_text
 from hardpairs.data.class_folders import class_names, class_of
 from hardpairs.data.image_folder import is_image_folder
 from hardpairs.data.samples import Samples
@@ -95,8 +96,7 @@ def _is_classes(samples: Samples) -> bool:
 def write_start(results: Path, numbers: dict[str, float]) -> None:
     """Add what the start model could do to a run's ``results.jsonl``, as epoch 0."""
     results.parent.mkdir(parents=True, exist_ok=True)
-    with open(results, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"epoch": 0, **numbers}) + "\n")
+    append_text(results, json.dumps({"epoch": 0, **numbers}) + "\n")
 
 
 def log_change(results: Path) -> None:
