@@ -173,6 +173,30 @@ def fork(
         return subprocess.CompletedProcess(list(command), process.exitcode, *texts)
 
 
+def fork_here(command: Sequence[str], env: dict[str, str], cwd: Path, out: Path) -> int:
+    """Start ``python -m MODULE ...`` as a fork of this process, in a session of its own.
+
+    For programs that have imported what the command needs, and have no threads.
+
+    Returns:
+        The process, which the caller waits for.
+    """
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        arguments = (list(command[1:]), {**os.environ, **env}, str(cwd), str(out), str(out))
+        _run(*arguments, True, start_method="fork")
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 def has_ended(pid: int, seconds: float = 10) -> bool:
     """Return whether a process ends within some seconds; one that nobody waits for has ended."""
     end = time.monotonic() + seconds
@@ -260,6 +284,9 @@ def _launch(command: Sequence[str]) -> None:
 
 def _worker(*command: str) -> None:
     """Run what follows ``python``; the agent waits for a return where the exit status is 0."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # the agent's handlers do not outlive an exec
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     start = command.index("-m") + 1 if "-m" in command[:2] else int(command[0] == "-u")
     sys.argv = list(command[start:])
     try:

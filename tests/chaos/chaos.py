@@ -1,0 +1,398 @@
+"""Disturb a training run again and again; it must end with the bits of an undisturbed one.
+
+    python -m tests.chaos.chaos --processes 2 --epochs 25 --events 200 --out benchmarks/results/chaos.json
+
+The run is started anew whenever an event has ended it. An event comes while the run starts or some
+steps later, in an order that follows from the seed; in which step, the machine decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tests.preloaded  # noqa: F401  what the forks need
+from benchmarks.machine import describe_machine
+from tests.chaos import disk
+from tests.chaos.job import Job, adopt_orphans, children
+from tests.helpers import picture
+
+ROWS, BATCH = 160, 8
+STEPS_PER_EPOCH = ROWS // BATCH
+PEER_TIMEOUT = 4
+LIMIT = PEER_TIMEOUT + 30
+"""Seconds within which a run ends of which a process is lost."""
+DISK_MEGABYTES = 48
+AT_START = 0.2
+"""Share of events that come while a run starts."""
+STEPS_BETWEEN = 8
+"""Most steps of a run between two events."""
+EVENTS = {
+    "kill a rank": 3,
+    "kill torchrun": 2,
+    "kill a loader": 1,
+    "stop a rank": 1,
+    "pause a rank": 2,
+    "SIGTERM": 3,
+    "SIGUSR1": 3,
+    "SIGTERM to a rank": 2,
+    "two signals": 1,
+    "full disk": 3,
+    "slow disk": 2,
+    "clock": 3,
+}
+"""Kinds of events, with how often they come."""
+TIMES = ("batch_time", "data_time", "samples_per_second")
+"""Columns of metrics.csv that tell of the machine."""
+
+
+def make_data(folder: Path) -> Path:
+    """Write a table of small pictures."""
+    (folder / "images").mkdir(parents=True)
+    with open(folder / "pairs.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["filepath", "title"])
+        for i in range(ROWS):
+            (folder / f"images/{i}.jpg").write_bytes(picture(i))
+            writer.writerow([folder / f"images/{i}.jpg", f"picture number {i}"])
+    return folder / "pairs.csv"
+
+
+def send(pid: int, number: int) -> None:
+    """Send a signal to a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+class Chaos:
+    """A run that is disturbed.
+
+    Args:
+        folder: For data and messages.
+        logs: Folder of runs, on a disk of its own where that can be had.
+        processes: Number of ranks.
+        epochs: Epochs of the run.
+        seed: Of the events.
+    """
+
+    def __init__(self, folder: Path, logs: Path, processes: int, epochs: int, seed: int) -> None:
+        self.folder, self.logs, self.processes, self.epochs = folder, logs, processes, epochs
+        self.rng = random.Random(seed)
+        self.script_share = 0.0
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.codes: collections.Counter[str] = collections.Counter()
+        self.faults: list[str] = []
+        self.slowest_end = 0.0
+        flags = (
+            "--csv-separator , --model hardpairs-test --device cpu --precision fp32 --workers 1 "
+        )
+        flags += f"--batching random --memory-batches 2 --ema .9 --epochs {epochs} --warmup 1 "
+        flags += f"--log-every-n-steps 1 --save-every-steps 3 --peer-timeout {PEER_TIMEOUT} "
+        flags += f"--keep-checkpoints 2 --batch-size {BATCH // processes} --logs {logs}"
+        self.flags = ("--train-data", str(make_data(folder / "data")), *flags.split())
+
+    def start(self, name: str = "run") -> Job:
+        script = name == "run" and self.rng.random() < self.script_share
+        flags = (*self.flags, "--name", name)
+        self.counts["starts"] += 1
+        return Job(flags, self.processes, self.folder, script=script)
+
+    def chosen(self, events: int, kinds: str) -> list[str]:
+        """Return the events, in order."""
+        if kinds:
+            return kinds.split(",")
+        return self.rng.choices([*EVENTS], [*EVENTS.values()], k=events)
+
+    def undisturbed(self) -> None:
+        """Train the run that the other one is compared with."""
+        job = self.start("whole")
+        code = job.wait(3600)
+        assert code == 0, job.told.read_text()
+        self.check_left(job, "an undisturbed run")
+
+    def disturbed(self, events: list[str]) -> None:
+        """Train a run with events until it ends by itself."""
+        job = self.start()
+        for event in events:
+            if not self.goes_on_to(job, self.moment()):
+                code = job.wait(0)
+                if code == 0:
+                    return
+                self.fault(job, f"ended before {event}")
+                job = self.start()
+            job = self.strike(job, event)
+        if job.wait(3600) != 0:
+            self.fault(job, "did not end by itself")
+
+    def moment(self) -> tuple[float, int]:
+        """Return when the next event comes: seconds, or else steps, from now."""
+        if self.rng.random() < AT_START:
+            return self.rng.random() * 3, 0
+        return 0.0, self.rng.randint(1, STEPS_BETWEEN)
+
+    def goes_on_to(self, job: Job, moment: tuple[float, int]) -> bool:
+        """Wait until then, and return whether the job still runs."""
+        seconds, steps = moment
+        first, began = self.lines(), time.monotonic()
+        limit = seconds if not steps else 300
+        while job.poll() is None and time.monotonic() - began < limit:
+            if steps and self.lines() - first >= steps:
+                break
+            time.sleep(0.01)
+        if steps and time.monotonic() - began >= limit:
+            self.fault(job, f"no step in {limit} s")
+            job.end()
+        return job.poll() is None
+
+    def lines(self) -> int:
+        """Return the steps that the run has logged."""
+        try:
+            return (self.logs / "run/metrics.csv").read_bytes().count(b"\n")
+        except OSError:
+            return 0
+
+    def strike(self, job: Job, event: str) -> Job:
+        """Let an event happen, and return the job that runs afterwards."""
+        began = time.monotonic()
+        codes = self.happen(job, event)
+        if codes is None:
+            return job
+        self.counts[event] += 1
+        if not codes:
+            return job
+        code = job.wait(LIMIT)
+        seconds = time.monotonic() - began
+        self.codes[f"{event}: {code}"] += 1
+        if code is None:
+            self.fault(job, f"{event}: still there after {LIMIT} s: {self.state(job)}")
+            job.end()
+        elif code not in (*codes, 0):  # it may have been at its end
+            self.fault(job, f"{event}: code {code}")
+        else:
+            self.slowest_end = max(self.slowest_end, seconds)
+        disk.free(self.logs)
+        self.check_left(job, event)
+        if b"Traceback" in job.told.read_bytes():
+            self.fault(job, f"{event}: a traceback")
+        return job if code == 0 else self.start()
+
+    def happen(self, job: Job, event: str) -> tuple[int, ...] | None:
+        """Do it.
+
+        Returns:
+            The codes that the job may end with; none if it goes on; ``None``: it was not possible.
+        """
+        signals = {"SIGTERM": signal.SIGTERM, "SIGUSR1": signal.SIGUSR1}
+        early = (-signal.SIGTERM, -signal.SIGUSR1)  # before torchrun listens, without the launcher
+        ranks, agent = job.ranks(), job.agent()
+        if event in signals:
+            send(job.pid, signals[event])
+            return (75, *early)
+        if event == "two signals":
+            send(job.pid, signal.SIGUSR1)
+            time.sleep(self.rng.random() * 3)
+            if job.poll() is None:
+                send(job.pid, signal.SIGTERM)
+            return (75, *early)
+        if event == "kill torchrun":
+            if agent is None:
+                return None
+            send(agent, signal.SIGKILL)
+            # PyTorch has its forks get SIGINT when their parent ends; ours get SIGTERM.
+            return (-signal.SIGKILL, 137, 130, 75)
+        if event == "full disk":
+            return self.full_disk(job)
+        if event == "slow disk":
+            (self.folder / "slow").write_text(str(self.rng.choice((0, 0.1, 0.5))))
+            return ()
+        if event == "clock":
+            self.step_clock()
+            return ()
+        if len(ranks) < self.processes:
+            return None
+        rank = self.rng.choice(ranks)
+        if event == "SIGTERM to a rank":
+            send(rank, signal.SIGTERM)
+            return (75, *early, 7)
+        if event == "pause a rank":
+            send(rank, signal.SIGSTOP)
+            time.sleep(self.rng.random() * PEER_TIMEOUT / 2)
+            send(rank, signal.SIGCONT)
+            return ()
+        if event == "kill a loader":
+            loaders = children(rank)
+            if not loaders:
+                return None
+            send(self.rng.choice(loaders), signal.SIGKILL)
+            return self.unless_it_goes_on(job, (7,))
+        send(rank, signal.SIGSTOP if event == "stop a rank" else signal.SIGKILL)
+        return (7,)
+
+    def full_disk(self, job: Job) -> tuple[int, ...] | None:
+        """Fill the disk for the time that it takes to save a state."""
+        if not os.path.ismount(self.logs):
+            return None
+        disk.fill(self.logs)
+        codes = self.unless_it_goes_on(job, (5,))
+        disk.free(self.logs)
+        return codes
+
+    def unless_it_goes_on(self, job: Job, codes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the codes if the job ends within some seconds: it may need nothing of what is gone."""
+        return () if job.wait(6) is None else codes
+
+    def step_clock(self) -> None:
+        """Set the ranks' clock, and the times of the run's files, by up to a day."""
+        (self.folder / "clock").write_text(str(self.rng.uniform(-86400, 86400)))
+        for path in (self.logs / "run").rglob("*"):
+            seconds = time.time() + self.rng.uniform(-86400, 86400)
+            try:
+                os.utime(path, (seconds, seconds))
+            except FileNotFoundError:
+                continue
+
+    def check_left(self, job: Job, event: str) -> None:
+        """Look for processes that the job has left."""
+        left = job.left(LIMIT)
+        if left:
+            self.fault(job, f"{event}: it left {len(left)} processes: {self.state(job)}")
+            job.end()
+
+    def state(self, job: Job) -> str:
+        """Describe the processes that are there."""
+        found = []
+        for pid in [job.pid, *job.ranks(), *children("self")]:
+            for name in ("stat", "wchan"):
+                try:
+                    found.append(Path(f"/proc/{pid}/{name}").read_text()[:60])
+                except OSError:
+                    continue
+        return " | ".join(found)
+
+    def fault(self, job: Job, text: str) -> None:
+        self.faults.append(f"{text}\n{job.told.read_text(errors='replace')[-3000:]}")
+
+    def compare(self) -> None:
+        """Compare what the two runs have left."""
+        for problem in differences(self.logs / "whole", self.logs / "run", self.epochs):
+            self.faults.append(problem)
+
+
+def differences(whole: Path, run: Path, epochs: int) -> list[str]:
+    """Return what differs in the last checkpoints, the logged steps, and the names of files."""
+    one, other = (
+        torch.load(p / f"checkpoints/epoch_{epochs}.pt", weights_only=True) for p in (whole, run)
+    )
+    wrong = [
+        f"{part} of the last checkpoint differs"
+        for part in one
+        if part != "name" and not same(one[part], other[part])
+    ]
+    ours, theirs = steps(whole), steps(run)
+    wrong += [
+        f"step {step} of metrics.csv differs" for step in ours if ours[step] != theirs.get(step)
+    ][:3]
+    wrong += [f"metrics.csv has {len(theirs)} steps"] if len(ours) != len(theirs) else []
+    names = [{str(path.relative_to(p)) for path in p.rglob("*")} for p in (whole, run)]
+    return wrong + [f"{name} in one of them" for name in sorted(names[0] ^ names[1])]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether nested values are equal, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def steps(run: Path) -> dict[str, dict[str, str]]:
+    """Return the last line of metrics.csv for each step, without what the machine decides."""
+    with open(run / "metrics.csv", newline="") as file:
+        rows = {row["step"]: row for row in csv.DictReader(file)}
+    return {step: {k: v for k, v in row.items() if k not in TIMES} for step, row in rows.items()}
+
+
+def chaos(
+    processes: int, epochs: int, events: int, seed: int, script_share: float = 0.0, kinds: str = ""
+) -> dict[str, Any]:
+    """Return what a disturbed run went through, and what was wrong.
+
+    Args:
+        processes: Number of ranks.
+        epochs: Epochs of twenty steps.
+        events: Number of events.
+        seed: Of the events.
+        script_share: Share of starts by the script.
+        kinds: The kinds of events, with commas between them; empty: all, at random.
+    """
+    torch.set_num_threads(1)
+    adopt_orphans()
+    began = time.monotonic()
+    # No TemporaryDirectory: forks would remove it at their exit.
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    try:
+        logs = folder / "logs"
+        logs.mkdir()
+        can_fill = disk.mount(logs, DISK_MEGABYTES)
+        run = Chaos(folder, logs, processes, epochs, seed)
+        run.script_share = script_share
+        try:
+            run.undisturbed()
+            run.disturbed(run.chosen(events, kinds))
+            if not run.faults:
+                run.compare()
+        finally:
+            disk.unmount(logs)
+    finally:
+        shutil.rmtree(folder)
+    return {
+        "processes": processes,
+        "steps": epochs * STEPS_PER_EPOCH,
+        "events": sum(run.counts[event] for event in EVENTS),
+        "starts": run.counts["starts"] - 1,
+        "by_event": {event: run.counts[event] for event in EVENTS},
+        "codes": dict(sorted(run.codes.items())),
+        "slowest_end_s": round(run.slowest_end, 1),
+        "disk_was_filled": can_fill,
+        "seconds": round(time.monotonic() - began),
+        "faults": run.faults,
+    }
+
+
+def main() -> None:
+    """Disturb a run, print what happened, and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--events", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--script-share", type=float, default=0.0)
+    parser.add_argument("--kinds", default="")
+    parser.add_argument("--out")
+    args = vars(parser.parse_args())
+    out = args.pop("out")
+    found = chaos(**args)
+    text = json.dumps(found, indent=1)
+    print(text)
+    if out:
+        Path(out).write_text(json.dumps({"machine": describe_machine(), **found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
