@@ -387,6 +387,8 @@ def _report(mined: MinedDataset, table: HardPairTable, csv: Path) -> None:
         f"{sum(counts.values())} removed ({removed})",
         file=sys.stderr,
     )
+    if mined.result.recall is not None:
+        print(mined.result.recall.text(), file=sys.stderr)
     if rejected:
         reasons = dict(sorted(Counter(rejected.values()).items()))
         print(f"{len(rejected)} rows left out {reasons}", file=sys.stderr)

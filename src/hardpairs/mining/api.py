@@ -30,6 +30,7 @@ from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import DEVICE_TILE, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
+from hardpairs.mining.recall import ExactLists, draw_sample, search_sample
 from hardpairs.mining.result import MiningResult, ResultBuilder
 from hardpairs.mining.unit_vectors import (
     ROWS_PER_PIVOT,
@@ -55,6 +56,8 @@ class Execution:
             unit vectors through it.
         ranks: This process and the others that share the search.
         verbose: Print the plan and a progress bar to stderr.
+        measures_recall: Measure the recall of an approximate search, see
+            ``hardpairs.mining.recall``.
     """
 
     device: str = "cpu"
@@ -63,6 +66,7 @@ class Execution:
     progress: Progress | None = None
     ranks: Ranks = ALONE
     verbose: bool = False
+    measures_recall: bool = True
 
 
 def hard_pairs(
@@ -136,7 +140,7 @@ def hard_pairs(
         options,
         groups=groups,
         exclude=exclude,
-        execution=Execution(device, max_memory),
+        execution=Execution(device, max_memory, measures_recall=False),
     )
     assert result is not None
     return result.indices, result.scores
@@ -177,12 +181,36 @@ def search(
     first = execution.ranks.rank == 0
     builder = ResultBuilder(len(image) if first else 0, options)
     pools = Pools(len(image), exclude, options)
+    sample = None
+    if execution.measures_recall and not pools.takes_all:
+        sample = _exact_sample(embeddings, pools.rows, groups, options, execution)
     if len(pools) == 1:
         for decided, rows, others in _lists(embeddings, pools[0], groups, options, execution):
             builder.add(decided, rows, others)
     else:
         _search_pools(embeddings, pools, groups, options, execution, builder)
-    return builder.result() if first else None
+    return builder.result(sample) if first else None
+
+
+def _exact_sample(
+    embeddings: Mapping[str, Rows],
+    rows: np.ndarray,
+    groups: np.ndarray | None,
+    options: MiningOptions,
+    execution: Execution,
+) -> ExactLists:
+    """Return the exact lists of a sample of rows. An interrupted search need not repeat them."""
+    sample = draw_sample(rows, options.seed)
+    if execution.verbose and execution.ranks.rank == 0:
+        print(f"{len(sample)} rows are searched exactly, to measure recall", file=sys.stderr)
+    alone = dataclasses.replace(execution, progress=None, ranks=ALONE, verbose=False)
+
+    def search_pool(pool: Pool) -> Iterator[tuple[Decided, np.ndarray, np.ndarray]]:
+        return _lists(embeddings, pool, groups, options, alone)
+
+    return search_sample(
+        sample, rows, search_pool, options.depth, execution.progress, execution.ranks
+    )
 
 
 def _search_pools(

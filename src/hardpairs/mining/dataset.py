@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def mine_dataset(
         return None
     if rescoring is not None:
         progress = None if execution is None else execution.progress
-        result = rescore(result, second.image, second.text, at, options, progress)
+        chosen = rescore(result, second.image, second.text, at, options, progress)
+        result = dataclasses.replace(chosen, recall=result.recall)  # of what was proposed
     if options.noise_rule == "paper":
         result = result.without_noise(options)
     stored = embeddings.manifest.get("rejected", {})
@@ -180,6 +182,8 @@ def write_mined(
         "counts": mined.result.counts,
         "rejected": {str(row): reason for row, reason in sorted(mined.rejected.items())},
     }
+    if mined.result.recall is not None:
+        manifest["recall"] = mined.result.recall.for_manifest()
     if rescoring is not None:
         by = _described(rescoring.embeddings)
         manifest["rescored"] = {"embeddings": by, "candidates": rescoring.candidates}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from hardpairs.mining.engine.kernel import KEPT, Decided
 from hardpairs.mining.options import LEAST, REMOVED_BY, MiningOptions
+from hardpairs.mining.recall import ExactLists, Recall
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,14 @@ class MiningResult:
         scores: (N, K) float32, padded with 0.
         kept: Listed pairs.
         removed: For each filter, the candidates that it removed (``hardpairs.mining.options``).
+        recall: What an approximate search found on a sample of rows, where that was measured.
     """
 
     indices: np.ndarray
     scores: np.ndarray
     kept: int
     removed: dict[str, int]
+    recall: Recall | None = None
 
     @property
     def counts(self) -> dict[str, int | dict[str, int]]:
@@ -46,7 +50,7 @@ class MiningResult:
         )
         indices[rows] = np.where(self.indices >= 0, rows[self.indices], -1)
         scores[rows] = self.scores
-        return MiningResult(indices, scores, self.kept, self.removed)
+        return dataclasses.replace(self, indices=indices, scores=scores)
 
     def without_noise(self, options: MiningOptions) -> MiningResult:
         """Apply HELIP's noise rule (section 3.2) to the arrays and return the result.
@@ -60,7 +64,7 @@ class MiningResult:
         removed = int((self.indices[noise] >= 0).sum())
         self.indices[noise], self.scores[noise] = -1, 0
         counts = {**self.removed, "noise_rule": removed}
-        return MiningResult(self.indices, self.scores, self.kept - removed, counts)
+        return dataclasses.replace(self, kept=self.kept - removed, removed=counts)
 
 
 class ResultBuilder:
@@ -111,6 +115,9 @@ class ResultBuilder:
         short = lengths < np.minimum(self.options.depth, others + 1)
         return int((short & (lengths + removed.sum(axis=1) < others)).sum())
 
-    def result(self) -> MiningResult:
-        """Return the result of all rows added so far."""
-        return MiningResult(self.indices, self.scores, self.kept, self.removed)
+    def result(self, sample: ExactLists | None = None) -> MiningResult:
+        """Return the result of all rows added so far, with its recall on an exact sample."""
+        recall = None
+        if sample is not None:
+            recall = sample.recall(self.indices, self.scores, self.options.listed)
+        return MiningResult(self.indices, self.scores, self.kept, self.removed, recall)
