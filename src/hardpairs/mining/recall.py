@@ -119,27 +119,28 @@ def estimated_share(parts: np.ndarray, wholes: np.ndarray, population: int) -> S
     """Return sum(parts) / sum(wholes) as an estimate of that share over all rows.
 
     The interval is Wilson's for the number of independent observations that would have the variance
-    found between the rows, since the pairs of one row are found or missed together. Where all or
-    none are found, no variance is seen, and each row counts as one observation.
+    between the rows, since the pairs of one row are found or missed together. The variance is taken
+    two of its standard errors above the one found: few rows tell little of it. Each row counts as
+    one observation at least.
 
     Args:
         parts: (S,) numbers from 0 to those of ``wholes``, one for each row of the sample.
         wholes: (S,) numbers, not all 0.
-        population: Rows that the sample was drawn from, without replacement.
+        population: Rows that the sample was drawn from. Of all of them nothing is estimated.
     """
     whole, rows = math.fsum(wholes.tolist()), len(wholes)
     share = min(math.fsum(parts.tolist()) / whole, 1.0)
-    unseen = 1 - rows / population
-    if unseen <= 0:
+    if rows >= population:
         return Share(share, share, share)
-    weights = (wholes / whole).tolist()
-    count = 1 / math.fsum(weight**2 for weight in weights)
-    distances = ((parts - share * wholes) / whole).tolist()
-    variance = math.fsum(distance**2 for distance in distances) * rows / max(rows - 1, 1)
+    count = 1 / math.fsum(weight**2 for weight in (wholes / whole).tolist())
     spread = share * (1 - share)
     if spread > 0:
-        count = spread / max(variance, spread * 1e-12)
-    return Share(share, *_wilson(share, count / unseen))
+        squares = [distance**2 for distance in ((parts - share * wholes) / whole).tolist()]
+        mean = math.fsum(squares) / rows
+        error = math.sqrt(math.fsum((square - mean) ** 2 for square in squares)) / rows
+        variance = rows * (mean + 2 * error)
+        count = max(count, spread / max(variance, spread * 1e-12))
+    return Share(share, *_wilson(share, count))
 
 
 def _wilson(share: float, count: float) -> tuple[float, float]:
