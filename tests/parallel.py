@@ -25,11 +25,11 @@ from execnet import gateway_io
 
 IMPORTED = (
     "tests.processes",
-    "tests.preloaded",
     "hypothesis",
     "matplotlib.pyplot",
     "scipy.stats",
     "sklearn.metrics",
+    "tests.preloaded",
 )
 """What tests and commands import that takes long."""
 
@@ -72,6 +72,7 @@ def start_forking(arguments: Sequence[str]) -> socket.socket:
         return ours
     ours.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the test processes tell of it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes share the cores
     for name in IMPORTED:
         importlib.import_module(name)
     _collect(arguments)

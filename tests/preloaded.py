@@ -1,4 +1,14 @@
-"""What the fork server of ``tests.processes`` imports: what commands import, and nothing of theirs."""
+"""What the fork server of ``tests.processes`` imports: what commands import, and nothing of theirs.
+
+Here is also done once what each command would do for itself: the declarations of all components are
+read, and objects that live as long as the process are left out of garbage collection, which would
+copy their memory into each fork.
+"""
+
+import argparse
+import gc
+import logging
+import weakref
 
 import numba  # noqa: F401
 import open_clip  # noqa: F401
@@ -8,6 +18,17 @@ import torch.distributed.run  # noqa: F401
 
 import hardpairs.photos.serve
 import hardpairs.training.hooks.run  # noqa: F401
+from hardpairs.training.hooks.flags import add_arguments
 from hardpairs.training.upstream import patched
 
 patched("main")
+add_arguments(argparse.ArgumentParser())
+# OpenCLIP sets the level of each logger, and that takes longer the more there are.
+for name in [*logging.root.manager.loggerDict]:
+    if name.split(".")[0] in ("gradio", "httpx", "matplotlib", "sympy", "transformers"):
+        del logging.root.manager.loggerDict[name]
+# PyTorch takes its operators apart when a process ends.
+for finalizer in [*weakref.finalize._registry]:
+    finalizer.atexit = False
+gc.collect()
+gc.freeze()

@@ -32,12 +32,11 @@ def package(tmp_path_factory):
     return folder
 
 
-def run(package, *command, cwd=None, fresh=False):
-    """Run Python; a fresh process where the metrics that were imported would not do."""
+def run(package, *command, cwd=None, fresh=True):
+    """Run Python, as a fork where the components that are known already do no harm."""
     paths = os.pathsep.join([str(package), str(ROOT / "src"), str(ROOT)])
-    done = helpers.run(
-        "python", *command, env={"PYTHONPATH": paths}, cwd=cwd or package, fresh=fresh
-    )
+    environment = {"PYTHONPATH": paths}
+    done = helpers.run("python", *command, env=environment, cwd=cwd or package, fresh=fresh)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -55,9 +54,7 @@ def test_components_are_listed_with_their_options(package):
     losses = run(package, "-m", "hardpairs.cli", "list", "losses").stdout
     assert "smooth_clip" in losses and "smoothed targets" in losses
     assert "in-order" in run(package, "-m", "hardpairs.cli", "list", "batches").stdout
-    assert (
-        "modality_gap" in run(package, "-m", "hardpairs.cli", "list", "metrics", fresh=True).stdout
-    )
+    assert "modality_gap" in run(package, "-m", "hardpairs.cli", "list", "metrics").stdout
     help = run(package, "-m", "hardpairs.cli", "train", "--help").stdout
     help = re.sub(r"-\n\s+", "-", help)  # a name broken at its hyphen
     assert "--smoothing" in help and "in-order" in help
@@ -65,11 +62,13 @@ def test_components_are_listed_with_their_options(package):
 
 def test_a_run_uses_them(package, table, checkpoint, tmp_path):
     data = {"table": table, "checkpoint": checkpoint}
-    run(package, "-m", "hardpairs.cli", *documented_command(data), cwd=tmp_path, fresh=True)
+    run(package, "-m", "hardpairs.cli", *documented_command(data), cwd=tmp_path)
     results = (tmp_path / "logs/mine/checkpoints/results.jsonl").read_text()
     assert "modality_gap" in results
     assert (tmp_path / "logs/mine/checkpoints/best.pt").is_file()
 
 
 def test_the_test_of_the_page_passes(package):
-    run(package, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_smooth.py")
+    run(
+        package, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_smooth.py", fresh=False
+    )

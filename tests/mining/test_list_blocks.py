@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def committed(out):
 def test_killed_anywhere_the_same_command_goes_on(mined, launcher):
     folder, flags, expected = mined
     out = folder / f"killed{len(launcher)}"
-    line = [sys.executable, *launcher, *COMMAND, *flags, "--save_path", str(out)]
+    line = ["python", *launcher, *COMMAND, *flags, "--save_path", str(out)]
     kills = [killed([*line, "--commit-seconds", "0"], out, attempt) for attempt in range(2)]
     assert any(kills), "it was too fast to be killed"
     last = run(*line)
