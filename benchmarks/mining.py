@@ -5,7 +5,7 @@
 
 Parts, with N = ``--pairs``: ``methods`` (ours, HELIP's algorithm, dense float32), ``faiss`` (at
 2/5 N: it is slow), ``processes`` (at N and 2N: two of one thread against one), ``growth`` (N/2 and
-2N), ``pools`` (``--approx``).
+2N), ``pools`` (``--approx``), ``clusters`` (``--candidates ivf`` at 2/5 N and 2N).
 
 Data: N pairs of 384-d image and 768-d text embeddings. "themed": themes, topics and sub-topics of
 log-normal sizes, which images and captions share, with a power-law spectrum: neighbors exist, as in
@@ -163,8 +163,14 @@ PEERS = {
 KINDS = {"themed": themed, "isotropic": isotropic}
 
 
-def one(method: str, folder: Path, approx: int | None) -> None:
-    """Measure in this process, or in several, with compiled code loaded and threads warm."""
+def one(method: str, folder: Path, approximate: dict[str, Any]) -> None:
+    """Measure in this process, or in several, with compiled code loaded and threads warm.
+
+    Args:
+        method: Ours, or one of the peers.
+        folder: Holds the embeddings, and receives the lists.
+        approximate: Options of ours that make the search approximate.
+    """
     ranks = join()
     image, text = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "text"))
     if method == "ours":
@@ -178,12 +184,17 @@ def one(method: str, folder: Path, approx: int | None) -> None:
     )
     ranks.barrier()
     memory = PeakMemory()
+    measured: dict[str, Any] = {}
     start = time.perf_counter()
     if method == "ours":
-        options = MiningOptions(top_k=TOP_K, approx=approx)
+        options = MiningOptions(top_k=TOP_K, **approximate)
         execution = Execution(progress=progress, ranks=ranks)
         result = search(image, text, options, execution=execution)
         indices, scores = (None, None) if result is None else (result.indices, result.scores)
+        if result is not None and result.recall is not None:
+            measured["measured"] = result.recall.for_manifest()
+        if result is not None and result.clusters is not None:
+            measured["clusters"] = result.clusters
     else:
         indices, scores = PEERS[method](image, text), None
     seconds = time.perf_counter() - start
@@ -192,12 +203,18 @@ def one(method: str, folder: Path, approx: int | None) -> None:
         np.save(folder / f"{method}.npy", indices)
         if scores is not None:
             np.save(folder / f"{method}_scores.npy", scores)
-        print(json.dumps({"seconds": seconds, "gb_above_embeddings": memory.gigabytes()}))
+        memory_used = {"gb_above_embeddings": memory.gigabytes()}
+        print(json.dumps({"seconds": seconds, **memory_used, **measured}))
 
 
 def measure(
-    method: str, folder: Path, *, threads: int, processes: int = 1, approx: int | None = None
-) -> dict[str, float]:
+    method: str,
+    folder: Path,
+    *,
+    threads: int,
+    processes: int = 1,
+    approximate: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Run ``one`` in a process of its own, or in several by torchrun."""
     launcher = (
         ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
@@ -220,7 +237,7 @@ def measure(
             "OMP_NUM_THREADS": str(threads),
             "BENCHMARK_WORK": f"{work}/work",
         }
-        extra = ["--pool", str(approx)] if approx else []
+        extra = ["--approximate", json.dumps(approximate)] if approximate else []
         done = subprocess.run([*command, *extra], env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr[-2000:])
@@ -314,9 +331,8 @@ def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, An
     make_data("themed", count, folder)
     rows: list[dict[str, Any]] = []
     for part in (1, 2, 4, 8, 16, 32, 64):
-        result = measure(
-            "ours", folder, threads=threads, approx=count // part if part > 1 else None
-        )
+        approximate = {"approx": count // part} if part > 1 else None
+        result = measure("ours", folder, threads=threads, approximate=approximate)
         listed, mean = (
             np.load(folder / "ours.npy"),
             float(np.load(folder / "ours_scores.npy").mean()),
@@ -332,6 +348,31 @@ def benchmark_pools(count: int, threads: int, folder: Path) -> list[dict[str, An
                 "mean_score": mean / exact_mean,
             }
         )
+        show(rows[-1])
+    return rows
+
+
+def benchmark_clusters(
+    kind: str, count: int, repeats: int, threads: int, folder: Path
+) -> list[dict[str, Any]]:
+    """Measure targets of recall: the recall of all rows, what a run says of it, and the time."""
+    make_data(kind, count, folder)
+    runs: dict[float | None, list[dict[str, Any]]] = {}
+    rows: list[dict[str, Any]] = []
+    for _ in range(repeats):
+        for target in (None, 0.8, 0.95, 0.99):
+            approximate = target and {"candidates": "ivf", "target_recall": target}
+            result = measure("ours", folder, threads=threads, approximate=approximate)
+            listed = np.load(folder / "ours.npy")
+            scores = float(np.load(folder / "ours_scores.npy").sum(dtype=np.float64))
+            if target is None:
+                exact, exact_score = listed, scores
+            row = {"data": kind, "pairs": count, "target": target, **result}
+            row |= {"recall": recall(listed, exact), "score": scores / exact_score}
+            runs.setdefault(target, []).append(row)
+    for results in runs.values():
+        times = [row["seconds"] for row in results]
+        rows.append({**results[0], "seconds": min(times), "all_seconds": times})
         show(rows[-1])
     return rows
 
@@ -406,6 +447,13 @@ def table_text(record: dict[str, Any]) -> str:
             f"| `--approx {row['pool']}` of {row['pairs']:,}: recall; mean score to exact; seconds "
             f"| {row['recall']:.3f}; {row['mean_score']:.3f}; {row['seconds']:.1f} |"
         )
+    for row in results.get("clusters", []):
+        compared = row.get("clusters", {"compared": 1})["compared"]
+        lines.append(
+            f"| `--target-recall {row['target']}` of {row['pairs']:,}, {row['data']}: recall; score "
+            f"to exact; pairs compared; seconds | {row['recall']:.4f}; {row['score']:.4f}; "
+            f"{compared:.3f}; {row['seconds']:.1f} |"
+        )
     return "\n".join(lines)
 
 
@@ -421,10 +469,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", choices=("ours", *PEERS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--pool", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--approximate", type=json.loads, default={}, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        return one(args.one, args.folder, args.pool)
+        return one(args.one, args.folder, args.approximate)
     if args.out is None:
         parser.error("--out is missing")
     record: dict[str, Any] = (
@@ -462,6 +510,12 @@ PARTS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
         [args.pairs // 2, args.pairs * 2], args.repeats, args.threads, folder
     ),
     "pools": lambda args, folder: benchmark_pools(args.pairs, args.threads, folder),
+    "clusters": lambda args, folder: [
+        row
+        for kind in args.kinds
+        for count in (args.pairs * 2 // 5, args.pairs * 2)
+        for row in benchmark_clusters(kind, count, args.repeats, args.threads, folder)
+    ],
 }
 
 

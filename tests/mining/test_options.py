@@ -168,12 +168,14 @@ def test_a_manifest_keeps_the_options():
     options = MiningOptions(top_k=7, method="image", approx=5, seed=3, max_image_score=0.9)
     stored = options.for_manifest()
     assert stored["topk"] == 7 and stored["mining_method"] == "image"
-    assert list(stored)[-7:] == [
+    assert list(stored)[-9:] == [
         "topk",
         "mining_method",
         "noise_rule",
         "approx",
         "approx_targets",
+        "candidates",
+        "target_recall",
         "seed",
         "drop_nonfinite",
     ]

@@ -53,6 +53,16 @@ def test_measured_on_a_seeded_sample_by_definition(rows, options, monkeypatch):
     assert result.recall.score.value == pytest.approx(score)
 
 
+def test_a_sample_that_chooses_is_independent_of_the_one_that_measures():
+    """It may share rows with it: 40 of 200 of 1,000, as chance has it."""
+    rows = np.arange(1000)
+    common = [
+        len(np.intersect1d(draw_sample(rows, seed), draw_sample(rows, seed, recall.CHOICE_STREAM)))
+        for seed in range(100)
+    ]
+    assert 38 < np.mean(common) < 42
+
+
 def test_an_exact_search_measures_nothing(rows):
     assert search(*rows, TOP_K).recall is None and search(*rows, TOP_K, approx=COUNT).recall is None
     off = Execution(measures_recall=False)

@@ -22,15 +22,17 @@ from tqdm import tqdm
 
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
+from hardpairs.mining.cluster_grid import ClusterGrid
+from hardpairs.mining.clusters import Probing, can_cluster, make_clusters
 from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
 from hardpairs.mining.engine.error_bound import sum_error
 from hardpairs.mining.engine.kernel import Decided
 from hardpairs.mining.finished_pools import FinishedPools
 from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
-from hardpairs.mining.options import MiningOptions
-from hardpairs.mining.plan import DEVICE_TILE, Plan, make_plan
+from hardpairs.mining.options import IVF, TARGET_RECALL, MiningOptions
+from hardpairs.mining.plan import DEVICE_TILE, Grid, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
-from hardpairs.mining.recall import ExactLists, draw_sample, search_sample
+from hardpairs.mining.recall import CHOICE_STREAM, ExactLists, draw_sample, search_sample
 from hardpairs.mining.result import MiningResult, ResultBuilder
 from hardpairs.mining.unit_vectors import (
     ROWS_PER_PIVOT,
@@ -108,13 +110,14 @@ def hard_pairs(
         exclude: Row numbers (no mask) that are neither targets nor candidates.
         method: "HPM", "image", "text" or, for embeddings of one space, "cross-modal".
         approx: Size of a seeded random pool of candidate rows (HELIP's fastHPM); default all.
+            ``candidates="ivf"`` compares rows with those of their nearest clusters instead.
         approx_targets: Targets that share a pool, by default all of them; the next ones get
             another one.
         seed: Seed of the pools.
         device: Such as ``cpu`` or ``cuda``.
         max_memory: Bytes to stay within; default half of what is free.
         **filters: Further fields of ``hardpairs.mining.options.MiningOptions``: range_min,
-            range_max, max_score, image_weight, ...
+            range_max, max_score, image_weight, candidates, target_recall, ...
 
     Returns:
         indices (N, top_k) int64, padded with -1; scores (N, top_k) float32, padded with 0.
@@ -181,41 +184,83 @@ def search(
     first = execution.ranks.rank == 0
     builder = ResultBuilder(len(image) if first else 0, options)
     pools = Pools(len(image), exclude, options)
-    sample = None
-    if execution.measures_recall and not pools.takes_all:
-        sample = _exact_sample(embeddings, pools.rows, groups, options, execution)
-    if len(pools) == 1:
-        for decided, rows, others in _lists(embeddings, pools[0], groups, options, execution):
-            builder.add(decided, rows, others)
+    arguments = embeddings, groups, options, execution
+    sample, clusters = None, None
+    if options.candidates == IVF and can_cluster(pools.rows):
+        sample, probing = _search_clusters(pools.rows, *arguments, builder)
+        clusters = probing.for_manifest()
     else:
-        _search_pools(embeddings, pools, groups, options, execution, builder)
-    return builder.result(sample) if first else None
+        if execution.measures_recall and not pools.takes_all:
+            sample = _exact_lists(draw_sample(pools.rows, options.seed), pools.rows, *arguments)
+        if len(pools) == 1:
+            for lists in _lists(pools[0], *arguments):
+                builder.add(*lists)
+        else:
+            _search_pools(pools, *arguments, builder)
+    if not first:
+        return None
+    return dataclasses.replace(builder.result(sample), clusters=clusters)
 
 
-def _exact_sample(
-    embeddings: Mapping[str, Rows],
+def _exact_lists(
+    sample: np.ndarray,
     rows: np.ndarray,
+    embeddings: Mapping[str, Rows],
     groups: np.ndarray | None,
     options: MiningOptions,
     execution: Execution,
 ) -> ExactLists:
     """Return the exact lists of a sample of rows. An interrupted search need not repeat them."""
-    sample = draw_sample(rows, options.seed)
-    if execution.verbose and execution.ranks.rank == 0:
-        print(f"{len(sample)} rows are searched exactly, to measure recall", file=sys.stderr)
+    _tell(execution, f"{len(sample)} rows are searched exactly, to measure recall")
     alone = dataclasses.replace(execution, progress=None, ranks=ALONE, verbose=False)
 
     def search_pool(pool: Pool) -> Iterator[tuple[Decided, np.ndarray, np.ndarray]]:
-        return _lists(embeddings, pool, groups, options, alone)
+        return _lists(pool, embeddings, groups, options, alone)
 
     return search_sample(
         sample, rows, search_pool, options.depth, execution.progress, execution.ranks
     )
 
 
-def _search_pools(
+def _search_clusters(
+    rows: np.ndarray,
     embeddings: Mapping[str, Rows],
+    groups: np.ndarray | None,
+    options: MiningOptions,
+    execution: Execution,
+    builder: ResultBuilder,
+) -> tuple[ExactLists | None, Probing]:
+    """Compare rows with those of their nearest clusters.
+
+    Two samples are drawn from all rows. One chooses the number of clusters and would flatter the
+    recall; the other would be biased against it if it had to avoid the rows of the first.
+
+    Returns:
+        The sample to measure recall on, where that is to be measured, and what was compared.
+    """
+    measures = execution.measures_recall
+    choosing = draw_sample(rows, options.seed, CHOICE_STREAM)
+    measuring = draw_sample(rows, options.seed)
+    sample = np.union1d(choosing, measuring) if measures else choosing
+    exact = _exact_lists(sample, rows, embeddings, groups, options, execution)
+    clusters = make_clusters(embeddings, rows, options.seed, execution.progress, execution.ranks)
+    target = TARGET_RECALL if options.target_recall is None else options.target_recall
+    probing = Probing(clusters, clusters.probes_for(target, exact.of(choosing)))
+    _tell(execution, probing.text(target))
+    pool = Pool(rows, rows)
+    for lists in _lists(pool, embeddings, groups, options, execution, probing):
+        builder.add(*lists)
+    return exact.of(measuring) if measures and not probing.is_exact else None, probing
+
+
+def _tell(execution: Execution, text: str) -> None:
+    if execution.verbose and execution.ranks.rank == 0:
+        print(text, file=sys.stderr)
+
+
+def _search_pools(
     pools: Pools,
+    embeddings: Mapping[str, Rows],
     groups: np.ndarray | None,
     options: MiningOptions,
     execution: Execution,
@@ -234,26 +279,32 @@ def _search_pools(
             part = None if progress is None else progress.part(f"pool{number}")
             verbose = execution.verbose and number == done.count  # the plans are much alike
             one = dataclasses.replace(execution, progress=part, verbose=verbose)
-            for lists in _lists(embeddings, pools[number], groups, options, one):
+            for lists in _lists(pools[number], embeddings, groups, options, one):
                 done.add(*lists)
             done.finish(number, part)
             bar.update()
 
 
 def _lists(
-    embeddings: Mapping[str, Rows],
     pool: Pool,
+    embeddings: Mapping[str, Rows],
     groups: np.ndarray | None,
     options: MiningOptions,
     execution: Execution,
+    probing: Probing | None = None,
 ) -> Iterator[tuple[Decided, np.ndarray, np.ndarray]]:
     """Yield the lists of a pool's targets, with what ``ResultBuilder.add`` takes beside them."""
     progress, ranks = execution.progress, execution.ranks
-    order, first_target = search_order(list(embeddings.values()), pool, execution)
+    if probing is None:
+        order, first_target = search_order(list(embeddings.values()), pool, execution)
+    else:
+        order, first_target = probing.clusters.order, 0
     widths = [rows.shape[1] for rows in embeddings.values()]
-    candidates = len(pool.candidates)
-    plan = _plan(len(order), candidates, first_target, widths, options, execution)
+    plan = _plan(len(order), len(pool.candidates), first_target, widths, options, execution)
     plan, order = agreed_plan(plan, order, progress, ranks)
+    grid: Grid = plan
+    if probing is not None:
+        grid = ClusterGrid(plan, probing.clusters, probing.probes)
     with contextlib.ExitStack() as stack:
         if plan.mapped and progress is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hard_pairs_"))
@@ -262,11 +313,11 @@ def _lists(
         data = kernel_data(vectors.unit, order, groups, options, plan.depth)
         engine = open_engine(data, vectors, plan, execution.device)
         if execution.verbose and ranks.rank == 0:
-            print(f"{plan.text()}, {_forecast(plan, engine, ranks)}", file=sys.stderr)
+            print(f"{plan.text()}, {_forecast(plan, grid, engine, ranks)}", file=sys.stderr)
         top = plan.first_target
-        for decided in ListBlocks(plan, engine, progress, ranks).run(execution.verbose):
+        for decided in ListBlocks(plan, engine, progress, ranks, grid).run(execution.verbose):
             positions = np.arange(top, top + len(decided.indices))
-            yield decided, order[positions], candidates - (positions < candidates)
+            yield decided, order[positions], grid.others(positions)
             top += len(positions)
 
 
@@ -406,8 +457,9 @@ def _margins(first: np.ndarray, second: np.ndarray, options: MiningOptions) -> n
     return margins
 
 
-def _forecast(plan: Plan, engine: Engine, ranks: Ranks) -> str:
+def _forecast(plan: Plan, grid: Grid, engine: Engine, ranks: Ranks) -> str:
     if not plan.pool:
         return "nothing to compare"
-    seconds = engine.seconds_per_pair(plan.pool) * plan.pairs() / ranks.world_size
+    pairs = sum(tile.pairs for block in plan.list_blocks() for tile in grid.tiles(*block))
+    seconds = engine.seconds_per_pair(plan.pool) * pairs / ranks.world_size
     return f"about {SEARCH_TO_PRODUCTS * seconds:.0f} s"

@@ -85,7 +85,9 @@ def mine_dataset(
     if rescoring is not None:
         progress = None if execution is None else execution.progress
         chosen = rescore(result, second.image, second.text, at, options, progress)
-        result = dataclasses.replace(chosen, recall=result.recall)  # of what was proposed
+        result = dataclasses.replace(  # recall is that of what was proposed
+            chosen, recall=result.recall, clusters=result.clusters
+        )
     if options.noise_rule == "paper":
         result = result.without_noise(options)
     stored = embeddings.manifest.get("rejected", {})
@@ -184,6 +186,8 @@ def write_mined(
     }
     if mined.result.recall is not None:
         manifest["recall"] = mined.result.recall.for_manifest()
+    if mined.result.clusters is not None:
+        manifest["clusters"] = mined.result.clusters
     if rescoring is not None:
         by = _described(rescoring.embeddings)
         manifest["rescored"] = {"embeddings": by, "candidates": rescoring.candidates}

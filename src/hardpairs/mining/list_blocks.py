@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from hardpairs.core.errors import mismatch
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.mining.engine import Engine
-from hardpairs.mining.engine.kernel import CandidateLists, Decided
+from hardpairs.mining.engine.kernel import REASONS, CandidateLists, Decided
 from hardpairs.mining.engine.lists import (
     decide_lists,
     empty_lists,
@@ -27,7 +28,7 @@ from hardpairs.mining.engine.lists import (
     unpack,
 )
 from hardpairs.mining.options import LEAST
-from hardpairs.mining.plan import Plan, Tile
+from hardpairs.mining.plan import Grid, Plan, Tile
 
 
 def agreed_plan(
@@ -75,11 +76,21 @@ class ListBlocks:
         progress: Where unfinished work is committed. Several ranks need it to hand their lists to
             each other.
         ranks: This process and the others.
+        grid: Which pairs are compared, by default all of them.
     """
 
-    def __init__(self, plan: Plan, engine: Engine, progress: Progress | None, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        engine: Engine,
+        progress: Progress | None,
+        ranks: Ranks,
+        grid: Grid | None = None,
+    ) -> None:
         self.plan, self.engine, self.progress, self.ranks = plan, engine, progress, ranks
-        self._plan_hash = _hash(plan, engine.data.row_number, ranks.world_size)
+        self.grid: Grid = grid or plan
+        followed = [asdict(plan), ranks.world_size, self.grid.identity]
+        self._plan_hash = _hash(followed, engine.data.row_number)
 
     def run(self, verbose: bool) -> Iterator[Decided]:
         """Yield the final lists of all rows in search order; on ranks other than 0, nothing."""
@@ -120,7 +131,7 @@ class ListBlocks:
         """Return this rank's tiles of a block; each tile goes to the rank with the fewest pairs."""
         loads = [0] * self.ranks.world_size
         own = []
-        for tile in self.plan.tiles(start, stop):
+        for tile in self.grid.tiles(start, stop):
             rank = loads.index(min(loads))
             loads[rank] += tile.pairs
             if rank == self.ranks.rank:
@@ -146,7 +157,7 @@ class ListBlocks:
             first = int(stored.pop("position"))
             lists = unpack(stored, start, capacity)
             bar.update(sum(tile.pairs for tile in tiles[:first]))
-        near = sum(map(self.plan.is_near, tiles))  # they come first
+        near = sum(map(self.grid.is_near, tiles))  # they come first
         for position in range(first, len(tiles) + 1):
             if position == max(near, first):
                 self._share_thresholds(lists)
@@ -188,10 +199,20 @@ class ListBlocks:
         decided = decide_lists(self.engine.data, lists)
         overflowed = np.flatnonzero(lists.overflowed)
         if len(overflowed):
-            counts, rows = decided.removed[overflowed], overflowed + lists.first_row
-            self.engine.count_removed(rows, self.plan.pool, decided.last_key[overflowed], counts)
-            decided.removed[overflowed] = counts
+            decided.removed[overflowed] = self._count_removed(
+                overflowed + lists.first_row, decided.last_key[overflowed]
+            )
         return decided
+
+    def _count_removed(self, rows: np.ndarray, last_key: np.ndarray) -> np.ndarray:
+        """Return (R, REASONS) what filters removed ahead of the last kept entries of rows."""
+        counts = np.zeros((len(rows), REASONS), np.int64)
+        for own, ranges in self.grid.compared(rows):
+            found = np.zeros((len(own), REASONS), np.int64)
+            for columns in ranges:
+                self.engine.count_removed(rows[own], columns, last_key[own], found)
+            counts[own] = found
+        return counts
 
     def _save(self, name: str, **arrays: np.ndarray) -> None:
         assert self.progress is not None
@@ -221,8 +242,8 @@ class ListBlocks:
         return np.array_equal(stored.pop("plan", np.zeros(0)), self._plan_hash)
 
 
-def _hash(plan: Plan, order: np.ndarray, processes: int) -> np.ndarray:
+def _hash(followed: list[Any], order: np.ndarray) -> np.ndarray:
     """Return the sha256 of what decides the meaning of committed lists, (32,) uint8."""
-    digest = hashlib.sha256(json.dumps([asdict(plan), processes]).encode())
+    digest = hashlib.sha256(json.dumps(followed).encode())
     digest.update(np.ascontiguousarray(order).data)
     return np.frombuffer(digest.digest(), np.uint8)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 CROSS_MODAL = "cross-modal"
+IVF = "ivf"
+TARGET_RECALL = 0.95
 METHODS = ("HPM", "image", "text", CROSS_MODAL)
 REMOVED_BY = (
     "known_positive",
@@ -119,7 +121,18 @@ class MiningOptions(Options):
     approx_targets: int | None = option(
         None, "targets that share a pool of `approx` rows, by default all", minimum=1
     )
-    seed: int = option(0, "seed of the pools", minimum=0)
+    candidates: str = option(
+        "all",
+        "what a row is compared with: all rows, or ivf: those of the nearest clusters of rows",
+        choices=("all", IVF),
+    )
+    target_recall: float | None = option(
+        None,
+        f"share of the exact hard pairs that ivf aims at, by default {TARGET_RECALL:g}",
+        above=0,
+        maximum=1,
+    )
+    seed: int = option(0, "seed of pools, samples and clusters", minimum=0)
     drop_nonfinite: bool = option(False, "leave out rows with NaN or infinity instead of stopping")
 
     def __post_init__(self) -> None:
@@ -136,6 +149,12 @@ class MiningOptions(Options):
             raise ValueError(f"`image_weight` needs the `method` HPM, not {self.method!r}")
         if self.approx_targets is not None and self.approx is None:
             raise ValueError("`approx_targets` needs `approx`, the rows of a pool")
+        if self.target_recall is not None and self.candidates != IVF:
+            raise ValueError("`target_recall` needs the `candidates` ivf, which it chooses")
+        if self.candidates == IVF and self.approx is not None:
+            raise ValueError(
+                "`approx` compares rows with a pool, the `candidates` ivf with clusters: give one"
+            )
         if self.range_max is not None and self.range_max <= self.range_min:
             raise ValueError(
                 f"`range_min` must be below `range_max`, not {self.range_min} and {self.range_max}"

@@ -12,8 +12,12 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
 
 from hardpairs.core.errors import Exit, UserError
 
@@ -63,6 +67,26 @@ class Tile:
         return self.height * self.width
 
 
+class Grid(Protocol):
+    """Which pairs are compared, in tiles. A ``Plan`` compares all of them."""
+
+    @property
+    def identity(self) -> Any:
+        """Return JSON values that tell grids of one plan apart."""
+
+    def tiles(self, start: int, stop: int) -> list[Tile]:
+        """Return the tiles that fill the lists of rows [start, stop), near ones first."""
+
+    def is_near(self, tile: Tile) -> bool:
+        """Tell whether a tile is among those that hold the most similar rows."""
+
+    def compared(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, list[tuple[int, int]]]]:
+        """Yield positions in ``rows``, and the ranges of columns that these are compared with."""
+
+    def others(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many other rows each row is compared with."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Sizes of a search.
@@ -93,6 +117,10 @@ class Plan:
     precision: str = "float32"
     first_target: int = 0
 
+    @property
+    def identity(self) -> None:
+        """Return that there is one plan of its sizes."""
+
     def list_blocks(self) -> list[tuple[int, int]]:
         """Return the ranges of rows whose lists are filled together."""
         starts = range(self.first_target, self.rows, self.list_block)
@@ -118,6 +146,14 @@ class Plan:
         """Tell whether a tile is among those that hold the most similar rows."""
         return self._distance(tile) < self.tile
 
+    def compared(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, list[tuple[int, int]]]]:
+        """Yield positions in ``rows``, and the ranges of columns that these are compared with."""
+        yield np.arange(len(rows)), [(0, self.pool)]
+
+    def others(self, rows: np.ndarray) -> np.ndarray:
+        """Return how many other rows each row is compared with."""
+        return self.pool - (rows < self.pool)
+
     def _distance(self, tile: Tile) -> float:
         """Return how far a tile's columns are from those that are most similar to its rows."""
         position: float = tile.top
@@ -130,15 +166,6 @@ class Plan:
         edges = {*range(0, start, self.tile), *cuts, *range(stop, self.pool, self.tile), self.pool}
         columns = sorted(edge for edge in edges | {0} if edge <= self.pool)
         return list(itertools.pairwise(columns))
-
-    def pairs(self) -> int:
-        """Return the number of similarities to compute per modality."""
-        count = 0
-        for start, stop in self.list_blocks():
-            own = max(0, min(stop, self.pool) - start)
-            inside = own * (own + min(self.tile, own)) // 2
-            count += (stop - start) * self.pool - own * own + inside
-        return count
 
     def text(self) -> str:
         """Return the plan in one line."""

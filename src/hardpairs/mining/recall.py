@@ -22,8 +22,11 @@ SAMPLE = 200
 """Rows that recall is measured on."""
 CANDIDATES_AT_ONCE = 65_536
 """Rows that the sample is compared with at once: what bounds the memory of the measurement."""
-SAMPLE_STREAM = 1
-"""Tells the draw of the sample from those of the pools, which have the same seed."""
+SAMPLE_STREAM, CHOICE_STREAM = 1, 3
+"""Tell the draws of two samples from each other and from those of pools, which have the same seed.
+
+Recall is measured on the first one; by the second one a search chooses what it compares.
+"""
 Z = 1.959964
 """Standard deviations of a normal distribution on either side that hold 95 % of it."""
 
@@ -89,6 +92,11 @@ class ExactLists:
     scores: np.ndarray
     population: int
 
+    def of(self, rows: np.ndarray) -> ExactLists:
+        """Return the lists of some of the rows, as a sample of its own."""
+        part = np.isin(self.rows, rows)
+        return ExactLists(self.rows[part], self.indices[part], self.scores[part], self.population)
+
     def recall(self, indices: np.ndarray, scores: np.ndarray, listed: slice) -> Recall | None:
         """Return what lists have of the exact ones; ``None`` where these are empty.
 
@@ -150,16 +158,16 @@ def _wilson(share: float, count: float) -> tuple[float, float]:
     return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))
 
 
-def draw_sample(rows: np.ndarray, seed: int, size: int = SAMPLE) -> np.ndarray:
+def draw_sample(rows: np.ndarray, seed: int, stream: int = SAMPLE_STREAM) -> np.ndarray:
     """Return a seeded sample of rows, in random order.
 
     Args:
         rows: (M,) row numbers.
         seed: Seed of the draw.
-        size: Rows of the sample, if there are so many.
+        stream: Tells samples of one seed apart. They are independent: they may share rows.
     """
-    generator = np.random.default_rng([seed, 0, SAMPLE_STREAM])
-    return generator.choice(rows, min(size, len(rows)), replace=False)
+    generator = np.random.default_rng([seed, 0, stream])
+    return generator.choice(rows, min(SAMPLE, len(rows)), replace=False)
 
 
 def search_sample(

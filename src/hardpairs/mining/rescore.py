@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 16_384
 """Rows whose pairs are sorted together."""
 PROPOSAL = (
     *("method", "image_weight", "duplicate_threshold", "drop_nonfinite"),
-    *("approx", "approx_targets", "seed"),
+    *("approx", "approx_targets", "candidates", "target_recall", "seed"),
 )
 """Options that decide what the first model proposes; all options decide what is chosen."""
 

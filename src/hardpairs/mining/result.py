@@ -22,6 +22,7 @@ class MiningResult:
         kept: Listed pairs.
         removed: For each filter, the candidates that it removed (``hardpairs.mining.options``).
         recall: What an approximate search found on a sample of rows, where that was measured.
+        clusters: Clusters of rows that were compared, see ``clusters.Probing.for_manifest``.
     """
 
     indices: np.ndarray
@@ -29,6 +30,7 @@ class MiningResult:
     kept: int
     removed: dict[str, int]
     recall: Recall | None = None
+    clusters: dict[str, float] | None = None
 
     @property
     def counts(self) -> dict[str, int | dict[str, int]]:

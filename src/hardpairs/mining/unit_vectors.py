@@ -200,14 +200,20 @@ def order_by_similarity(
         own = numbers[slice(*ranks.share(0, len(numbers)))]
         blocks = np.split(own, range(ROWS_AT_ONCE, len(own), ROWS_AT_ONCE))
         cells = np.concatenate(in_parallel(nearest, blocks))
-        cells = _of_all_ranks(cells, f"cells_{name}", progress, ranks)
+        cells = of_all_ranks(cells, f"cells_{name}", progress, ranks)
         ordered.append(numbers[np.argsort(cells, kind="stable")])
     return np.concatenate(ordered)
 
 
-def _of_all_ranks(
-    own: np.ndarray, name: str, progress: Progress | None, ranks: Ranks
-) -> np.ndarray:
+def of_all_ranks(own: np.ndarray, name: str, progress: Progress | None, ranks: Ranks) -> np.ndarray:
+    """Return the shares of all ranks one after the other.
+
+    Args:
+        own: This rank's share.
+        name: Name of the pieces of progress.
+        progress: Through which several ranks hand each other their shares.
+        ranks: This process and the others.
+    """
     if progress is None or ranks.world_size == 1:
         return own
     progress.save(f"{name}_{ranks.rank}", cells=own)

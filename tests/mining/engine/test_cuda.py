@@ -22,6 +22,7 @@ from hardpairs.mining.engine.error_bound import (
 from hardpairs.mining.list_blocks import ListBlocks
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import make_plan
+from hardpairs.mining.result import ResultBuilder
 from hardpairs.mining.unit_vectors import UnitVectors, write_unit_vectors
 from tests.mining.reference import dots, reference, unit
 from tests.mining.searches import assert_same, pool_of_row, search, themed
@@ -153,10 +154,21 @@ def test_stopped_and_started_again(through_device, tmp_path, monkeypatch, where)
     assert (result.indices == expected.indices).all() and (result.scores == expected.scores).all()
 
 
+def units_of(image, text):
+    """Return the unit vectors of both sides, in the order of their rows."""
+    units = [np.empty(rows.shape, np.float32) for rows in (image, text)]
+    for rows, out in zip((image, text), units, strict=True):
+        write_unit_vectors(rows, np.arange(len(rows)), "", out)
+    return units
+
+
 class Apart(Ranks):
-    """Ranks that tell each other no thresholds."""
+    """Ranks that tell each other no thresholds, and work one after the other."""
 
     def maximum(self, values):
+        pass
+
+    def barrier(self):
         pass
 
 
@@ -168,12 +180,9 @@ def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
     """
     through_device(30, 1 << 16)
     image, text = data()
-    order = np.arange(len(image))
-    units = [np.empty(rows.shape, np.float32) for rows in (image, text)]
-    for rows, out in zip((image, text), units, strict=True):
-        write_unit_vectors(rows, order, "", out)
+    units = units_of(image, text)
     plan = make_plan(rows=260, pool=260, widths=[16, 16], depth=6, tile=30)
-    known = kernel_data(units, order, None, MiningOptions(), plan.depth)
+    known = kernel_data(units, np.arange(260), None, MiningOptions(), plan.depth)
     packed = []
     for rank in range(3):
         one = engine.open_engine(known, UnitVectors(units, units, [0.0, 0.0]), plan, where)
@@ -183,6 +192,41 @@ def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
     decided = lists.decide_lists(known, merged)
     expected = reference(image, text, 6)
     assert (decided.indices == expected[0]).all() and (decided.scores == expected[1]).all()
+
+
+class Kept(Progress):
+    """What ranks that work one after the other hand to each other."""
+
+    def forget(self, name):
+        pass
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+def test_what_was_removed_from_merged_lists_is_counted_once(through_device, tmp_path, where):
+    """One rank's list had no room for its near duplicates; the other one's brings some along."""
+    through_device(60, 1 << 16)
+    image, text = themed(260, 8), themed(260, 12)
+    image[:150] = image[0]
+    rows = np.random.default_rng(0).permutation(260)
+    image, text, options = image[rows], text[rows], MiningOptions(top_k=4)
+    units = units_of(image, text)
+    plan = make_plan(rows=260, pool=260, widths=[8, 12], depth=4, tile=60)
+    known = kernel_data(units, np.arange(260), None, options, plan.depth)
+    progress, blocks = Kept(tmp_path / "work", {}), []
+    for rank in range(2):
+        one = engine.open_engine(known, UnitVectors(units, units, [0.0, 0.0]), plan, where)
+        blocks.append(ListBlocks(plan, one, progress, Apart(rank, 2)))
+    first, second = (one.fill(0, 0, 260, tqdm(disable=True)) for one in blocks)
+    used = np.arange(plan.capacity) < first.entries[:, None]
+    brings = ((first.reason > 0) & used).any(axis=1)
+    assert (brings & (second.overflowed > first.overflowed)).any()
+    assert not list(blocks[1].run(False))
+    builder, top = ResultBuilder(260, options), 0
+    for decided in blocks[0].run(False):
+        positions = np.arange(top, top + len(decided.indices))
+        builder.add(decided, positions, plan.others(positions))
+        top += len(positions)
+    assert_same(builder.result(), reference(image, text, 4))
 
 
 def test_short_memory_halves_the_blocks(through_device, monkeypatch, capsys):

@@ -35,15 +35,19 @@ class Engine(Protocol):
         """Wait until the pairs of all tiles are in their lists."""
 
     def count_removed(
-        self, rows: np.ndarray, pool: int, last_key: np.ndarray, removed: np.ndarray
+        self,
+        rows: np.ndarray,
+        columns: tuple[int, int],
+        last_key: np.ndarray,
+        removed: np.ndarray,
     ) -> None:
         """Count what filters removed from lists that had no room for removed entries.
 
         Args:
             rows: (R,) int64 rows in search order.
-            pool: Rows of the candidate pool.
+            columns: The first candidate and the one after the last.
             last_key: (R,) uint64 rank keys of the rows' last kept entries.
-            removed: (R, REASONS) int64, which receives the counts.
+            removed: (R, REASONS) int64, to which the counts are added.
         """
 
     def seconds_per_pair(self, rows: int) -> float:

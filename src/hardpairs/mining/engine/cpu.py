@@ -186,25 +186,29 @@ class CpuEngine:
         """Do nothing: ``offer`` returns when its pairs are in their lists."""
 
     def count_removed(
-        self, rows: np.ndarray, pool: int, last_key: np.ndarray, removed: np.ndarray
+        self,
+        rows: np.ndarray,
+        columns: tuple[int, int],
+        last_key: np.ndarray,
+        removed: np.ndarray,
     ) -> None:
         """Count what filters removed from lists that had no room for removed entries."""
         top = 0
         while top < len(rows):
             numbers = rows[top : top + self.products.block]
-            counts = self._count_in_block(numbers, pool, last_key[top : top + len(numbers)])
+            counts = self._count_in_block(numbers, columns, last_key[top : top + len(numbers)])
             if counts is not None:  # else blocks are smaller now: these rows from the start
-                removed[top : top + len(numbers)] = counts
+                removed[top : top + len(numbers)] += counts
                 top += len(numbers)
 
     def _count_in_block(
-        self, numbers: np.ndarray, pool: int, last_key: np.ndarray
+        self, numbers: np.ndarray, columns: tuple[int, int], last_key: np.ndarray
     ) -> np.ndarray | None:
         """Return (R, REASONS) counts of some rows; ``None`` when memory did not suffice."""
         counts = np.zeros((len(numbers), kernel.REASONS), np.int64)
-        left = 0
-        while left < pool:
-            right = min(left + self.products.block, pool)
+        left, stop = columns
+        while left < stop:
+            right = min(left + self.products.block, stop)
             block = self._block(torch.from_numpy(numbers), slice(left, right))
             if block is None:
                 return None

@@ -362,17 +362,22 @@ class CudaEngine:
             yield
 
     def count_removed(
-        self, rows: np.ndarray, pool: int, last_key: np.ndarray, removed: np.ndarray
+        self,
+        rows: np.ndarray,
+        columns: tuple[int, int],
+        last_key: np.ndarray,
+        removed: np.ndarray,
     ) -> None:
         """Count what filters removed from lists that had no room for removed entries."""
         least = np.empty(len(rows), np.float32)
         kernel.thresholds_of_keys(last_key, least)
         block, buffer = self.products.block, self._buffers[0]
+        start, stop = columns
         for top in range(0, len(rows), block):
             part = slice(top, top + block)
             numbers = torch.from_numpy(rows[part]).to(self.device)
             side = BlockSide(0, 0, torch.from_numpy(least[part]).to(self.device))
-            waiting = [(left, min(left + block, pool)) for left in range(0, pool, block)]
+            waiting = [(left, min(left + block, stop)) for left in range(start, stop, block)]
             while waiting:
                 left, right = waiting.pop()
                 first, second = _both(self.products(numbers, slice(left, right)))
