@@ -27,7 +27,7 @@ import torch
 import tests.preloaded  # noqa: F401  what the forks need
 from benchmarks.machine import describe_machine
 from tests.chaos import disk
-from tests.chaos.job import Job, adopt_orphans, children
+from tests.chaos.job import Job, adopt_orphans, children, left
 from tests.helpers import picture
 
 ROWS, BATCH = 160, 8
@@ -185,8 +185,10 @@ class Chaos:
             self.slowest_end = max(self.slowest_end, seconds)
         disk.free(self.logs)
         self.check_left(job, event)
-        # Forks get Ctrl-C from PyTorch when torchrun is killed, in any line of a library.
-        if event != "kill torchrun" and b"Traceback" in job.told.read_bytes():
+        # Forks get Ctrl-C from PyTorch when torchrun is killed, in any line of a library; what the
+        # script starts does not.
+        is_interrupted = event == "kill torchrun" and not job.script
+        if not is_interrupted and b"Traceback" in job.told.read_bytes():
             self.fault(job, f"{event}: a traceback")
         return job if code == 0 else self.start()
 
@@ -267,9 +269,9 @@ class Chaos:
 
     def check_left(self, job: Job, event: str) -> None:
         """Look for processes that the job has left."""
-        left = job.left(LIMIT)
-        if left:
-            self.fault(job, f"{event}: it left {len(left)} processes: {self.state(job)}")
+        pids = left(LIMIT)
+        if pids:
+            self.fault(job, f"{event}: it left {len(pids)} processes: {self.state(job)}")
             job.end()
 
     def state(self, job: Job) -> str:

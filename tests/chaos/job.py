@@ -41,6 +41,29 @@ def _is_tracker(pid: int) -> bool:
         return True
 
 
+def left(seconds: float) -> list[int]:
+    """Return the processes of ended ones that are still there after some seconds.
+
+    For a process that adopts orphans and has no other children.
+    """
+    end = time.monotonic() + seconds
+    while (pids := _orphans()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return pids
+
+
+def _orphans() -> list[int]:
+    """Return what this process has adopted, less what has ended."""
+    pids = []
+    for pid in children("self"):
+        try:
+            if not os.waitpid(pid, os.WNOHANG)[0]:
+                pids.append(pid)
+        except ChildProcessError:
+            continue
+    return pids
+
+
 class Job:
     """A start of a run, to its end.
 
@@ -55,7 +78,7 @@ class Job:
     def __init__(
         self, flags: Sequence[str], processes: int, folder: Path, *, script: bool = False
     ) -> None:
-        self.processes, self._script = processes, script
+        self.processes, self.script = processes, script
         self.told, self._status = folder / "told", folder / "status.json"
         self.told.unlink(missing_ok=True)
         self._status.unlink(missing_ok=True)
@@ -82,7 +105,7 @@ class Job:
 
     def agent(self) -> int | None:
         """Return torchrun's process, once there is one."""
-        if not self._script:
+        if not self.script:
             return self.pid
         return next(iter(children(self.pid)), None)
 
@@ -95,7 +118,7 @@ class Job:
         """Return the exit code of a job that has ended."""
         if self.code is not None:
             return self.code
-        if self._script:
+        if self.script:
             self.code = self._popen.poll()
         elif (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
             self.code = os.waitstatus_to_exitcode(ended[1])
@@ -110,24 +133,6 @@ class Job:
             time.sleep(0.02)
         return self.code
 
-    def left(self, seconds: float) -> list[int]:
-        """Return the processes that are still there some seconds after the job's end."""
-        end = time.monotonic() + seconds
-        while (left := self._orphans()) and time.monotonic() < end:
-            time.sleep(0.02)
-        return left
-
-    def _orphans(self) -> list[int]:
-        """Return what this process has adopted, less what has ended."""
-        left = []
-        for pid in children("self"):
-            try:
-                if not os.waitpid(pid, os.WNOHANG)[0]:
-                    left.append(pid)
-            except ChildProcessError:
-                continue
-        return left
-
     def end(self) -> None:
         """Kill all of it."""
         for pid in [*self.ranks(), self.agent(), *children("self")]:
@@ -137,4 +142,4 @@ class Job:
                 except ProcessLookupError:
                     continue
         self.wait(10)
-        self.left(10)
+        left(10)

@@ -37,3 +37,9 @@ def test_many_events(processes):
         "tests.chaos.chaos", "--processes", processes, "--epochs", epochs, "--events", EVENTS
     )
     assert done["faults"] == [] and done["events"] > 0.8 * EVENTS
+
+
+@pytest.mark.slow
+def test_the_others_end_when_a_process_is_lost():
+    done = found("tests.chaos.lost", "--runs", 20)
+    assert done["faults"] == [] and done["runs"] == 20
