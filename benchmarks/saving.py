@@ -111,7 +111,7 @@ def measure(training: Training, steps: int, turns: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="RN50")
+    parser.add_argument("--model", default="ViT-S-32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--steps", type=int, default=6)
