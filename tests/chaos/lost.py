@@ -36,26 +36,33 @@ from tests.processes import fork_here
 
 LONG = 8.0
 """Seconds of a run within which a process is lost; some of them pass before the processes meet."""
+BATCH = 12
+"""Rows of a batch on all processes: a run goes on with the same number alone."""
 SLOW = "0.5"
 """Seconds that the disk takes to flush a file: mining would be done too soon."""
 TOLD = re.compile(r"^error: (.*)", re.MULTILINE)
 
 
-def training(folder: Path) -> list[str]:
-    """Return a command that trains for minutes."""
+def training(folder: Path, processes: int) -> list[str]:
+    """Return a command that trains for minutes, or goes on, with as many rows on all processes."""
     flags = "--csv-separator , --model hardpairs-test --device cpu --precision fp32 --workers 1 "
-    flags += "--batching random --batch-size 4 --epochs 1000 --warmup 1 --save-frequency 0 "
+    flags += "--batching random --epochs 1000 --warmup 1 --save-frequency 0 "
+    flags += f"--batch-size {BATCH // processes} --train-data {folder}/data/pairs.csv "
     flags += f"--save-every-steps 3 --logs {folder}/logs --name run --resume latest"
-    return ["train", "--train-data", str(make_data(folder / "data")), *flags.split()]
+    return ["train", *flags.split()]
 
 
-def mining(folder: Path) -> list[str]:
-    """Return a command that mines for longer than the time in which a process is lost."""
+def make_embeddings(folder: Path) -> None:
+    """Write embeddings of random pairs."""
     rng = np.random.default_rng(0)
     for kind in ("img_emb", "text_emb"):
         (folder / f"emb/{kind}").mkdir(parents=True)
         vectors = rng.normal(size=(6000, 32)).astype(np.float32)
         np.save(folder / f"emb/{kind}/{kind}_0.npy", vectors)
+
+
+def mining(folder: Path, _: int) -> list[str]:
+    """Return a command that mines for longer than the time in which a process is lost."""
     flags = f"--dataset x --embeddings {folder}/emb --save-path {folder}/mined --topk 5"
     return ["mine", *flags.split(), "--commit-seconds", "0", "--device", "cpu"]
 
@@ -153,10 +160,12 @@ def lost(count: int, seed: int) -> dict[str, Any]:
     rng, runs = random.Random(seed), []
     folder = Path(tempfile.mkdtemp(prefix="lost-"))  # forks would remove a TemporaryDirectory
     try:
-        commands = [training(folder), mining(folder)]
+        make_data(folder / "data")
+        make_embeddings(folder)
         (folder / "slow").write_text(SLOW)
         for number in range(count):
-            runs.append(lose(commands[number % 2], folder, rng.randint(2, 4), rng))
+            processes, command = rng.randint(2, 4), (training, mining)[number % 2]
+            runs.append(lose(command(folder, processes), folder, processes, rng))
     finally:
         shutil.rmtree(folder)
     return {
