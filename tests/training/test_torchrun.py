@@ -6,9 +6,12 @@ import json
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from hardpairs.core.errors import Exit, write_status
+from hardpairs.training import torchrun
 from tests.helpers import ROOT, run
 from tests.processes import has_ended, start
 
@@ -96,3 +99,19 @@ def test_a_rank_that_says_why_it_failed():
     done = run("bash", "scripts/train_node.sh", "--nothing", env={"PROCESSES": "2"})
     assert done.returncode == 2 and "there is no flag --nothing" in done.stderr
     assert "Traceback" not in done.stderr and "ChildFailedError" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (Exit.PREEMPTED, Exit.PEER_FAILED),
+        (Exit.PEER_FAILED, Exit.PEER_FAILED),
+        (Exit.RESOURCES, Exit.RESOURCES),
+    ],
+)
+def test_a_kill_says_more_than_that_others_were_stopped(tmp_path, monkeypatch, said, told):
+    status = tmp_path / "status.json"
+    monkeypatch.setenv("HARDPAIRS_STATUS_FILE", str(status))
+    write_status(said, "error: stopped by a signal", 0)
+    torchrun._tell(1, SimpleNamespace(exitcode=-signal.SIGKILL))
+    assert json.loads(status.read_text())["code"] == told

@@ -98,7 +98,8 @@ def _stop() -> UserError:
 def _tell(rank: int, failure: ProcessFailure) -> None:
     """Write the status of a worker that could not do it itself.
 
-    Others may have said that it was gone; what ended it says more.
+    Others may have said that it was gone, or that they were stopped, by torchrun; what ended it
+    says more.
     """
     if failure.exitcode >= 0:
         code = failure.exitcode or Exit.UNEXPECTED
@@ -119,7 +120,7 @@ def _tell(rank: int, failure: ProcessFailure) -> None:
     )
     status = Path(os.environ.get("HARDPAIRS_STATUS_FILE", ""))
     with contextlib.suppress(OSError, ValueError):
-        if json.loads(status.read_text("utf-8"))["code"] == Exit.PEER_FAILED:
+        if json.loads(status.read_text("utf-8"))["code"] in (Exit.PEER_FAILED, Exit.PREEMPTED):
             status.unlink()
     write_status(Exit.PEER_FAILED, error.text(), rank)
 
