@@ -35,6 +35,8 @@ STEPS_PER_EPOCH = ROWS // BATCH
 PEER_TIMEOUT = 4
 LIMIT = PEER_TIMEOUT + 30
 """Seconds within which a run ends of which a process is lost."""
+FORKS_LATER = 10
+"""More of them for forks: PyTorch waits 30 s before it kills one that does not end."""
 DISK_MEGABYTES = 48
 AT_START = 0.2
 """Share of events that come while a run starts."""
@@ -173,11 +175,12 @@ class Chaos:
         self.counts[event] += 1
         if not codes:
             return job
-        code = job.wait(LIMIT)
+        limit = LIMIT if job.script else LIMIT + FORKS_LATER
+        code = job.wait(limit)
         seconds = time.monotonic() - began
         self.codes[f"{event}: {code}"] += 1
         if code is None:
-            self.fault(job, f"{event}: still there after {LIMIT} s: {self.state(job)}")
+            self.fault(job, f"{event}: still there after {limit} s: {self.state(job)}")
             job.end()
         elif code not in (*codes, 0):  # it may have been at its end
             self.fault(job, f"{event}: code {code}")
