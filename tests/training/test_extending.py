@@ -82,7 +82,7 @@ def test_a_package_of_ones_own_trains(tmp_path, table):
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     data = ("--train-data", str(table), *COMMA, "--batch-size", "8", "--max-steps", "2")
     more = ("--loss-fn", "distance", "--distance-power", "1.5")
-    done = train(tmp_path, "run", *data, *more, env={"PYTHONPATH": path})
+    done = train(tmp_path, "run", *data, *more, env={"PYTHONPATH": path}, fresh=True)
     assert done.returncode == 0, done.stderr
     assert [float(step["contrastive_loss"]) > 0 for step in steps(tmp_path, "run")] == [True, True]
     assert '"power": 1.5' in (tmp_path / "run/config.json").read_text()

@@ -36,12 +36,12 @@ COMMA = ("--csv-separator", ",", "--csv-img-key", "filepath", "--csv-caption-key
 SAME_PIXELS = ("--aug-cfg", "scale=(1.0,1.0)")
 
 
-def train(logs, name, *flags, processes=0, env=None):
+def train(logs, name, *flags, processes=0, env=None, **options):
     """A run by training.main, by torchrun with processes."""
     command = ("-m", "--", "training.main", *TINY, "--logs", str(logs), "--name", name, *flags)
     if processes:
-        return torchrun(processes, *command, env=env)
-    return run("python", "-m", *command[2:], env=env)
+        return torchrun(processes, *command, env=env, **options)
+    return run("python", "-m", *command[2:], env=env, **options)
 
 
 def steps(logs, name):
