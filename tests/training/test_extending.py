@@ -82,11 +82,13 @@ def test_a_package_of_ones_own_trains(tmp_path, table):
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     data = ("--train-data", str(table), *COMMA, "--batch-size", "8", "--max-steps", "2")
     more = ("--loss-fn", "distance", "--distance-power", "1.5")
-    done = train(tmp_path, "run", *data, *more, env={"PYTHONPATH": path}, fresh=True)
+    # A fork knows the components that are there without the package.
+    process = {"env": {"PYTHONPATH": path}, "fresh": True}
+    done = train(tmp_path, "run", *data, *more, **process)
     assert done.returncode == 0, done.stderr
     assert [float(step["contrastive_loss"]) > 0 for step in steps(tmp_path, "run")] == [True, True]
     assert '"power": 1.5' in (tmp_path / "run/config.json").read_text()
-    done = train(tmp_path, "other", *data, *more, "--sanw-alpha", "0", env={"PYTHONPATH": path})
+    done = train(tmp_path, "other", *data, *more, "--sanw-alpha", "0", **process)
     assert done.returncode == 2 and "--sanw-alpha is given, but nothing uses it" in done.stderr
-    done = train(tmp_path, "other", *data, *more[:-1], "0", env={"PYTHONPATH": path})
+    done = train(tmp_path, "other", *data, *more[:-1], "0", **process)
     assert done.returncode == 2 and "--distance-power must be above 0" in done.stderr
