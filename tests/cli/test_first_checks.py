@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from tests.cli.test_main import ENVIRONMENT, HEAVY
+
+from tests.cli.test_console import ENVIRONMENT, HEAVY
 
 REFUSE = """
 import contextlib, io, json, sys

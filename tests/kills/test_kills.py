@@ -45,7 +45,7 @@ def test_a_killed_command_ends_as_if_nothing_had_happened(name, memory_folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "seed", "kills"), pieces(KILLS))
+@pytest.mark.parametrize(("name", "seed", "kills"), [*pieces(KILLS)])
 def test_many_kills(name, seed, kills, memory_folder):
     found = found_by("kill", name, memory_folder, kills // 2, kills, seed)
     assert found["faults"] == [] and found["killed"] >= kills
