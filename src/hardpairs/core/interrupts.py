@@ -18,7 +18,7 @@ _GOES_ON = "finished work is kept; the same command goes on from there"
 
 
 class _State:
-    """What Ctrl-C finds.
+    """State of the process when Ctrl-C comes.
 
     Attributes:
         is_caught: Whether ``KeyboardInterrupt`` is caught.

@@ -11,7 +11,9 @@ from hardpairs.mining.plan import Plan, Tile
 
 
 class ClusterGrid:
-    """Which rows are compared with which columns, see ``hardpairs.mining.plan.Grid``.
+    """Grid of a search in clusters: rows and the columns they are compared with.
+
+    See ``hardpairs.mining.plan.Grid``.
 
     Args:
         plan: The sizes of the search; all rows are targets and candidates.

@@ -68,7 +68,7 @@ class Tile:
 
 
 class Grid(Protocol):
-    """Which pairs are compared, in tiles. A ``Plan`` compares all of them."""
+    """Pairs that are compared, in tiles. A ``Plan`` compares all of them."""
 
     @property
     def identity(self) -> Any:

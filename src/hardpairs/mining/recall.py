@@ -52,7 +52,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Recall:
-    """What an approximate search found of the exact lists.
+    """Share of the exact lists that an approximate search found.
 
     Attributes:
         rows: Rows of the sample.
