@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.patches.conftest import Copy
 from tests.patches.runs import train
 from tests.patches.test_fidelity import compare, train_shards
 from tests.patches.test_hooks import recorded_run
+from tests.training.hooks.test_steps import assert_same
 
 COMMA = ("--csv-separator", ",")
 SAME_PIXELS = ("--aug-cfg", "scale=(1.0,1.0)")
@@ -175,6 +177,37 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(patched_main, pairs, tmp
     results = (logs / "run/checkpoints/results.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in results] == [1, 2, 2]
     assert (logs / "run/checkpoints/best.pt").is_file()
+
+
+def test_a_run_that_was_stopped_within_an_epoch_goes_on(patched_main, pairs, tmp_path):
+    hard = hard_pairs_of(pairs, tmp_path)
+    flags = (*OURS, "--train-data", pairs, "--use-hard", "--hard-dict-dir", hard)
+    flags += ("--batch-size", "52", "--memory-batches", "1", "--epochs", "2")
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    ((status, output),) = patched_main.call(train, 1, str(tmp_path / "whole/logs"), *flags)
+    assert status == 0, output
+    logs = tmp_path / "stopped/logs"
+    ((status, output),) = patched_main.call(stopped_run, 12, str(logs), *flags)
+    assert status == Exit.PREEMPTED, output
+    stored = torch.load(logs / "run/checkpoints/epoch_latest.pt", weights_only=True)
+    assert stored["epoch"] == 1 and stored["step"] == 3
+    ((status, output),) = patched_main.call(train, 1, str(logs), *flags, "--resume", "latest")
+    assert status == 0, output
+    last = "run/checkpoints/epoch_2.pt"
+    assert_same(*(torch.load(p / last, weights_only=True) for p in (tmp_path / "whole/logs", logs)))
+
+
+def stopped_run(calls: int, logs: str, *flags: str) -> list[tuple[int | None, str]]:
+    """A run that is asked to stop at the so manieth question between its steps."""
+    from hardpairs.training.hooks import steps
+
+    kept, numbers = steps.agreed_to_stop, itertools.count(1)
+    steps.agreed_to_stop = lambda args: next(numbers) == calls
+    try:
+        return train(1, logs, *flags, as_command=True)
+    finally:
+        steps.agreed_to_stop = kept
 
 
 def test_hard_pairs_are_mined_anew(patched_main, pairs, tmp_path):

@@ -31,7 +31,6 @@ from hardpairs.core.interrupts import goes_on
 from hardpairs.core.lock import locked
 from hardpairs.core.remote import is_url
 from hardpairs.core.workers import kill_workers
-from hardpairs.training.hooks.main_flags import is_main
 from hardpairs.training.preemption import REQUESTS, Stopped, preempted
 from hardpairs.training.upstream import patched, world_info
 
@@ -58,7 +57,7 @@ def _train(argv: list[str] | None) -> int:
     argv = command_arguments("train", argv)
     args = parser.parse_args(argv)
     asked = args.resume
-    if args.batching is None or is_main(args):
+    if args.batching is None:
         REQUESTS.ignore()
     trainer: Any = patched("main")
     trainer.parse_args = lambda _: args

@@ -54,6 +54,18 @@ def model_of(trained: nn.Module) -> nn.Module:
     return cast("nn.Module", model)
 
 
+def saved_module(trained: nn.Module) -> nn.Module:
+    """Return the module whose state a checkpoint of the trainer has.
+
+    Args:
+        trained: A model, which is saved in the wrapper for several processes; of main a task, whose
+            model is saved without.
+    """
+    if hasattr(trained, "trainable_module"):
+        return model_of(trained)
+    return cast("nn.Module", getattr(trained, "_orig_mod", trained))
+
+
 def world_info() -> tuple[int, int]:
     """(rank, world_size) that the launcher announced in the environment, by OpenCLIP's own rule.
 

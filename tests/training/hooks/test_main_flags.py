@@ -27,7 +27,7 @@ def test_the_trainer_of_a_release_has_none_of_them():
         Namespace(model="ViT-B-32"),
     )
     check(fsdp=True)
-    check(peer_timeout=30.0)
+    check(peer_timeout=30.0, save_every_steps=5)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_trainer_of_a_release_has_none_of_them():
         ({"use_naflex": True}, "--use-naflex", "planned rows"),
         ({"force_naflex_vision": True}, "--force-naflex-vision", "planned rows"),
         ({"dataset_type": "synthetic-audio"}, "--dataset-type synthetic-audio", "images"),
-        ({"save_every_steps": 5}, "--save-every-steps", "whole epochs"),
+        ({"fsdp": True, "save_every_steps": 5}, "--save-every-steps", "no process has the whole"),
         ({"fsdp": True, "remine_every": 1}, "--remine-every", "no process has the whole model"),
         ({"fsdp": True, "freeze_epochs": 1}, "--freeze-epochs", "no process has the whole model"),
         ({"fsdp": True, "loss_fn": "supcon"}, "--loss-fn supcon", "the head"),

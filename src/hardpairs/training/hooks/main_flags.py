@@ -15,11 +15,11 @@ FSDP_REASONS = {
     "freeze_epochs": "parameters are frozen and freed as a whole",
     "recover_steps": "it puts whole weights back",
     "ema": "one process averages the weights",
+    "save_every_steps": "one process saves the state",
+    "save_every_minutes": "one process saves the state",
     "watch": "one process measures the second data set",
 }
 """Options of ours that do not work with ``--fsdp``, and what they do with the model."""
-STATE_OPTIONS = ("save_every_steps", "save_every_minutes")
-"""Options of ours that save states within an epoch."""
 
 
 def check_main(config: TrainingConfig, args: argparse.Namespace) -> None:
@@ -33,8 +33,6 @@ def check_main(config: TrainingConfig, args: argparse.Namespace) -> None:
         UserError: Exit 2.
     """
     _check_inputs(args)
-    if is_main(args):
-        _check_saving(config)
     if getattr(args, "fsdp", False):
         _check_fsdp(config, args)
 
@@ -42,16 +40,6 @@ def check_main(config: TrainingConfig, args: argparse.Namespace) -> None:
 def is_main(args: argparse.Namespace) -> bool:
     """Return whether the options are those of OpenCLIP's main, which alone has ``--fsdp``."""
     return hasattr(args, "fsdp")
-
-
-def _check_saving(config: TrainingConfig) -> None:
-    for name in STATE_OPTIONS:
-        if getattr(config.saving, name) is not None:
-            raise usage(
-                f"--{name.replace('_', '-')} does not work with OpenCLIP's main",
-                why="it saves and resumes whole epochs",
-                fix="OpenCLIP 3.3.0, or leave it out",
-            )
 
 
 def _check_inputs(args: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from hardpairs.training import upstream
 from hardpairs.training.average import AVERAGE
 from hardpairs.training.data import TrainData
 from hardpairs.training.hooks.build import facts_of, get_tokenizer, loss_of
+from hardpairs.training.hooks.main_flags import is_main
 from hardpairs.training.preemption import REQUESTS, preempted
 from hardpairs.training.resume import COUNTS, FACTS, LOSS_STATE, ORIGIN
 from hardpairs.training.saving import STEP
@@ -32,7 +33,7 @@ from hardpairs.training.saving import STEP
 
 def run_steps(
     args: argparse.Namespace,
-    model: nn.Module,
+    trained: nn.Module,
     data: dict[str, Any],
     epoch: int,
     optimizer: Optimizer,
@@ -45,7 +46,7 @@ def run_steps(
 
     Args:
         args: OpenCLIP's options.
-        model: The model with its wrappers.
+        trained: The model with its wrappers, or the task of the trainer.
         data: What ``get_data`` returned.
         epoch: From 0.
         optimizer: The optimizer.
@@ -58,7 +59,8 @@ def run_steps(
     if not isinstance(train, TrainData):
         yield from enumerate(train.dataloader)
         return
-    model = getattr(model, "_orig_mod", model)  # of torch.compile
+    model = upstream.saved_module(trained)
+    is_whole = not getattr(args, "fsdp", False)
     REQUESTS.is_saved = False
     batches, first = iter(train.dataloader), train.batches.first
     for number in range(first, train.batches.num_batches):
@@ -70,11 +72,11 @@ def run_steps(
             def state(step: int = step) -> dict[str, Any]:
                 return _state(args, model, train, epoch, step, optimizer, scaler)
 
-            if train.writer is not None and number > first:
+            if train.writer is not None and number > first and is_whole:
                 train.writer.after_step(state)
             batch = REQUESTS.wait_for(lambda: next(batches))
             if agreed_to_stop(args):
-                raise leave(args, train, state)
+                raise leave(args, train, state if is_whole else None)
         train.unsaved = None
         _seed(args, epoch * train.batches.num_batches + number)
         peers.at(f"epoch {epoch + 1}, step {step + 1}", limited=True)
@@ -145,6 +147,10 @@ def _state(
     }
     if scaler is not None:
         checkpoint["scaler"] = scaler.state_dict()
+    if is_main(args):
+        steps = epoch * (train.batches.num_batches // args.accum_freq) + step
+        size = args.batch_size * args.accum_freq * args.world_size
+        checkpoint |= {"global_step": steps, "samples_seen": steps * size}
     return {**checkpoint, **run_state(args, model, train)}
 
 

@@ -81,9 +81,7 @@ def create_task(args: argparse.Namespace, model: nn.Module, **options: Any) -> n
         theirs: nn.Module = open_clip.create_task(args, model=model, **options)
         return theirs
     if args.resume and not os.path.isdir(args.resume):
-        resumed_checkpoint(
-            args
-        )  # main reads it, too; what is ours is kept for the loss and the data
+        resumed_checkpoint(args)  # main reads it, too; what is ours is kept for the loss and data
     loss = create_loss(args)
     assert isinstance(loss, RunLoss)
     return HardPairsTask(
