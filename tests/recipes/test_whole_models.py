@@ -10,14 +10,14 @@ from hardpairs.cli import compare_recipes, open_test
 from hardpairs.core.errors import UserError
 from hardpairs.recipes import whole_models
 from hardpairs.recipes.study import open_study
-from hardpairs.training import launch
+from hardpairs.training import launching
 from tests.processes import forking
 
 
 @pytest.fixture
 def forked_runs():
     """Runs are forks of a process that has PyTorch imported."""
-    with forking(launch):
+    with forking(launching):
         yield
 
 

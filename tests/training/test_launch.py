@@ -1,144 +1,99 @@
-"""Starting the trainer: the command line, and whose exit code and message come back."""
+"""Ctrl-C to the launcher and its group at any moment, as a terminal sends it: 130, no traceback, nothing left.
+
+``HARDPAIRS_INTERRUPTS`` is the number of moments of the slow test (20).
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
+import subprocess
 import sys
 import time
+import uuid
+from pathlib import Path
 
 import pytest
 
-from hardpairs.training import launch as launching
-from hardpairs.training.launch import command_line, launch, one_machine, resuming
+from tests.core.test_interrupts import check
+from tests.helpers import ROOT, listen_to_ctrl_c
 from tests.processes import has_ended
+from tests.training.test_trainer import COMMA, TINY
 
-FAILS = """
-import json, os, sys
-status = {"code": 6, "message": "error: NaN", "rank": 1}
-json.dump(status, open(os.environ["HARDPAIRS_STATUS_FILE"], "w"))
-sys.exit(1)
-"""
+MOMENTS = int(os.environ.get("HARDPAIRS_INTERRUPTS", "20"))
+MARK = "HARDPAIRS_TEST_LAUNCH"
 
 
 @pytest.fixture
-def child(monkeypatch):
-    """Return a function that lets a script stand in for the trainer."""
-
-    def stand_in(code: str) -> None:
-        line = [sys.executable, "-c", code]
-        monkeypatch.setattr(launching, "command_line", lambda *_: line)
-
-    return stand_in
+def line(table, tmp_path):
+    """The launcher of a long run on two processes."""
+    flags = (*TINY, "--train-data", str(table), *COMMA, "--batch-size", "8", "--epochs", "1000")
+    flags += ("--batching", "random", "--logs", str(tmp_path), "--name", "run")
+    launch = (sys.executable, "-m", "hardpairs.training.launch", "--standalone")
+    return (*launch, "--nproc_per_node", "2", "--", *flags)
 
 
-def test_the_command():
-    flags = ["--lr", "1"]
-    assert command_line([], flags)[1:] == ["-m", "hardpairs.cli", "train", "--lr", "1"]
-    several = command_line(one_machine(2), flags)
-    assert several[1:3] == ["-m", "hardpairs.training.torchrun"]
-    assert several[-6:] == ["-m", "--", "hardpairs.cli", "train", "--lr", "1"]
+def interrupted(line, seconds: float, *, is_started: bool) -> tuple[int, str]:
+    """Return exit code and messages of a launcher that is interrupted.
+
+    Args:
+        line: Its command line.
+        seconds: When, from its start on; from that of torchrun on, if it ``is_started``.
+        is_started: Whether torchrun is waited for.
+    """
+    mark = {MARK: uuid.uuid4().hex}
+    with subprocess.Popen(
+        line,
+        env={**os.environ, **mark, "PYTHONPATH": f"{ROOT}/src"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=listen_to_ctrl_c,
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while is_started and not children.read_text():
+            time.sleep(0.001)
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        error = process.communicate(timeout=120)[1]
+    assert all(has_ended(other) for other in marked(mark)), error
+    return process.returncode, error
 
 
-def test_the_code_of_the_rank_that_failed_first(child, capfd, tmp_path):
-    child(FAILS)
-    assert launch(one_machine(2), []) == 6
-    assert "error: NaN\n  rank: 1" in capfd.readouterr().err
-    with open(tmp_path / "log", "wb") as log:
-        assert launch(one_machine(2), [], output=log) == 6
-    assert "error: NaN" in (tmp_path / "log").read_text()
+def marked(mark: dict[str, str]) -> list[int]:
+    """Return the processes that have a variable."""
+    ((name, value),) = mark.items()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = path.read_bytes().split(b"\0")
+        except OSError:  # it has ended, or is another user's
+            continue
+        if f"{name}={value}".encode() in variables:
+            found.append(int(path.parent.name))
+    return found
 
 
-def test_a_process_without_torchrun_has_said_it_itself(child, capfd):
-    child(FAILS)
-    assert launch([], []) == 6
-    assert not capfd.readouterr().err
+def check_started(code: int, error: str) -> None:
+    assert code == 130 and "interrupted" in error and "Traceback" not in error, (code, error)
 
 
-@pytest.mark.parametrize(
-    ("code", "returned"),
-    [
-        ("", 0),
-        ("import sys; sys.exit(5)", 5),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 137),
-        ("import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)", 75),
-    ],
-)
-def test_other_ends(child, code, returned):
-    child(code)
-    assert launch(one_machine(2), []) == returned
+def test_while_the_launcher_starts(line):
+    check(*interrupted(line, 0.06, is_started=False))
 
 
-TELLS = """
-import os, signal, sys, time
-got = []
-signal.signal(signal.{0}, lambda number, _: got.append(number))
-os.kill(os.getppid(), signal.{1})
-end = time.monotonic() + 20
-while not got and time.monotonic() < end:
-    time.sleep(.01)
-time.sleep(.3)  # for a second one
-sys.exit(70 + len(got))
-"""
+def test_while_torchrun_starts(line):
+    """Its own Python does not listen yet: Ctrl-C waits for it."""
+    check_started(*interrupted(line, 0, is_started=True))
 
 
-@pytest.mark.parametrize(
-    ("sent", "received"), [("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1"), ("SIGHUP", "SIGTERM")]
-)
-def test_signals_reach_the_trainer_once(child, sent, received):
-    child(TELLS.format(received, sent))
-    before = signal.signal(getattr(signal, sent), signal.SIG_DFL)  # nohup ignores SIGHUP
-    try:
-        assert launch(one_machine(2), []) == 71
-    finally:
-        signal.signal(getattr(signal, sent), before)
-
-
-def test_ctrl_c_to_the_launcher_alone_ends_the_trainer(child):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        child(TELLS.format("SIGINT", "SIGINT"))
-        with pytest.raises(KeyboardInterrupt):
-            launch(one_machine(2), [])
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-STAYS = """
-import os, sys, time
-from hardpairs.core.processes import end_with_parent
-end_with_parent()
-open(sys.argv[1] + ".new", "w").write(str(os.getpid()))
-os.rename(sys.argv[1] + ".new", sys.argv[1])
-time.sleep(60)
-"""
-
-
-def test_a_killed_launcher_leaves_nobody(monkeypatch, tmp_path):
-    pid = tmp_path / "pid"
-    line = [sys.executable, "-c", STAYS, str(pid)]
-    monkeypatch.setattr(launching, "command_line", lambda *_: line)
-    launcher = os.fork()
-    if not launcher:
-        launch([], [])
-        os._exit(0)
-    while not pid.exists():
-        time.sleep(0.01)
-    os.kill(launcher, signal.SIGKILL)
-    os.waitpid(launcher, 0)
-    assert has_ended(int(pid.read_text()))
-
-
-def test_a_run_with_a_name_goes_on_by_default(tmp_path):
-    named = ["--lr", "1", "--name", "run"]
-    assert resuming(named) == [*named, "--resume", "latest"]
-    assert resuming(["--name=run"])[1:] == ["--resume", "latest"]
-    for flags in (["--lr", "1"], [*named, "--resume", "x.pt"], [*named, "--resume=x.pt"]):
-        assert resuming(flags) == flags
-    elsewhere = [*named, "--remote-sync", "s3://bucket"]
-    assert resuming(elsewhere) == elsewhere
-    config = tmp_path / "run.yaml"
-    for text, goes_on in (("name: run", True), ("name: run\nresume: x.pt", False), (": [", False)):
-        config.write_text(text)
-        for flags in (["--config", str(config)], [f"--config={config}"]):
-            assert (resuming(flags) != flags) == goes_on
+@pytest.mark.slow
+def test_any_moment(line):
+    rng = random.Random(0)
+    for number in range(MOMENTS):
+        if number % 4 == 0:
+            check(*interrupted(line, rng.uniform(0.02, 0.2), is_started=False))
+        else:
+            check_started(*interrupted(line, 0.02 * 800 ** rng.random(), is_started=True))

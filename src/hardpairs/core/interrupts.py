@@ -36,11 +36,25 @@ def run_module(name: str) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_ctrl_c)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from importlib import import_module
 
     from hardpairs.core.errors import run_command
 
     run_command(lambda: import_module(name).main())
+
+
+class Held:
+    """Let processes that start within the block get Ctrl-C only when ``run_module`` listens.
+
+    Until then Python itself would answer it, with a traceback. It waits for them, and is not lost.
+    """
+
+    def __enter__(self) -> None:
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
 class Caught:

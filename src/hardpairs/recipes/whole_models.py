@@ -20,7 +20,7 @@ from hardpairs.models.encoders.openclip import from_encoder
 from hardpairs.models.load import load_encoder
 from hardpairs.recipes.recipe import Setting
 from hardpairs.recipes.training import WARMUP_SHARE, with_means
-from hardpairs.training.launch import launch, one_machine
+from hardpairs.training.launching import launch, one_machine
 from hardpairs.training.samples import SAMPLE_FLAGS
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ tells them of the signal once, and they end when they have saved their state.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import logging
@@ -13,12 +14,14 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from hardpairs.core.errors import Exit, UserError, write_status
+from hardpairs.core.interrupts import run_module
 from hardpairs.core.processes import PARENT, end_with_parent
 
 if TYPE_CHECKING:
@@ -39,9 +42,13 @@ def main() -> None:
     sys.argv[1:1] = ["--signals-to-handle", "SIGQUIT"]  # the others are ours
     # A worker that does not react to the end of others is killed in time.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "20")
-    for number in (*STOPS, signal.SIGINT):
+    for number in STOPS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _pass_on)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        # Workers inherit what is blocked: Ctrl-C waits for them until they listen.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        threading.Thread(target=_pass_on_ctrl_c, daemon=True).start()
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.run import main as torchrun
@@ -64,22 +71,30 @@ def main() -> None:
     except ChildFailedError as error:
         _tell(*error.get_first_failure())
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(int(Exit.INTERRUPTED))
 
 
 def _pass_on(number: int, _: FrameType | None) -> None:
     """Send a signal to all workers; without workers, end."""
     _stopped.append(number)
+    if not _signalled(number):
+        write_status(Exit.PREEMPTED, _stop().text())
+        sys.exit(int(Exit.PREEMPTED))
+
+
+def _pass_on_ctrl_c() -> None:
+    """Send each Ctrl-C to all workers; without workers, to the main thread."""
+    while True:
+        if not _signalled(signal.sigwait({signal.SIGINT})):
+            _thread.interrupt_main()
+
+
+def _signalled(number: int) -> list[int]:
+    """Send a signal to all workers, and return them."""
     workers = list(_children())
     for worker in workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, number)
-    if not workers:
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        write_status(Exit.PREEMPTED, _stop().text())
-        sys.exit(int(Exit.PREEMPTED))
+    return workers
 
 
 def _children() -> Iterator[int]:
@@ -126,4 +141,4 @@ def _tell(rank: int, failure: ProcessFailure) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_module("hardpairs.training.torchrun")
