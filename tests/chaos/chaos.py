@@ -13,10 +13,12 @@ import collections
 import contextlib
 import csv
 import json
+import math
 import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -37,11 +39,15 @@ LIMIT = PEER_TIMEOUT + 30
 """Seconds within which a run ends of which a process is lost."""
 FORKS_LATER = 10
 """More of them for forks: PyTorch waits 30 s before it kills one that does not end."""
+STOP_LIMIT = 60
+"""Seconds within which a run ends that is asked to."""
+STUCK = 600
+"""Seconds without a step after which a run is taken for stuck."""
 DISK_MEGABYTES = 48
 AT_START = 0.2
 """Share of events that come while a run starts."""
-STEPS_BETWEEN = 8
-"""Most steps of a run between two events."""
+ENOUGH = 6
+"""Steps in which a run needs its disk and its loaders: it saves a state after every third."""
 EVENTS = {
     "kill a rank": 3,
     "kill torchrun": 2,
@@ -98,6 +104,8 @@ class Chaos:
         self.codes: collections.Counter[str] = collections.Counter()
         self.faults: list[str] = []
         self.slowest_end = 0.0
+        self.until = math.inf
+        self.late: tuple[int, ...] = ()
         flags = (
             "--csv-separator , --model hardpairs-test --device cpu --precision fp32 --workers 1 "
         )
@@ -110,6 +118,7 @@ class Chaos:
         script = name == "run" and self.rng.random() < self.script_share
         flags = (*self.flags, "--name", name)
         self.counts["starts"] += 1
+        self.late = ()
         return Job(flags, self.processes, self.folder, script=script)
 
     def chosen(self, events: int, kinds: str) -> list[str]:
@@ -128,28 +137,37 @@ class Chaos:
     def disturbed(self, events: list[str]) -> None:
         """Train a run with events until it ends by itself."""
         job = self.start()
-        for event in events:
-            if not self.goes_on_to(job, self.moment()):
+        for number, event in enumerate(events):
+            if time.monotonic() > self.until:
+                break
+            if not self.goes_on_to(job, self.moment(len(events) - number)):
                 code = job.wait(0)
                 if code == 0:
                     return
-                self.fault(job, f"ended before {event}")
+                if code in self.late:
+                    self.codes[f"some steps after an event: {code}"] += 1
+                else:
+                    self.fault(job, f"ended with {code} before {event}")
                 job = self.start()
             job = self.strike(job, event)
         if job.wait(3600) != 0:
             self.fault(job, "did not end by itself")
 
-    def moment(self) -> tuple[float, int]:
-        """Return when the next event comes: seconds, or else steps, from now."""
+    def moment(self, events: int) -> tuple[float, int]:
+        """Return when the next of some events comes: seconds, or else steps, from now.
+
+        They are spread over the steps that are left.
+        """
         if self.rng.random() < AT_START:
             return self.rng.random() * 3, 0
-        return 0.0, self.rng.randint(1, STEPS_BETWEEN)
+        steps = self.epochs * STEPS_PER_EPOCH - self.lines()
+        return 0.0, self.rng.randint(1, max(1, 2 * steps // events - 1))
 
     def goes_on_to(self, job: Job, moment: tuple[float, int]) -> bool:
         """Wait until then, and return whether the job still runs."""
         seconds, steps = moment
         first, began = self.lines(), time.monotonic()
-        limit = seconds if not steps else 300
+        limit = seconds if not steps else STUCK
         while job.poll() is None and time.monotonic() - began < limit:
             if steps and self.lines() - first >= steps:
                 break
@@ -175,14 +193,17 @@ class Chaos:
         self.counts[event] += 1
         if not codes:
             return job
-        limit = LIMIT if job.script else LIMIT + FORKS_LATER
+        limit = STOP_LIMIT
+        if 7 in codes:
+            limit = LIMIT if job.script else LIMIT + FORKS_LATER
         code = job.wait(limit)
         seconds = time.monotonic() - began
         self.codes[f"{event}: {code}"] += 1
+        print(f"step {self.lines() - 1}: {event}: {code} in {seconds:.1f} s", file=sys.stderr)
         if code is None:
             self.fault(job, f"{event}: still there after {limit} s: {self.state(job)}")
             job.end()
-        elif code not in (*codes, 0):  # it may have been at its end
+        elif code not in (*codes, *self.late, 0):  # it may have been at its end
             self.fault(job, f"{event}: code {code}")
         else:
             self.slowest_end = max(self.slowest_end, seconds)
@@ -257,8 +278,11 @@ class Chaos:
         return codes
 
     def unless_it_goes_on(self, job: Job, codes: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the codes if the job ends within some seconds: it may need nothing of what is gone."""
-        return () if job.wait(6) is None else codes
+        """Return the codes if the job ends within some steps: it may need nothing of what is gone."""
+        if self.goes_on_to(job, (0.0, ENOUGH)):
+            self.late = codes
+            return ()
+        return codes
 
     def step_clock(self) -> None:
         """Set the ranks' clock, and the times of the run's files, by up to a day."""
@@ -289,10 +313,15 @@ class Chaos:
         return " | ".join(found)
 
     def fault(self, job: Job, text: str) -> None:
+        """Note what is wrong, with what the run has told last."""
+        print(f"fault: {text}", file=sys.stderr)
         self.faults.append(f"{text}\n{job.told.read_text(errors='replace')[-3000:]}")
 
     def compare(self) -> None:
-        """Compare what the two runs have left."""
+        """Compare what the two runs have left, if the disturbed one has come to its end."""
+        if not (self.logs / f"run/checkpoints/epoch_{self.epochs}.pt").exists():
+            self.faults.append("the last checkpoint is not there")
+            return
         for problem in differences(self.logs / "whole", self.logs / "run", self.epochs):
             self.faults.append(problem)
 
@@ -335,7 +364,13 @@ def steps(run: Path) -> dict[str, dict[str, str]]:
 
 
 def chaos(
-    processes: int, epochs: int, events: int, seed: int, script_share: float = 0.0, kinds: str = ""
+    processes: int,
+    epochs: int,
+    events: int,
+    seed: int,
+    script_share: float = 0.0,
+    kinds: str = "",
+    minutes: float = math.inf,
 ) -> dict[str, Any]:
     """Return what a disturbed run went through, and what was wrong.
 
@@ -346,6 +381,7 @@ def chaos(
         seed: Of the events.
         script_share: Share of starts by the script.
         kinds: The kinds of events, with commas between them; empty: all, at random.
+        minutes: After these there are no more events, and the run goes on to its end.
     """
     torch.set_num_threads(1)
     adopt_orphans()
@@ -357,12 +393,11 @@ def chaos(
         logs.mkdir()
         can_fill = disk.mount(logs, DISK_MEGABYTES)
         run = Chaos(folder, logs, processes, epochs, seed)
-        run.script_share = script_share
+        run.script_share, run.until = script_share, began + 60 * minutes
         try:
             run.undisturbed()
             run.disturbed(run.chosen(events, kinds))
-            if not run.faults:
-                run.compare()
+            run.compare()
         finally:
             disk.unmount(logs)
     finally:
@@ -390,6 +425,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--script-share", type=float, default=0.0)
     parser.add_argument("--kinds", default="")
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--out")
     args = vars(parser.parse_args())
     out = args.pop("out")
