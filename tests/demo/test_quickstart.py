@@ -1,9 +1,13 @@
 """The small quickstart from the first command to the page: real img2dataset, real torchrun, and started
-again; and which steps it runs, with stand-ins that make empty files."""
+again; and which steps it runs, with stand-ins that make empty files.
+
+``HARDPAIRS_QUICKSTART_KILLS`` is the number of kills of the slow test (default 10).
+"""
 
 import contextlib
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -44,6 +48,11 @@ def popen(command, **options):
     elif command[2] == "img2dataset.main":
         command = ("python", "-c", DOWNLOAD, *command[3:])
     return Popen(command, **options)
+
+
+KILLS = int(os.environ.get("HARDPAIRS_QUICKSTART_KILLS", "10"))
+LONGEST = 5.0
+"""Seconds of a step within which it is killed."""
 
 
 def in_forks(*flags):
@@ -99,6 +108,47 @@ def test_the_downloads_losses_are_told(finished):
 def test_finished_steps_are_not_repeated(finished):
     again = in_forks(*finished[1])
     assert again.returncode == 0 and again.stderr.count("done before") == 20, again.stderr
+
+
+def summary_of(folder):
+    """Return the results, without what the machine decides."""
+    summary = json.loads((folder / "runs/summary.json").read_text())
+    return {name: value for name, value in summary.items() if name != "seconds"}
+
+
+def steps_of(folder):
+    """Return the names of the steps in order."""
+    lines = (folder / "runs/steps.tsv").read_text().splitlines()
+    return [line.split("\t")[0] for line in lines]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_summary(finished, tmp_path):
+    """Alone, or with the step that it runs; what is left of it must not disturb the next start."""
+    rng, order = random.Random(0), steps_of(finished[0])
+    flags = ("--small", "--out", str(tmp_path / "runs"), "--data", str(tmp_path / "data"))
+    command = (sys.executable, "-m", "hardpairs.cli", "quickstart", *flags)
+    killed = []
+    for step in sorted(rng.choices(order, k=KILLS), key=order.index):
+        moment = f"{step}, after {(seconds := rng.random() * LONGEST):.1f} s"
+        with open(tmp_path / "log", "wb") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+        begun = f"\n[{step}] ".encode()
+        while process.poll() is None and begun not in (tmp_path / "log").read_bytes():
+            time.sleep(0.02)
+        time.sleep(seconds)
+        if process.poll() is not None:
+            assert process.returncode == 0, (killed, moment, (tmp_path / "log").read_text()[-3000:])
+            continue
+        rng.choice((os.kill, os.killpg))(process.pid, signal.SIGKILL)
+        process.wait()
+        killed.append(moment)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, (killed, done.stderr[-3000:])
+    assert len(killed) > KILLS / 2
+    assert summary_of(tmp_path) == summary_of(finished[0]), killed
 
 
 def test_without_packages_it_names_the_form_that_needs_none(tmp_path, monkeypatch):
@@ -176,7 +226,7 @@ def steps(tmp_path, monkeypatch, capsys):
     serving = []
 
     @contextlib.contextmanager
-    def server(command, ready, *, log):
+    def server(command, ready, *, log, variables):
         serving.append(command)
         yield
         serving.clear()

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.demo.steps import Step, enough_space, run_steps
+from tests.processes import has_ended
 
 MAKE = "import sys; open(sys.argv[1], 'a').write('x'); print('made')"
 SERVE = "import sys, time; open(sys.argv[1], 'w').write('up'); time.sleep(60)"
@@ -61,6 +63,41 @@ def test_a_failed_step_ends_the_series_with_its_code(tmp_path, capsys):
     assert failure.value.code == 3 and not (tmp_path / "after").exists()
     assert "error: no good" in (tmp_path / "out/logs/bad.log").read_text()
     assert "error: no good" in capsys.readouterr().err
+
+
+LEFT = """
+import os, signal, sys, time
+if os.path.exists(sys.argv[1] + ".pid"):
+    open(sys.argv[1], "w").close()
+    sys.exit()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open(sys.argv[1] + ".new", "w") as file:
+    file.write(f"{os.getpid()} {os.getppid()}")
+os.rename(sys.argv[1] + ".new", sys.argv[1] + ".pid")
+time.sleep(60)
+"""
+"""A command that is killed with what has started it, or lives on; and comes to its end when it is run again."""
+
+
+def test_what_a_killed_series_has_left_is_ended_by_the_next(tmp_path):
+    step = make("one", tmp_path, code=LEFT)
+    if not (series := os.fork()):
+        try:
+            run_steps([step], tmp_path / "out")
+        finally:
+            os._exit(1)
+    noted = tmp_path / "one.pid"
+    while not noted.exists():
+        time.sleep(0.01)
+    left, parent = map(int, noted.read_text().split())
+    assert parent == series
+    with pytest.raises(UserError) as failure:
+        run_steps([step], tmp_path / "out")
+    assert failure.value.code == 2 and "another job works on the steps" in failure.value.text()
+    os.kill(series, signal.SIGKILL)
+    os.waitpid(series, 0)
+    run_steps([step], tmp_path / "out")
+    assert has_ended(left, 0.1) and step.result.exists()
 
 
 def test_a_server_runs_while_it_is_needed(tmp_path):

@@ -2,7 +2,7 @@
 
 A step is finished when its result exists, the same command made it, and no step before it ran again
 since. After a finished step a mark in ``OUT/.done`` says so: the command, the run's number, and the
-number of the step before it.
+number of the step before it. What a killed series has left running is ended before the first step.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from typing import Any
 from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.core.interrupts import goes_on
+from hardpairs.core.lock import locked
+from hardpairs.core.processes import PARENT, end_marked
 
 HARDPAIRS = (sys.executable, "-m", "hardpairs.cli")
 """The start of a command of ours, as ``hardpairs`` is not on the PATH of every environment."""
 _SHOWN = {"-m hardpairs.cli": "hardpairs", "-m img2dataset.main": "img2dataset"}
 _OWN_MESSAGES = re.compile(r"^error|^  (where|why|fix):|rejected|hard pairs:")
 _TRAINING_STEP = re.compile(r"Train Epoch.*\((\d+%)\).*, (\d+)[\d.]*/s,.* Loss: ([\d.]+) ")
+_SERIES = "HARDPAIRS_STEPS"
+"""Variable of a step's processes with the folder of the series."""
 _LAST_LINES = 12
 _GRACE_SECONDS = 20
 
@@ -84,7 +88,8 @@ def run_steps(
         environment: Variables for the commands, where this process does not have them.
 
     Raises:
-        UserError: With the exit code of the step that failed.
+        UserError: With the exit code of the step that failed; exit 2 where another process runs
+            the steps of this folder.
     """
     marks, logs = out / ".done", out / "logs"
     if force:
@@ -92,9 +97,12 @@ def run_steps(
     marks.mkdir(parents=True, exist_ok=True)
     logs.mkdir(parents=True, exist_ok=True)
     (out / "steps.tsv").touch()
+    series = str(out.resolve())
     variables = {**(environment or {}), **os.environ}
+    variables |= {PARENT: str(os.getpid()), _SERIES: series}
     before = ""
-    with contextlib.ExitStack() as servers:
+    with locked(out / ".lock", f"the steps in {out}"), contextlib.ExitStack() as servers:
+        end_marked(_SERIES, series)
         serving = None
         for step in steps:
             if serving and step.server != serving:
@@ -107,7 +115,8 @@ def run_steps(
             else:
                 mark.unlink(missing_ok=True)
                 if step.server and not serving:
-                    servers.enter_context(_server(*step.server, log=logs / "server.log"))
+                    log = logs / "server.log"
+                    servers.enter_context(_server(*step.server, log=log, variables=variables))
                     serving = step.server
                 seconds = _run(step, logs, variables)
                 _note_seconds(out / "steps.tsv", step, seconds)
@@ -182,11 +191,13 @@ def _note_seconds(table: Path, step: Step, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _server(command: tuple[str, ...], ready: Path, *, log: Path) -> Iterator[None]:
+def _server(
+    command: tuple[str, ...], ready: Path, *, log: Path, variables: Mapping[str, str]
+) -> Iterator[None]:
     """Run a server, wait up to 20 s until it is ready, and stop it in the end."""
     ready.unlink(missing_ok=True)
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=variables)
     try:
         end = time.monotonic() + 20
         while not ready.exists() and process.poll() is None and time.monotonic() < end:
