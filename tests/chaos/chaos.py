@@ -29,7 +29,7 @@ import torch
 import tests.preloaded  # noqa: F401  what the forks need
 from benchmarks.machine import describe_machine
 from tests.chaos import disk
-from tests.chaos.job import Job, adopt_orphans, children, left
+from tests.chaos.job import Job, adopt_orphans, children, forget_handlers_in_forks, left
 from tests.helpers import picture
 
 ROWS, BATCH = 160, 8
@@ -385,6 +385,7 @@ def chaos(
     """
     torch.set_num_threads(1)
     adopt_orphans()
+    forget_handlers_in_forks()
     began = time.monotonic()
     # No TemporaryDirectory: forks would remove it at their exit.
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))

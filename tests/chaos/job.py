@@ -11,10 +11,28 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hardpairs.training import torchrun
 from tests.helpers import ROOT
 from tests.processes import fork_here
 
 SUBREAPER = 36
+
+
+def forget_handlers_in_forks() -> None:
+    """Let no fork of torchrun handle a signal as torchrun does: in a new program no handler is left."""
+    stops = {*torchrun.STOPS}
+
+    def after_in_child() -> None:
+        for number in stops:
+            if signal.getsignal(number) is torchrun._pass_on:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, stops),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, stops),
+        after_in_child=after_in_child,
+    )
 
 
 def adopt_orphans() -> None:
