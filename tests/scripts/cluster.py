@@ -95,9 +95,7 @@ class Cluster:
         for node in NODES:
             arguments = ("sh", "-c", NODE, "sh", node, str(self.folder / "hosts"))
             self._start("unshare", "--uts", "--mount", *arguments)
-        wait_for(
-            lambda: self.call("sinfo", "-h", "-o", "%T %D").split() == ["idle", "2"], "slurmd", 25
-        )
+        wait_for(lambda: self.call("sinfo", "-h", "-o", "%T %D").split() == ["idle", "2"], "slurmd")
 
     def _start(self, *command: str) -> None:
         log = open(self.folder / f"{command[0]}.out", "ab")  # noqa: SIM115 (the daemon has it)
@@ -137,13 +135,13 @@ class Cluster:
         words = self.call("scontrol", "show", "job", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def finish(self, job: str, cwd: Path, seconds: int = 300) -> tuple[int, str]:
+    def finish(self, job: str, cwd: Path, seconds: int = 900) -> tuple[int, str]:
         """Wait for the end of a job, and return its exit code and what it printed."""
         wait_for(lambda: self.show(job).get("JobState") in FINAL, f"job {job}", seconds)
         code = int(self.show(job)["ExitCode"].split(":")[0])
         return code, (cwd / f"slurm-{job}.out").read_text()
 
-    def run(self, *arguments: str, cwd: Path, seconds: int = 300) -> tuple[int, str]:
+    def run(self, *arguments: str, cwd: Path, seconds: int = 900) -> tuple[int, str]:
         """Submit a job, wait for its end, and return its exit code and what it printed."""
         return self.finish(self.submit(*arguments, cwd=cwd), cwd, seconds)
 

@@ -182,10 +182,11 @@ class _Maker:
 
     def _download(self, split: str, processes: int) -> Step:
         shards = self.data / f"shards/{split}"
+        # One thread: several write the images in the order in which they come, another one each time.
         files = ("--url_list", str(self.data / f"{split}.tsv"), "--output_folder", str(shards))
         flags = _flags(
             "--input_format tsv --url_col url --caption_col caption --output_format webdataset"
-            f" --processes_count {processes} --thread_count 32 --image_size 256"
+            f" --processes_count {processes} --thread_count 1 --image_size 256"
             " --resize_mode keep_ratio --resize_only_if_bigger True --skip_reencode True"
             " --enable_wandb False --incremental_mode incremental --number_sample_per_shard 4000"
         )
