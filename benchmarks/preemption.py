@@ -94,7 +94,8 @@ def watch(flags: list[str], run: Path, stop_after: float) -> Start:
     metrics = run / "metrics.csv"
     before = steps_of(metrics)
     command = [sys.executable, "-m", "hardpairs.cli", "train", *flags, "--resume", "latest"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     told = b""
