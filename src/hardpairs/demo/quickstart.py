@@ -182,7 +182,7 @@ class _Maker:
 
     def _download(self, split: str, processes: int) -> Step:
         shards = self.data / f"shards/{split}"
-        # One thread: several write the images in the order in which they come, another one each time.
+        # One thread: several write the images in the order in which they come, which changes.
         files = ("--url_list", str(self.data / f"{split}.tsv"), "--output_folder", str(shards))
         flags = _flags(
             "--input_format tsv --url_col url --caption_col caption --output_format webdataset"
