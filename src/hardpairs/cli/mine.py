@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from hardpairs.mining.dataset import MinedDataset
     from hardpairs.mining.rescore import Rescoring
 
-PROGRESS_VERSION = 3
+PROGRESS_VERSION = 4
 """Changes with the names and arrays of unfinished work."""
+HELD = ("shared", "ring")
+"""Where several processes have the rows, see ``hardpairs.mining.api.Execution``."""
 FLAGS = {
     field.name: field.metadata["flag"] or "--" + field.name.replace("_", "-")
     for field in dataclasses.fields(MiningOptions)
@@ -71,6 +73,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-memory", type=_byte_count, help="such as 8G; default half of what is free"
+    )
+    parser.add_argument(
+        "--rows",
+        choices=HELD,
+        help="where several processes have the unit vectors: in one file in --save-path, or in a "
+        "ring: each has its share, and the others' come by (default: in a ring where all of them "
+        "do not fit into --max-memory)",
     )
     parser.add_argument(
         "--commit-seconds",
@@ -234,6 +243,11 @@ def main(argv: list[str] | None = None) -> int:
     options = mining_options(args)
     _check_paths(args)
     device = choose_device(args.device)
+    if args.rows == "ring" and device.startswith("cuda"):
+        raise usage(
+            "--rows ring is for CPUs: a GPU needs all rows in its own memory",
+            fix="leave --rows out, or give --device cpu",
+        )
     from hardpairs.core.ranks import join
 
     ranks = join(args.peer_timeout)
@@ -267,7 +281,9 @@ def _mine(args: argparse.Namespace, options: MiningOptions, device: str, ranks: 
         second = ranks.first_alone(lambda: _open(args, args.rescore))
         rescoring = Rescoring(second, args.rescore_candidates or 4 * options.depth)
     progress = _progress(args, options, embeddings, reject, rescoring, ranks)
-    execution = Execution(device, args.max_memory, progress=progress, ranks=ranks, verbose=True)
+    execution = Execution(
+        device, args.max_memory, progress=progress, ranks=ranks, verbose=True, held=args.rows
+    )
     with flags(vars(args), **FLAGS):
         mined = mine_dataset(
             embeddings, options, reject=reject, rescoring=rescoring, execution=execution
@@ -297,6 +313,7 @@ def _progress(
             "embeddings": content_hash(embeddings),
             "processes": ranks.world_size,
             "version": PROGRESS_VERSION,
+            **({"rows": args.rows} if args.rows else {}),
             **({"reject": sorted(reject)} if reject else {}),
             **({"rescored": _identity(rescoring)} if rescoring else {}),
         },

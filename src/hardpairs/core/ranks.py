@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -61,10 +61,43 @@ class Ranks:
         return f"cuda:{os.environ['LOCAL_RANK']}" if own else name
 
     def maximum(self, values: np.ndarray) -> None:
-        """Replace each of ``values`` (float32) by its maximum over all processes."""
+        """Replace each of ``values`` by its maximum over all processes."""
         if self.world_size > 1:
             with _peers_alive():
                 distributed.all_reduce(torch.from_numpy(values), distributed.ReduceOp.MAX)
+
+    def exchange(
+        self, outgoing: Sequence[np.ndarray], incoming: Sequence[np.ndarray]
+    ) -> Callable[[], None]:
+        """Begin to send arrays to the process before this one and to receive those of the next one.
+
+        The last process is the one before the first. Empty arrays are left out.
+
+        Args:
+            outgoing: What is sent; it must stay as it is until all is there.
+            incoming: What is received into; the next process must send arrays of these sizes.
+
+        Returns:
+            A function that waits until all is sent and received.
+        """
+        before, after = ((self.rank + step) % self.world_size for step in (-1, 1))
+        with _peers_alive():
+            begun = [
+                call(torch.from_numpy(array.reshape(-1).view(np.uint8)), peer, tag=number)
+                for call, arrays, peer in (
+                    (distributed.isend, outgoing, before),
+                    (distributed.irecv, incoming, after),
+                )
+                for number, array in enumerate(arrays)
+                if array.size
+            ]
+
+        def wait() -> None:
+            with _peers_alive():
+                for work in filter(None, begun):
+                    work.wait()
+
+        return wait
 
     def at(self, where: str) -> None:
         """Tell the other processes what this one does; a message names it when it is lost."""

@@ -30,12 +30,16 @@ from hardpairs.mining.engine.kernel import Decided
 from hardpairs.mining.finished_pools import FinishedPools
 from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
 from hardpairs.mining.options import IVF, TARGET_RECALL, MiningOptions
-from hardpairs.mining.plan import DEVICE_TILE, Grid, Plan, make_plan
+from hardpairs.mining.plan import DEVICE_TILE, SHARED, Grid, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
 from hardpairs.mining.recall import CHOICE_STREAM, ExactLists, draw_sample, search_sample
 from hardpairs.mining.result import MiningResult, ResultBuilder
+from hardpairs.mining.ring import Ring
+from hardpairs.mining.ring_blocks import RingBlocks
+from hardpairs.mining.route import make_route
 from hardpairs.mining.unit_vectors import (
     ROWS_PER_PIVOT,
+    Range,
     Rows,
     make_unit_vectors,
     order_by_similarity,
@@ -58,6 +62,9 @@ class Execution:
             unit vectors through it.
         ranks: This process and the others that share the search.
         verbose: Print the plan and a progress bar to stderr.
+        held: Where several ranks have the rows: "shared" for one file that all of them map, "ring"
+            for a share in the memory of each; by default the ring where not all rows fit into
+            ``max_memory``. On accelerators it is "shared".
         measures_recall: Measure the recall of an approximate search, see
             ``hardpairs.mining.recall``.
     """
@@ -68,6 +75,7 @@ class Execution:
     progress: Progress | None = None
     ranks: Ranks = ALONE
     verbose: bool = False
+    held: str | None = None
     measures_recall: bool = True
 
 
@@ -309,13 +317,20 @@ def _lists(
         if plan.mapped and progress is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hard_pairs_"))
             progress = Progress(Path(folder) / "progress", {})
-        vectors = make_unit_vectors(embeddings, order, plan, progress, ranks)
-        data = kernel_data(vectors.unit, order, groups, options, plan.depth)
+        route = make_route(plan, ranks) if plan.visiting else None
+        kept = None if route is None else route.own
+        vectors = make_unit_vectors(embeddings, order, plan, progress, ranks, kept)
+        data = kernel_data(vectors.unit, order, groups, options, plan.depth, kept)
         engine = open_engine(data, vectors, plan, execution.device)
+        if route is None:
+            blocks = ListBlocks(plan, engine, progress, ranks, grid)
+        else:
+            ring = Ring(vectors, route, ranks)
+            blocks = RingBlocks(plan, engine, progress, ranks, grid, ring)
         if execution.verbose and ranks.rank == 0:
-            print(f"{plan.text()}, {_forecast(plan, grid, engine, ranks)}", file=sys.stderr)
+            print(f"{plan.text()}, {_forecast(plan, engine, blocks)}", file=sys.stderr)
         top = plan.first_target
-        for decided in ListBlocks(plan, engine, progress, ranks, grid).run(execution.verbose):
+        for decided in blocks.run(execution.verbose):
             positions = np.arange(top, top + len(decided.indices))
             yield decided, order[positions], grid.others(positions)
             top += len(positions)
@@ -329,19 +344,21 @@ def _plan(
     options: MiningOptions,
     execution: Execution,
 ) -> Plan:
+    held: str | None = SHARED
     if is_accelerator(execution.device):
         precision = "float32"
         sizes = {"tile": DEVICE_TILE, "product_block": DEVICE_TILE}
     else:
         precision = execution.precision or cpu.choose_precision(max(widths), execution.device)
-        sizes = {"threads": torch.get_num_threads()}
+        sizes, held = {"threads": torch.get_num_threads()}, execution.held
     return make_plan(
         rows=rows,
         pool=pool,
         widths=widths,
         depth=min(options.depth, max(pool, 1)),
         max_memory=execution.max_memory,
-        shared=execution.ranks.world_size > 1,
+        processes=execution.ranks.world_size,
+        held=held,
         precision=precision,
         first_target=first_target,
         **sizes,
@@ -413,6 +430,7 @@ def kernel_data(
     groups: np.ndarray | None,
     options: MiningOptions,
     depth: int,
+    kept: Sequence[Range] | None = None,
 ) -> kernel.Data:
     """Return what the kernel makes scores of.
 
@@ -422,6 +440,7 @@ def kernel_data(
         groups: (N,) or (N, G) integers, or ``None``.
         options: The filters.
         depth: Ranks of a list that must be known.
+        kept: Rows whose lists are searched here; by default all.
     """
     first, second = units[0], np.zeros((len(order), 0), np.float32)
     if len(units) == 2:
@@ -435,7 +454,7 @@ def kernel_data(
         second,
         group_ids,
         order,
-        _margins(first, second, options),
+        _margins(first, second, options, kept or [(0, len(order))]),
         options.limits(),
         options.mode,
         options.image_weight,
@@ -444,12 +463,15 @@ def kernel_data(
     )
 
 
-def _margins(first: np.ndarray, second: np.ndarray, options: MiningOptions) -> np.ndarray:
+def _margins(
+    first: np.ndarray, second: np.ndarray, options: MiningOptions, kept: Sequence[Range]
+) -> np.ndarray:
     """Return what x_i.y_j must not exceed, (M,) float64; (0,) without a margin."""
     if not options.has_margin:
         return np.zeros(0)
-    own, margins = np.empty(len(first)), np.full(len(first), np.inf)
-    kernel.own_similarity(first, second, own)
+    own, margins = np.zeros(len(first)), np.full(len(first), np.inf)
+    for start, stop in kept:
+        kernel.own_similarity(first[start:stop], second[start:stop], own[start:stop])
     if options.absolute_margin is not None:
         margins = np.minimum(margins, own - options.absolute_margin)
     if options.relative_margin is not None:
@@ -457,9 +479,8 @@ def _margins(first: np.ndarray, second: np.ndarray, options: MiningOptions) -> n
     return margins
 
 
-def _forecast(plan: Plan, grid: Grid, engine: Engine, ranks: Ranks) -> str:
+def _forecast(plan: Plan, engine: Engine, blocks: ListBlocks) -> str:
     if not plan.pool:
         return "nothing to compare"
-    pairs = sum(tile.pairs for block in plan.list_blocks() for tile in grid.tiles(*block))
-    seconds = engine.seconds_per_pair(plan.pool) * pairs / ranks.world_size
+    seconds = engine.seconds_per_pair(plan.pool) * blocks.pairs()
     return f"about {SEARCH_TO_PRODUCTS * seconds:.0f} s"

@@ -92,40 +92,61 @@ class ListBlocks:
         followed = [asdict(plan), ranks.world_size, self.grid.identity]
         self._plan_hash = _hash(followed, engine.data.row_number)
 
+    def pairs(self) -> int:
+        """Return the number of pairs that this rank compares."""
+        blocks = self.plan.list_blocks()
+        return sum(tile.pairs for block in blocks for tile in self._own_tiles(*block))
+
     def run(self, verbose: bool) -> Iterator[Decided]:
         """Yield the final lists of all rows in search order; on ranks other than 0, nothing."""
-        blocks = self.plan.list_blocks()
-        total = sum(tile.pairs for block in blocks for tile in self._own_tiles(*block))
         hidden = None if verbose and self.ranks.rank == 0 else True  # None: unless on a terminal
         form = {"unit": "pair", "unit_scale": True, "desc": "mine", "file": sys.stderr}
-        with tqdm(total=total, disable=hidden, **form) as bar:
-            for number, (start, stop) in enumerate(blocks):
+        with tqdm(total=self.pairs(), disable=hidden, **form) as bar:
+            for number, (start, stop) in enumerate(self.plan.list_blocks()):
                 yield from self._block(number, start, stop, bar)
 
     def _block(self, number: int, start: int, stop: int, bar: tqdm) -> Iterator[Decided]:
-        progress, rank, several = self.progress, self.ranks.rank, self.ranks.world_size > 1
+        rank = self.ranks.rank
         self.ranks.at(f"at block {number} of {len(self.plan.list_blocks())}")
         stored = self._own(f"result{number}_{rank}")
-        if stored is None:
+        own = self._search(number, start, stop, bar, None if stored is None else Decided(**stored))
+        self.ranks.barrier()  # after it all results are committed, and no rank needs lists
+        if self.progress:
+            self.progress.forget(f"lists{number}_{rank}")
+        if rank == 0:
+            yield own
+            for other in range(1, self.ranks.world_size):
+                yield Decided(**self._stored(f"result{number}_{other}"))
+
+    def _search(
+        self, number: int, start: int, stop: int, bar: tqdm, finished: Decided | None
+    ) -> Decided:
+        """Return the final lists of this rank's share of a block.
+
+        Args:
+            number: Number of the block.
+            start: First row.
+            stop: Row after the last one.
+            bar: Shows the pairs that are done.
+            finished: The lists, where an earlier run has committed them; the others may need this
+                rank all the same.
+        """
+        if finished is None:
             lists = self.fill(number, start, stop, bar)
         else:
             for _ in range(2):  # the other ranks share their thresholds twice
                 self.ranks.maximum(np.zeros(stop - start, np.float32))
         self.ranks.barrier()  # after it the lists of all ranks are committed
-        if stored is None:
-            own = self._decide(number, start, stop, lists)
-            if progress and (several or len(self.plan.list_blocks()) > 1):
-                _save_plan(progress, self.plan, self.engine.data.row_number)
-                self._save(f"result{number}_{rank}", **own._asdict())
-        else:
-            own = Decided(**stored)
-        self.ranks.barrier()  # after it all results are committed, and no rank needs lists
-        if progress:
-            progress.forget(f"lists{number}_{rank}")
-        if rank == 0:
-            yield own
-            for other in range(1, self.ranks.world_size):
-                yield Decided(**self._stored(f"result{number}_{other}"))
+        if finished is None:
+            finished = self._decide(number, start, stop, lists)
+            self._save_result(number, finished)
+        return finished
+
+    def _save_result(self, number: int, decided: Decided) -> None:
+        several_blocks = len(self.plan.list_blocks()) > 1
+        if self.progress and (self.ranks.world_size > 1 or several_blocks):
+            _save_plan(self.progress, self.plan, self.engine.data.row_number)
+            self._save(f"result{number}_{self.ranks.rank}", **decided._asdict())
 
     def _own_tiles(self, start: int, stop: int) -> list[Tile]:
         """Return this rank's tiles of a block; each tile goes to the rank with the fewest pairs."""
@@ -147,34 +168,46 @@ class ListBlocks:
             stop: Row after the last one.
             bar: Shows the pairs that are done.
         """
-        tiles, name = self._own_tiles(start, stop), f"lists{number}_{self.ranks.rank}"
-        progress, engine, capacity = self.progress, self.engine, self.plan.capacity
-        stored = self._own(name)
-        if stored is None:
-            first, least = 0, float(engine.data.limits[LEAST])
-            lists = empty_lists(start, stop - start, capacity, least)
-        else:
-            first = int(stored.pop("position"))
-            lists = unpack(stored, start, capacity)
-            bar.update(sum(tile.pairs for tile in tiles[:first]))
-        near = sum(map(self.grid.is_near, tiles))  # they come first
-        for position in range(first, len(tiles) + 1):
-            if position == max(near, first):
-                self._share_thresholds(lists)
-            if position == len(tiles):
-                break
-            if progress and progress.due() and position > first:
-                engine.flush()
-                _save_plan(progress, self.plan, engine.data.row_number)
-                self._save(name, position=np.array(position), **pack(lists))
-            engine.offer(tiles[position], lists)
-            bar.update(tiles[position].pairs)
-        engine.flush()
-        if progress and self.ranks.world_size > 1:
+        tiles = self._own_tiles(start, stop)
+        first, lists = self._begun(number, start, stop)
+        bar.update(sum(tile.pairs for tile in tiles[:first]))
+        near = max(first, sum(map(self.grid.is_near, tiles)))  # they come first
+        self._offer(number, tiles, range(first, near), lists, bar)
+        self._share_thresholds(lists)
+        self._offer(number, tiles, range(near, len(tiles)), lists, bar)
+        self.engine.flush()
+        if self.progress and self.ranks.world_size > 1:
             self._share_thresholds(lists)
-            raise_thresholds(engine.data, lists)
-            self._save(name, position=np.array(len(tiles)), **pack(lists))
+            raise_thresholds(self.engine.data, lists)
+            self._save_lists(number, len(tiles), lists)
         return lists
+
+    def _begun(self, number: int, start: int, stop: int) -> tuple[int, CandidateLists]:
+        """Return the committed lists of rows [start, stop) and how many tiles they have met."""
+        stored = self._own(f"lists{number}_{self.ranks.rank}")
+        if stored is None:
+            least = float(self.engine.data.limits[LEAST])
+            return 0, empty_lists(start, stop - start, self.plan.capacity, least)
+        first = int(stored.pop("position"))
+        return first, unpack(stored, start, self.plan.capacity)
+
+    def _offer(
+        self, number: int, tiles: list[Tile], positions: range, lists: CandidateLists, bar: tqdm
+    ) -> None:
+        """Offer some of the tiles to the lists of a block, and commit the lists when it is time."""
+        for position in positions:
+            if self.progress and self.progress.due() and position > positions.start:
+                self.engine.flush()
+                self._save_lists(number, position, lists)
+            self.engine.offer(tiles[position], lists)
+            bar.update(tiles[position].pairs)
+
+    def _save_lists(self, number: int, position: int, lists: CandidateLists) -> None:
+        """Commit lists that have met the tiles before a position."""
+        assert self.progress is not None
+        _save_plan(self.progress, self.plan, self.engine.data.row_number)
+        packed = pack(lists)
+        self._save(f"lists{number}_{self.ranks.rank}", position=np.array(position), **packed)
 
     def _share_thresholds(self, lists: CandidateLists) -> None:
         """Give every list the highest threshold that a rank has for it; done twice per block.
@@ -199,9 +232,8 @@ class ListBlocks:
         decided = decide_lists(self.engine.data, lists)
         overflowed = np.flatnonzero(lists.overflowed)
         if len(overflowed):
-            decided.removed[overflowed] = self._count_removed(
-                overflowed + lists.first_row, decided.last_key[overflowed]
-            )
+            rows, last_key = overflowed + lists.first_row, decided.last_key[overflowed]
+            decided.removed[overflowed] = self._count_removed(rows, last_key)
         return decided
 
     def _count_removed(self, rows: np.ndarray, last_key: np.ndarray) -> np.ndarray:

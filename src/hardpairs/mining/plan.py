@@ -31,6 +31,10 @@ DEVICE_TILE = 16384
 them."""
 SMALLEST_PRODUCT_BLOCK = 128
 """Rows of a block of similarities down to which memory is saved."""
+VISITING_TILES = 4
+"""Tiles of the rows that travel at once from process to process, if memory allows."""
+SHARED, RING = "shared", "ring"
+"""Where processes have the rows: in one mapped file, or each one its share."""
 SHARE_OF_FREE = 0.5
 """Share of the free memory that a search may take by default."""
 ENTRY_BYTES, ROW_BYTES = 13, 9
@@ -103,6 +107,8 @@ class Plan:
         bytes: Memory that all this takes, without the input files.
         precision: Precision of the products, "bfloat16" or "float32".
         first_target: The first row that has a list; those before it are candidates alone.
+        visiting: Rows of a block that travels from process to process, where each one keeps its
+            share of the rows; 0 where every process has all rows.
     """
 
     rows: int
@@ -116,6 +122,7 @@ class Plan:
     bytes: int
     precision: str = "float32"
     first_target: int = 0
+    visiting: int = 0
 
     @property
     def identity(self) -> None:
@@ -170,6 +177,8 @@ class Plan:
     def text(self) -> str:
         """Return the plan in one line."""
         vectors = "mapped from disk" if self.mapped else "in memory"
+        if self.visiting:
+            vectors = f"in a ring, blocks of {self.visiting} travel"
         lists = "all lists at once"
         if self.list_block < self.rows - self.first_target:
             lists = f"{len(self.list_blocks())} blocks of {self.list_block} lists"
@@ -191,7 +200,8 @@ def make_plan(
     tile: int = TILE,
     product_block: int = PRODUCT_BLOCK,
     threads: int = 1,
-    shared: bool = False,
+    processes: int = 1,
+    held: str | None = None,
     precision: str = "bfloat16",
     first_target: int = 0,
 ) -> Plan:
@@ -206,7 +216,9 @@ def make_plan(
         tile: Most rows of a tile.
         product_block: Most rows of a block of similarities.
         threads: Threads, each of which has blocks of its own.
-        shared: Several processes map one copy of the unit vectors.
+        processes: Processes that share the search.
+        held: Where they have the rows, ``SHARED`` or ``RING``; by default in a ring where all rows
+            do not fit.
         precision: Precision of the products.
         first_target: Rows before it are candidates alone.
 
@@ -215,30 +227,66 @@ def make_plan(
     """
     allowed = int(free_memory() * SHARE_OF_FREE) if max_memory is None else max_memory
     tile = max(1, min(tile, rows))
-    unit = (6 if precision == "bfloat16" else 4) * rows * sum(widths)
-    targets = rows - first_target
-    results = targets * (24 * depth + 112)  # the result, and decided lists on the way to it
+    row = (6 if precision == "bfloat16" else 4) * sum(widths)
+    results = (rows - first_target) * (24 * depth + 112)  # and decided lists on the way to them
+    targets, ways = rows - first_target, _ways(rows, tile, processes, held, allowed // max(row, 1))
+    if ways[0].visiting:
+        targets = -(-targets // processes)  # of each process
     smallest = 0
-    for mapped in (True,) if shared else (False, True):
+    for way in ways:
         for size in _halves(min(product_block, tile)):
-            vectors, blocks = 0 if mapped else unit, threads * _block_bytes(size, widths)
-            fixed = vectors + results + blocks + (64 << 20)
+            fixed = way.rows * row + results + threads * _block_bytes(size, widths) + (64 << 20)
             for capacity in (4 * depth + 64, 2 * depth + 64):
-                row = capacity * ENTRY_BYTES + ROW_BYTES
-                fit = (allowed - fixed) // row
-                is_last = mapped and size <= SMALLEST_PRODUCT_BLOCK
+                list_bytes = capacity * ENTRY_BYTES + ROW_BYTES
+                fit = (allowed - fixed) // list_bytes
+                is_last = way == ways[-1] and size <= SMALLEST_PRODUCT_BLOCK
                 if fit >= min(targets, 8 * tile) or (fit >= min(tile, targets) and is_last):
                     block = max(targets, 1) if fit >= targets else int(fit) // tile * tile
-                    total = fixed + block * row
-                    sizes = (rows, pool, depth, capacity, tile, size, block)
-                    return Plan(*sizes, mapped, total, precision, first_target)
-                smallest = fixed + min(tile, targets) * row
+                    total = fixed + block * list_bytes
+                    of_all = block * processes if way.visiting else block
+                    sizes = (rows, pool, depth, capacity, tile, size, of_all)
+                    more = precision, first_target, way.visiting
+                    return Plan(*sizes, way.mapped, total, *more)
+                smallest = fixed + min(tile, targets) * list_bytes
     raise UserError(
         Exit.RESOURCES,
         f"the search needs at least {math.ceil(smallest / 1e6)}M of memory, "
         f"{allowed // 10**6}M are allowed",
         fix="allow more with `max_memory`, take a smaller `top_k`, or a pool with `approx`",
     )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to have the unit vectors.
+
+    Attributes:
+        rows: Rows in memory.
+        mapped: They are in mapped files.
+        visiting: See ``Plan``.
+    """
+
+    rows: int
+    mapped: bool = False
+    visiting: int = 0
+
+
+def _ways(rows: int, tile: int, processes: int, held: str | None, fit: int) -> list[_Way]:
+    """Return the ways to have the unit vectors, fast ones first.
+
+    Args:
+        rows: All rows.
+        tile: Rows of a tile.
+        processes: Processes that share the search.
+        held: As in ``make_plan``.
+        fit: Rows that may be in memory.
+    """
+    if processes == 1:
+        return [_Way(rows), _Way(0, mapped=True)]
+    if held == SHARED or (held is None and rows <= fit):
+        return [_Way(0, mapped=True)]
+    own = -(-rows // processes)
+    return [_Way(own + 2 * block, visiting=block) for block in (VISITING_TILES * tile, tile)]
 
 
 def _halves(size: int) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.memory import reserve
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
 from hardpairs.core.threads import in_parallel
@@ -23,6 +24,8 @@ from hardpairs.mining.plan import Plan
 
 ROWS_AT_ONCE = 512
 """Rows that are converted together: their float64 copies should fit into a core's cache."""
+Range = tuple[int, int]
+"""The first row and the one after the last, in search order."""
 Rows = np.ndarray | Stacked
 """(N, D) embeddings, in one array or in several files."""
 SMALLEST_NORM = 1e-30
@@ -53,8 +56,11 @@ def make_unit_vectors(
     plan: Plan,
     progress: Progress | None,
     ranks: Ranks,
+    kept: Sequence[Range] | None = None,
 ) -> UnitVectors:
     """Return the unit vectors of all rows; several ranks share the work through mapped files.
+
+    With ``kept``, there are addresses for all rows, and the vectors of those rows alone.
 
     Args:
         embeddings: (N, D) by name of the modality.
@@ -62,6 +68,7 @@ def make_unit_vectors(
         plan: Says whether the vectors are mapped, and the precision of products.
         progress: Holds the mapped files; needed by a plan with mapped vectors and by several ranks.
         ranks: This process and the others.
+        kept: Rows in search order that this process keeps, where the others' travel.
 
     Raises:
         UserError: Exit 6 for zero or non-finite rows, naming them.
@@ -72,12 +79,16 @@ def make_unit_vectors(
     if rounds:
         shapes = {f"{name}_bfloat16": shape for name, shape in shapes.items()}
         multiplied = _allocate(shapes, np.uint16, plan, progress, ranks)
-    own = slice(*ranks.share(0, len(order)))
-    errors = []
-    for (name, rows), out, low in zip(embeddings.items(), unit, multiplied, strict=True):
-        write_unit_vectors(rows, order[own], name, out[own])
-        errors.append(round_vectors(out[own], low[own]) if rounds else 0.0)
-    return UnitVectors(unit, multiplied, _largest(errors, progress, ranks))
+    errors = np.zeros(len(unit))
+    for start, stop in [ranks.share(0, len(order))] if kept is None else kept:
+        own = slice(start, stop)
+        for side, (name, rows) in enumerate(embeddings.items()):
+            write_unit_vectors(rows, order[own], name, unit[side][own])
+            if rounds:
+                error = round_vectors(unit[side][own], multiplied[side][own])
+                errors[side] = max(errors[side], error)
+    ranks.maximum(errors)  # after it all rows are written, too
+    return UnitVectors(unit, multiplied, errors.tolist())
 
 
 def _allocate(
@@ -87,6 +98,8 @@ def _allocate(
     progress: Progress | None,
     ranks: Ranks,
 ) -> list[np.ndarray]:
+    if plan.visiting:
+        return [reserve(shape, kind) for shape in shapes.values()]
     if not plan.mapped:
         # By torch, at whole cache lines: products of numpy's arrays take up to twice as long.
         torch_kind = torch.float32 if kind is np.float32 else torch.uint16
@@ -97,17 +110,6 @@ def _allocate(
             progress.create_map(name, shape, kind)
     ranks.barrier()
     return [progress.map(name) for name in shapes]
-
-
-def _largest(errors: list[float], progress: Progress | None, ranks: Ranks) -> list[float]:
-    """Return the largest of the errors that the ranks measured in their shares."""
-    if progress is None or ranks.world_size == 1:
-        return errors
-    progress.save(f"errors_{ranks.rank}", errors=np.array(errors))
-    ranks.barrier()  # after it all rows are written, too
-    stored = [progress.load_others(f"errors_{rank}") for rank in range(ranks.world_size)]
-    largest = np.max([arrays["errors"] for arrays in stored], axis=0)
-    return [float(error) for error in largest]
 
 
 def write_unit_vectors(embeddings: Rows, order: np.ndarray, name: str, out: np.ndarray) -> None:

@@ -867,6 +867,14 @@ def raise_thresholds(
 
 
 @_plain
+def settle(begin: int, end: int, scratch: Scratch, data: Data, lists: CandidateLists) -> None:
+    """Do what ``raise_thresholds`` does, and make the scores of the other entries exact."""
+    for slot in range(begin, end):
+        _raise_threshold(data, lists, scratch, slot)
+        _settle(data, lists, slot)
+
+
+@_plain
 def own_similarity(first: np.ndarray, second: np.ndarray, out: np.ndarray) -> None:
     """Write x_i . y_i to ``out`` (M,) float64, for vectors of one space."""
     for i in range(len(first)):

@@ -103,6 +103,11 @@ def raise_thresholds(data: Data, lists: CandidateLists) -> None:
     run_loop(kernel.raise_thresholds, len(lists.entries), lists.column.shape[1], data, lists)
 
 
+def settle(data: Data, lists: CandidateLists) -> None:
+    """Make the scores of all entries exact. After it, the rows of their columns may leave."""
+    run_loop(kernel.settle, len(lists.entries), lists.column.shape[1], data, lists)
+
+
 def decide_lists(data: Data, lists: CandidateLists) -> Decided:
     """Return the final lists; of overflowed rows, not all removed entries are counted."""
     rows = len(lists.entries)
