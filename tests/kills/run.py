@@ -23,7 +23,7 @@ from tests.helpers import run
 
 SHARES = {
     "checkpoint": 8,
-    "conversion": 28,
+    "conversion": 27,
     "table": 18,
     "split": 10,
     "list-shards": 12,
@@ -33,6 +33,7 @@ SHARES = {
     "embed on 1 to 3 processes": 1,
     "mine": 3,
     "mine on 1 to 3 processes": 2,
+    "mine in a ring": 1,
     "train": 1,
 }
 """Kills of each scenario of 100."""

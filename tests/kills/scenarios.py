@@ -181,7 +181,7 @@ def exporting(folder: Path) -> Scenario:
     return Scenario(lambda: export.main(line.split()), out)
 
 
-def mining(folder: Path) -> Scenario:
+def mining(folder: Path, more: str = "") -> Scenario:
     """Mine embeddings, with a commit after each step."""
     rng, rows = np.random.default_rng(0), 600
     centers, near = rng.normal(size=(2, 20, 16)), rng.integers(0, 20, rows)
@@ -189,9 +189,14 @@ def mining(folder: Path) -> Scenario:
         noise = 0.6 * rng.normal(size=(rows, 16))
         np.save(folder / f"{side}.npy", (centers[side][near] + noise).astype(np.float32))
     line = f"--image-embeddings {folder}/0.npy --text-embeddings {folder}/1.npy --dataset x"
-    more = f" --topk 8 --commit-seconds 0 --device cpu --save-path {folder}/out"
+    more += f" --topk 8 --commit-seconds 0 --device cpu --save-path {folder}/out"
     words = (line + more).split()
     return Scenario(lambda: mine.main([*words]), folder / "out")
+
+
+def mining_in_a_ring(folder: Path) -> Scenario:
+    """Mine embeddings on processes that keep a share of them each."""
+    return mining(folder, " --rows ring")
 
 
 def training(folder: Path) -> Scenario:
@@ -255,6 +260,7 @@ SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "embed": embedding,
     "mine": mining,
     "mine on 1 to 3 processes": on_ranks(mining),
+    "mine in a ring": on_ranks(mining_in_a_ring),
     "embed on 1 to 3 processes": on_ranks(embedding),
     "train": training,
 }

@@ -17,7 +17,7 @@ POINTS = 300
 """Kills of the usual run."""
 USUAL = {
     "checkpoint": (16, 36),
-    "conversion": (26, 72),
+    "conversion": (26, 68),
     "table": (14, 24),
     "split": (14, 30),
     "list-shards": (20, 50),
@@ -27,6 +27,7 @@ USUAL = {
     "embed on 1 to 3 processes": (1, 4),
     "mine": (6, 12),
     "mine on 1 to 3 processes": (2, 6),
+    "mine in a ring": (1, 4),
     "train": (1, 4),
 }
 """Kills at file operations, and in all."""

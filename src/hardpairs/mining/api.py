@@ -30,7 +30,8 @@ from hardpairs.mining.engine.kernel import Decided
 from hardpairs.mining.finished_pools import FinishedPools
 from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
 from hardpairs.mining.options import IVF, TARGET_RECALL, MiningOptions
-from hardpairs.mining.plan import DEVICE_TILE, SHARED, Grid, Plan, make_plan
+from hardpairs.mining.paging import Paging, leave_to_disk
+from hardpairs.mining.plan import DEVICE_TILE, SHARED, TILE, Grid, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
 from hardpairs.mining.recall import CHOICE_STREAM, ExactLists, draw_sample, search_sample
 from hardpairs.mining.result import MiningResult, ResultBuilder
@@ -323,7 +324,8 @@ def _lists(
         data = kernel_data(vectors.unit, order, groups, options, plan.depth, kept)
         engine = open_engine(data, vectors, plan, execution.device)
         if route is None:
-            blocks = ListBlocks(plan, engine, progress, ranks, grid)
+            paging = Paging([*vectors.unit, *vectors.multiplied], plan.resident)
+            blocks = ListBlocks(plan, engine, progress, ranks, grid, paging)
         else:
             ring = Ring(vectors, route, ranks)
             blocks = RingBlocks(plan, engine, progress, ranks, grid, ring)
@@ -470,8 +472,11 @@ def _margins(
     if not options.has_margin:
         return np.zeros(0)
     own, margins = np.zeros(len(first)), np.full(len(first), np.inf)
-    for start, stop in kept:
+    pieces = [(a, min(a + TILE, stop)) for start, stop in kept for a in range(start, stop, TILE)]
+    for start, stop in pieces:
         kernel.own_similarity(first[start:stop], second[start:stop], own[start:stop])
+        leave_to_disk(first)
+        leave_to_disk(second)
     if options.absolute_margin is not None:
         margins = np.minimum(margins, own - options.absolute_margin)
     if options.relative_margin is not None:

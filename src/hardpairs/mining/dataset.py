@@ -19,6 +19,7 @@ from hardpairs.data.stacked import Stacked
 from hardpairs.data.url_index import write_url_index
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.paging import leave_to_disk
 from hardpairs.mining.rescore import Rescoring, rescore
 from hardpairs.mining.result import MiningResult
 from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM
@@ -139,6 +140,7 @@ def _norms(rows: np.ndarray | Stacked) -> np.ndarray:
     for start in range(0, len(rows), ROWS_AT_ONCE):
         block = slice(start, start + ROWS_AT_ONCE)
         norms[block] = np.linalg.norm(np.asarray(rows[block], np.float64), axis=1)
+        leave_to_disk(rows)
     return norms
 
 
@@ -151,6 +153,7 @@ def content_hash(embeddings: Embeddings) -> str:
         digest.update(f"{array.shape} {array.dtype}".encode())
         for start in range(0, len(array), ROWS_AT_ONCE):
             digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).data)
+            leave_to_disk(array)
     return digest.hexdigest()
 
 

@@ -25,9 +25,11 @@ from hardpairs.mining.engine.lists import (
     pack,
     packed_rows,
     raise_thresholds,
+    settle,
     unpack,
 )
 from hardpairs.mining.options import LEAST
+from hardpairs.mining.paging import Paging
 from hardpairs.mining.plan import Grid, Plan, Tile
 
 
@@ -77,6 +79,7 @@ class ListBlocks:
             each other.
         ranks: This process and the others.
         grid: Which pairs are compared, by default all of them.
+        paging: Where the rows are mapped, says how many of them may be in memory.
     """
 
     def __init__(
@@ -86,9 +89,11 @@ class ListBlocks:
         progress: Progress | None,
         ranks: Ranks,
         grid: Grid | None = None,
+        paging: Paging | None = None,
     ) -> None:
         self.plan, self.engine, self.progress, self.ranks = plan, engine, progress, ranks
         self.grid: Grid = grid or plan
+        self.paging = paging or Paging([], 0)
         followed = [asdict(plan), ranks.world_size, self.grid.identity]
         self._plan_hash = _hash(followed, engine.data.row_number)
 
@@ -199,6 +204,7 @@ class ListBlocks:
             if self.progress and self.progress.due() and position > positions.start:
                 self.engine.flush()
                 self._save_lists(number, position, lists)
+            self.paging.expect(tiles[position].height + tiles[position].width)
             self.engine.offer(tiles[position], lists)
             bar.update(tiles[position].pairs)
 
@@ -229,6 +235,10 @@ class ListBlocks:
             packed_rows(self._stored(f"lists{number}_{rank}"), top, bottom) for rank in others
         ]
         lists = merge(lists, packed) if packed else lists
+        capacity = lists.column.shape[1]
+        for first, end in self.paging.pieces(0, bottom - top, reads=capacity + 1):
+            self.paging.expect((end - first) * (capacity + 1))
+            settle(self.engine.data, list_rows(lists, first, end))
         decided = decide_lists(self.engine.data, lists)
         overflowed = np.flatnonzero(lists.overflowed)
         if len(overflowed):
@@ -242,7 +252,9 @@ class ListBlocks:
         for own, ranges in self.grid.compared(rows):
             found = np.zeros((len(own), REASONS), np.int64)
             for columns in ranges:
-                self.engine.count_removed(rows[own], columns, last_key[own], found)
+                for piece in self.paging.pieces(*columns, reads=2):
+                    self.paging.expect(2 * (piece[1] - piece[0]))
+                    self.engine.count_removed(rows[own], piece, last_key[own], found)
             counts[own] = found
         return counts
 

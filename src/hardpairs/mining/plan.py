@@ -33,6 +33,8 @@ SMALLEST_PRODUCT_BLOCK = 128
 """Rows of a block of similarities down to which memory is saved."""
 VISITING_TILES = 4
 """Tiles of the rows that travel at once from process to process, if memory allows."""
+RESIDENT_TILES = 8
+"""Tiles of rows that are in memory at a time where one process has them in mapped files."""
 SHARED, RING = "shared", "ring"
 """Where processes have the rows: in one mapped file, or each one its share."""
 SHARE_OF_FREE = 0.5
@@ -109,6 +111,7 @@ class Plan:
         first_target: The first row that has a list; those before it are candidates alone.
         visiting: Rows of a block that travels from process to process, where each one keeps its
             share of the rows; 0 where every process has all rows.
+        resident: Mapped rows that are in memory at a time; 0 for as many as the system keeps.
     """
 
     rows: int
@@ -123,6 +126,7 @@ class Plan:
     precision: str = "float32"
     first_target: int = 0
     visiting: int = 0
+    resident: int = 0
 
     @property
     def identity(self) -> None:
@@ -245,7 +249,8 @@ def make_plan(
                     total = fixed + block * list_bytes
                     of_all = block * processes if way.visiting else block
                     sizes = (rows, pool, depth, capacity, tile, size, of_all)
-                    more = precision, first_target, way.visiting
+                    resident = way.rows if way.mapped else 0
+                    more = precision, first_target, way.visiting, resident
                     return Plan(*sizes, way.mapped, total, *more)
                 smallest = fixed + min(tile, targets) * list_bytes
     raise UserError(
@@ -282,7 +287,7 @@ def _ways(rows: int, tile: int, processes: int, held: str | None, fit: int) -> l
         fit: Rows that may be in memory.
     """
     if processes == 1:
-        return [_Way(rows), _Way(0, mapped=True)]
+        return [_Way(rows), _Way(min(rows, RESIDENT_TILES * tile), mapped=True)]
     if held == SHARED or (held is None and rows <= fit):
         return [_Way(0, mapped=True)]
     own = -(-rows // processes)

@@ -20,6 +20,7 @@ from hardpairs.core.ranks import ALONE, Ranks
 from hardpairs.core.threads import in_parallel
 from hardpairs.data.stacked import Stacked
 from hardpairs.mining.engine.error_bound import NORM_ROUNDING
+from hardpairs.mining.paging import Paging, leave_to_disk
 from hardpairs.mining.plan import Plan
 
 ROWS_AT_ONCE = 512
@@ -79,9 +80,11 @@ def make_unit_vectors(
     if rounds:
         shapes = {f"{name}_bfloat16": shape for name, shape in shapes.items()}
         multiplied = _allocate(shapes, np.uint16, plan, progress, ranks)
-    errors = np.zeros(len(unit))
-    for start, stop in [ranks.share(0, len(order))] if kept is None else kept:
+    errors, paging = np.zeros(len(unit)), Paging([*unit, *multiplied], plan.resident)
+    parts = [ranks.share(0, len(order))] if kept is None else kept
+    for start, stop in [piece for part in parts for piece in paging.pieces(*part)]:
         own = slice(start, stop)
+        paging.expect(stop - start)
         for side, (name, rows) in enumerate(embeddings.items()):
             write_unit_vectors(rows, order[own], name, unit[side][own])
             if rounds:
@@ -128,6 +131,7 @@ def write_unit_vectors(embeddings: Rows, order: np.ndarray, name: str, out: np.n
     def write(start: int) -> list[int]:
         numbers = order[start : start + ROWS_AT_ONCE]
         rows = np.asarray(embeddings[numbers], dtype=np.float64)
+        leave_to_disk(embeddings)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         usable = np.isfinite(norms) & (norms > SMALLEST_NORM)
         out[start : start + ROWS_AT_ONCE] = rows / np.where(usable, norms, 1)
@@ -235,5 +239,7 @@ def _joined(modalities: Sequence[Rows], numbers: np.ndarray, device: str) -> tor
     One product of them adds up the similarities of the modalities.
     """
     rows = [torch.from_numpy(np.asarray(side[numbers], np.float32)) for side in modalities]
+    for side in modalities:
+        leave_to_disk(side)
     unit = [torch.nn.functional.normalize(side.to(device), dim=1).nan_to_num_() for side in rows]
     return torch.cat(unit, dim=1)
