@@ -49,12 +49,11 @@ def one(folder: Path, held: str) -> None:
     progress = Progress(folder / "work", {}, owner=ranks.rank == 0)
     ranks.barrier()
     memory, start = PeakMemory(), time.perf_counter()
-    rows = len(image) * sum(side.shape[1] for side in (image, text)) * 6
     execution = Execution(
         progress=progress,
         ranks=ranks,
         held="ring" if held == "ring" else "shared",
-        max_memory=int(rows * 0.9) + (150 << 20) if held == "stream" else 8 << 30,
+        max_memory=(100 << 20) + 7_000 * len(image) if held == "stream" else 8 << 30,
         verbose=True,
     )
     result = search(image, text, options, execution=execution)

@@ -33,7 +33,7 @@ SMALLEST_PRODUCT_BLOCK = 128
 """Rows of a block of similarities down to which memory is saved."""
 VISITING_TILES = 4
 """Tiles of the rows that travel at once from process to process, if memory allows."""
-RESIDENT_TILES = 8
+RESIDENT_TILES = 4
 """Tiles of rows that are in memory at a time where one process has them in mapped files."""
 SHARED, RING = "shared", "ring"
 """Where processes have the rows: in one mapped file, or each one its share."""
