@@ -189,7 +189,7 @@ class ListBlocks:
 
     def _begun(self, number: int, start: int, stop: int) -> tuple[int, CandidateLists]:
         """Return the committed lists of rows [start, stop) and how many tiles they have met."""
-        stored = self._own(f"lists{number}_{self.ranks.rank}")
+        stored = self._own(f"lists{number}_{self.ranks.rank}") if start < stop else None
         if stored is None:
             least = float(self.engine.data.limits[LEAST])
             return 0, empty_lists(start, stop - start, self.plan.capacity, least)
