@@ -55,3 +55,12 @@ def test_a_damaged_part_is_named(table, tmp_path):
     with pytest.raises(UserError, match="damaged unfinished embeddings") as error:
         list(parts.loaded("image", "text", "rows", "rejected"))
     assert error.value.code == 4 and str(path) in str(error.value)
+
+
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
+    begun = ("metadata/.metadata_0.parquet.a.tmp", ".manifest.json.b.tmp", ".notes.tmp")
+    for name in begun:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    Parts(tmp_path, {}, 4, 4, 4).claim()
+    assert [name for name in begun if (tmp_path / name).exists()] == [".notes.tmp"]

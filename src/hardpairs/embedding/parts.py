@@ -60,7 +60,8 @@ class Parts:
                 where=str(self.out),
                 fix="choose another output folder",
             )
-        remove_temporary(self.out, "*/.*.tmp")
+        for written in ("*/.*.tmp", ".manifest.json.*.tmp"):
+            remove_temporary(self.out, written)
         self.progress.claim()
 
     def unfinished(self) -> list[int]:
