@@ -10,7 +10,7 @@ from hardpairs.catalog import tuxpaint
 from hardpairs.cli.data_get import main
 from hardpairs.cli.embed import main as embed
 from tests.catalog.made import debian_package, pinned, png
-from tests.embedding.colours import RANDOM
+from tests.embedding.colors import RANDOM
 from tests.helpers import in_process
 
 COLORS = ("red", "blue", "green", "black", "gray", "brown", "orange", "purple", "navy", "teal")

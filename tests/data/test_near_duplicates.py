@@ -12,7 +12,7 @@ from tests.helpers import picture
 
 
 def scene(seed, size=160):
-    """A picture with structure: smooth random colours."""
+    """A picture with structure: smooth random colors."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
 

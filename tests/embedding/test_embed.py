@@ -21,7 +21,7 @@ from hardpairs.data.manifest import read_manifest, write_manifest
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding.embed import embed, embed_to_folder
 from hardpairs.embedding.parts import Parts
-from tests.embedding.colours import RANDOM, colours
+from tests.embedding.colors import RANDOM, simple_encoders
 from tests.helpers import ROOT, picture, torchrun
 from tests.processes import start
 
@@ -44,7 +44,7 @@ def content(folder):
     [(1, 4, 0), (3, 2, 0), (7, 7, 0), (8, 3, 2), (100, 1, 0), (100, 256, 2)],
 )
 def test_against_one_row_at_a_time(shards, tmp_path, capsys, part_rows, batch_size, workers):
-    samples, encoders = open_samples(shards), colours()
+    samples, encoders = open_samples(shards), simple_encoders()
     embed_to_folder(
         samples,
         encoders,
@@ -83,7 +83,7 @@ def test_what_was_seen_is_kept_or_rejected(table, tmp_path, capsys):
     for size in (2, 40):  # a whole part of bad rows; bad rows among good ones
         embed_to_folder(
             open_samples(table),
-            colours(),
+            simple_encoders(),
             tmp_path / f"{size}",
             part_rows=size,
             workers=0,
@@ -123,7 +123,7 @@ def test_memory_holds_one_part(table, tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "save", save)
     monkeypatch.setattr(Parts, "load", load)
     embed_to_folder(
-        open_samples(table), colours(), tmp_path / "e", part_rows=4, batch_size=2, workers=0
+        open_samples(table), simple_encoders(), tmp_path / "e", part_rows=4, batch_size=2, workers=0
     )
     assert saved == [4] * 10
     assert max(most) <= 3  # image, text and rows of the part before
@@ -178,7 +178,7 @@ def test_stopped_at_every_file_operation(shards, tmp_path, monkeypatch):
     """Each fsync and rename may be the last; the next start finishes the folder, none before."""
     samples = open_samples(shards)
     options = {"part_rows": 8, "batch_size": 4, "workers": 0}
-    embed_to_folder(samples, colours(), tmp_path / "whole", **options)
+    embed_to_folder(samples, simple_encoders(), tmp_path / "whole", **options)
     expected, finished = content(tmp_path / "whole"), []
     for last in range(100):
         out, calls = tmp_path / str(last), itertools.count()
@@ -195,12 +195,12 @@ def test_stopped_at_every_file_operation(shards, tmp_path, monkeypatch):
             for name in ("fsync", "replace"):
                 patch.setattr(atomic.os, name, until(getattr(os, name)))
             try:
-                embed_to_folder(samples, colours(), out, **options)
+                embed_to_folder(samples, simple_encoders(), out, **options)
             except Killed:
                 finished.append((out / "manifest.json").exists())
             else:
                 break
-        embed_to_folder(samples, colours(), out, **options)
+        embed_to_folder(samples, simple_encoders(), out, **options)
         assert content(out) == expected
     # Key, three parts, three files and the manifest: three operations each, and flushed folders.
     # The manifest is renamed last; the fsync of its folder alone comes after it.
@@ -234,26 +234,28 @@ def test_two_processes_give_the_same_bytes(shards, tmp_path):
 
 def test_a_stale_or_foreign_folder_is_refused(table, shards, tmp_path):
     data, out = open_samples(table), tmp_path / "e"
-    embed_to_folder(data, colours(), out, workers=0)
+    embed_to_folder(data, simple_encoders(), out, workers=0)
     whole = content(out)
     for other, what in (
         (open_samples(shards), "dataset_fingerprint, num_samples, groups"),
         (None, "weights"),
     ):
         with pytest.raises(UserError, match=f"other embeddings: {what} differ") as error:
-            embed_to_folder(other or data, colours() if other else colours(2.0), out, workers=0)
+            embed_to_folder(
+                other or data, simple_encoders() if other else simple_encoders(2.0), out, workers=0
+            )
         assert error.value.code == 4 and content(out) == whole
     (tmp_path / "foreign/img_emb").mkdir(parents=True)
     np.save(tmp_path / "foreign/img_emb/img_emb_0.npy", np.zeros((3, 2), np.float32))
     with pytest.raises(UserError, match="made elsewhere") as error:
-        embed_to_folder(data, colours(), tmp_path / "foreign", workers=0)
+        embed_to_folder(data, simple_encoders(), tmp_path / "foreign", workers=0)
     assert error.value.code == 4
     parts = Parts(tmp_path / "half", {"dataset_fingerprint": "0" * 64}, 40, 8, 4)
     parts.claim()
     with pytest.raises(
         UserError, match="unfinished embeddings of another kind: batch_size, dataset_fingerprint"
     ) as error:
-        embed_to_folder(data, colours(), tmp_path / "half", workers=0, part_rows=8)
+        embed_to_folder(data, simple_encoders(), tmp_path / "half", workers=0, part_rows=8)
     assert error.value.code == 4 and (tmp_path / "half/.unfinished/key.json").exists()
 
 
@@ -306,20 +308,22 @@ def test_nothing_left_to_embed(table, tmp_path):
         file.write_bytes(b"no")
     with pytest.raises(UserError, match="no pair could be embedded") as error:
         embed_to_folder(
-            open_samples(table), colours(), tmp_path / "e", workers=0, max_bad_fraction=1
+            open_samples(table), simple_encoders(), tmp_path / "e", workers=0, max_bad_fraction=1
         )
     assert error.value.code == 3 and "'not_an_image': 40" in str(error.value)
     (tmp_path / "captions.json").write_text('[{"file_name": "a.jpg", "caption": ""}]')
     with pytest.raises(UserError, match="no row of the data can be used") as error:
         embed_to_folder(
-            open_samples(tmp_path / "captions.json"), colours(), tmp_path / "f", workers=0
+            open_samples(tmp_path / "captions.json"), simple_encoders(), tmp_path / "f", workers=0
         )
     assert error.value.code == 3
 
 
 def test_numbers_that_are_none_are_never_written(table, tmp_path):
     with pytest.raises(UserError, match="not finite") as error:
-        embed_to_folder(open_samples(table), colours(float("nan")), tmp_path / "e", workers=0)
+        embed_to_folder(
+            open_samples(table), simple_encoders(float("nan")), tmp_path / "e", workers=0
+        )
     assert error.value.code == 6 and not list(tmp_path.rglob("*.np[yz]"))
 
 
@@ -340,17 +344,17 @@ def test_pictures_elsewhere_are_other_data(tmp_path, monkeypatch):
             for root in ("a", tmp_path / "a", "b")
         )
         out = tmp_path / f"out_{named}"
-        embed_to_folder(a, colours(), out, workers=0)
-        embed_to_folder(a_again, colours(), out, workers=0)
+        embed_to_folder(a, simple_encoders(), out, workers=0)
+        embed_to_folder(a_again, simple_encoders(), out, workers=0)
         with pytest.raises(UserError, match="other embeddings: first_image differs") as error:
-            embed_to_folder(b, colours(), out, workers=0)
+            embed_to_folder(b, simple_encoders(), out, workers=0)
         assert error.value.code == 4
         unfinished = Parts(
             tmp_path / f"half_{named}", {"first_image": str(tmp_path / "a/0.jpg")}, 3, 8192, 256
         )
         unfinished.claim()
         with pytest.raises(UserError, match="another kind: .*first_image") as error:
-            embed_to_folder(b, colours(), unfinished.out, workers=0)
+            embed_to_folder(b, simple_encoders(), unfinished.out, workers=0)
         assert error.value.code == 4
 
 
@@ -368,14 +372,14 @@ def test_other_groups_are_other_data(table, tmp_path):
         lambda i: f"other {i // 2}",
     ):  # the same rows belong together
         write(name)
-        embed_to_folder(open_samples(table), colours(), out, workers=0)
+        embed_to_folder(open_samples(table), simple_encoders(), out, workers=0)
     write(lambda i: i // 3)
     with pytest.raises(UserError, match="other embeddings: groups differs") as error:
-        embed_to_folder(open_samples(table), colours(), out, workers=0)
+        embed_to_folder(open_samples(table), simple_encoders(), out, workers=0)
     assert error.value.code == 4
     _forget(out, "groups")
     embed_to_folder(
-        open_samples(table), colours(), out, workers=0
+        open_samples(table), simple_encoders(), out, workers=0
     )  # a folder that does not say them passes
 
 
@@ -391,8 +395,8 @@ def _forget(folder, *names):
 
 def test_in_memory_is_the_same(shards, tmp_path):
     samples = open_samples(shards)
-    found = embed(samples, colours(), batch_size=4, workers=0)
-    embed_to_folder(samples, colours(), tmp_path / "e", part_rows=5, workers=0)
+    found = embed(samples, simple_encoders(), batch_size=4, workers=0)
+    embed_to_folder(samples, simple_encoders(), tmp_path / "e", part_rows=5, workers=0)
     stored = open_embeddings(tmp_path / "e")
     np.testing.assert_allclose(found.image, stored.image, rtol=1e-6)
     assert found.rows.tolist() == stored.rows.tolist() and found.rejected == {

@@ -9,7 +9,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding.parts import Parts
 from hardpairs.embedding.stream import encode_batches
-from tests.embedding.colours import colours
+from tests.embedding.colors import simple_encoders
 
 
 def test_parts_are_fixed_ranges_of_rows(table, tmp_path):
@@ -18,7 +18,7 @@ def test_parts_are_fixed_ranges_of_rows(table, tmp_path):
     parts.claim()
     (tmp_path / "images/5.jpg").write_bytes(b"")
     samples = open_samples(table)
-    (part,) = encode_batches(samples, colours(), [parts.rows(1)], workers=0, device="cpu")
+    (part,) = encode_batches(samples, simple_encoders(), [parts.rows(1)], workers=0, device="cpu")
     parts.save(1, part)
     again = Parts(tmp_path, {"seed": 0}, count=10, size=4, batch_size=2)
     again.claim()
@@ -46,7 +46,9 @@ def test_a_damaged_part_is_named(table, tmp_path):
     parts = Parts(tmp_path, {}, 4, 4, 4)
     parts.claim()
     rows = [[0, 1, 2, 3]]
-    part = next(encode_batches(open_samples(table), colours(), rows, workers=0, device="cpu"))
+    part = next(
+        encode_batches(open_samples(table), simple_encoders(), rows, workers=0, device="cpu")
+    )
     parts.save(0, part)
     path = tmp_path / ".unfinished/part_00000000.npz"
     data = bytearray(path.read_bytes())

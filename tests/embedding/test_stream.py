@@ -12,14 +12,14 @@ from hardpairs.data.images import decode
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding import stream
 from hardpairs.embedding.stream import Clock, Embedded, encode_batches
-from tests.embedding.colours import colours
+from tests.embedding.colors import simple_encoders
 from tests.helpers import picture
 
 
 def test_a_batch_keeps_its_rows_and_the_reasons_of_the_others(table, tmp_path):
     (tmp_path / "images/1.jpg").write_bytes(b"<html>")
     (tmp_path / "images/4.jpg").unlink()
-    encoders = colours()
+    encoders = simple_encoders()
     batches = [[0, 1, 2], [4]]
     first, second = encode_batches(open_samples(table), encoders, batches, workers=0, device="cpu")
     assert first.rows.tolist() == [0, 2] and first.rejected == {1: "not_an_image"}
@@ -38,7 +38,7 @@ def test_a_batch_keeps_its_rows_and_the_reasons_of_the_others(table, tmp_path):
 @pytest.mark.parametrize("slow", ["transform", "encode"])
 def test_the_clock_tells_who_waits(table, monkeypatch, slow):
     """Loading or encoding takes a second for each image, on a clock that nothing else moves."""
-    now, encoders = [0.0], colours()
+    now, encoders = [0.0], simple_encoders()
     monkeypatch.setattr(stream, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     function = getattr(encoders.image, slow)
 

@@ -59,7 +59,7 @@ def drawn(name, image, count):
 
 
 def test_what_scans_do():
-    """A flat colour: a fifth goes grey, one in twenty inverted, half of them grainy, two thirds shifted with black beside."""
+    """A flat color: a fifth goes grey, one in twenty inverted, half of them grainy, two thirds shifted with black beside."""
     pictures = drawn("scanned-document", Image.new("RGB", (32, 32), (230, 180, 120)), 400)
     middle = pictures[:, 12:20, 12:20]
     grey = np.mean([np.ptp(picture.mean((0, 1))) < 2 for picture in middle])
