@@ -25,7 +25,8 @@ patched("main")
 add_arguments(argparse.ArgumentParser())
 # OpenCLIP sets the level of each logger, and that takes longer the more there are.
 for name in [*logging.root.manager.loggerDict]:
-    if name.split(".")[0] in ("gradio", "httpx", "matplotlib", "sympy", "transformers"):
+    if not name.startswith(("hardpairs", "torch.distributed.elastic", "uvicorn")):
+        logging.getLogger(name).setLevel(logging.WARNING)
         del logging.root.manager.loggerDict[name]
 # PyTorch takes its operators apart when a process ends.
 for finalizer in [*weakref.finalize._registry]:
