@@ -24,7 +24,7 @@ from tests.batches.helpers import all_ranks, check_batches, epoch, table_of
     seed=st.integers(0, 9),
     number=st.integers(0, 2),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_laws(world_size, m, k, families, num_labels, seed, number):
     rng = np.random.default_rng(seed)
     count = 120

@@ -26,7 +26,7 @@ def window_of(table, row, number, *, topk, skip, schedule):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_laws(data):
     draw = data.draw
     world_size, per_target = draw(st.integers(1, 8)), draw(st.integers(1, 3))

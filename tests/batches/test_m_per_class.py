@@ -39,7 +39,7 @@ def test_groups_hold_each_row_of_a_class(sizes, m, seed):
     seed=st.integers(0, 9),
     number=st.integers(0, 2),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_laws(world_size, m, groups, count, num_labels, seed, number):
     rng = np.random.default_rng(seed)
     labels, exclude = (

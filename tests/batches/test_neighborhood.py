@@ -26,7 +26,7 @@ from tests.batches.helpers import all_ranks, check_batches, epoch, random_table,
     number=st.integers(0, 2),
     shift=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_laws(world_size, pieces, size, count, seed, number, shift):
     exclude = np.sort(np.random.default_rng(seed).choice(count, 5, replace=False))
     order = bandwidth_order(hard_pair_graph(random_table(count, 4, seed), 0, 4))

@@ -20,7 +20,7 @@ from tests.batches.helpers import all_ranks, check_batches, epoch
     seed=st.integers(0, 9),
     number=st.integers(0, 3),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_laws(world_size, size, count, clusters, share, round_robin, seed, number):
     rng = np.random.default_rng(seed)
     labels, exclude = (

@@ -10,7 +10,7 @@ from multiprocessing.reduction import DupFd
 
 import pytest
 
-from hardpairs.core.workers import answer_to_the_parent
+from hardpairs.core.workers import answer_to_the_parent, useful_workers
 
 
 def worker(out, pipe, init):
@@ -44,3 +44,9 @@ def test_a_parent_that_leaves_is_no_traceback(tmp_path, init):
     told = (tmp_path / "stderr").read_text()
     assert "a fault of its own" in told and process.exitcode == 0
     assert ("resource_sharer" in told) != init, told
+
+
+@pytest.mark.parametrize(("batches", "started"), [(0, 0), (1, 0), (2, 2), (3, 3), (9, 4)])
+def test_no_worker_is_started_for_nothing(batches, started):
+    assert useful_workers(4, batches) == started
+    assert useful_workers(0, batches) == 0

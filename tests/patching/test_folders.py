@@ -137,9 +137,13 @@ def kill_points(number: int) -> list[tuple[str, bool, float]]:
     return [(*actions[i % len(actions)], rng.random()) for i in range(number)]
 
 
+LEFT_OUT = ("catalog", "cli", "data", "demo", "losses", "mining", "pages", "photos", "recipes")
+"""Packages that are not copied: five copies for each kill take long."""
+
+
 def freeze(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Works on copies of patches and packages, so that somebody who edits them meanwhile is no fault."""
-    ignore = shutil.ignore_patterns("__pycache__")
+    ignore = shutil.ignore_patterns("__pycache__", *LEFT_OUT)
     monkeypatch.setattr(series, "PATCHES", shutil.copytree(series.PATCHES, folder / "patches"))
     for name, source in companions.COMPANIONS.items():
         monkeypatch.setitem(

@@ -26,7 +26,7 @@ TINY = (
     "--precision",
     "fp32",
     "--workers",
-    "1",
+    "0",
     "--log-every-n-steps",
     "1",
     "--warmup",
@@ -247,6 +247,8 @@ def test_each_maker_of_batches_trains(table, hard_pairs, embeddings, tmp_path, p
         "--max-steps",
         "2",
         *TINY,
+        "--workers",
+        str(processes - 1),
         "--logs",
         str(tmp_path),
     )
@@ -471,6 +473,8 @@ def test_unreadable_pictures_are_replaced_counted_and_too_many_stop_the_run(tabl
         "16",
         "--batching",
         "random",
+        "--workers",
+        "1",
         "--epochs",
         "1",
     )

@@ -8,6 +8,17 @@ import sys
 from types import TracebackType
 
 
+def useful_workers(workers: int, batches: int) -> int:
+    """Return how many worker processes are worth their start.
+
+    Args:
+        workers: How many may be started.
+        batches: How many batches they load: each worker has at least one, and one batch alone is
+            loaded where it is needed.
+    """
+    return min(workers, batches) if batches > 1 else 0
+
+
 def answer_to_the_parent(_: int) -> None:
     """Leave Ctrl-C and SIGUSR1 to the parent; a ``worker_init_fn`` of a data loader.
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from hardpairs.core.errors import bad_input, non_finite
-from hardpairs.core.workers import answer_to_the_parent
+from hardpairs.core.workers import answer_to_the_parent, useful_workers
 from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
@@ -98,7 +98,7 @@ def encode_images(
         batch_sampler=[
             list(range(start, min(start + batch_size, len(images)))) for start in starts
         ],
-        num_workers=workers,
+        num_workers=useful_workers(workers, len(starts)),
         collate_fn=_as_it_is,  # type: ignore[arg-type]
         worker_init_fn=answer_to_the_parent,
     )

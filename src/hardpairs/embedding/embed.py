@@ -19,6 +19,7 @@ from hardpairs.core import peers
 from hardpairs.core.errors import bad_input, mismatch, non_finite
 from hardpairs.core.ranks import Ranks
 from hardpairs.core.remote import is_url
+from hardpairs.core.workers import useful_workers
 from hardpairs.data.embeddings import EmbeddedRows, write_streamed
 from hardpairs.data.manifest import read_manifest
 from hardpairs.data.samples import Samples
@@ -58,6 +59,7 @@ def embed(
     """
     samples.check_usable()
     batches = list(_batches(samples, range(len(samples)), batch_size))
+    workers = useful_workers(workers, len(batches))
     stream = encode_batches(samples, encoders, batches, workers=workers, device=device)
     parts = []
     with _progress_bar(sum(map(len, batches))) as bar:
@@ -187,6 +189,7 @@ def _make_parts(
     counts = [
         len(parts.rows(number)) - _rejected_in(samples, parts.rows(number)) for number in todo
     ]
+    workers = useful_workers(workers, sum(-(-count // batch_size) for count in counts))
     clock, start = Clock(), time.perf_counter()
     batches = (
         batch for number in todo for batch in _batches(samples, parts.rows(number), batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from hardpairs.core.paths import WEIGHTS
 from hardpairs.data.manifest import sha256_file
 from hardpairs.models import huggingface
 from hardpairs.models.model_config import model_config
-from hardpairs.models.weight_files import SAFE, read_weights_file
+from hardpairs.models.weight_files import SAFE, file_identity, read_weights_file
 
 HEAD = "embedding_head"
 """First word of the entries that metric learning adds to a checkpoint's weights
@@ -48,8 +49,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         UserError: exit 2 when there is no such file, exit 4 when it is damaged, holds code, or is
             no checkpoint.
     """
-    if not os.path.isfile(path):
-        raise usage("no such checkpoint", where=str(path), fix="check the path")
+    _check_is_file(path)
     content = read_weights_file(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", {}), dict):
         raise mismatch(
@@ -58,6 +58,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             fix="give another checkpoint",
         )
     return content
+
+
+def _check_is_file(path: str | os.PathLike[str]) -> None:
+    if not os.path.isfile(path):
+        raise usage("no such checkpoint", where=str(path), fix="check the path")
 
 
 def verify_weights(path: str | os.PathLike[str]) -> None:
@@ -189,5 +194,13 @@ def _height_width(size: Any) -> tuple[int, int] | None:
 def _entry(path: str | os.PathLike[str], name: str) -> Any:
     if os.path.isdir(path) or str(path).endswith(SAFE):  # tensors alone
         return None
-    with mapped(path):
-        return load_checkpoint(path).get(name)
+    _check_is_file(path)
+    return _entries(file_identity(path))[name]
+
+
+@functools.lru_cache(maxsize=16)
+def _entries(file: tuple[str, int, int, int]) -> dict[str, Any]:
+    """Return what a checkpoint says beside its weights, read once: it has a thousand tensors."""
+    with mapped(file[0]):
+        content = load_checkpoint(file[0])
+    return {name: content.get(name) for name in ("vocabulary", PREPROCESS)}

@@ -119,6 +119,12 @@ class _Sealing:
         self._file.write(data)
 
 
+def file_identity(path: str | os.PathLike[str]) -> tuple[str, int, int, int]:
+    """Return what stays the same for as long as nobody writes the file."""
+    state = os.stat(path)
+    return os.path.abspath(path), state.st_size, state.st_mtime_ns, state.st_ino
+
+
 def read_weights_file(path: str | os.PathLike[str]) -> Any:
     """Return what a file of weights holds, after verifying that it is what was written.
 
@@ -131,8 +137,7 @@ def read_weights_file(path: str | os.PathLike[str]) -> Any:
         UserError: Exit 4 for a file that is damaged, holds code, or holds numbers that are not
             finite.
     """
-    state = os.stat(path)
-    key = (os.path.abspath(path), state.st_size, state.st_mtime_ns, state.st_ino)
+    key = file_identity(path)
     if key not in _verified:
         _check_sums(str(path))
     content = _content(str(path))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from hardpairs.core.errors import non_finite
-from hardpairs.core.workers import answer_to_the_parent
+from hardpairs.core.workers import answer_to_the_parent, useful_workers
 from hardpairs.data.images import MISSING_FILE, UnreadableImage, decode
 from hardpairs.models.encoders import Encoders, ImageEncoder
 from hardpairs.photos.photo_files import read_photo
@@ -100,7 +100,7 @@ def load_batches(
             _Photos(files, captions, cached, encoder),
             batch_sampler=batches,  # type: ignore[arg-type]
             # Starting processes takes longer than reading a single batch.
-            num_workers=workers if len(batches) > 1 else 0,
+            num_workers=useful_workers(workers, len(batches)),
             collate_fn=_as_it_is,  # type: ignore[arg-type]
             worker_init_fn=answer_to_the_parent,
         )
