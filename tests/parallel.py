@@ -9,7 +9,6 @@ are forks of one process that has imported everything.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import select
@@ -19,7 +18,6 @@ import sys
 import types
 from collections.abc import Sequence
 from multiprocessing import forkserver, util
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -77,7 +75,6 @@ def start_forking(arguments: Sequence[str]) -> socket.socket:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes share the cores
     for name in IMPORTED:
         importlib.import_module(name)
-    _use_huge_pages()
     _collect(arguments)
     while True:
         code, streams, *_ = socket.recv_fds(theirs, 1 << 16, 2)
@@ -90,17 +87,6 @@ def start_forking(arguments: Sequence[str]) -> socket.socket:
         for stream in streams:
             os.close(stream)
         theirs.send(str(pid).encode())
-
-
-def _use_huge_pages() -> None:
-    """Move this process's memory to huge pages where Linux can (6.1): each fork copies its list of pages."""
-    madvise, collapse, size = ctypes.CDLL(None).madvise, 25, 1 << 21
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        bounds, access, _, _, file, *name = line.split()
-        if access == "rw-p" and file == "0" and name in ([], ["[heap]"]):
-            start, end = (int(bound, 16) for bound in bounds.split("-"))
-            for page in range(-(-start // size) * size, end - size + 1, size):
-                madvise(ctypes.c_void_p(page), ctypes.c_size_t(size), collapse)
 
 
 def _collect(arguments: Sequence[str]) -> None:
