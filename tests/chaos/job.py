@@ -11,26 +11,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hardpairs.training import torchrun
 from tests.helpers import ROOT
 from tests.processes import fork_here
 
 SUBREAPER = 36
+STOPS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 def forget_handlers_in_forks() -> None:
     """Let no fork of torchrun handle a signal as torchrun does: in a new program no handler is left."""
-    stops = {*torchrun.STOPS}
 
     def after_in_child() -> None:
-        for number in stops:
-            if signal.getsignal(number) is torchrun._pass_on:
+        for number in STOPS:
+            if getattr(signal.getsignal(number), "__name__", "") == "_pass_on":
                 signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, stops),
-        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, stops),
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, STOPS),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS),
         after_in_child=after_in_child,
     )
 
