@@ -2,7 +2,7 @@
 
     python -m tests.chaos.chaos --processes 2 --epochs 25 --events 200 --out benchmarks/results/chaos.json
 
-The run is started anew whenever an event has ended it. An event comes while the run starts or some
+The file keeps what was found with other numbers of processes. The run is started anew whenever an event has ended it. An event comes while the run starts or some
 steps later, in an order that follows from the seed; in which step, the machine decides.
 """
 
@@ -434,7 +434,11 @@ def main() -> None:
     text = json.dumps(found, indent=1)
     print(text)
     if out:
-        Path(out).write_text(json.dumps({"machine": describe_machine(), **found}, indent=1) + "\n")
+        path = Path(out)
+        kept = json.loads(path.read_text())["runs"] if path.exists() else []
+        others = [run for run in kept if run["processes"] != found["processes"]]
+        report = {"machine": describe_machine(), "runs": [*others, found]}
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
