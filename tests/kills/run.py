@@ -23,8 +23,11 @@ from tests.helpers import run
 
 SHARES = {
     "checkpoint": 8,
-    "conversion": 27,
-    "table": 18,
+    "conversion": 21,
+    "url-index": 4,
+    "format-news": 4,
+    "import-miniclip": 1,
+    "table": 14,
     "split": 10,
     "list-shards": 12,
     "export": 12,
@@ -35,9 +38,10 @@ SHARES = {
     "mine on 1 to 3 processes": 2,
     "mine in a ring": 1,
     "train": 1,
+    "train on 2 processes": 1,
 }
 """Kills of each scenario of 100."""
-LIGHT = ("conversion", "table", "split", "list-shards", "export")
+LIGHT = ("conversion", "url-index", "format-news", "table", "split", "list-shards", "export")
 """Scenarios without PyTorch: forks of a process that has not imported it cost a twentieth."""
 PIECE = 500
 """Kills of all scenarios before the next round."""

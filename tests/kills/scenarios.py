@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import os
 import shutil
@@ -17,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.cli import embed, export, list_shards, mine, photos, split, train
+from hardpairs.cli import embed, export, format_news, list_shards, mine, photos, split, train
 from hardpairs.data.hard_pairs import open_hard_pairs, write_table
+from hardpairs.data.url_index import rows_by_old_number, write_url_index
 from tests.helpers import picture, sample, write_tar
 from tests.kills.operations import Main
+from tests.linking.test_label_studio import task, written
 
 NUMBER = "0123456789"
 
@@ -161,6 +164,49 @@ def conversion(folder: Path) -> Scenario:
     )
 
 
+def url_index(folder: Path) -> Scenario:
+    """Write an index of URLs, and convert by it hard pairs of a download that had other rows."""
+    out = folder / "out"
+
+    def reset() -> None:
+        out.mkdir(exist_ok=True)
+        (out / "h.csv").write_text(
+            "".join(f"{i},{(i + 1) % 40},{(i + 2) % 40}\n" for i in range(40))
+        )
+        os.utime(out / "h.csv", (1, 1))
+
+    def main() -> None:
+        index = write_url_index(out, "x", ((f"http://x/{i}.jpg", i) for i in range(40)))
+        rows = rows_by_old_number(index, [f"http://x/{i}.jpg" for i in range(49, 9, -1)])
+        open_hard_pairs(out / "h.csv", num_samples=40, renumber=rows, verify=True)
+
+    reset()
+    return Scenario(main, out, reset=reset)
+
+
+def news(folder: Path) -> Scenario:
+    """Make CLIPPINGS' tables of labeled pairs that contradict each other."""
+    tasks = [task(f"{i}a.jpg", f"{i}b.jpg", "Same") for i in range(12)]
+    for one, other, said in (("0b", "1a", "Same"), ("0a", "1b", "Different")):
+        tasks.append(task(f"{one}.jpg", f"{other}.jpg", said))
+    pairs = written(folder, tasks)
+    words = [str(pairs), "--out", str(folder / "out")]
+    return Scenario(lambda: format_news.main(words), folder / "out")
+
+
+def importing(folder: Path) -> Scenario:
+    """Make a checkpoint of ours from one of MiniCLIP's."""
+    import torch
+
+    from hardpairs.cli import import_miniclip
+    from tests.compat.test_miniclip_checkpoint import Lstm, Model, cnn, save
+
+    torch.manual_seed(0)
+    theirs = save(folder, Model(Lstm, encoder=cnn))
+    line = f"{theirs} --captions-json {folder}/captions.json --out {folder}/out/model.pt"
+    return Scenario(lambda: import_miniclip.main(line.split()), folder / "out")
+
+
 def tables(folder: Path) -> Scenario:
     """Write a table of hard pairs, and another one of the same shape in its place."""
     out, indices = folder / "out", (np.arange(40)[:, None] + np.arange(1, 5)) % 40
@@ -199,13 +245,13 @@ def mining_in_a_ring(folder: Path) -> Scenario:
     return mining(folder, " --rows ring")
 
 
-def training(folder: Path) -> Scenario:
+def training(folder: Path, processes: int = 1) -> Scenario:
     """Train for two epochs of three steps, with a state after each, and keep the best epoch."""
     table, out = _table(folder / "data", 24), folder / "out"
     line = (
         "--model hardpairs-test --device cpu --precision fp32 --workers 0 --warmup 1 "
         "--csv-separator , --csv-img-key filepath --csv-caption-key title --batching random "
-        f"--train-data {table} --batch-size 8 --epochs 2 --log-every-n-steps 1 --logs {out} "
+        f"--train-data {table} --batch-size {8 // processes} --epochs 2 --log-every-n-steps 1 --logs {out} "
         f"--name r --resume latest --save-every-steps 1 --val-data {table} --val-frequency 1 "
         "--save-best mean_R@1"
     )
@@ -221,7 +267,13 @@ def training(folder: Path) -> Scenario:
             return str(_losses(path)).encode()
         return None
 
-    return Scenario(lambda: train.main(line.split()), out, content=content, is_pure=False)
+    return Scenario(
+        lambda: train.main(line.split()),
+        out,
+        content=content,
+        processes=(processes,),
+        is_pure=False,
+    )
 
 
 def _losses(path: Path) -> dict[str, str]:
@@ -252,6 +304,9 @@ def on_ranks(make: Callable[[Path], Scenario]) -> Callable[[Path], Scenario]:
 SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "checkpoint": checkpoint,
     "conversion": conversion,
+    "url-index": url_index,
+    "format-news": news,
+    "import-miniclip": importing,
     "table": tables,
     "split": splitting,
     "list-shards": listing,
@@ -263,4 +318,5 @@ SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "mine in a ring": on_ranks(mining_in_a_ring),
     "embed on 1 to 3 processes": on_ranks(embedding),
     "train": training,
+    "train on 2 processes": functools.partial(training, processes=2),
 }

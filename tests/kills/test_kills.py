@@ -17,8 +17,10 @@ POINTS = 300
 """Kills of the usual run."""
 USUAL = {
     "checkpoint": (16, 36),
-    "conversion": (26, 68),
-    "table": (14, 24),
+    "conversion": (24, 50),
+    "url-index": (8, 12),
+    "format-news": (5, 10),
+    "table": (12, 22),
     "split": (14, 30),
     "list-shards": (20, 50),
     "export": (12, 40),
@@ -28,15 +30,15 @@ USUAL = {
     "mine": (6, 12),
     "mine on 1 to 3 processes": (2, 6),
     "mine in a ring": (1, 4),
-    "train": (1, 4),
+    "train on 2 processes": (1, 2),
 }
-"""Kills at file operations, and in all."""
+"""Kills at file operations, and in all. The commands that are missing are killed in the slow test alone."""
 
 
 def test_the_points_are_those_that_are_stated():
     assert sum(kills for _, kills in USUAL.values()) == POINTS
     assert sum(kills for *_, kills in pieces(10_000)) >= 10_000
-    assert {*USUAL} == {*SHARES} == {*SCENARIOS} and sum(SHARES.values()) == 100
+    assert {*USUAL} <= {*SHARES} == {*SCENARIOS} and sum(SHARES.values()) == 100
 
 
 @pytest.mark.parametrize("name", USUAL)
