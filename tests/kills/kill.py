@@ -19,8 +19,11 @@ import os
 import random
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
+
+from tqdm import tqdm
 
 from tests.kills.operations import KILLED, Kill, forked, forked_ranks, watch
 from tests.kills.scenarios import SCENARIOS, Scenario
@@ -81,6 +84,8 @@ class Killing:
             nowhere = io.StringIO()
             with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
                 self.scenario.main()
+        # Its own lock would be one for all forks, and stay locked when its holder is killed.
+        tqdm.set_lock(threading.RLock())
         gc.collect()
         gc.freeze()  # forks do not copy what their collector looks at
 

@@ -82,8 +82,8 @@ SMALL = Settings(
     name="quickstart-small",
     model="hardpairs-test",
     demo=_flags("--kind scenes --pairs 300"),
-    base=_flags("--batch-size 32 --max-steps 60 --lr 2e-3 --warmup 5"),
-    more=_flags("--batch-size 8 --max-steps 20 --lr 5e-4 --warmup 2 --freeze-bn-stats"),
+    base=_flags("--batch-size 32 --max-steps 20 --lr 2e-3 --warmup 5"),
+    more=_flags("--batch-size 8 --max-steps 10 --lr 5e-4 --warmup 2 --freeze-bn-stats"),
     methods=(
         ("plain", _flags("--batching random")),
         ("hard", _flags(_HARD_OF_20)),
