@@ -3,7 +3,7 @@
     python -m tests.kills.run --kills 10000 --out benchmarks/results/kills.json
 
 Kills go round the scenarios in pieces of one seed each. The file is written after each piece, so
-that it is true when the run is stopped; the same command goes on.
+that it is true when the run is stopped; the same command goes on, also when there are new scenarios.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,26 @@ SHARES = {
 LIGHT = ("conversion", "url-index", "format-news", "table", "split", "list-shards", "export")
 """Scenarios without PyTorch: forks of a process that has not imported it cost a twentieth."""
 PIECE = 500
-"""Kills of all scenarios before the next round."""
+"""A piece is the share of a scenario of so many kills."""
+NOTHING: Mapping[str, Mapping[str, int]] = {}
+Piece = tuple[str, int, int]
 
 
-def pieces(kills: int) -> Iterator[tuple[str, int, int]]:
-    """Yield (scenario, seed, its kills), round after round."""
-    for seed, done in enumerate(range(0, kills, PIECE), 1):
-        size = min(PIECE, kills - done)
-        for name, share in SHARES.items():
-            yield name, seed, -(-size * share // 100)
+def pieces(kills: int, found: Mapping[str, Mapping[str, int]] = NOTHING) -> Iterator[Piece]:
+    """Yield the scenario that is furthest behind its share, a seed, and a number of kills.
+
+    Args:
+        kills: Of all scenarios, what was found included.
+        found: Kills and pieces of each scenario so far.
+    """
+    done = {name: found.get(name, {}).get("kills", 0) for name in SHARES}
+    seeds = {name: found.get(name, {}).get("pieces", 0) for name in SHARES}
+    while sum(done.values()) < kills:
+        name = min(SHARES, key=lambda name: done[name] / SHARES[name])
+        size = -(-min(PIECE, kills) * SHARES[name] // 100)
+        done[name] += size
+        seeds[name] += 1
+        yield name, seeds[name], size
 
 
 def found_by(loop: str, name: str, folder: Path, *numbers: int) -> dict[str, Any]:
@@ -82,16 +93,13 @@ def main() -> None:
         "command": f"python -m tests.kills.run --kills {args.kills}",
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "pieces": 0,
         "kills": 0,
         "wrong": 0,
-        "scenarios": {
-            name: {"kills": 0, "wrong": 0, "operations": 0, "faults": []} for name in SHARES
-        },
+        "scenarios": {},
     }
     if args.out.exists():
         report = json.loads(args.out.read_text())
-    for name, seed, kills in list(pieces(args.kills))[report["pieces"] :]:
+    for name, seed, kills in pieces(args.kills, report["scenarios"]):
         with tempfile.TemporaryDirectory(dir=memory, prefix="hardpairs-") as folder:
             piece = found_by("kill", name, Path(folder), kills // 2, kills, seed)
         add(report, name, piece)
@@ -101,13 +109,14 @@ def main() -> None:
 
 def add(report: dict[str, Any], name: str, piece: dict[str, Any]) -> None:
     """Add what a piece found to the report of all."""
-    scenario = report["scenarios"][name]
+    nothing = {"kills": 0, "wrong": 0, "pieces": 0, "operations": 0, "faults": []}
+    scenario = report["scenarios"].setdefault(name, nothing)
     for total in (report, scenario):
         total["kills"] += piece["killed"]
         total["wrong"] += piece["wrong"]
     scenario["operations"] = piece["operations"]
     scenario["faults"] += piece["faults"]
-    report["pieces"] += 1
+    scenario["pieces"] += 1
 
 
 if __name__ == "__main__":
