@@ -82,7 +82,7 @@ SMALL = Settings(
     name="quickstart-small",
     model="hardpairs-test",
     demo=_flags("--kind scenes --pairs 300"),
-    base=_flags("--batch-size 32 --max-steps 40 --lr 2e-3 --warmup 5"),
+    base=_flags("--batch-size 32 --max-steps 60 --lr 2e-3 --warmup 5"),
     more=_flags("--batch-size 8 --max-steps 10 --lr 5e-4 --warmup 2 --freeze-bn-stats"),
     methods=(
         ("plain", _flags("--batching random")),
