@@ -39,6 +39,8 @@ ONCE_READ = (
     "HF_",
 )
 """Starts of names of variables that libraries read when they are imported."""
+FORGETS = "FORGETS_COMPONENTS"
+"""Variable for a command that has components of another package: a fork knows those of ours."""
 TORCHRUN = ("torch.distributed.run", "hardpairs.training.torchrun")
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tests.preloaded"])
@@ -235,6 +237,8 @@ def _run(
     os.chdir(cwd)
     sys.path[:0] = ["", *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     try:
+        if FORGETS in env:
+            _forget_components()
         if command[0] == "-c":
             _run_program(command)
         elif command[1] in TORCHRUN:
@@ -248,6 +252,18 @@ def _run(
         sys.exit(1)
     finally:
         atexit._run_exitfuncs()
+
+
+def _forget_components() -> None:
+    from hardpairs.batches import BATCHES
+    from hardpairs.losses import LOSSES
+    from hardpairs.metrics import METRICS
+    from hardpairs.models.encoders import ENCODERS
+    from hardpairs.training.config import option_groups
+
+    for registry in (BATCHES, ENCODERS, LOSSES, METRICS):
+        vars(registry).pop("declarations", None)
+    option_groups.cache_clear()
 
 
 def _run_module(command: Sequence[str]) -> None:

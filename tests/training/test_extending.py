@@ -11,6 +11,7 @@ from hardpairs.batches import BatchInfo
 from hardpairs.losses import LOSSES, LossContext, build_loss
 from hardpairs.training.config import TrainingConfig, option_groups
 from hardpairs.training.hooks.flags import add_arguments
+from tests.processes import FORGETS
 from tests.training.test_trainer import COMMA, steps, train
 
 SOURCE = '''
@@ -82,8 +83,7 @@ def test_a_package_of_ones_own_trains(tmp_path, table):
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     data = ("--train-data", str(table), *COMMA, "--batch-size", "8", "--max-steps", "2")
     more = ("--loss-fn", "distance", "--distance-power", "1.5")
-    # A fork knows the components that are there without the package.
-    process = {"env": {"PYTHONPATH": path}, "fresh": True}
+    process = {"env": {"PYTHONPATH": path, FORGETS: "1"}}
     done = train(tmp_path, "run", *data, *more, **process)
     assert done.returncode == 0, done.stderr
     assert [float(step["contrastive_loss"]) > 0 for step in steps(tmp_path, "run")] == [True, True]
