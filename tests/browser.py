@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import functools
 import itertools
 import json
 import os
@@ -17,14 +19,10 @@ CHROMIUM = next(
 SECONDS = 60
 
 
-class Browser:
-    """One tab. Used as a context; downloads land in ``downloads``."""
+class Chromium:
+    """The browser of this process, which takes longer to start than most tests."""
 
-    def __init__(self, downloads: Path) -> None:
-        self.downloads, self.messages, self.errors = downloads, [], []
-        self._ids, self._buffer = itertools.count(1), b""
-
-    def __enter__(self) -> Browser:
+    def __init__(self) -> None:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         read_theirs, self._write = os.pipe()
         self._read, write_theirs = os.pipe()
@@ -45,41 +43,85 @@ class Browser:
         )
         os.close(read_theirs)
         os.close(write_theirs)
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
-            "sessionId"
-        ]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
-        return self
+        self._ids, self._buffer = itertools.count(1), b""
+        self._received = collections.defaultdict(collections.deque)
 
-    def __exit__(self, *_) -> None:
+    def call(self, session: str, method: str, **parameters):
+        """Send a command and return its result, and what the tab said before; no name: no tab."""
+        number = next(self._ids)
+        message = {"id": number, "method": method, "params": parameters}
+        message |= {"sessionId": session} if session else {}
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        before = []
+        while (answer := self.next(session)).get("id") != number:
+            before.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"], before
+
+    def next(self, session: str) -> dict:
+        """Return the next message of a tab."""
+        while not self._received[session]:
+            while b"\0" not in self._buffer:
+                data = os.read(self._read, 1 << 16)
+                assert data, "the browser has ended"
+                self._buffer += data
+            line, _, self._buffer = self._buffer.partition(b"\0")
+            message = json.loads(line)
+            self._received[message.get("sessionId", "")].append(message)
+        return self._received[session].popleft()
+
+    def end(self) -> None:
         self._process.kill()
         self._process.wait()
         os.close(self._write)
         os.close(self._read)
         self._profile.cleanup()
 
+
+@functools.cache
+def chromium() -> Chromium:
+    """Return the browser of this process; ``end_chromium`` ends it."""
+    return Chromium()
+
+
+def end_chromium() -> None:
+    if chromium.cache_info().currsize:
+        chromium().end()
+        chromium.cache_clear()
+
+
+class Browser:
+    """One tab that shares nothing with others. Used as a context; downloads land in ``downloads``."""
+
+    def __init__(self, downloads: Path) -> None:
+        self.downloads, self.messages = downloads, []
+
+    def __enter__(self) -> Browser:
+        self._context = self._of_all("Target.createBrowserContext")["browserContextId"]
+        own = {"browserContextId": self._context}
+        target = self._of_all("Target.createTarget", url="about:blank", **own)["targetId"]
+        attached = self._of_all("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        folder = {"behavior": "allow", "downloadPath": str(self.downloads)}
+        self._of_all("Browser.setDownloadBehavior", **folder, **own)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._of_all("Target.disposeBrowserContext", browserContextId=self._context)
+
+    def _of_all(self, method: str, **parameters) -> dict:
+        return chromium().call("", method, **parameters)[0]
+
     def call(self, method: str, **parameters):
         """Sends a command and returns its result."""
-        number = next(self._ids)
-        message = {"id": number, "method": method, "params": parameters}
-        if hasattr(self, "_session") and not method.startswith("Browser."):
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
-        while (answer := self._next()).get("id") != number:
-            pass
-        assert "error" not in answer, answer
-        return answer["result"]
+        result, before = chromium().call(self._session, method, **parameters)
+        self.messages += before
+        return result
 
     def _next(self) -> dict:
-        while b"\0" not in self._buffer:
-            data = os.read(self._read, 1 << 16)
-            assert data, "the browser has ended"
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\0")
-        message = json.loads(line)
+        message = chromium().next(self._session)
         self.messages.append(message)
         return message
 

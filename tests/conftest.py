@@ -14,7 +14,15 @@ import pytest
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.hard_pairs import table_folder, write_helip, write_table
 from hardpairs.data.samples import open_samples
+from tests.browser import end_chromium
 from tests.helpers import picture, ragged_table, sample, write_tar
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_browser() -> Iterator[None]:
+    """All tests of a process share one, if any needs it."""
+    yield
+    end_chromium()
 
 
 @pytest.fixture
