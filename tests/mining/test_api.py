@@ -114,9 +114,9 @@ def test_near_ties_are_decided_exactly(kind, precision):
 def test_every_row_of_a_larger_set(kind):
     rng = np.random.default_rng(0)
     image, text = (
-        (themed(900, 32), themed(900, 24, 1))
+        (themed(600, 32), themed(600, 24, 1))
         if kind == "themed"
-        else (rng.normal(size=(900, 32)), rng.normal(size=(900, 24)))
+        else (rng.normal(size=(600, 32)), rng.normal(size=(600, 24)))
     )
     assert_same(search(image, text, 20), walk.reference(image, text, 20))
 

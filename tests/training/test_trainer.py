@@ -54,7 +54,7 @@ def checkpoint(logs, name, epoch=1):
 
 
 def test_helips_published_command_line(table, hard_pairs, tmp_path):
-    """The README's command of HELIP: only paths, model, processes, device, sizes and precision are changed; a CPU emulates amp."""
+    """The README's command of HELIP: only paths, model, processes, workers, device, sizes and precision are changed; a CPU emulates amp."""
     imagenet = tmp_path / "imagenet/val"
     for number in range(6):
         folder = imagenet / ("n01440764", "n01443537")[number % 2]
@@ -84,7 +84,7 @@ def test_helips_published_command_line(table, hard_pairs, tmp_path):
         ),
         *(
             "--workers",
-            "4",
+            "1",
             "--csv-img-key",
             "filepath",
             "--csv-separator",
