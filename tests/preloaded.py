@@ -1,4 +1,4 @@
-"""What the fork server of ``tests.processes`` imports: what commands import, and nothing of theirs.
+"""What the fork server of ``tests.processes`` imports: all that commands import.
 
 Here is also done once what each command would do for itself: the declarations of all components are
 read, and objects that live as long as the process are left out of garbage collection, which would
@@ -6,22 +6,36 @@ copy their memory into each fork.
 """
 
 import argparse
+import contextlib
 import ctypes
+import encodings.utf_8_sig  # noqa: F401
 import gc
+import importlib
 import logging
+import pkgutil
 import weakref
 from pathlib import Path
 
-import numba  # noqa: F401
-import open_clip  # noqa: F401
-import pandas  # noqa: F401
+import pyarrow.pandas_compat  # noqa: F401
 import sklearn.cluster  # noqa: F401
 import torch.distributed.run  # noqa: F401
+import webdataset  # noqa: F401
+from numba.core.registry import cpu_target
 
-import hardpairs.photos.serve
-import hardpairs.training.hooks.run  # noqa: F401
+import hardpairs
 from hardpairs.training.hooks.flags import add_arguments
 from hardpairs.training.upstream import patched
+
+PROGRAMS = ("__main__", "hardpairs.training.launch", "hardpairs.training.torchrun")
+"""Modules that are run; Python warns if they have been imported."""
+
+
+def import_all() -> None:
+    """Import all of our modules whose libraries are there."""
+    for module in pkgutil.walk_packages(hardpairs.__path__, "hardpairs."):
+        if not module.name.endswith(PROGRAMS):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module.name)
 
 
 def use_huge_pages() -> None:
@@ -35,13 +49,18 @@ def use_huge_pages() -> None:
                 madvise(ctypes.c_void_p(page), ctypes.c_size_t(size), collapse)
 
 
+import_all()
 patched("main")
+patched("data")
 add_arguments(argparse.ArgumentParser())
 # OpenCLIP sets the level of each logger, and that takes longer the more there are.
 for name in [*logging.root.manager.loggerDict]:
     if not name.startswith(("hardpairs", "torch.distributed.elastic", "uvicorn")):
         logging.getLogger(name).setLevel(logging.WARNING)
         del logging.root.manager.loggerDict[name]
+# numba imports its parts when the first function is called.
+cpu_target.typing_context.refresh()
+cpu_target.target_context.refresh()
 # PyTorch takes its operators apart when a process ends.
 for finalizer in [*weakref.finalize._registry]:
     finalizer.atexit = False
