@@ -31,6 +31,23 @@ def test_a_request_waits_for_the_end_of_a_step(number):
     assert signal.getsignal(number) == before
 
 
+def test_a_request_of_one_block_does_not_end_the_process_in_the_next(monkeypatch):
+    """The thread that hears of it may be late, and the next block begins with nothing to save."""
+    hear = StopRequests._hear
+
+    def late(self, pipe):
+        time.sleep(0.2)
+        hear(self, pipe)
+
+    monkeypatch.setattr(StopRequests, "_hear", late)
+    for _ in range(2):
+        with REQUESTS.listening():
+            REQUESTS.is_saved = False
+            ask()
+    with REQUESTS.listening():
+        time.sleep(0.5)
+
+
 def test_a_request_ends_a_wait():
     with REQUESTS.listening():
         REQUESTS.is_saved = False

@@ -20,6 +20,8 @@ from typing import TypeVar
 from hardpairs.core.errors import Exit, UserError, end_at_once, write_status
 
 T = TypeVar("T")
+_END = b"\0"
+"""The number of no signal."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """What asks a run to stop: schedulers and containers send the first, SLURM on request the other."""
@@ -60,13 +62,16 @@ class StopRequests:
         os.set_blocking(write, False)
         before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         woken = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        threading.Thread(target=self._hear, args=(read,), daemon=True).start()
+        listener = threading.Thread(target=self._hear, args=(read,), daemon=True)
+        listener.start()
         try:
             yield
         finally:
             signal.set_wakeup_fd(woken)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            os.write(write, _END)
+            listener.join()  # it may still read a signal of this block
             os.close(write)
 
     def ignore(self) -> None:
@@ -101,10 +106,10 @@ class StopRequests:
             raise Stopped
 
     def _hear(self, pipe: int) -> None:
-        """End the process where a signal may; the thread's work until the pipe is closed."""
+        """End the process where a signal may; the thread's work until the block ends."""
         first: float | None = None
         with os.fdopen(pipe, "rb", buffering=0) as signals:
-            while number := signals.read(1):
+            while (number := signals.read(1)) not in (b"", _END):
                 if number[0] not in SIGNALS:
                     continue
                 now = time.monotonic()
