@@ -53,7 +53,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Start:
-    """What was seen of a start of a run, to its end.
+    """One start of a run, observed to its end.
 
     Attributes:
         steps: The steps that it took.

@@ -200,7 +200,7 @@ def _entry(path: str | os.PathLike[str], name: str) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _entries(file: tuple[str, int, int, int]) -> dict[str, Any]:
-    """Return what a checkpoint says beside its weights, read once: it has a thousand tensors."""
+    """Return what a checkpoint of ours says beside its weights; each file is read once."""
     with mapped(file[0]):
         content = load_checkpoint(file[0])
     return {name: content.get(name) for name in ("vocabulary", PREPROCESS)}

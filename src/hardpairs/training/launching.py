@@ -181,7 +181,10 @@ def main() -> int:
     end_with_parent()
     words = sys.argv[1:]
     if "--" not in words:
-        raise usage("there is no -- before the trainer's flags")
+        raise usage(
+            "there is no -- before the trainer's flags",
+            fix="put -- between torchrun's options and the trainer's flags",
+        )
     split = words.index("--")
     flags = resuming([word for word in words[split + 1 :] if word != "--print"])
     options = words[:split]
