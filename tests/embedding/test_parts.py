@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from hardpairs.embedding.parts import Parts
 from hardpairs.embedding.stream import encode_batches
+from tests.core.test_temporary import killed_writer
 from tests.embedding.colors import simple_encoders
 
 
@@ -60,9 +63,8 @@ def test_a_damaged_part_is_named(table, tmp_path):
 
 
 def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
-    begun = ("metadata/.metadata_0.parquet.a.tmp", ".manifest.json.b.tmp", ".notes.tmp")
-    for name in begun:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    """Before anything is written: they are as large as what they were to become."""
+    killed_writer(tmp_path / "img_emb/img_emb_0.npy")
+    (tmp_path / "img_emb/.notes.tmp").touch()
     Parts(tmp_path, {}, 4, 4, 4).claim()
-    assert [name for name in begun if (tmp_path / name).exists()] == [".notes.tmp"]
+    assert os.listdir(tmp_path / "img_emb") == [".notes.tmp"]

@@ -177,13 +177,6 @@ def test_a_file_that_changes_is_verified_again(tmp_path):
         read_weights_file(path)
 
 
-def test_temporary_files_of_the_same_checkpoint_are_removed(tmp_path):
-    for name in (".epoch_1.pt.abc.tmp", ".epoch_11.pt.abc.tmp"):
-        (tmp_path / name).write_bytes(b"torn")
-    save_checkpoint(CONTENT, tmp_path / "epoch_1.pt")
-    assert {path.name for path in tmp_path.iterdir()} == {"epoch_1.pt", ".epoch_11.pt.abc.tmp"}
-
-
 def flipped(checkpoint, folder) -> str:
     """A copy of a checkpoint with one bit of its weights changed."""
     data = bytearray(checkpoint.read_bytes())

@@ -22,7 +22,6 @@ taken; parquet holds the table as it is.
 from __future__ import annotations
 
 import argparse
-import glob
 import sys
 from pathlib import Path
 
@@ -82,11 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = parse_args(argv)
     check_exists(args.table)
-    from hardpairs.core.progress import remove_temporary
     from hardpairs.data.export import WRITERS, ExportRows, write_pairs
     from hardpairs.data.open_tables import open_tables
 
-    remove_temporary(args.out.parent, f".{glob.escape(args.out.name)}.*.tmp")
     with flags(vars(args)):
         samples = open_named(args.data, args) if args.data else None
         (table,) = open_tables([args.table], samples).values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 
 from hardpairs.core.atomic import csv_lines, write_text
 from hardpairs.core.errors import bad_input
-from hardpairs.core.progress import remove_temporary
 from hardpairs.data.shards import IMAGE_EXTENSIONS
 from hardpairs.data.tables import read_table
 from hardpairs.linking.label_studio import Clusters
@@ -167,5 +165,4 @@ def write_conflicts(path: Path, clusters: Clusters) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table with a header."""
-    remove_temporary(path.parent, f".{glob.escape(path.name)}.*.tmp")
     write_text(path, "".join(csv_lines([columns, *rows])))

@@ -1,7 +1,8 @@
 """Files that are complete or absent.
 
 A file is written under a temporary name in the same folder, flushed to disk, and renamed; then the
-folder is flushed, and once the folders above it, which may be new.
+folder is flushed, and once the folders above it, which may be new. A writer also removes what
+killed ones have left in the folder.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hardpairs.core.errors import full_disk
+from hardpairs.core.temporary import temporary_file
 
 
 @contextlib.contextmanager
@@ -38,25 +39,25 @@ def atomic_open(path: str | os.PathLike[str], needed: int | None = None) -> Iter
     """
     path = Path(path)
     make_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException as error:
-        written = 0
-        with contextlib.suppress(OSError):
-            written = os.stat(temporary).st_size
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        full = full_disk(error)
-        if full is not None and full.errno != errno.EROFS:
-            takes = f"more than {size_text(written)}" if needed is None else size_text(needed)
-            raise _disk_full(path, full, takes) from error
-        raise
+    with temporary_file(path) as temporary:
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException as error:
+            written = 0
+            with contextlib.suppress(OSError):
+                written = os.stat(temporary).st_size
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            full = full_disk(error)
+            if full is not None and full.errno != errno.EROFS:
+                takes = f"more than {size_text(written)}" if needed is None else size_text(needed)
+                raise _disk_full(path, full, takes) from error
+            raise
     flush_names(path.parent)
 
 

@@ -78,7 +78,7 @@ class Progress:
         return _as_json(self._recipe)
 
     def begin(self, *, discard: bool = False) -> bool:
-        """Take over what a killed run left, and remove its temporary files.
+        """Take over what a killed run left.
 
         Args:
             discard: Remove pieces of another recipe, with a message, instead of refusing them.
@@ -91,7 +91,6 @@ class Progress:
         """
         if not (self.owner and self.folder.exists()):
             return False
-        remove_temporary(self.folder, "**/.*.tmp")
         names = self.differing()
         if names and discard:
             print(
@@ -324,17 +323,6 @@ def recipe_mismatch(kind: str, path: Path, names: list[str]) -> Exception:
         where=str(path),
         fix="give the same data and options, or another output folder, or delete this one",
     )
-
-
-def remove_temporary(folder: Path, pattern: str = ".*.tmp") -> None:
-    """Remove the temporary files of killed writers; they can be as large as the whole output.
-
-    Args:
-        folder: Where ``atomic_open`` wrote.
-        pattern: A glob of files below the folder.
-    """
-    for path in folder.glob(pattern):
-        path.unlink(missing_ok=True)
 
 
 def _as_json(recipe: Mapping[str, Any]) -> dict[str, Any]:

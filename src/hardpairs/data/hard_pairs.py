@@ -6,7 +6,6 @@ It is memory-mapped; HELIP's CSV and JSON of the same pairs are beside it.
 from __future__ import annotations
 
 import csv
-import glob
 import hashlib
 import json
 import os
@@ -21,7 +20,6 @@ from hardpairs.core.atomic import atomic_open, flush_names, make_folder
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.core.lock import alone
 from hardpairs.core.parse import parse_json
-from hardpairs.core.progress import remove_temporary
 from hardpairs.data.manifest import read_manifest, write_manifest
 from hardpairs.data.npy_files import map_array
 
@@ -178,7 +176,6 @@ def write_table(
     """
     folder = Path(folder)
     make_folder(folder)
-    remove_temporary(folder)
     (folder / "manifest.json").unlink(missing_ok=True)  # no table until the new one is written
     flush_names(folder)
     indices = np.ascontiguousarray(indices, dtype=np.int32)
@@ -206,7 +203,6 @@ def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable)
         table: What to write.
     """
     out = Path(out)
-    remove_temporary(out, f".{glob.escape(dataset)}_hard_sample*.tmp")
     with atomic_open(out / f"{dataset}_hard_sample.csv") as file:
         for row, pairs in enumerate(table.rows()):
             file.write((",".join(map(str, (row, *pairs.tolist()))) + "\n").encode())

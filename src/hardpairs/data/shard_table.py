@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,6 @@ from tqdm import tqdm
 
 from hardpairs.core.atomic import atomic_open, write_csv
 from hardpairs.core.errors import UserError, bad_input
-from hardpairs.core.progress import remove_temporary
 from hardpairs.core.remote import FilePath
 from hardpairs.data.clip_benchmark import caption_lines, holds_lines
 from hardpairs.data.downloads import download_failures
@@ -67,9 +65,6 @@ def write_shard_table(
         if count == sum(rejected.values()):
             raise nothing_usable(rejected, sorted(suffixes), " ".join(shards))
 
-    remove_temporary(out.parent, f".{glob.escape(out.name)}.*.tmp")
-    if extract is not None:
-        remove_temporary(extract, "*/.*.jpg.*.tmp")
     total = write_csv(out, COLUMNS, rows(), line_end="\n")
     return {
         "rows": total,

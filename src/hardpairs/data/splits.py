@@ -19,7 +19,6 @@ import numpy as np
 
 from hardpairs.core.atomic import write_csv, write_json
 from hardpairs.core.errors import bad_input, mismatch
-from hardpairs.core.progress import remove_temporary
 from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
 from hardpairs.data.samples import Samples
@@ -158,8 +157,6 @@ def split_into(
     columns = _columns(
         samples, image_key, caption_key, separator, None if groups is None else groups[numbers]
     )
-    for name in (*PARTS, "split", NAME):
-        remove_temporary(folder, f".{name}*.tmp")
     for i, part in enumerate(PARTS):
         rows = np.flatnonzero(parts[numbers] == i).tolist()
         values = ([column[row] for column in columns.values()] for row in rows)

@@ -5,7 +5,6 @@ With it, row numbers of one download can be found in another.
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 from collections.abc import Iterable
@@ -14,7 +13,6 @@ from pathlib import Path
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.core.parse import parse_json
-from hardpairs.core.progress import remove_temporary
 
 
 def write_url_index(
@@ -34,7 +32,6 @@ def write_url_index(
     """
     path = Path(out) / "url_index" / f"{dataset}_url_index.json"
     seen: set[str] = set()
-    remove_temporary(path.parent, f".{glob.escape(path.name)}.*.tmp")
     with atomic_open(path) as file:
         file.write(b"{")
         for url, row in urls:

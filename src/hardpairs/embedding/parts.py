@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from hardpairs.core.errors import mismatch
-from hardpairs.core.progress import RECIPE, Progress, remove_temporary
+from hardpairs.core.progress import RECIPE, Progress
+from hardpairs.core.temporary import sweep
 from hardpairs.embedding.stream import Embedded
 
 FOLDER = ".unfinished"
@@ -60,8 +61,8 @@ class Parts:
                 where=str(self.out),
                 fix="choose another output folder",
             )
-        for written in ("*/.*.tmp", ".manifest.json.*.tmp"):
-            remove_temporary(self.out, written)
+        for folder in self.out.glob("*/"):  # as large as what this run needs room for
+            sweep(folder)
         self.progress.claim()
 
     def unfinished(self) -> list[int]:

@@ -8,7 +8,6 @@ No code of a file is run.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import pickle
@@ -24,7 +23,6 @@ from torch._weights_only_unpickler import Unpickler
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import UserError, mismatch
-from hardpairs.core.progress import remove_temporary
 
 SAFE = ".safetensors"
 MARK = b"sha256:"
@@ -47,14 +45,11 @@ _verified: set[tuple[str, int, int, int]] = set()
 def save_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a checkpoint that is complete, sealed and on disk, or absent.
 
-    Temporary files that killed runs left of the same checkpoint are removed before.
-
     Args:
         content: Tensors and plain data by name.
         path: The file.
     """
     path = Path(path)
-    remove_temporary(path.parent, f".{glob.escape(path.name)}.*.tmp")
     with atomic_open(path, _tensor_bytes(content)) as file:
         writer = _Sealing(file)
         torch.save(dict(content), cast(BinaryIO, writer))
