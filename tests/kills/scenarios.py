@@ -18,12 +18,28 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.cli import embed, export, format_news, list_shards, mine, photos, split, train
+from hardpairs.cli import (
+    embed,
+    evaluate,
+    export,
+    format_news,
+    link,
+    list_shards,
+    mine,
+    photos,
+    report,
+    retrieve,
+    split,
+    train,
+)
 from hardpairs.data.hard_pairs import open_hard_pairs, write_table
 from hardpairs.data.url_index import rows_by_old_number, write_url_index
 from tests.helpers import picture, sample, write_tar
 from tests.kills.operations import Main
+from tests.linking.stories import flags as link_flags
+from tests.linking.stories import write_news
 from tests.linking.test_label_studio import task, written
+from tests.reporting.runs import write_data, write_run
 
 NUMBER = "0123456789"
 
@@ -88,25 +104,30 @@ def embedding(folder: Path) -> Scenario:
     return Scenario(lambda: embed.main(words), out)
 
 
-def index(folder: Path) -> Scenario:
-    """Index twelve photos, and again after three are new."""
+def _model(folder: Path) -> str:
+    """Save a small model, and return the flags that name it."""
     import torch
 
     from hardpairs.models.create import create_model_and_transforms
     from hardpairs.models.model_config import register_configs
     from hardpairs.models.weight_files import save_checkpoint
 
-    _table(folder / "data", 12)
-    out, images, later = folder / "out", folder / "data/images", folder / "later"
-    later.mkdir()
-    for i in range(9, 12):
-        (images / f"{i}.jpg").rename(later / f"{i}.jpg")
     register_configs()
     torch.manual_seed(0)
     model = create_model_and_transforms("hardpairs-test")[0]
     words = [f"word{i}" for i in range(20)]
     save_checkpoint({"state_dict": model.state_dict(), "vocabulary": words}, folder / "model.pt")
-    line = f"index {images} --out {out} --model hardpairs-test --pretrained {folder}/model.pt"
+    return f"--model hardpairs-test --pretrained {folder}/model.pt"
+
+
+def index(folder: Path) -> Scenario:
+    """Index twelve photos, and again after three are new."""
+    _table(folder / "data", 12)
+    out, images, later = folder / "out", folder / "data/images", folder / "later"
+    later.mkdir()
+    for i in range(9, 12):
+        (images / f"{i}.jpg").rename(later / f"{i}.jpg")
+    line = f"index {images} --out {out} {_model(folder)}"
     words = [*line.split(), "--workers", "0", "--batch-size", "4", "--device", "cpu"]
 
     def main() -> int:
@@ -227,6 +248,34 @@ def exporting(folder: Path) -> Scenario:
     return Scenario(lambda: export.main(line.split()), out)
 
 
+def linking(folder: Path) -> Scenario:
+    """Link rows whose threshold is chosen by labels, with a page."""
+    write_news(folder)
+    out = folder / "out"
+    words = link_flags(folder)
+    return Scenario(lambda: link.main(words), out)
+
+
+def evaluation(folder: Path) -> Scenario:
+    """Evaluate a model by pairs, and search by it among their images."""
+    data, out = _table(folder / "data", 12), folder / "out"
+    line = f"{_model(folder)} --workers 0 --device cpu"
+    measured = f"{line} --data {data} --baselines --results-dir {out} --out {out}/run".split()
+    searched = f"{line} --query {data} --gallery {data} --out {out}/search".split()
+
+    def main() -> int:
+        return evaluate.main(measured) or retrieve.main(searched)
+
+    return Scenario(main, out)
+
+
+def reporting(folder: Path) -> Scenario:
+    """Make the page of a run, and its numbers as JSON."""
+    run, out = write_run(write_data(folder), "base", trained=False), folder / "out"
+    words = [str(run), "--out", f"{out}/report.html", "--summary", f"{out}/summary.json"]
+    return Scenario(lambda: report.main(words), out)
+
+
 def mining(folder: Path, more: str = "") -> Scenario:
     """Mine embeddings, with a commit after each step."""
     rng, rows = np.random.default_rng(0), 600
@@ -311,6 +360,9 @@ SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "split": splitting,
     "list-shards": listing,
     "export": exporting,
+    "link": linking,
+    "evaluate and retrieve": evaluation,
+    "report": reporting,
     "index": index,
     "embed": embedding,
     "mine": mining,

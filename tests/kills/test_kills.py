@@ -17,13 +17,16 @@ POINTS = 300
 """Kills of the usual run."""
 USUAL = {
     "checkpoint": (16, 36),
-    "conversion": (24, 50),
+    "conversion": (20, 42),
     "url-index": (8, 12),
     "format-news": (5, 10),
     "table": (12, 22),
     "split": (14, 30),
     "list-shards": (20, 50),
-    "export": (12, 40),
+    "export": (12, 36),
+    "link": (2, 4),
+    "evaluate and retrieve": (2, 4),
+    "report": (2, 4),
     "index": (6, 12),
     "embed": (5, 10),
     "embed on 1 to 3 processes": (1, 4),
