@@ -17,7 +17,7 @@ POINTS = 300
 """Kills of the usual run."""
 USUAL = {
     "checkpoint": (16, 36),
-    "conversion": (20, 42),
+    "conversion": (20, 43),
     "url-index": (8, 12),
     "format-news": (5, 10),
     "table": (12, 22),
@@ -25,7 +25,7 @@ USUAL = {
     "list-shards": (20, 50),
     "export": (12, 36),
     "link": (2, 4),
-    "evaluate and retrieve": (2, 4),
+    "evaluate and retrieve": (2, 3),
     "report": (2, 4),
     "index": (6, 12),
     "embed": (5, 10),
