@@ -284,36 +284,22 @@ def open_samples(
         return _from_image_folder(
             Path(name), unlabelled, caption_template, classed=group_key == FOLDER
         )
-    if is_table(name) or name.lower().endswith((".json", ".jsonl")):
-        if not is_file(file_path(name)):
-            raise usage("no such file", where=name, fix="check the path")
-        if is_table(name):
-            return _from_table(
-                name,
-                separator,
-                (image_key, caption_key, group_key),
-                unlabelled,
-                image_root,
-                allow_remote=allow_remote,
-            )
-        if name.lower().endswith(".jsonl"):
-            path = file_path(name)
-            return _from_captions(name, *read_json_lines(path), _root(image_root, path.parent))
-        return _from_json(file_path(name), image_root, split)
+    if is_table(name):
+        _check_is_file(name)
+        return _from_table(
+            name,
+            separator,
+            (image_key, caption_key, group_key),
+            unlabelled,
+            image_root,
+            allow_remote=allow_remote,
+        )
+    if name.lower().endswith((".json", ".jsonl")):
+        _check_is_file(name)
+        return _from_json(name, image_root, split)
     if wds := clip_benchmark_shards(name):
         return _from_clip_benchmark(name, wds)
-    if not name.lower().endswith(".tar") and not is_url(name) and Path(name).is_file():
-        raise usage(
-            "unknown kind of data",
-            where=name,
-            fix="a .csv, .tsv or .txt table, a captions .json, .tar shards, or a folder",
-        )
-    if not is_url(name) and Path(name).is_dir() and not tars_in(Path(name)):
-        raise usage(
-            "the folder holds neither images nor .tar shards",
-            where=name,
-            fix="check the path: images in it or in folders below it, or shards in it",
-        )
+    _check_holds_shards(name)
     return _from_shards(source, fields, unlabelled)
 
 
@@ -330,6 +316,29 @@ def shard_fields(image_key: str, caption_key: str, group_key: str) -> Fields:
         "" if image_key == IMAGE_COLUMN else image_key,
         "" if caption_key == CAPTION_COLUMN else caption_key,
     )
+
+
+def _check_is_file(name: str) -> None:
+    if not is_file(file_path(name)):
+        raise usage("no such file", where=name, fix="check the path")
+
+
+def _check_holds_shards(name: str) -> None:
+    """Refuse a local file or folder that is nothing that can be opened."""
+    if is_url(name):
+        return
+    if not name.lower().endswith(".tar") and Path(name).is_file():
+        raise usage(
+            "unknown kind of data",
+            where=name,
+            fix="a .csv, .tsv or .txt table, a captions .json, .tar shards, or a folder",
+        )
+    if Path(name).is_dir() and not tars_in(Path(name)):
+        raise usage(
+            "the folder holds neither images nor .tar shards",
+            where=name,
+            fix="check the path: images in it or in folders below it, or shards in it",
+        )
 
 
 def _has_list(name: str) -> bool:
@@ -576,10 +585,11 @@ def _from_clip_benchmark(name: str, paths: Sequence[FilePath]) -> Samples:
     )
 
 
-def _from_json(
-    path: FilePath, image_root: str | os.PathLike[str] | None, split: str | None
-) -> Samples:
-    """Open a Karpathy file, or MiniCLIP's captions."""
+def _from_json(name: str, image_root: str | os.PathLike[str] | None, split: str | None) -> Samples:
+    """Open a .jsonl, a Karpathy file, or MiniCLIP's captions."""
+    path = file_path(name)
+    if name.lower().endswith(".jsonl"):
+        return _from_captions(name, *read_json_lines(path), _root(image_root, path.parent))
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:

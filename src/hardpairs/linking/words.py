@@ -77,12 +77,7 @@ def link_by_words(
         UserError: Exit 2 for a wrong argument; exit 3 without labels, or for a key that the
             pattern does not match.
     """
-    if (n is None) != (threshold is None):
-        raise usage(
-            "`n` and `threshold` go together", fix="give both, or neither to choose them by label"
-        )
-    if threshold is not None and not 0 < threshold <= 1:
-        raise usage(f"`threshold` must be in (0, 1], not {threshold}")
+    _check_values(n, threshold)
     texts, source_ids = list(samples.captions), sources_of(samples, same_source)
     labels = row_labels(samples, np.arange(len(samples)))
     validation, test = split_by_label(labels, validation_share, seed)
@@ -95,14 +90,9 @@ def link_by_words(
     ns, thresholds = (
         (GRID_N, GRID_THRESHOLD) if n is None or threshold is None else ([n], [threshold])
     )
-    chosen_by = _part(validation, protocol)
+    rows = _part(validation, protocol)
     choice = choose_words(
-        [texts[row] for row in chosen_by],
-        validation[chosen_by],
-        source_ids[chosen_by],
-        ns,
-        thresholds,
-        rule,
+        [texts[row] for row in rows], validation[rows], source_ids[rows], ns, thresholds, rule
     )
     empty = sum(not split_words(text, rule) for text in texts)
     if empty:
@@ -128,6 +118,15 @@ def link_by_words(
     write_csv(out / "clusters.csv", ("row", "key", "cluster"), members)
     write_json(out / "jaccard.json", record)
     return record
+
+
+def _check_values(n: int | None, threshold: float | None) -> None:
+    if (n is None) != (threshold is None):
+        raise usage(
+            "`n` and `threshold` go together", fix="give both, or neither to choose them by label"
+        )
+    if threshold is not None and not 0 < threshold <= 1:
+        raise usage(f"`threshold` must be in (0, 1], not {threshold}")
 
 
 def _part(labels: np.ndarray, protocol: str) -> np.ndarray:
