@@ -39,6 +39,7 @@ from hardpairs.training.finite import stop_when_not_finite
 from hardpairs.training.heads import add_head, class_groups, embedding_width, make_head
 from hardpairs.training.measuring import Inference
 from hardpairs.training.recovery import add_recovery
+from hardpairs.training.reduction import reduce_one_by_one
 from hardpairs.training.resume import (
     LOSS_STATE,
     Facts,
@@ -165,12 +166,15 @@ def prepare_optimizer(
 
     The first steps move its statistics alone, the head has a learning rate of its own, and rank 0
     averages the weights, each where the options say so. Numbers that are not finite stop the run.
+    The processes' gradients are joined so that a resumed run has the same bits.
 
     Args:
         optimizer: The trainer's.
         model: The model or task that it trains.
         args: OpenCLIP's options.
     """
+    if config_of(args).batching is not None:
+        reduce_one_by_one(model)
     trained, recovery, model = config_of(args).trained, None, upstream.model_of(model)
     if trained.recover_steps is not None:
         recovery = add_recovery(optimizer, model, trained.recover_steps)
