@@ -273,7 +273,7 @@ def test_uploads(site, library):
 def test_questions_of_all_kinds(site, text):
     start = time.perf_counter()
     found = site.answer(text)
-    assert time.perf_counter() - start < 5 and 'class="grid"' in found
+    assert time.perf_counter() - start < 60 and 'class="grid"' in found
     assert (
         "<script" not in found
         and "${" not in found
