@@ -38,43 +38,16 @@ from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import join
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
+from hardpairs.planning.made_rows import themed_rows
 
 WIDTHS = (384, 768)
 TOP_K = 50
 DUPLICATE = 0.98
 
 
-def themed(
-    count: int, seed: int = 0, themes: int = 40, topics: int = 20, parts: int = 10
-) -> list[np.ndarray]:
+def themed(count: int, seed: int = 0) -> list[np.ndarray]:
     """Return embeddings of pairs that belong to one of 40 x 20 x 10 sub-topics."""
-    rng = np.random.default_rng(seed)
-    weights = np.exp(
-        rng.normal(size=(themes, 1, 1))
-        + rng.normal(size=(themes, topics, 1))
-        + rng.normal(size=(themes, topics, parts))
-    )
-    leaf = rng.choice(weights.size, count, p=(weights / weights.sum()).ravel())
-    arrays = []
-    for width in WIDTHS:
-        spectrum = np.arange(1, width + 1) ** -0.35
-        spectrum /= np.linalg.norm(spectrum)
-        theme, topic, part = (
-            rng.normal(size=(n, width)) * spectrum
-            for n in (themes, themes * topics, themes * topics * parts)
-        )
-        rows = np.empty((count, width), np.float32)
-        for start in range(0, count, 8192):
-            at = leaf[start : start + 8192]
-            noise = rng.normal(size=(len(at), width)) * spectrum
-            rows[start : start + 8192] = (
-                0.55 * theme[at // (topics * parts)]
-                + 0.45 * topic[at // parts]
-                + 0.4 * part[at]
-                + 0.6 * noise
-            )
-        arrays.append(rows)
-    return arrays
+    return themed_rows(count, WIDTHS, seed)
 
 
 def isotropic(count: int, seed: int = 0) -> list[np.ndarray]:

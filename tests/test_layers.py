@@ -16,7 +16,7 @@ LAYERS = (
     {"catalog", "embedding", "mining"},
     {"training"},
     {"evaluating", "pages"},
-    {"checking", "photos", "linking", "comparing", "recipes", "reporting", "demo"},
+    {"checking", "photos", "linking", "comparing", "planning", "recipes", "reporting", "demo"},
     {"compat"},
     {"cli"},
 )

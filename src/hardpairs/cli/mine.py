@@ -25,7 +25,15 @@ from typing import TYPE_CHECKING, Any
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.compat import helip
 from hardpairs.core.devices import choose_device
-from hardpairs.core.errors import Exit, bad_input, flags, mismatch, usage, whole_number
+from hardpairs.core.errors import (
+    Exit,
+    bad_input,
+    byte_count,
+    flags,
+    mismatch,
+    usage,
+    whole_number,
+)
 from hardpairs.core.lock import locked
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
@@ -72,7 +80,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--reject", help="rows to leave out, as saved on the page of hardpairs inspect pairs"
     )
     parser.add_argument(
-        "--max-memory", type=_byte_count, help="such as 8G; default half of what is free"
+        "--max-memory", type=byte_count, help="such as 8G; default half of what is free"
     )
     parser.add_argument(
         "--rows",
@@ -215,13 +223,6 @@ def _check_paths(args: argparse.Namespace) -> None:
         all_tars = args.start_tar is None and args.end_tar is None
         if dataset.shards and not args.model and not (dataset.embeddings and all_tars):
             helip.encoders()  # says what is not installed
-
-
-def _byte_count(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"must be a size such as 800M or 8G, not {text!r}")
-    return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
 
 
 def mining_options(args: argparse.Namespace) -> MiningOptions:

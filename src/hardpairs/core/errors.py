@@ -164,6 +164,14 @@ def whole_number(at_least: int) -> Callable[[str], int]:
     return parse
 
 
+def byte_count(text: str) -> int:
+    """Return the bytes that a size such as 800M or 8G names, for argparse's ``type``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"must be a size such as 800M or 8G, not {text!r}")
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " "))
+
+
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and end the process with its exit code.
 

@@ -65,6 +65,18 @@ def _save_plan(progress: Progress, plan: Plan, order: np.ndarray) -> None:
         progress.save("plan", order=order, **sizes)
 
 
+def own_tiles(tiles: list[Tile], ranks: Ranks) -> list[Tile]:
+    """Return one rank's tiles; each tile goes to the rank with the fewest pairs."""
+    loads = [0] * ranks.world_size
+    own = []
+    for tile in tiles:
+        rank = loads.index(min(loads))
+        loads[rank] += tile.pairs
+        if rank == ranks.rank:
+            own.append(tile)
+    return own
+
+
 class ListBlocks:
     """The search of one rank, over all blocks of lists.
 
@@ -154,15 +166,8 @@ class ListBlocks:
             self._save(f"result{number}_{self.ranks.rank}", **decided._asdict())
 
     def _own_tiles(self, start: int, stop: int) -> list[Tile]:
-        """Return this rank's tiles of a block; each tile goes to the rank with the fewest pairs."""
-        loads = [0] * self.ranks.world_size
-        own = []
-        for tile in self.grid.tiles(start, stop):
-            rank = loads.index(min(loads))
-            loads[rank] += tile.pairs
-            if rank == self.ranks.rank:
-                own.append(tile)
-        return own
+        """Return this rank's tiles of a block."""
+        return own_tiles(self.grid.tiles(start, stop), self.ranks)
 
     def fill(self, number: int, start: int, stop: int, bar: tqdm) -> CandidateLists:
         """Return lists filled from this rank's tiles, committed where other ranks wait for them.

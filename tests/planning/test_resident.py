@@ -1,0 +1,28 @@
+"""The kernel's count of memory, and a search whose predicted peak holds."""
+
+import dataclasses
+
+import numpy as np
+
+from hardpairs.mining.api import hard_pairs
+from hardpairs.planning.made_rows import themed_rows
+from hardpairs.planning.mining_cost import mining_cost
+from hardpairs.planning.resident import peak_bytes, resident_bytes, start_peak
+from tests.planning.machines import MACHINE
+
+
+def test_the_peak_keeps_what_has_gone():
+    start_peak()
+    before = resident_bytes()
+    array = np.ones(30 << 20, np.uint8)
+    del array
+    assert peak_bytes() >= before + (25 << 20) > resident_bytes()
+
+
+def test_a_search_needs_no_more_than_predicted():
+    image, text = themed_rows(3000, (16, 16))
+    hard_pairs(image[:200], text[:200], top_k=20)
+    start_peak()
+    machine = dataclasses.replace(MACHINE, process_bytes=resident_bytes())
+    hard_pairs(image, text, top_k=20)
+    assert peak_bytes() <= mining_cost(machine, 3000, [16, 16], top_k=20).memory
