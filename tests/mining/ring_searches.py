@@ -48,7 +48,7 @@ def small_plan(list_block: int | None, tile: int, **sizes) -> Plan:
 
 def data(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return images, captions, groups and rows to leave out."""
-    count = 530 if case == "clusters" else COUNT
+    count = 830 if case == "clusters" else COUNT
     image, text = themed(count, 16), themed(count, 12, 1)
     if case == "across":
         image, text = one_space(count)

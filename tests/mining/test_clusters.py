@@ -9,11 +9,12 @@ import torch
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE
 from hardpairs.mining import clusters as clustering
+from hardpairs.mining import recall
 from hardpairs.mining.api import Execution
-from hardpairs.mining.clusters import make_clusters
+from hardpairs.mining.clusters import exact_because, make_clusters
 from hardpairs.mining.engine.cpu import CpuEngine
 from hardpairs.mining.plan import make_plan
-from hardpairs.mining.recall import draw_sample
+from hardpairs.mining.recall import draw_sample, sample_size
 from tests.helpers import torchrun
 from tests.mining.command import mine
 from tests.mining.reference import dots, reference, unit
@@ -23,7 +24,9 @@ from tests.mining.test_recall import shares
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
+    """Make clusters and samples so small that few rows are enough."""
     monkeypatch.setattr(clustering, "ROWS_PER_CLUSTER", 20)
+    monkeypatch.setattr(recall, "SAMPLE", 40)
 
 
 def clusters_of(image, text, rows=None, seed=0):
@@ -77,6 +80,7 @@ def test_relations_are_symmetric_and_grow_with_the_probes():
     assert (made.need < made.count).all()
 
 
+IN_CLUSTERS = {"candidates": "ivf", "target_recall": 0.5}
 CASES = {
     "plain": {},
     "filters": {"min_score": 0.05, "duplicate_threshold": 0.8, "range_min": 1},
@@ -112,7 +116,7 @@ def test_equal_to_the_reference(case, little_memory, monkeypatch):
 
     options = {"groups": groups, "exclude": exclude, **CASES[case]}
     expected = reference(image, text, 6, pool=pool, **options)
-    result = search(image, text, 6, candidates="ivf", **options)
+    result = search(image, text, 6, **IN_CLUSTERS, **options)
     assert_same(result, expected)
     assert result.clusters["count"] == 12 and result.clusters["probes"] == probes
     pairs = sum(len(pool(row)) for row in rows)
@@ -139,24 +143,50 @@ def test_what_filters_removed_is_counted_within_the_clusters(monkeypatch):
 
     monkeypatch.setattr(CpuEngine, "count_removed", counted)
     expected = reference(image, text, 2, pool=pool)
-    assert_same(search(image, text, 2, candidates="ivf"), expected)
+    assert_same(search(image, text, 2, **IN_CLUSTERS), expected)
     assert any(start > 0 for start, _ in ranges)
 
 
-def test_a_recall_of_one_is_the_exact_search():
+def test_a_recall_that_only_all_rows_reach_is_the_exact_search(monkeypatch, capsys):
+    """Whether the sample says so, or no sample is worth its cost."""
     image, text = themed(900, 16), themed(900, 16, 1)
     exact = search(image, text, 6)
-    result = search(image, text, 6, candidates="ivf", target_recall=1)
-    assert_same(result, (exact.indices, exact.scores, exact.kept, exact.removed))
+    expected = exact.indices, exact.scores, exact.kept, exact.removed
+    for target, reason in (
+        (1, "a recall of 1 takes all rows: all of them are compared"),
+        (0.95, "takes two samples of 292 rows to tell, which costs as much as to compare all 900"),
+    ):
+        execution = Execution(verbose=True)
+        options = {"candidates": "ivf", "target_recall": target, "execution": execution}
+        result = search(image, text, 6, **options)
+        assert_same(result, expected)
+        assert result.recall is None and result.clusters is None
+        assert reason in capsys.readouterr().err
+    monkeypatch.setattr(clustering.Clusters, "probes_for", lambda clusters, *_: clusters.count)
+    result = search(image, text, 6, execution=execution, **IN_CLUSTERS)
+    assert_same(result, expected)
     assert result.recall is None and result.clusters["compared"] == 1
-    few = search(image[:30], text[:30], 6, candidates="ivf")
-    assert few.clusters is None and (few.indices == search(image[:30], text[:30], 6).indices).all()
+    assert "no fewer reach a recall of 0.5: all rows are compared" in capsys.readouterr().err
+
+
+def test_why_all_rows_are_compared(monkeypatch):
+    monkeypatch.undo()
+    assert "511 rows are too few for clusters" in exact_because(511, 0.5)
+    assert exact_because(800, 0.5) and exact_because(801, 0.5) is None
+    assert "two samples of 1522 rows" in exact_because(6088, 0.99)
+    assert exact_because(6089, 0.99) is None and exact_because(10**9, 1)
+
+
+def test_a_higher_target_takes_a_larger_sample():
+    image, text = themed(2100, 8), themed(2100, 8, 1)
+    result = search(image, text, 4, candidates="ivf", target_recall=0.97)
+    assert result.recall.rows == sample_size(0.97) == 497
 
 
 def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
     image, text = themed(400, 16), themed(400, 16, 1)
     monkeypatch.setattr(clustering.Clusters, "probes_for", lambda *_: 4)
-    expected = search(image, text, 6, candidates="ivf")
+    expected = search(image, text, 6, **IN_CLUSTERS)
     execution = Execution(progress=Progress(tmp_path / "p", {}, every=0))
     offer, tiles = CpuEngine.offer, []
 
@@ -168,14 +198,15 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(CpuEngine, "offer", until_stopped)
     with pytest.raises(KeyboardInterrupt):
-        search(image, text, 6, candidates="ivf", execution=execution)
-    again = search(image, text, 6, candidates="ivf", execution=execution)
+        search(image, text, 6, execution=execution, **IN_CLUSTERS)
+    again = search(image, text, 6, execution=execution, **IN_CLUSTERS)
     assert_same(again, (expected.indices, expected.scores, expected.kept, expected.removed))
     assert again.recall == expected.recall and len(tiles) < len(set(tiles)) + 3
 
 
-def test_recall_is_reached_and_covered_by_its_interval():
+def test_recall_is_reached_and_covered_by_its_interval(monkeypatch):
     """In 19 of 20 seeded runs, at less than the cost of an exact search."""
+    monkeypatch.setattr(recall, "SAMPLE", 200)
     target = 0.8
     image, text = themed(1200, 16, themes=60), themed(1200, 16, 1, themes=60)
     text[:] = image + 0.5 * text
@@ -202,8 +233,9 @@ def test_recall_is_reached_and_covered_by_its_interval():
     )
 
 
-def test_two_processes_give_the_same_bytes(tmp_path):
+def test_two_processes_give_the_same_bytes(tmp_path, monkeypatch):
     """With clusters of the usual size, which the processes make together."""
+    monkeypatch.undo()
     for name, seed in (("a", 0), ("b", 1)):
         np.save(tmp_path / f"{name}.npy", themed(1600, 24, seed, themes=40))
     flags = ("--dataset", "x", "--topk", "6", "--candidates", "ivf", "--target-recall", "0.4")
@@ -212,7 +244,6 @@ def test_two_processes_give_the_same_bytes(tmp_path):
     done = torchrun(2, "-m", "mining.hard_pair_mining", *flags, str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert "6 clusters of rows; for a recall of 0.4 each is compared" in done.stderr
-    clustering.ROWS_PER_CLUSTER = 256
     done = mine(*flags, tmp_path / "one")
     assert done.returncode == 0, done.stderr
     for name in ("manifest.json", "indices.npy", "scores.npy"):

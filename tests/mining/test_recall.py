@@ -9,7 +9,7 @@ from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE
 from hardpairs.mining import recall
 from hardpairs.mining.api import Execution
-from hardpairs.mining.recall import draw_sample, estimated_share
+from hardpairs.mining.recall import draw_sample, estimated_share, sample_size
 from tests.helpers import torchrun
 from tests.mining.command import mine
 from tests.mining.searches import search, themed
@@ -117,6 +117,22 @@ def test_the_interval_of_shares():
     assert independent.high - independent.low < 0.03
     known = estimated_share(parts, wholes, 100)
     assert known.low == known.value == known.high
+
+
+@pytest.mark.parametrize("target", [0.95, 0.99, 0.999])
+def test_a_sample_decides_a_target(target):
+    """Of rows that are found or missed whole: each is one observation."""
+    size = int(sample_size(target))
+    wholes, half_way = np.ones(size), (1 + target) / 2
+    found = (np.arange(size) < half_way * size).astype(int)
+    low = estimated_share(found, wholes, 10**9).low
+    assert target <= low <= target + 0.1 * (1 - target)
+    few = np.ones(size // 5)  # cannot even tell it where nothing is missed
+    assert estimated_share(few, few, 10**9).low < target
+
+
+def test_no_sample_decides_a_recall_of_one():
+    assert sample_size(1) == np.inf and sample_size(0.5) == recall.SAMPLE
 
 
 def covered(parts, wholes, runs=400):

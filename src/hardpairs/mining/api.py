@@ -23,17 +23,24 @@ from tqdm import tqdm
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
 from hardpairs.mining.cluster_grid import ClusterGrid
-from hardpairs.mining.clusters import Probing, can_cluster, make_clusters
+from hardpairs.mining.clusters import Probing, exact_because, make_clusters
 from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
 from hardpairs.mining.engine.error_bound import sum_error
 from hardpairs.mining.engine.kernel import Decided
 from hardpairs.mining.finished_pools import FinishedPools
 from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
-from hardpairs.mining.options import IVF, TARGET_RECALL, MiningOptions
+from hardpairs.mining.options import IVF, MiningOptions
 from hardpairs.mining.paging import Paging, leave_to_disk
 from hardpairs.mining.plan import DEVICE_TILE, SHARED, TILE, Grid, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
-from hardpairs.mining.recall import CHOICE_STREAM, ExactLists, draw_sample, search_sample
+from hardpairs.mining.recall import (
+    CHOICE_STREAM,
+    SAMPLE_STREAM,
+    ExactLists,
+    draw_sample,
+    sample_size,
+    search_sample,
+)
 from hardpairs.mining.result import MiningResult, ResultBuilder
 from hardpairs.mining.ring import Ring
 from hardpairs.mining.ring_blocks import RingBlocks
@@ -195,7 +202,11 @@ def search(
     pools = Pools(len(image), exclude, options)
     arguments = embeddings, groups, options, execution
     sample, clusters = None, None
-    if options.candidates == IVF and can_cluster(pools.rows):
+    in_clusters = options.candidates == IVF
+    if in_clusters and (reason := exact_because(len(pools.rows), options.aimed_recall)):
+        _tell(execution, reason)
+        in_clusters = False
+    if in_clusters:
         sample, probing = _search_clusters(pools.rows, *arguments, builder)
         clusters = probing.for_manifest()
     else:
@@ -247,13 +258,14 @@ def _search_clusters(
     Returns:
         The sample to measure recall on, where that is to be measured, and what was compared.
     """
-    measures = execution.measures_recall
-    choosing = draw_sample(rows, options.seed, CHOICE_STREAM)
-    measuring = draw_sample(rows, options.seed)
+    measures, target = execution.measures_recall, options.aimed_recall
+    choosing, measuring = (
+        draw_sample(rows, options.seed, stream, sample_size(target))
+        for stream in (CHOICE_STREAM, SAMPLE_STREAM)
+    )
     sample = np.union1d(choosing, measuring) if measures else choosing
     exact = _exact_lists(sample, rows, embeddings, groups, options, execution)
     clusters = make_clusters(embeddings, rows, options.seed, execution.progress, execution.ranks)
-    target = TARGET_RECALL if options.target_recall is None else options.target_recall
     probing = Probing(clusters, clusters.probes_for(target, exact.of(choosing)))
     _tell(execution, probing.text(target))
     pool = Pool(rows, rows)

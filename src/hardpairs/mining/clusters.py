@@ -9,6 +9,7 @@ processes.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,7 +21,7 @@ from scipy.sparse import csr_matrix
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.core.threads import in_parallel
-from hardpairs.mining.recall import ExactLists, estimated_share
+from hardpairs.mining.recall import ExactLists, estimated_share, sample_size
 from hardpairs.mining.unit_vectors import Rows, of_all_ranks, write_unit_vectors
 
 ROWS_PER_CLUSTER, MOST_CLUSTERS = 256, 4096
@@ -119,16 +120,40 @@ class Probing:
 
     def text(self, target: float) -> str:
         """Return in one line what a recall takes."""
+        count = f"{self.clusters.count} clusters of rows"
+        if self.is_exact:
+            return f"{count}; no fewer reach a recall of {target:g}: all rows are compared"
         share = self.for_manifest()["compared"]
         return (
-            f"{self.clusters.count} clusters of rows; for a recall of {target:g} each is compared "
-            f"with its {self.probes} nearest ones: {share:.1%} of all pairs"
+            f"{count}; for a recall of {target:g} each is compared with its {self.probes} nearest "
+            f"ones: {share:.1%} of all pairs"
         )
 
 
-def can_cluster(rows: np.ndarray) -> bool:
-    """Tell whether there are enough rows for more than one cluster."""
-    return len(rows) >= 2 * ROWS_PER_CLUSTER
+def exact_because(rows: int, target: float) -> str | None:
+    """Return why all rows are compared with each other, whatever their clusters.
+
+    Two samples of S rows are compared with all N. From N = 4 S down, that is as many pairs as the
+    N^2 / 2 of the exact search.
+
+    Args:
+        rows: Rows that are searched.
+        target: Recall to reach.
+
+    Returns:
+        The reason, or ``None`` where clusters can save something.
+    """
+    size = sample_size(target)
+    if rows < 2 * ROWS_PER_CLUSTER:
+        return f"{rows} rows are too few for clusters: all of them are compared"
+    if math.isinf(size):
+        return "a recall of 1 takes all rows: all of them are compared"
+    if rows <= 4 * size:
+        return (
+            f"a recall of {target:g} takes two samples of {size} rows to tell, which costs as much "
+            f"as to compare all {rows} rows: all of them are compared"
+        )
+    return None
 
 
 def make_clusters(
@@ -142,7 +167,7 @@ def make_clusters(
 
     Args:
         embeddings: (N, D) by name of the modality.
-        rows: (M,) row numbers, ascending, for which ``can_cluster`` holds.
+        rows: (M,) row numbers, ascending; at least two clusters of them.
         seed: Seed of the rows that centers are fitted to.
         progress: Through which several ranks hand each other their shares.
         ranks: This process and the others.

@@ -204,6 +204,11 @@ class MiningOptions(Options):
         return f"the `method` {CROSS_MODAL} compares" if method else "a margin compares"
 
     @property
+    def aimed_recall(self) -> float:
+        """Return the share of the exact hard pairs that a search in clusters aims at."""
+        return TARGET_RECALL if self.target_recall is None else self.target_recall
+
+    @property
     def depth(self) -> int:
         """Return how many ranks of each list must be known."""
         return self.range_min + self.top_k

@@ -19,7 +19,7 @@ from hardpairs.mining.engine.kernel import NO_KEY, Decided
 from hardpairs.mining.pools import Pool
 
 SAMPLE = 200
-"""Rows that recall is measured on."""
+"""Rows that recall is measured on, at least."""
 CANDIDATES_AT_ONCE = 65_536
 """Rows that the sample is compared with at once: what bounds the memory of the measurement."""
 SAMPLE_STREAM, CHOICE_STREAM = 1, 3
@@ -131,6 +131,10 @@ def estimated_share(parts: np.ndarray, wholes: np.ndarray, population: int) -> S
     two of its standard errors above the one found: few rows tell little of it. Each row counts as
     one observation at least.
 
+    The variance is that of a ratio estimate (Cochran, Sampling Techniques, 1977, chapter 6), the
+    interval Wilson's (JASA 22, 1927). To put the effective number of observations into an interval
+    for independent ones is the way of Korn and Graubard (Survey Methodology 24, 1998).
+
     Args:
         parts: (S,) numbers from 0 to those of ``wholes``, one for each row of the sample.
         wholes: (S,) numbers, not all 0.
@@ -158,16 +162,31 @@ def _wilson(share: float, count: float) -> tuple[float, float]:
     return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))
 
 
-def draw_sample(rows: np.ndarray, seed: int, stream: int = SAMPLE_STREAM) -> np.ndarray:
+def sample_size(target: float) -> float:
+    """Return how many rows a sample needs to tell whether recall is at least ``target``.
+
+    A recall halfway between the target and 1 must have its whole interval above the target, even
+    where each row counts as one observation. The lower end t of Wilson's interval of a share s of n
+    observations has n (s - t)^2 = Z^2 t (1 - t). No sample tells a recall of 1: infinity.
+    """
+    if target == 1:
+        return math.inf
+    return max(SAMPLE, math.ceil(4 * Z**2 * target / (1 - target)))
+
+
+def draw_sample(
+    rows: np.ndarray, seed: int, stream: int = SAMPLE_STREAM, size: float = SAMPLE
+) -> np.ndarray:
     """Return a seeded sample of rows, in random order.
 
     Args:
         rows: (M,) row numbers.
         seed: Seed of the draw.
         stream: Tells samples of one seed apart. They are independent: they may share rows.
+        size: Rows to draw; all of them where there are no more.
     """
     generator = np.random.default_rng([seed, 0, stream])
-    return generator.choice(rows, min(SAMPLE, len(rows)), replace=False)
+    return generator.choice(rows, int(min(size, len(rows))), replace=False)
 
 
 def search_sample(
