@@ -3,7 +3,7 @@
     hardpairs plan --calibrate --model ViT-B-32
     hardpairs plan --rows 2900000 --dims 512 512 --devices 1 8 64 --approximate
 
-The calibration takes less than two minutes on an idle machine. A device is one process with as many
+The calibration takes about two minutes on an idle machine. A device is one process with as many
 threads as the calibration had (OMP_NUM_THREADS).
 """
 

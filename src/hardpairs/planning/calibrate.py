@@ -30,7 +30,7 @@ def calibrate(
     effort: Effort | None = None,
     transfer: int = TRANSFER,
 ) -> Machine:
-    """Return the constants of this machine; it takes less than two minutes where it is idle.
+    """Return the constants of this machine; it takes about two minutes where it is idle.
 
     Args:
         folder: Its disk is measured.

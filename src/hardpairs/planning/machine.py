@@ -226,7 +226,7 @@ def open_machine(path: Path | None) -> Machine:
         raise usage(
             "no calibration of this machine" if path is None else "there is no such calibration",
             where=str(file),
-            fix=f"measure one, in less than two minutes: hardpairs plan --calibrate --out {file}",
+            fix=f"measure one, in about two minutes: hardpairs plan --calibrate --out {file}",
         )
     try:
         return machine_of(json.loads(file.read_text()))
