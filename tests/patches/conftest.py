@@ -23,6 +23,10 @@ OTHER = os.environ.get(
 )  # a folder with another version's open_clip and open_clip_train
 
 
+REPLACED = ("hardpairs", PACKAGE, "open_clip", "training", "tests")
+"""Packages that a copy imports anew."""
+
+
 class Copy:
     """A copy of ``open_clip_train`` and a process in which it is the one that is imported."""
 
@@ -31,7 +35,7 @@ class Copy:
         self._start()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
         self.process = concurrent.futures.ProcessPoolExecutor(
             1, context, initializer=_import_from, initargs=(str(self.source),)
         )
@@ -58,8 +62,8 @@ class Copy:
 
 def _import_from(source: str) -> None:
     sys.path.insert(0, source)
-    # This module has imported the checkout's own package; a patched copy has one beside it.
-    for name in [name for name in sys.modules if name.split(".")[0] == "hardpairs"]:
+    # The fork has imported the checkout's packages; a patched copy has its own beside it.
+    for name in [name for name in sys.modules if name.split(".")[0] in REPLACED]:
         del sys.modules[name]
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     multiprocessing.set_start_method(
