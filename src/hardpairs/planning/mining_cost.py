@@ -19,9 +19,9 @@ from hardpairs.mining.clusters import (
     MOST_CLUSTERS,
     ROWS_PER_CLUSTER,
 )
-from hardpairs.mining.options import IVF, MiningOptions
+from hardpairs.mining.options import IVF, TARGET_RECALL, MiningOptions
 from hardpairs.mining.plan import ENTRY_BYTES, RING, ROW_BYTES, SHARED, Plan, make_plan
-from hardpairs.mining.recall import SAMPLE
+from hardpairs.mining.recall import sample_size
 from hardpairs.mining.route import make_route
 from hardpairs.mining.unit_vectors import MOST_PIVOTS, ROWS_PER_PIVOT, SAMPLE_PER_PIVOT
 from hardpairs.planning.cost import Cost
@@ -223,7 +223,7 @@ def _clustering(
     fitted = min(plan.rows, count * FITTED_PER_CLUSTER)
     products = (ITERATIONS * fitted + plan.rows / processes) * count * width
     read = (fitted + plan.rows / processes) * width
-    sampled = Work(2 * SAMPLE * plan.rows / processes, 0)
+    sampled = Work(2 * sample_size(TARGET_RECALL) * plan.rows / processes, 0)
     return {
         "clusters": products * rates.float_product + read * rates.unit,
         "sample": sampled.seconds(rates, widths, plan.product_block)
