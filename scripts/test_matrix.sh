@@ -13,6 +13,7 @@ settings=(
     "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX512_CORE OMP_NUM_THREADS=2"
     "OMP_NUM_THREADS=4"
 )
+export OMP_WAIT_POLICY=passive  # several test processes share the cores: threads that spin stop the others
 failed=()
 for setting in "${settings[@]}"; do
     echo "== $setting" >&2
