@@ -33,11 +33,11 @@ def package(tmp_path_factory):
     return folder
 
 
-def run(package, *command, cwd=None, fresh=False):
+def run(package, *command, cwd=None):
     """Run Python as a fork that finds the components anew."""
     paths = os.pathsep.join([str(package), str(ROOT / "src"), str(ROOT)])
     environment = {"PYTHONPATH": paths, FORGETS: "1"}
-    done = helpers.run("python", *command, env=environment, cwd=cwd or package, fresh=fresh)
+    done = helpers.run("python", *command, env=environment, cwd=cwd or package)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -64,8 +64,7 @@ def test_components_are_listed_with_their_options(package):
 def test_a_run_uses_them(package, table, checkpoint, tmp_path):
     data = {"table": table, "checkpoint": checkpoint}
     words = documented_command(data)
-    # The choices of --save-best are those of the metrics that were known at the import.
-    run(package, "-m", "hardpairs.cli", *words, cwd=tmp_path, fresh=True)
+    run(package, "-m", "hardpairs.cli", *words, cwd=tmp_path)
     results = (tmp_path / "logs/mine/checkpoints/results.jsonl").read_text()
     assert "modality_gap" in results
     assert (tmp_path / "logs/mine/checkpoints/best.pt").is_file()

@@ -11,7 +11,13 @@ import importlib
 import textwrap
 from collections.abc import Iterator
 
-from hardpairs.core.components import Declaration, OptionDeclaration, Registry, range_text
+from hardpairs.core.components import (
+    Declaration,
+    OptionDeclaration,
+    Registry,
+    choices_of,
+    range_text,
+)
 from hardpairs.core.errors import Exit
 from hardpairs.core.parser import Parser
 
@@ -76,5 +82,5 @@ def _lines(declaration: Declaration, *, options: bool) -> Iterator[str]:
 
 def _values(option: OptionDeclaration) -> str:
     """Return the default of an option and the values it may take."""
-    allowed = ", ".join(option.facts["choices"]) or range_text(option.facts)
+    allowed = ", ".join(choices_of(option.facts)) or range_text(option.facts)
     return f"default {option.default}" + (f"; {allowed}" if allowed else "")

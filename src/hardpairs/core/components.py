@@ -73,7 +73,7 @@ def option(
     flag: str = "",
     metavar: str = "",
     needs: Mapping[str, tuple[Any, ...]] | None = None,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = (),
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
@@ -88,7 +88,8 @@ def option(
         metavar: What stands for the value in the help, such as ``FILE``.
         needs: Fields of which one must have one of these values for the option to have an effect;
             no values: any that is true; ``None`` among them: the field is not given.
-        choices: The allowed values.
+        choices: The allowed values, or a function that returns them, where components of others
+            may add some.
         minimum: The smallest allowed value.
         maximum: The largest allowed value.
         above: A bound that the value must exceed.
@@ -108,11 +109,18 @@ class Options:
             value, facts = getattr(self, field.name), field.metadata
             if value is None or not facts:
                 continue
-            if facts["choices"] and value not in facts["choices"]:
-                raise ValueError(f"`{field.name}` must be one of {facts['choices']}, not {value!r}")
+            choices = choices_of(facts)
+            if choices and value not in choices:
+                raise ValueError(f"`{field.name}` must be one of {choices}, not {value!r}")
             if isinstance(value, int | float) and not _within(value, facts):
                 needed = range_text(facts) or "a finite number"
                 raise ValueError(f"`{field.name}` must be {needed}, not {value}")
+
+
+def choices_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the allowed values of an option; none: any."""
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = facts["choices"]
+    return choices() if callable(choices) else choices
 
 
 def _within(value: float, facts: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hardpairs.core.components import OptionDeclaration, Options, Registry
+from hardpairs.core.components import OptionDeclaration, Options, Registry, choices_of
 from hardpairs.core.errors import flags, usage
 
 Config = TypeVar("Config", bound=Options)
@@ -108,9 +108,9 @@ def _argument(read: Sequence[tuple[OptionGroup, OptionDeclaration]]) -> dict[str
         return {**arguments, "action": argparse.BooleanOptionalAction}
     if kind.startswith("tuple"):
         arguments["nargs"] = "*"
-    if first.facts["choices"]:
-        arguments["choices"] = first.facts["choices"]
-        if len(str(arguments["choices"])) > 60:
+    if choices := choices_of(first.facts):
+        arguments["choices"] = choices
+        if len(str(choices)) > 60:
             arguments["metavar"] = "NAME"
     else:
         arguments["type"] = {"int": int, "float": float}.get(kind, str)

@@ -116,7 +116,7 @@ class ValidationOptions(Options):
     save_best: str | None = option(
         None,
         "metric of --val-data that chooses best.pt",
-        choices=(*all_values(), VALIDATION_LOSS),
+        choices=lambda: (*all_values(), VALIDATION_LOSS),
     )
     patience: int | None = option(None, "epochs without a better one that end the run", minimum=1)
     watch: str | None = option(None, "second data set that validation measures", metavar="DATA")
