@@ -158,6 +158,7 @@ class BatchSampler(ABC):
         if usable >= self.global_batch_size:
             return
         largest = usable // (self.world_size * self.accumulate) // self.group_size * self.group_size
+        more_data = "more data, or fewer processes" if self.world_size > 1 else "more data"
         some = self.num_targets < len(self.rows)
         targets = f", {self.num_targets} of them targets," if some else ""
         raise usage(
@@ -166,8 +167,8 @@ class BatchSampler(ABC):
             where=f"`batch_size` {self.batch_size} x {self.world_size} processes "
             f"x `accumulate` {self.accumulate}",
             fix=f"`batch_size` {largest} or smaller"
-            if largest
-            else "more data, or fewer processes",
+            if largest * self.world_size > 1  # a batch of one pair has no negatives
+            else more_data,
         )
 
     @abstractmethod
