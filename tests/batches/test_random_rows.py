@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hardpairs.batches import RandomBatchSampler
+from hardpairs.core.errors import UserError
 from tests.batches.helpers import all_ranks, check_batches, epoch
 
 
@@ -37,3 +38,18 @@ def test_random_batches_cover_the_data_once(world_size, exclude):
         ]
     )
     assert (one == rows).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "processes", "fix"),
+    [
+        (6, 1, "`batch_size` 6 or smaller"),
+        (1, 1, "more data"),  # a batch of one pair has no negatives
+        (1, 2, "more data, or fewer processes"),
+        (2, 2, "`batch_size` 1 or smaller"),
+    ],
+)
+def test_too_few_rows_for_a_batch(rows, processes, fix):
+    with pytest.raises(UserError, match="fewer than one global batch") as error:
+        RandomBatchSampler(rows, batch_size=8, world_size=processes)
+    assert error.value.fix == fix
