@@ -50,6 +50,13 @@ def package(tmp_path, monkeypatch):
     return folder
 
 
+def test_a_file_that_is_not_python_is_named(package):
+    (package / "broken.py").write_text("@register(\n")
+    with pytest.raises(UserError, match="a component's file cannot be read") as error:
+        list(Registry("shift", "some_package", "none"))
+    assert error.value.code == 2 and f"{package / 'broken.py'}:1" in error.value.text()
+
+
 def test_declarations_are_read_without_an_import(package):
     """The module imports what is not installed, and is not imported."""
     registry = Registry("shift", "some_package", "none")

@@ -50,6 +50,14 @@ def parse(*argv):
     return parser, parser.parse_args(argv)
 
 
+def test_a_flag_that_the_command_has_is_refused():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size")
+    with pytest.raises(UserError, match="--size is a flag of this command already") as error:
+        add_flags(parser, GROUPS)
+    assert error.value.code == 2 and "--shape circle" in error.value.text()
+
+
 def test_an_option_that_several_read_is_one_flag_with_each_default():
     parser, args = parse()
     text = " ".join(parser.format_help().split())

@@ -57,6 +57,12 @@ def test_every_cut_is_noticed(tmp_path, step):
         assert error.value.code == 3
 
 
+def test_a_folder_in_place_of_a_shard_is_not_a_damaged_one(tmp_path):
+    with pytest.raises(UserError, match="the shard cannot be opened") as error:
+        ShardIndex.open(tmp_path)
+    assert error.value.code == 3 and "check the path" in error.value.fix
+
+
 def test_unsafe_and_odd_members_are_harmless(tmp_path):
     path = tmp_path / "odd.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:

@@ -26,7 +26,10 @@ def configs():
 def test_an_unknown_name_is_refused():
     with pytest.raises(UserError, match="unknown model") as error:
         create_model_and_transforms("no-such-model")
-    assert error.value.code == 2
+    assert error.value.code == 2 and "hardpairs-small" in error.value.fix
+    with pytest.raises(UserError, match="unknown model") as error:
+        create_model_and_transforms("hardpair-small")
+    assert "one of: hardpairs-small" in error.value.fix
 
 
 def test_weights_of_another_model_are_refused(tmp_path):

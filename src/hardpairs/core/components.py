@@ -267,7 +267,11 @@ def _of_source(path: Path, module: str) -> Iterator[Declaration]:
     source = path.read_text(encoding="utf-8")
     if "@register(" not in source:
         return
-    tree = ast.parse(source, str(path))
+    try:
+        tree = ast.parse(source, str(path))
+    except SyntaxError as error:
+        where = f"{path}:{error.lineno}"
+        raise usage(f"a component's file cannot be read: {error.msg}", where=where) from None
     for node in tree.body:
         name = _registered_name(node) if isinstance(node, ast.ClassDef) else None
         if isinstance(node, ast.ClassDef) and name is not None:

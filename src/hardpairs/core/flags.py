@@ -76,6 +76,9 @@ def add_flags(parser: argparse.ArgumentParser, groups: Sequence[OptionGroup]) ->
     Args:
         parser: Where the flags go, under one heading for each set of readers.
         groups: Who reads which options.
+
+    Raises:
+        UserError: exit 2 for an option whose flag the parser has already.
     """
     readers: dict[str, list[tuple[OptionGroup, OptionDeclaration]]] = {}
     for group in groups:
@@ -84,6 +87,12 @@ def add_flags(parser: argparse.ArgumentParser, groups: Sequence[OptionGroup]) ->
     sections: dict[str, argparse._ArgumentGroup] = {}
     for flag, read in readers.items():
         title = _title([group for group, _ in read])
+        if flag in parser._option_string_actions:
+            raise usage(
+                f"{flag} is a flag of this command already",
+                where=f"an option of {title}",
+                fix="rename the option, or give it another flag: option(..., flag=NAME)",
+            )
         if title not in sections:
             sections[title] = parser.add_argument_group(title)
         sections[title].add_argument(flag, **_argument(read))

@@ -290,6 +290,12 @@ def build_index(path: FilePath, fields: Fields = USUAL) -> ShardIndex:
             if repeated:
                 LOG.warning(f"{path}: {repeated} members have the name of an earlier one.")
             return _index_from_members(file, samples, list(suffixes), fields)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise bad_input(
+            f"the shard cannot be opened: {error.strerror}",
+            where=str(path),
+            fix="check the path and who may read it",
+        ) from None
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         raise bad_input(
             f"not a readable tar: {error}", where=str(path), fix="download this shard again"

@@ -5,6 +5,7 @@ The names are OpenCLIP's and ours: ``hardpairs-*`` and ``miniclip-*``.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from hardpairs.models.model_folder import check_tokenizer, folder_config, model_
 from hardpairs.models.tokenizer import PlainWordTokenizer, WordTokenizer, build_vocabulary
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
+CONFIGS = Path(__file__).parent / "configs"
 WORD_TOKENIZERS = {"words": WordTokenizer, "plain-words": PlainWordTokenizer}
 """Our tokenizers by the ``tokenizer_mode`` of a model configuration."""
 
@@ -25,7 +27,7 @@ WORD_TOKENIZERS = {"words": WordTokenizer, "plain-words": PlainWordTokenizer}
 @cache
 def register_configs() -> None:
     """Make our model configurations known to OpenCLIP by name."""
-    open_clip.add_model_config(Path(__file__).parent / "configs")
+    open_clip.add_model_config(CONFIGS)
 
 
 def model_config(model_name: str) -> dict[str, Any] | None:
@@ -42,11 +44,12 @@ def model_config(model_name: str) -> dict[str, Any] | None:
 
 
 def unknown_model(model_name: str) -> UserError:
-    """Return the error of a name that is not a model's (exit 2)."""
-    return usage(
-        f"unknown model {model_name!r}",
-        fix="python -c 'import open_clip; print(open_clip.list_models())'",
-    )
+    """Return the error of a name that is not a model's (exit 2), with the nearest names."""
+    register_configs()
+    near = difflib.get_close_matches(model_name, open_clip.list_models())
+    ours = sorted(path.stem for path in CONFIGS.glob("*.json"))
+    fix = f"one of: {', '.join(near or ours)}; or another one of open_clip.list_models()"
+    return usage(f"unknown model {model_name!r}", fix=fix)
 
 
 def uses_words(model_name: str) -> bool:

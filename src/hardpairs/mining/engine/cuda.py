@@ -187,13 +187,7 @@ class CudaEngine:
         """Allocate memory on the device; halve ``block`` until it fits."""
         while True:
             try:
-                buffers = [CandidateBuffer(CAPACITY, self.device) for _ in range(2)]
-                crossed = self.data.mode == CROSS
-                products = HalfProducts(units, block, self.device, crossed=crossed)
-                # What sorting and first thresholds need: once allocated, torch keeps it.
-                scratch = 6 * CAPACITY + 32 * ROWS_AT_ONCE * min(block, THRESHOLD_COLUMNS)
-                torch.empty(scratch, dtype=torch.float32, device=self.device)
-                return products, buffers
+                return self._allocate_once(units, block)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -211,6 +205,18 @@ class CudaEngine:
                 f"out of memory on {self.device}: starting with blocks of {block} rows",
                 file=sys.stderr,
             )
+
+    def _allocate_once(
+        self, units: list[np.ndarray], block: int
+    ) -> tuple[HalfProducts, list[CandidateBuffer]]:
+        """Allocate memory for a size of blocks; what an error leaves is freed with it."""
+        buffers = [CandidateBuffer(CAPACITY, self.device) for _ in range(2)]
+        crossed = self.data.mode == CROSS
+        products = HalfProducts(units, block, self.device, crossed=crossed)
+        # What sorting and first thresholds need: once allocated, torch keeps it.
+        scratch = 6 * CAPACITY + 32 * ROWS_AT_ONCE * min(block, THRESHOLD_COLUMNS)
+        torch.empty(scratch, dtype=torch.float32, device=self.device)
+        return products, buffers
 
     def offer(self, tile: Tile, lists: CandidateLists) -> None:
         """Take a tile, which is worked on in a batch with others."""
