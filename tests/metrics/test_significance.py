@@ -7,6 +7,7 @@ import scipy.stats
 from hardpairs.metrics.significance import (
     bootstrap_interval,
     corrected_t,
+    fewest_for,
     holm,
     paired_permutation_test,
 )
@@ -33,6 +34,14 @@ def test_equal_runs_and_the_smallest_p():
     assert paired_permutation_test(values, values, rounds=20) == 1
     assert paired_permutation_test(np.ones(50), np.zeros(50), rounds=99) == 0.01
     assert bootstrap_interval(np.ones(50), np.zeros(50), rounds=9) == (1, 1)
+
+
+def test_the_fewest_queries_are_those_of_the_test():
+    fewest = fewest_for(0.05)
+    for queries in (40, 1000):
+        ours = np.arange(queries) < fewest
+        assert paired_permutation_test(ours, np.zeros(queries)) < 0.05
+        assert paired_permutation_test(ours & (np.arange(queries) > 0), np.zeros(queries)) > 0.05
 
 
 def test_corrected_t_is_wider_than_students_by_the_test_share():

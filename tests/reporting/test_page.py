@@ -83,6 +83,18 @@ class TestPage:
         assert "Hard-pair batches helped: better than plain continuation" in text
         assert "the same 20 steps of 16 pairs" in text
         assert "trained with one seed" in text
+        assert "48 test images" in text and "held-out" not in text
+
+    def test_says_where_the_test_was_learned(self, four: list[Path], data: Path) -> None:
+        words = "Trained on the data of this test"
+        assert f"{words}: base model, plain continuation, hard-pair" in make_report(four)
+        lines = data.read_text(encoding="utf-8").splitlines(keepends=True)
+        for name, kept, is_seen in (("same", lines, True), ("other", lines[:-1], False)):
+            train = data.with_name(f"{name}.csv")
+            train.write_text("".join(kept), encoding="utf-8")
+            params = write_run(data, "base") / "params.txt"
+            params.write_text(params.read_text().replace(str(data), str(train)))
+            assert (f"{words}: base model." in make_report(four[:1])) == is_seen
 
     def test_runs_that_were_only_evaluated(self, data: Path) -> None:
         folders = [write_run(data, method, trained=False) for method in ("mine", "theirs")]

@@ -89,6 +89,7 @@ METRICS = (
         0,
     ),
 )
+_R1 = tuple(metric for metric in METRICS if metric.suffix == "R@1")
 HEADLINE = tuple(
     f"{direction}_{suffix}" for suffix in ("R@1", "beats_hard_pairs") for direction in DIRECTIONS
 )
@@ -154,6 +155,8 @@ class Comparison:
         values: Means over seeds.
         spread: Standard deviations over seeds, of methods with several.
         differences: Differences to the reference, of the other methods.
+        from_base: Differences in R@1 to the method ``base``, of the other methods; empty without
+            it.
     """
 
     methods: tuple[Method, ...]
@@ -162,6 +165,7 @@ class Comparison:
     values: dict[str, dict[str, float]]
     spread: dict[str, dict[str, float]]
     differences: dict[str, dict[str, Difference]]
+    from_base: dict[str, dict[str, Difference]]
 
     def best(self, key: str, better: int) -> set[str]:
         """Return the methods with the best value of a metric.
@@ -225,6 +229,13 @@ def compare(methods: Sequence[Method]) -> Comparison:
             for method in methods
             if reference is not None and method is not reference
         },
+        from_base={
+            method.name: _differences(method, base, _R1)
+            for base in methods
+            if base.name == "base"
+            for method in methods
+            if method is not base
+        },
     )
 
 
@@ -234,10 +245,12 @@ def _hero(others: Sequence[Method]) -> Method:
     return order[0]
 
 
-def _differences(method: Method, reference: Method) -> dict[str, Difference]:
+def _differences(
+    method: Method, reference: Method, metrics: Sequence[Metric] = METRICS
+) -> dict[str, Difference]:
     differences = {}
     for direction in DIRECTIONS:
-        for metric in METRICS:
+        for metric in metrics:
             key = f"{direction}_{metric.suffix}"
             if all(key in run.metrics for run in (*method.runs, *reference.runs)):
                 differences[key] = _difference(method, reference, key, direction, metric)

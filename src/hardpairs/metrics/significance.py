@@ -60,6 +60,22 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def fewest_for(level: float) -> int:
+    """Return how many queries must differ, all in favor of one run, for a p-value below a level.
+
+    With fewer no paired test over queries can find a difference, however many queries are equal.
+    The two-sided sign test of n such queries has p = 2 / 2^n.
+
+    Source: McNemar, Note on the Sampling Error of the Difference Between Correlated Proportions or
+    Percentages, 1947, in its exact form.
+
+    Example:
+        >>> fewest_for(0.05)
+        6
+    """
+    return math.floor(math.log2(2 / level)) + 1
+
+
 def _differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     difference = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
     return difference.mean(axis=1) if difference.ndim == 2 else difference

@@ -110,7 +110,7 @@ def make_page(
             depth=table.indices.shape[1] if table is not None else None,
         ),
         verdicts=wording.verdicts(comparison),
-        warnings=wording.warnings(comparison),
+        warnings=wording.warnings(comparison, seen=_seen(methods, trained, training)),
         small_print=wording.small_print(comparison, manifest),
         intervals=intervals(comparison),
         charts=report_charts(methods),
@@ -144,6 +144,25 @@ def trained_run(methods: Sequence[Method]) -> Run | None:
     trained = [run for method in methods for run in method.runs if run.params.get("train_data")]
     with_hard_pairs = [run for run in trained if run.params.get("hard_dict_dir")]
     return next(iter(with_hard_pairs + trained), None)
+
+
+def _seen(methods: Sequence[Method], trained: Run | None, training: Samples | None) -> list[Method]:
+    """Return the methods whose training data is that of the test, by path or by fingerprint."""
+
+    def is_seen(run: Run) -> bool:
+        source, record = run.params.get("train_data"), run.record
+        if not source:
+            return False
+        if str(source) == record.get("data") and not record.get("split"):
+            return True
+        known = trained is not None and source == trained.params["train_data"]
+        return (
+            known
+            and training is not None
+            and training.fingerprint == record.get("dataset_fingerprint")
+        )
+
+    return [method for method in methods if any(map(is_seen, method.runs))]
 
 
 def _downloads(

@@ -8,10 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from hardpairs.evaluating.methods import ALPHA, HEADLINE, Comparison, Difference
-from hardpairs.evaluating.runs import DIRECTIONS, Method, starting_runs
+from hardpairs.evaluating.methods import ALPHA, HEADLINE, Comparison
+from hardpairs.evaluating.runs import DIRECTIONS, Method, direction_of, starting_runs
+from hardpairs.metrics.significance import fewest_for
 from hardpairs.models.model_folder import model_folder
-from hardpairs.pages.numbers import capitalized, count_text, enumerate_words, plural, value_text
+from hardpairs.pages.numbers import (
+    capitalized,
+    count_text,
+    enumerate_words,
+    p_phrase,
+    plural,
+    value_text,
+)
 from hardpairs.reporting.provenance import global_batch
 
 SAME_IN_ALL = (
@@ -53,7 +61,7 @@ def what_was_done(comparison: Comparison, *, pairs: int | None, depth: int | Non
         _start_sentence(methods, pairs),
         *([_mining_sentence(depth, bool(starting_runs(methods)))] if depth else []),
         f"{_training_sentence(methods)} had to find the right caption for "
-        f"{count_text(record['images'])} held-out images, and the right image for "
+        f"{count_text(record['images'])} test images, and the right image for "
         f"{plural(record['texts'], 'caption')}.",
     ]
 
@@ -161,28 +169,63 @@ def _list(keys: list[str]) -> str:
     return enumerate_words([_NAMES[key] for key in keys])
 
 
-def warnings(comparison: Comparison) -> list[str]:
-    """Name the models that ended below the one they started from."""
+def warnings(comparison: Comparison, *, seen: Sequence[Method] = ()) -> list[str]:
+    """Name the models that lost accuracy, and those that were tested on what they had learned.
+
+    Args:
+        comparison: The methods.
+        seen: Methods that were trained on the data that they are tested on.
+
+    Returns:
+        The sentences; a loss is claimed by the rule of ``Difference.verdict``, as a gain is.
+    """
+    lines = []
+    if seen:
+        lines.append(
+            f"Trained on the data of this test: {_together(seen)}. Such numbers do not say how a "
+            "model does on pairs that it has not seen."
+        )
+    losses = [
+        f"{method.label} has {value_text(comparison.values[method.name][key], 'share')} % where "
+        f"the base model has {value_text(comparison.values['base'][key], 'share')} % "
+        f"({DIRECTIONS[direction_of(key)]}, {p_phrase(difference.p)})"
+        for method in comparison.methods
+        for key, difference in comparison.from_base.get(method.name, {}).items()
+        if difference.verdict == "worse" and difference.p is not None
+    ]
+    if losses:
+        lines.append(
+            f"Continuing cost accuracy. In R@1, {enumerate_words(losses)}. A smaller loss is not a "
+            "gain."
+        )
+    return lines
+
+
+def _lower_line(comparison: Comparison) -> list[str]:
+    """Name the models that ended below the base model by a difference that is not shown."""
     if "base" not in comparison.values:
         return []
     start = _mean_recall(comparison, "base")
     below = [
         method
         for method in comparison.methods
-        if method.name != "base" and _mean_recall(comparison, method.name) < start
+        if (differences := comparison.from_base.get(method.name))
+        and all(difference.verdict != "worse" for difference in differences.values())
+        and _mean_recall(comparison, method.name) < start
     ]
     if not below:
         return []
-    recalls = [value_text(_mean_recall(comparison, method.name), "share") for method in below]
+    recalls = [f"{_mean_recall(comparison, method.name)} %" for method in below]
     return [
-        f"Continuing cost accuracy: {_together(below)} ended at {enumerate_words(recalls)} % R@1 "
-        f"(mean of both directions), below the base model's {value_text(start, 'share')} %. A "
-        "smaller loss is not a gain."
+        f"{capitalized(_together(below))} ended at {enumerate_words(recalls)} R@1 (mean of both "
+        f"directions), below the base model's {start} %, which may be chance."
     ]
 
 
 def _mean_recall(comparison: Comparison, name: str) -> float:
-    return float(np.mean([comparison.values[name][f"{direction}_R@1"] for direction in DIRECTIONS]))
+    """Return a method's R@1 in percent as a page shows it, the mean of both directions."""
+    values = comparison.values[name]
+    return float(value_text(float(np.mean([values[f"{d}_R@1"] for d in DIRECTIONS])), "share"))
 
 
 def small_print(comparison: Comparison, manifest: Mapping[str, Any]) -> list[str]:
@@ -195,6 +238,7 @@ def small_print(comparison: Comparison, manifest: Mapping[str, Any]) -> list[str
     lines = []
     if comparison.hero is not None:
         lines = [_seeds_line(comparison, comparison.hero), *_query_lines(comparison)]
+    lines += _lower_line(comparison)
     if manifest:
         lines.append(
             "The demonstration's images are photographs made by a program, of few kinds of things, "
@@ -210,22 +254,24 @@ def small_print(comparison: Comparison, manifest: Mapping[str, Any]) -> list[str
 
 
 def _seeds_line(comparison: Comparison, hero: Method) -> str:
+    """Say what the training seeds can show: nothing with one, else how often the hero won."""
     differences = comparison.differences[hero.name]
-    by_seed = [
-        difference.by_seed
-        for direction in DIRECTIONS
+    by_seed = {
+        arrow: difference.by_seed
+        for direction, arrow in DIRECTIONS.items()
         if (difference := differences.get(f"{direction}_R@1")) is not None
-    ]
-    if not by_seed or len(by_seed[0]) < 2:
+    }
+    seeds = max(map(len, by_seed.values()), default=0)
+    if seeds < 2:
         return (
-            "Each method was trained with one seed. The p-values and intervals say what other "
-            "queries of this kind would give with these very models. They do not say what another "
-            "training seed would give; more seeds would (scripts/quickstart.sh --seeds 3)."
+            "Each method was trained with one seed. The p-values and intervals say how the same "
+            "trained models would compare on other queries of this kind. They do not say how "
+            "models of another training seed would compare: for that, train again with another "
+            "--seed."
         )
-    seeds = len(by_seed[0])
     wins = [
         f"{sum(value > 0 for value in values)} of {seeds} ({arrow})"
-        for values, arrow in zip(by_seed, DIRECTIONS.values(), strict=False)
+        for arrow, values in by_seed.items()
     ]
     return (
         f"{plural(seeds, 'seed')} for each method. {capitalized(hero.label)} had the higher R@1 "
@@ -236,30 +282,43 @@ def _seeds_line(comparison: Comparison, hero: Method) -> str:
 
 
 def _query_lines(comparison: Comparison) -> list[str]:
-    assert comparison.hero is not None
-    tests = sum(
-        key in HEADLINE and difference.p is not None
-        for differences in comparison.differences.values()
+    """Say what the number of queries can show, and how many tests the headline rests on."""
+    assert comparison.hero is not None and comparison.reference is not None
+    compared = {comparison.reference.name: comparison.differences, "base": comparison.from_base}
+    tests = {
+        (frozenset((name, against)), key)
+        for against, methods in compared.items()
+        for name, differences in methods.items()
         for key, difference in differences.items()
-    )
-    recalls = [
-        difference
-        for key, difference in comparison.differences[comparison.hero.name].items()
-        if key.endswith("_R@1") and difference.low is not None
-    ]
-    if not tests or not recalls:
+        if key in HEADLINE and difference.p is not None
+    }
+    ours = comparison.differences[comparison.hero.name]
+    tested = [d for d in DIRECTIONS if (r1 := ours.get(f"{d}_R@1")) and r1.p is not None]
+    if not tested:
         return []
     return [
-        "With this many queries, differences in R@1 below about "
-        f"{max(map(_half_width, recalls)):.1f} points cannot be told from chance.",
+        _fewest_line(comparison, tested),
         f"A difference is called one when p < {str(ALPHA)[1:]} (paired permutation test over "
-        f"queries, two-sided) and no seed says otherwise. Of the {tests} tests behind this "
-        f"headline about {tests * ALPHA:.1f} would come out so by chance alone. Queries count as "
-        "independent, which several images of one thing are not quite.",
+        f"queries, two-sided) and no seed says otherwise. Of the {len(tests)} tests behind this "
+        f"headline about {len(tests) * ALPHA:.1f} would come out so by chance alone. Queries count "
+        "as independent, which several images of one thing are not quite.",
     ]
 
 
-def _half_width(difference: Difference) -> float:
-    """Return half the width of the interval, in points."""
-    assert difference.low is not None and difference.high is not None
-    return 50 * (difference.high - difference.low)
+def _fewest_line(comparison: Comparison, directions: Sequence[str]) -> str:
+    """Say the smallest difference in R@1 that so many queries can show (``fewest_for``).
+
+    Over several seeds a query counts by its mean, and the smallest difference in points is open.
+    """
+    fewest = fewest_for(ALPHA)
+    points = []
+    for direction in directions:
+        count = len(comparison.methods[0].first.queries[f"{direction}_ranks"])
+        least = f"{100 * fewest / count:.1f} points" if count >= fewest else "out of reach"
+        queries = plural(count, "query", "queries")
+        points.append(f"{least} with {queries} ({DIRECTIONS[direction]})")
+    at_least = "" if comparison.several_seeds else f": {enumerate_words(points)}"
+    return (
+        f"A difference in R@1 shows only if at least {fewest} queries speak for the same method"
+        f"{at_least}. Where other queries speak against it, more are needed."
+    )
