@@ -26,6 +26,7 @@ from hardpairs.core.atomic import atomic_open, make_folder, write_json
 from hardpairs.core.errors import mismatch
 from hardpairs.core.interrupts import goes_on
 from hardpairs.core.parse import parse_json
+from hardpairs.core.temporary import sweep
 
 RECIPE = "key.json"
 COMMIT_SECONDS = 30.0
@@ -78,7 +79,7 @@ class Progress:
         return _as_json(self._recipe)
 
     def begin(self, *, discard: bool = False) -> bool:
-        """Take over what a killed run left.
+        """Take over what a killed run left, and remove its temporary files.
 
         Args:
             discard: Remove pieces of another recipe, with a message, instead of refusing them.
@@ -91,6 +92,7 @@ class Progress:
         """
         if not (self.owner and self.folder.exists()):
             return False
+        sweep(self.folder)
         names = self.differing()
         if names and discard:
             print(
