@@ -36,10 +36,7 @@ from hardpairs.data.hard_pairs import open_hard_pairs, write_table
 from hardpairs.data.url_index import rows_by_old_number, write_url_index
 from tests.helpers import picture, sample, write_tar
 from tests.kills.operations import Main
-from tests.linking.stories import flags as link_flags
-from tests.linking.stories import write_news
 from tests.linking.test_label_studio import task, written
-from tests.reporting.runs import write_data, write_run
 
 NUMBER = "0123456789"
 
@@ -250,9 +247,10 @@ def exporting(folder: Path) -> Scenario:
 
 def linking(folder: Path) -> Scenario:
     """Link rows whose threshold is chosen by labels, with a page."""
+    from tests.linking.stories import flags, write_news
+
     write_news(folder)
-    out = folder / "out"
-    words = link_flags(folder)
+    out, words = folder / "out", flags(folder)
     return Scenario(lambda: link.main(words), out)
 
 
@@ -276,6 +274,8 @@ def evaluation(folder: Path) -> Scenario:
 
 def reporting(folder: Path) -> Scenario:
     """Make the page of a run, and its numbers as JSON."""
+    from tests.reporting.runs import write_data, write_run
+
     run, out = write_run(write_data(folder), "base", trained=False), folder / "out"
     words = [str(run), "--out", f"{out}/report.html", "--summary", f"{out}/summary.json"]
     return Scenario(lambda: report.main(words), out)

@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from tests.helpers import run
 from tests.kills.run import SHARES, found_by, pieces
 from tests.kills.scenarios import SCENARIOS
 
@@ -42,6 +43,12 @@ def test_the_points_are_those_that_are_stated():
     assert sum(kills for _, kills in USUAL.values()) == POINTS
     assert sum(kills for *_, kills in pieces(10_000)) >= 10_000
     assert {*USUAL} <= {*SHARES} == {*SCENARIOS} and sum(SHARES.values()) == 100
+
+
+def test_what_is_forked_most_is_small():
+    """Every fork copies what its parent has imported; most commands here need no PyTorch."""
+    told = "import sys, tests.kills.scenarios; print('torch' in sys.modules)"
+    assert run("python", "-c", told, fresh=True).stdout.split() == ["False"]
 
 
 @pytest.mark.parametrize("name", USUAL)
