@@ -37,7 +37,7 @@ RESULT_ENTRY, RESULT_ROW = 12, 8
 
 @dataclass(frozen=True)
 class Work:
-    """What one process compares.
+    """The pairs that one process compares.
 
     Attributes:
         pairs: Pairs that are multiplied, and compared with the threshold of their row.

@@ -20,7 +20,7 @@ from hardpairs.planning.mining_cost import Work, block_of
 
 @dataclass(frozen=True)
 class Visit:
-    """What a process does while it has the rows of another one.
+    """The work of a process while it has the rows of another one.
 
     Attributes:
         work: What it compares.
