@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import random
+import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,16 @@ def one_browser() -> Iterator[None]:
     """All tests of a process share one, if any needs it."""
     yield
     end_chromium()
+
+
+@pytest.fixture(autouse=True)
+def own_random_numbers(request: pytest.FixtureRequest) -> None:
+    """Random numbers of a test are its own: they do not depend on the tests before it."""
+    seed = zlib.crc32(request.node.nodeid.encode())
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
 
 
 @pytest.fixture
