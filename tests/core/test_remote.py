@@ -2,79 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import multiprocessing
 import re
-import threading
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
+from hardpairs.core import ranges
 from hardpairs.core.errors import UserError
 from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import open_samples
+from tests.file_server import Flaky, Ranges, WholeFiles, serving
 
 
-class _Whole(http.server.SimpleHTTPRequestHandler):
-    """A file server without byte ranges, as ``python -m http.server`` is; counts the bytes it sends."""
-
-    sent = 0
-
-    def copyfile(self, source, outputfile) -> None:
-        data = source.read()
-        _Whole.sent += len(data)
-        outputfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class _Ranges(http.server.SimpleHTTPRequestHandler):
-    """A file server that answers byte ranges, and counts the bytes it sends."""
-
-    sent = 0
-
-    def do_GET(self) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        path = Path(self.translate_path(self.path))
-        if asked is None or not path.is_file():
-            return super().do_GET()
-        content = path.read_bytes()
-        first, last = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
-        body = content[first : last + 1]
-        _Ranges.sent += len(body)
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def end_headers(self) -> None:
-        self.send_header("Accept-Ranges", "bytes")
-        super().end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def serving(folder, handler):
-    """Serve a folder on a loopback address."""
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *args: handler(*args, directory=str(folder))
-    ) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch):
+    monkeypatch.setattr(ranges, "WAITS", (0.0,) * len(ranges.WAITS))
 
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """URL of ``tmp_path`` on a loopback server; what is noted about remote files goes to a cache folder in it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with serving(tmp_path, _Ranges) as url:
+    with serving(tmp_path, Ranges) as url:
         yield url
 
 
@@ -104,8 +55,15 @@ def test_tars_over_http(shards, server):
         re.fullmatch(r"0000\d-\w{16}\.index\.npz", name) for name in noted
     )
     again = open_samples(f"{url}/{{00000..00002}}.tar", allow_remote=True)
-    before = _Ranges.sent
-    assert len(again.image_bytes(0)) == _Ranges.sent - before  # one picture, not a tar
+    before = Ranges.sent
+    assert len(again.image_bytes(0)) == Ranges.sent - before  # one picture, not a tar
+
+
+def test_a_server_that_fails_now_and_then(shards, server):
+    local = open_samples(shards)
+    with serving(shards.parent, Flaky) as url:
+        assert_same(open_samples(f"{url}/shards/{{00000..00002}}.tar", allow_remote=True), local)
+        assert Flaky.failed > 5
 
 
 def test_another_tar_under_the_same_url_is_indexed_anew(shards, server):
@@ -163,11 +121,13 @@ def test_what_is_not_there(server, shards):
 
 def test_a_server_without_ranges_is_refused_at_once(shards, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    _Whole.sent = 0
-    with serving(tmp_path, _Whole) as url, pytest.raises(UserError, match="not ranges") as error:
+    with (
+        serving(tmp_path, WholeFiles) as url,
+        pytest.raises(UserError, match="not ranges") as error,
+    ):
         open_samples(f"{url}/shards/{{00000..00002}}.tar", allow_remote=True)
     assert error.value.code == 3
-    assert _Whole.sent <= 2 * (shards / "00000.tar").stat().st_size
+    assert WholeFiles.sent <= 2 * (shards / "00000.tar").stat().st_size
     table = tmp_path / "t.csv"
     table.write_text(f"filepath,title\n{url}/shards/00000.tar/0.jpg,a\n")
     with pytest.raises(UserError, match="does not answer"):  # the server has ended
@@ -182,7 +142,7 @@ def test_a_server_that_is_down_is_told_as_such(name):
 
 
 def test_an_image_of_a_server_that_has_ended_is_not_called_missing(table, tmp_path):
-    with serving(tmp_path, _Ranges) as url:
+    with serving(tmp_path, Ranges) as url:
         text = table.read_text().replace(str(table.parent), url)
         (tmp_path / "remote.csv").write_text(text)
         samples = open_samples(tmp_path / "remote.csv", allow_remote=True)

@@ -6,9 +6,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo, RandomBatchSampler
+from hardpairs.core import ranges
 from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from hardpairs.training.dataset import PlannedDataset, RunBatches
+from tests.file_server import Down, Flaky, Ranges, serving
 
 
 def transform(image):
@@ -74,3 +76,59 @@ def test_a_run_goes_through_all_batches_whatever_its_epochs(num_batches):
     expected = [sampler.plan(number, epoch) for epoch in range(3) for number in range(5)]
     assert [p.rows.tolist() for p in plans] == [p.rows.tolist() for p in expected]
     assert [p.epochs_done for p in plans] == [number / num_batches for number in range(15)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 7])
+def test_a_plan_says_which_rows_its_worker_loads_next(workers):
+    plans = list(RunBatches(RandomBatchSampler(20, batch_size=4), 5, workers))
+    turns = max(workers, 1)
+    for plan, coming in zip(plans, plans[turns:] + [None] * turns, strict=False):
+        assert (plan.coming is None) == (coming is None)
+        assert coming is None or plan.coming.tolist() == coming.rows.tolist()
+
+
+def loaded(source, workers):
+    """The batches of an epoch, and the requests for images where the data is behind a URL."""
+    samples = open_samples(source, allow_remote=True)
+    sampler = RandomBatchSampler(len(samples), batch_size=4, exclude=list(samples.rejected))
+    return list(
+        DataLoader(
+            PlannedDataset(samples, transform, tokenizer),
+            batch_sampler=RunBatches(sampler, len(sampler), workers),
+            num_workers=workers,
+            collate_fn=lambda batch: batch,
+        )
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_over_http_are_those_on_disk(shards, tmp_path, monkeypatch, workers):
+    """Whatever fails now and then; an image is requested once for each batch that holds it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(ranges, "WAITS", (0.0,) * 8)
+    local = loaded(str(shards), 0)
+    name = "shards/{00000..00002}.tar"
+    for server in (Ranges, Flaky):
+        with serving(tmp_path, server) as url:
+            open_samples(f"{url}/{name}", allow_remote=True)  # makes the indexes
+            before = server.asked
+            remote = loaded(f"{url}/{name}", workers)
+        for ours, theirs in zip(remote, local, strict=True):
+            assert torch.equal(ours.images, theirs.images) and torch.equal(ours.texts, theirs.texts)
+            assert ours.info.rows.tolist() == theirs.info.rows.tolist() and not ours.info.unreadable
+        if server is Ranges:
+            opening = 2 * 3  # each tar is looked at twice
+            assert Ranges.asked - before == opening + sum(len(batch.images) for batch in local)
+
+
+def test_a_server_that_stays_down_ends_the_batch_with_its_answer(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(ranges, "WAITS", (0.0,))
+    with serving(tmp_path, Ranges) as url:
+        samples = open_samples(f"{url}/shards/{{00000..00002}}.tar", allow_remote=True)
+    with serving(tmp_path, Down) as other:
+        samples._files.paths = [path.replace(url, other) for path in samples._files.paths]
+        error = PlannedDataset(samples, transform, tokenizer).__getitems__(
+            plan([5, 12], [TARGET, TARGET], [15])
+        )
+    assert error.code == 3 and "503" in error.why and "check the server" in error.fix

@@ -54,6 +54,7 @@ class BatchInfo:
             part of the targets.
         reference_features: The same of a model whose similarities are subtracted.
         spares: (s,) int64, row numbers that replace unreadable rows; outside the global batch.
+        coming: (c,) int64, row numbers of the batch that the same worker loads next.
         unreadable: (row number, reason) of the rows that spares have replaced.
         epochs_done: Epochs of the run before this batch, the part of the present one included.
         step: Optimizer steps of the run before this batch.
@@ -69,6 +70,7 @@ class BatchInfo:
     start_features: tuple[Array, Array] | None = None
     reference_features: tuple[Array, Array] | None = None
     spares: Array = None
+    coming: Array = None
     unreadable: tuple[tuple[int, str], ...] = ()
     epochs_done: float = 0.0
     step: int = 0
@@ -105,6 +107,7 @@ class BatchInfo:
             targets=np.where(roles == HARD_PAIR, targets, rows),
             group_ids=group_ids,
             spares=None,
+            coming=None,
             unreadable=tuple(unreadable),
         )
 

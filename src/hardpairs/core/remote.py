@@ -6,16 +6,23 @@ URLs are those of fsspec: ``s3://``, ``gs://``, ``https://``, ``memory://`` and 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import time
 from pathlib import Path
+from typing import IO, Any
 
 from upath import UPath
 
+from hardpairs.core import ranges
 from hardpairs.core.errors import UserError, bad_input, usage
 
 FilePath = Path | UPath
 """A local path or a URL; both are used like a ``pathlib.Path``."""
 BEGINNING = 1 << 16
+"""Bytes of a file's beginning that tell it from another one."""
+BLOCK = 4 << 20
+"""Bytes of a request where a file is read from start to end."""
 
 
 def is_url(name: str | os.PathLike[str]) -> bool:
@@ -82,7 +89,7 @@ def is_file(path: FilePath) -> bool:
     if not isinstance(path, UPath):
         return path.is_file()
     try:
-        return bool(path.fs.info(path.path)["type"] == "file")
+        return bool(_facts(path)["type"] == "file")
     except FileNotFoundError as error:  # fsspec says so of every fault of a web server
         cause = error.__cause__
         if not isinstance(cause, Exception) or getattr(cause, "status", None) in (404, 410):
@@ -92,7 +99,19 @@ def is_file(path: FilePath) -> bool:
         raise no_answer(str(path), error) from error
 
 
-def no_answer(url: str, error: Exception) -> UserError:
+def _facts(path: UPath) -> dict[str, Any]:
+    """Return what a server says of a file; it is asked again where it fails."""
+    for wait in ranges.WAITS:
+        try:
+            return dict(path.fs.info(path.path))
+        except Exception as error:
+            if not ranges.may_pass(error.__cause__ or error):
+                raise
+            time.sleep(wait)
+    return dict(path.fs.info(path.path))
+
+
+def no_answer(url: str, error: BaseException) -> UserError:
     """Return the error of a server that cannot be reached or refuses (exit 3)."""
     return bad_input(
         f"the server does not answer as it should: {str(error) or type(error).__name__}",
@@ -109,11 +128,12 @@ def check_ranges(path: UPath) -> None:
     if path.protocol not in ("http", "https"):
         return
     try:
-        sent = len(path.fs.cat_file(path.path, start=1, end=2))
-    except ValueError:  # an old version of fsspec checks the answer itself
+        sent = len(read_range(str(path), 1, 1))
+    except OSError as error:
+        cause = error.__cause__ or error
+        if not isinstance(cause, ValueError):  # an old version of fsspec checks the answer itself
+            raise no_answer(str(path), cause) from error
         sent = 0
-    except Exception as error:
-        raise no_answer(str(path), error) from error
     if sent != 1:
         raise bad_input(
             "the server sends whole files, not ranges of bytes",
@@ -131,7 +151,7 @@ def state_of(path: FilePath) -> tuple[int, int]:
     says and of the file's beginning, since many servers say no more than the size.
     """
     if isinstance(path, UPath):
-        facts = {key: value for key, value in path.fs.info(path.path).items() if key != "name"}
+        facts = {key: value for key, value in _facts(path).items() if key != "name"}
         if facts.get("size") is None:
             raise no_answer(str(path), ValueError("it does not say how long the file is"))
         digest = hashlib.sha256(repr(sorted(facts.items(), key=lambda item: item[0])).encode())
@@ -164,11 +184,41 @@ def read_range(url: str, offset: int = 0, size: int | None = None) -> bytes:
         FileNotFoundError: The server says that there is no such file.
         ConnectionError: It does not answer, or with another error.
     """
-    path = UPath(url)
-    end = None if size is None else offset + size
-    try:
-        return bytes(path.fs.cat_file(path.path, start=offset, end=end))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # each file system has exceptions of its own
-        raise ConnectionError(f"{url}: {error!r}") from error
+    return ranges.request_range(url, offset, size).result()
+
+
+def open_in_order(path: FilePath) -> IO[bytes]:
+    """Open a file, local or behind a URL, to be read from its start to its end."""
+    if not isinstance(path, UPath):
+        return path.open("rb")
+    return io.BufferedReader(_Blocks(path), BLOCK)
+
+
+class _Blocks(io.RawIOBase):
+    """A file behind a URL as blocks that are requested one by one.
+
+    fsspec's own files do not ask again when a request fails, and one of hundreds does.
+    """
+
+    def __init__(self, path: UPath) -> None:
+        self._url, self._size, self._position = str(path), int(_facts(path)["size"]), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        data = read_range(self._url, self._position, wanted)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)

@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 import unicodedata
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from hardpairs.core.errors import TOO_MANY_OPEN, too_many_open
 from hardpairs.core.paths import RefusedFile, read_regular
 from hardpairs.core.remote import FilePath, file_path, is_known_url, is_url, read_range
 from hardpairs.data.members import TarPaths, member_key
+from hardpairs.data.read_ahead import Place, ReadAhead
 from hardpairs.data.shards import ShardIndex
 
 MAX_BYTES = 100_000_000
@@ -50,6 +52,7 @@ class ImageFiles:
         self.names, self.allow_remote = names, allow_remote
         self._open: dict[int, int] = {}  # handles of tars, the one opened first at the start
         self._locks: dict[int, threading.Lock] = {}  # by process
+        self._ahead: dict[int, ReadAhead] = {}  # by process
 
     @classmethod
     def of_names(cls, names: list[str], *, allow_remote: bool = False) -> ImageFiles:
@@ -91,12 +94,31 @@ class ImageFiles:
         if offset < 0:
             return _whole_behind(path) if is_url(path) else read_regular(path, MAX_BYTES)
         if is_url(path):
-            data = read_range(path, offset, size)
+            data = self._begun.take(Place(path, offset, size)) or read_range(path, offset, size)
         else:
             data = self._read_local(int(self.path_of_row[row]), size, offset)
         if len(data) != size:
             raise OSError(f"{path} ends before byte {offset + size}")
         return data
+
+    def read_ahead(self, rows: Iterable[int]) -> None:
+        """Begin to read the images of some rows in tars behind URLs, and forget other begun ones.
+
+        ``read`` then takes each once. Other images are read when they are asked for.
+        """
+        if self._is_remote:
+            places = (Place(*self._where(row)) for row in rows)
+            self._begun.begin(
+                place for place in places if is_url(place.url) and 0 < place.size <= MAX_BYTES
+            )
+
+    @cached_property
+    def _is_remote(self) -> bool:
+        return any(map(is_url, self.paths))
+
+    @property
+    def _begun(self) -> ReadAhead:
+        return self._ahead.setdefault(os.getpid(), ReadAhead())
 
     def _check_url(self, path: str) -> None:
         if not self.allow_remote:
@@ -141,7 +163,12 @@ class ImageFiles:
         return self._open[path]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}, "_locks": {}}  # spawned workers get no file handles
+        return {
+            **self.__dict__,
+            "_open": {},
+            "_locks": {},
+            "_ahead": {},
+        }  # none for spawned workers
 
 
 def _whole_behind(url: str) -> bytes:

@@ -37,8 +37,8 @@ from hardpairs.data.shards import (
     IMAGE_EXTENSIONS,
     USUAL,
     Fields,
-    ShardIndex,
     expand_shards,
+    open_indexes,
     shard_names,
     tars_in,
 )
@@ -146,6 +146,13 @@ class Samples:
             OSError: The file is missing or cannot be read.
         """
         return self._files.read(i)
+
+    def read_ahead(self, rows: Iterable[int]) -> None:
+        """Begin to read the images of some rows, in order, where they are in tars behind URLs.
+
+        Images that were begun before and are not among them are forgotten.
+        """
+        self._files.read_ahead(rows)
 
     def is_absent(self, i: int) -> bool:
         """Return whether the image of row i is a local file that is not there."""
@@ -372,7 +379,7 @@ def _from_shards(
     paths = expand_shards(source)
     if holds_lines(paths):
         return _from_clip_benchmark(str(source), paths)
-    indexes = [ShardIndex.open(path, fields) for path in paths]
+    indexes = open_indexes(paths, fields)
     counts = [len(index) for index in indexes]
     shards = PackedStrings.pack(
         name for name, count in zip(shard_names(paths), counts, strict=True) for _ in range(count)
@@ -545,7 +552,7 @@ def _from_metadata(
 
 def _from_clip_benchmark(name: str, paths: Sequence[FilePath]) -> Samples:
     """Open CLIP_benchmark's shards, a row for each line of an image's captions."""
-    indexes = [ShardIndex.open(path) for path in paths]
+    indexes = open_indexes(paths)
     lines = [
         (shard, sample, f"{indexes[shard].keys[sample]}#{number}", caption)
         for shard, index in enumerate(indexes)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from hardpairs.core.atomic import atomic_open, write_csv
 from hardpairs.core.errors import UserError, bad_input
-from hardpairs.core.remote import FilePath
+from hardpairs.core.remote import FilePath, open_in_order
 from hardpairs.data.clip_benchmark import caption_lines, holds_lines
 from hardpairs.data.downloads import download_failures
 from hardpairs.data.samples import nothing_usable
@@ -88,7 +88,7 @@ def shard_rows(
         lines: Whether each line of a text is a caption, with a row of its own.
     """
     index = ShardIndex.open(path, fields)
-    with path.open("rb") as tar:
+    with open_in_order(path) as tar:
         texts = zip(index.keys, index.captions, index.groups, index.hashes, index.urls, strict=True)
         for i, (key, caption, group, digest, url) in enumerate(texts):
             image = f"{path}/{key}.jpg" if index.image_size[i] >= 0 else ""

@@ -9,16 +9,18 @@ is built at each start.
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import logging
 import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from braceexpand import braceexpand
@@ -34,6 +36,7 @@ from hardpairs.core.remote import (
     file_path,
     is_file,
     is_url,
+    open_in_order,
     state_of,
 )
 from hardpairs.data.members import split_member
@@ -47,6 +50,9 @@ TEXT_EXTENSION, LABEL_EXTENSION = "txt", "cls"
 INDEX_VERSION = 5
 MAX_CAPTION_BYTES = 65_536
 MAX_JSON_BYTES = 1 << 20
+AT_ONCE = 16
+"""Tars behind URLs that are opened at once."""
+T = TypeVar("T")
 
 Members = dict[str, tuple[int, int]]
 """(first byte, size) in a tar by extension."""
@@ -65,7 +71,8 @@ def expand_shards(spec: str | os.PathLike[str] | list[str]) -> list[FilePath]:
     """
     parts = spec if isinstance(spec, list) else _parts(str(spec))
     paths = [path for part in parts for path in _expand_part(str(part))]
-    missing = [str(path) for path in paths if not is_file(path)]
+    there = _each(is_file, paths)
+    missing = [str(path) for path, found in zip(paths, there, strict=True) if not found]
     if missing:
         raise bad_input(
             f"{len(missing)} of {len(paths)} shards are missing",
@@ -265,6 +272,19 @@ class ShardIndex:
             np.savez(file, allow_pickle=False, **arrays)
 
 
+def open_indexes(paths: Sequence[FilePath], fields: Fields = USUAL) -> list[ShardIndex]:
+    """Return the indexes of some tars, as ``ShardIndex.open`` does."""
+    return _each(functools.partial(ShardIndex.open, fields=fields), paths)
+
+
+def _each(function: Callable[[FilePath], T], paths: Sequence[FilePath]) -> list[T]:
+    """Return a function's results for some files; those behind URLs wait for servers together."""
+    if not any(isinstance(path, UPath) for path in paths):
+        return list(map(function, paths))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(function, paths))
+
+
 _TEXTS = ("keys", "captions", "groups", "urls", "hashes", "suffixes")
 _ARRAYS = ("image_offset", "image_size", "has_caption")
 
@@ -276,7 +296,7 @@ def build_index(path: FilePath, fields: Fields = USUAL) -> ShardIndex:
     tar_of_key: dict[str, int] = {}
     repeated = 0
     try:
-        with path.open("rb") as file:
+        with open_in_order(path) as file:
             for number, member in _members(path, file):
                 key, suffix = split_member(member.name)
                 if not suffix or not member.isreg() or member.issparse():

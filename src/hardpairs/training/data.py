@@ -147,7 +147,7 @@ def train_data(
         return None if folder is None else remined(folder)
 
     sampler = agreed(batching)
-    batches = RunBatches(sampler, num_batches(sampler))
+    batches = RunBatches(sampler, num_batches(sampler), workers)
     loader: Any = DataLoader(
         PlannedDataset(samples, transform, tokenizer, batching.seed),
         batch_sampler=batches,  # type: ignore[arg-type]

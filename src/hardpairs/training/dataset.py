@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch.utils.data import Dataset
 from hardpairs.batches.base import BatchSampler
 from hardpairs.batches.info import BatchInfo
 from hardpairs.core.errors import UserError, bad_input
-from hardpairs.data.images import UnreadableImage, read_image
+from hardpairs.data.images import NO_ANSWER, UnreadableImage, read_image
 from hardpairs.data.samples import Samples
 from hardpairs.training.augment import seeded
 
@@ -71,6 +73,7 @@ class PlannedDataset(Dataset[Any]):
             return error
 
     def _load(self, plan: BatchInfo) -> Batch:
+        self.samples.read_ahead([*plan.rows, *(() if plan.coming is None else plan.coming)])
         rows, spares = np.array(plan.rows), iter(plan.spares)
         images: list[torch.Tensor] = []
         unreadable: list[tuple[int, str]] = []
@@ -84,17 +87,23 @@ class PlannedDataset(Dataset[Any]):
                     unreadable.append((int(rows[position]), str(error)))
                     rows[position] = next(spares, -1)
                     if rows[position] < 0:
-                        raise self._too_few_spares(unreadable) from None
+                        raise self._too_few_spares(unreadable, error) from None
         texts = self.tokenizer([self.samples.caption(row) for row in rows])
         info = plan.replaced(rows, unreadable, self.group_ids[rows])
         return Batch(torch.stack(images), texts, info.as_tensors())
 
-    def _too_few_spares(self, unreadable: Sequence[tuple[int, str]]) -> UserError:
+    def _too_few_spares(
+        self, unreadable: Sequence[tuple[int, str]], last: UnreadableImage
+    ) -> UserError:
         rows = [row for row, _ in unreadable[:10]]
+        from_server = str(last) == NO_ANSWER
         return bad_input(
             f"{len(unreadable)} images of one batch are unreadable, more than it has spares",
             where=f"{self.samples.source}, rows {rows} ({unreadable[0][1]})",
-            fix="check the paths, or download the images again",
+            why=str(last.__cause__) if from_server else "",
+            fix="check the server, the network and the access rights, and start again"
+            if from_server
+            else "check the paths, or download the images again",
         )
 
 
@@ -108,14 +117,17 @@ class RunBatches:
     Args:
         sampler: The batch maker.
         num_batches: Micro-batches of an OpenCLIP epoch.
+        workers: Processes that load batches in turn; 0 for one. Each plan says which rows its
+            worker loads next.
 
     Attributes:
         epoch: Number of the OpenCLIP epoch, from 0.
         first: Micro-batch of the epoch that iteration begins with.
     """
 
-    def __init__(self, sampler: BatchSampler, num_batches: int) -> None:
+    def __init__(self, sampler: BatchSampler, num_batches: int, workers: int = 0) -> None:
         self.sampler, self.num_batches, self.epoch, self.first = sampler, num_batches, 0, 0
+        self.workers = workers
 
     def __len__(self) -> int:
         """Return the number of micro-batches of an OpenCLIP epoch."""
@@ -123,6 +135,14 @@ class RunBatches:
 
     def __iter__(self) -> Iterator[BatchInfo]:
         """Iterate over the plans of the epoch, from ``first`` on."""
+        plans = self._plans()
+        waiting = deque(islice(plans, max(self.workers, 1)))
+        for plan in plans:
+            yield replace(waiting.popleft(), coming=plan.rows)
+            waiting.append(plan)
+        yield from waiting
+
+    def _plans(self) -> Iterator[BatchInfo]:
         start = self.epoch * self.num_batches
         for number in range(start + self.first, start + self.num_batches):
             epoch, batch = divmod(number, len(self.sampler))

@@ -1,0 +1,64 @@
+"""Members of tars behind URLs, requested before they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from hardpairs.core.ranges import request_range
+
+MOST_BYTES = 256 << 20
+"""Bytes that a process holds of members that nobody has asked for yet."""
+
+
+class Place(NamedTuple):
+    """Bytes of a file behind a URL."""
+
+    url: str
+    offset: int
+    size: int
+
+
+class ReadAhead:
+    """A bounded number of bytes that are held, or on their way from servers.
+
+    Args:
+        most_bytes: Bytes of all places that are held. Places beyond it are not requested, and are
+            read when they are asked for.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.most_bytes = most_bytes
+        self._coming: dict[Place, Future[bytes]] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes of all places that are held, or on their way."""
+        return sum(place.size for place in self._coming)
+
+    def begin(self, places: Iterable[Place]) -> None:
+        """Request what is wanted next, in order, and forget everything else.
+
+        Nothing is thereby held of batches that were left.
+        """
+        wanted = dict.fromkeys(places)
+        for place in self._coming.keys() - wanted.keys():
+            self._coming.pop(place).cancel()
+        held = self.held_bytes
+        for place in wanted:
+            if place not in self._coming and held + place.size <= self.most_bytes:
+                self._coming[place] = request_range(*place)
+                held += place.size
+
+    def take(self, place: Place) -> bytes | None:
+        """Return the bytes of a place after waiting for them; ``None`` if they are not requested.
+
+        They are held no longer.
+
+        Raises:
+            FileNotFoundError: As ``request_range`` says.
+            ConnectionError: The same.
+        """
+        future = self._coming.pop(place, None)
+        return None if future is None else future.result()

@@ -1,0 +1,96 @@
+"""Web servers of a folder on a loopback address: whole files, ranges of bytes, and one that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class WholeFiles(http.server.SimpleHTTPRequestHandler):
+    """A file server without byte ranges, as ``python -m http.server`` is; counts the bytes it sends."""
+
+    sent = 0
+
+    def copyfile(self, source, outputfile) -> None:
+        data = source.read()
+        type(self).sent += len(data)
+        outputfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Ranges(http.server.SimpleHTTPRequestHandler):
+    """A file server that answers byte ranges; counts the bytes that it sends, and its answers."""
+
+    protocol_version = "HTTP/1.1"
+    sent = 0
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if asked is None or not path.is_file():
+            return super().do_GET()
+        content = path.read_bytes()
+        first, last = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
+        body = content[first : last + 1]
+        type(self).sent += len(body)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        self.send_header("Accept-Ranges", "bytes")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Flaky(Ranges):
+    """Every third request fails: in turn with 503, and by a connection that breaks in the middle."""
+
+    failed = 0
+
+    def do_GET(self) -> None:
+        if (type(self).asked + 1) % 3:
+            return super().do_GET()
+        type(self).asked += 1
+        type(self).failed += 1
+        self.close_connection = True
+        if type(self).failed % 2:
+            return self.send_error(503)
+        self.send_response(206)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"half")
+
+
+class Down(Ranges):
+    """A server that answers every request for a range with 503."""
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.send_error(503)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, handler: type) -> Iterator[str]:
+    """Serve a folder; the handler's counts begin anew."""
+    for count in ("sent", "asked", "failed"):
+        setattr(handler, count, 0)
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *args: handler(*args, directory=str(folder))
+    ) as running:
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
