@@ -27,7 +27,6 @@ class WholeFiles(http.server.SimpleHTTPRequestHandler):
 class Ranges(http.server.SimpleHTTPRequestHandler):
     """A file server that answers byte ranges; counts the bytes that it sends, and its answers."""
 
-    protocol_version = "HTTP/1.1"
     sent = 0
     asked = 0
 
@@ -90,7 +89,6 @@ def serving(folder: Path, handler: type) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), lambda *args: handler(*args, directory=str(folder))
     ) as running:
-        running.daemon_threads = True
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
         running.shutdown()

@@ -278,11 +278,14 @@ def open_indexes(paths: Sequence[FilePath], fields: Fields = USUAL) -> list[Shar
 
 
 def _each(function: Callable[[FilePath], T], paths: Sequence[FilePath]) -> list[T]:
-    """Return a function's results for some files; those behind URLs wait for servers together."""
+    """Return a function's results for some files; those behind URLs wait for servers together.
+
+    The first goes ahead: a server that cannot be used is asked for one file.
+    """
     if not any(isinstance(path, UPath) for path in paths):
         return list(map(function, paths))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(function, paths))
+        return [function(paths[0]), *pool.map(function, paths[1:])]
 
 
 _TEXTS = ("keys", "captions", "groups", "urls", "hashes", "suffixes")
