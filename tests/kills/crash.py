@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.data.manifest import read_manifest
-from tests.kills.kill import Killing
+from tests.kills.kill import Killing, keep_to_one_thread
 from tests.kills.lost_writes import Step, crashes, record, write_tree
 from tests.kills.operations import forked
 from tests.kills.scenarios import SCENARIOS
@@ -60,6 +60,7 @@ def crash(name: str, folder: Path, count: int, seed: int) -> dict[str, object]:
         count: Number of crashes.
         seed: Chooses moments, and what is lost.
     """
+    keep_to_one_thread()
     killing, rng = Killing(SCENARIOS[name](folder), folder), random.Random(seed)
     scenario = killing.scenario
     killing.warm_up()

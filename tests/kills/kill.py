@@ -77,8 +77,6 @@ class Killing:
         for name in imported.read_text().split("\n"):
             with contextlib.suppress(Exception):  # made, not imported
                 importlib.import_module(name)
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(1)
         if self.scenario.is_pure:
             self.clean()
             nowhere = io.StringIO()
@@ -147,6 +145,13 @@ class Killing:
             self.wrong.append(text)
 
 
+def keep_to_one_thread() -> None:
+    """Compute in one thread: a fork waits without end for threads that its parent alone has."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 def kill(name: str, folder: Path, operations: int, kills: int, seed: int) -> dict[str, object]:
     """Return how often a scenario was killed, and what was wrong.
 
@@ -158,6 +163,7 @@ def kill(name: str, folder: Path, operations: int, kills: int, seed: int) -> dic
         kills: Kills in all.
         seed: Chooses operations, moments and numbers of processes.
     """
+    keep_to_one_thread()
     killing, rng = Killing(SCENARIOS[name](folder), folder), random.Random(seed)
     processes = killing.scenario.processes
     killing.warm_up()
