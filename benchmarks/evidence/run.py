@@ -38,7 +38,11 @@ class EvidenceStudy:
         seeds: Runs of each recipe and split.
         epochs: Epochs of the plain recipe.
         batch_size: Rows of its batches.
-        recipes: Names of the recipes that are compared.
+        recipes: The recipes that are compared: names, or ``NAME: FLAGS``.
+        rates: Learning rates that validation chooses among.
+        image_size: Pixels of the start model's input.
+        context: Tokens of its captions.
+        whole: Flags of the trainer for runs that train the whole model; empty: heads are trained.
     """
 
     data: tuple[str, ...]
@@ -47,6 +51,10 @@ class EvidenceStudy:
     epochs: int = 5
     batch_size: int = 64
     recipes: tuple[str, ...] = RECIPES
+    rates: tuple[str, ...] = ("1e-4", "1e-3")
+    image_size: int = 224
+    context: int = 32
+    whole: tuple[str, ...] = ()
 
 
 EMOJI = ("emoji", "--limit", "4000")
@@ -65,6 +73,27 @@ def map_studies(data: tuple[str, ...], sizes: tuple[int, ...]) -> dict[str, Evid
     }
 
 
+def whole_models(data: tuple[str, ...], epochs: int) -> EvidenceStudy:
+    """Return a study of all weights: plain, hard pairs, and the best two of the heads' studies.
+
+    Images and captions are as small as these drawings and names allow, for two cores.
+    """
+    return EvidenceStudy(
+        data,
+        splits=3,
+        seeds=1,
+        epochs=epochs,
+        recipes=(
+            *("plain", "hard-pairs: --batching hard-pairs --hard-topk 50"),
+            *("memory: --memory-batches 16", "global"),
+        ),
+        rates=("1e-4",),
+        image_size=64,
+        context=12,
+        whole=("--precision", "fp32", "--workers", "1"),
+    )
+
+
 STUDIES = {
     "tuxpaint": EvidenceStudy(("tuxpaint",)),
     "openclipart": EvidenceStudy(("openclipart",), seeds=1, batch_size=128),
@@ -72,8 +101,9 @@ STUDIES = {
     "icons": EvidenceStudy(ICONS, splits=3, seeds=1, batch_size=128),
     **map_studies(EMOJI, (32, 512)),
     **map_studies(ICONS, (32, 512, 2048)),
+    "icons-whole": whole_models(ICONS, epochs=1),
+    "emoji-whole": whole_models(EMOJI, epochs=2),
 }
-RATES = ("1e-4", "1e-3")
 
 
 def main() -> None:
@@ -84,27 +114,31 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     args = parser.parse_args()
     study, work = STUDIES[args.name], args.work
-    data, model, embeddings = (
-        work / name for name in (study.data[0], MODEL, f"{study.data[0]}-features")
-    )
-    out = work / f"{args.name}-study"
+    data, model = work / study.data[0], work / f"{MODEL}-{study.image_size}-{study.context}"
+    embeddings, out = work / f"{data.name}-by-{model.name}", work / f"{args.name}-study"
     run("data", "get", *study.data, "--out", data)
     run("models", "get", MODEL, "--out", model)
+    set_sizes(model, study.image_size, study.context)
     table = join_parts(data)
     run(
         *("embed", "--csv", table, "--model", f"local-dir:{model}", "--without-projection"),
         *("--out", embeddings),
     )
+    named = [recipe for recipe in study.recipes if ":" not in recipe]
+    flags = [word for recipe in study.recipes if ":" in recipe for word in ("--recipe", recipe)]
+    whole = ("--full", "--model", f"local-dir:{model}", "--", *study.whole) if study.whole else ()
     run(
         *("compare", "recipes", table, "--embeddings", embeddings, "--out", out),
-        *("--split-key", "thing", "--recipes", ",".join(study.recipes), "--lr", *RATES),
+        *("--split-key", "thing", "--recipes", ",".join(named), *flags, "--lr", *study.rates),
         *("--splits", study.splits, "--seeds", study.seeds, "--epochs", study.epochs),
-        *("--batch-size", study.batch_size, "--jobs", args.jobs),
+        *("--batch-size", study.batch_size, "--jobs", args.jobs, *whole),
     )
     run("compare", "open-test", out)
     record = json.loads((out / "recipes.json").read_text())
-    for path in ("data", "embeddings"):
-        record["plan"][path] = Path(record["plan"][path]).name
+    for name in ("data", "embeddings"):
+        record["plan"][name] = Path(record["plan"][name]).name
+    for name in ("model", "pretrained") if record["plan"]["whole"] else ():
+        record["plan"]["whole"][name] = Path(record["plan"]["whole"][name]).name
     command = f"python -m benchmarks.evidence.run {args.name} --work WORK"
     result = {"command": command, "machine": describe_machine(), **record}
     RESULTS.mkdir(exist_ok=True)
@@ -115,6 +149,16 @@ def main() -> None:
 def run(*words: object) -> None:
     """Run a command of ours, which keeps what is finished."""
     subprocess.run([sys.executable, "-m", "hardpairs.cli", *map(str, words)], check=True)
+
+
+def set_sizes(model: Path, image_size: int, context: int) -> None:
+    """Set the pixels and tokens of a model's input."""
+    path = model / "open_clip_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["model_cfg"]["vision_cfg"]["image_size"] = image_size
+    config["preprocess_cfg"]["size"] = image_size
+    config["model_cfg"]["text_cfg"]["context_length"] = context
+    path.write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
 def join_parts(folder: Path) -> Path:

@@ -13,7 +13,8 @@ several settings separated by "|":
     --recipe "mine: --batching hard-pairs --hard-topk 5 | --batching hard-pairs --hard-topk 20"
 
 With --full the trainer trains the whole model instead, from --model and --pretrained; flags after
--- go to every run.
+-- go to every run. Over features of its towers (hardpairs embed --without-projection) heads are
+trained first, and runs start with these as projections.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     end = words.index("--") if "--" in words else len(words)
     args = parse_arguments(parser, "compare recipes", words[:end])
     args.more = words[end + 1 :]
-    of_full = [args.model is not None, args.pretrained is not None, *[True] * bool(args.more)]
-    if set(of_full) != {args.full}:
-        raise usage("--full, --model and --pretrained go together, and flags after -- with them")
+    if args.full != (args.model is not None):
+        raise usage("--full and --model go together")
+    if not args.full and (args.pretrained or args.more):
+        raise usage("--pretrained and flags after -- belong to --full")
     return args
 
 
@@ -118,7 +120,10 @@ def _add_whole_model(parser: argparse.ArgumentParser) -> None:
     whole = parser.add_argument_group("the whole model")
     whole.add_argument("--full", action="store_true", help="train it, instead of heads")
     whole.add_argument("--model", help="OpenCLIP model")
-    whole.add_argument("--pretrained", help="its weights, where every run starts")
+    whole.add_argument(
+        "--pretrained",
+        help="its weights, where every run starts (default: those in local-dir:FOLDER)",
+    )
     whole.add_argument(
         "--processes",
         type=whole_number(1),
@@ -168,13 +173,17 @@ def _whole_model(args: argparse.Namespace) -> WholeModel:
     """Return the model that ``--full`` trains."""
     from hardpairs.core.devices import choose_device
     from hardpairs.models.checkpoint import weights_identity
+    from hardpairs.models.model_folder import absolute_name, folder_weights
     from hardpairs.recipes.whole_models import WholeModel
 
-    check_weights(args.pretrained)
-    is_file = os.path.exists(args.pretrained)
-    pretrained = os.path.abspath(args.pretrained) if is_file else args.pretrained
+    pretrained = args.pretrained or folder_weights(args.model)
+    if pretrained is None:
+        raise usage(f"--model {args.model} needs --pretrained: a checkpoint, or an OpenCLIP tag")
+    check_weights(pretrained)
+    if os.path.exists(pretrained):
+        pretrained = os.path.abspath(pretrained)
     return WholeModel(
-        args.model,
+        absolute_name(args.model),
         pretrained,
         weights_identity(pretrained),
         args.processes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hardpairs.core.remote import is_url
 from hardpairs.data.samples import Samples
 from hardpairs.mining.options import CROSS_MODAL
 from hardpairs.recipes.recipe import Recipe
+from hardpairs.recipes.start_model import are_features_of
 from hardpairs.recipes.whole_models import WholeModel
 
 OTHER_WIDTH = 256
@@ -115,7 +116,9 @@ def plan_study(
     stored = open_stored_embeddings(embeddings, samples)
     widths = {stored.image.shape[1], stored.text.shape[1]}
     methods = {setting.mined for recipe in recipes for setting in recipe.settings}
-    if whole is not None and CROSS_MODAL in methods and not stored.one_space:
+    if whole is not None:
+        whole = replace(whole, on_heads=are_features_of(stored, whole.weights))
+    if whole and not whole.on_heads and CROSS_MODAL in methods and not stored.one_space:
         raise usage(
             f"--mined {CROSS_MODAL} compares images with captions, and these embeddings are not of "
             "one space",

@@ -37,7 +37,7 @@ from hardpairs.recipes.heads import Heads
 from hardpairs.recipes.plan import Plan, RunName
 from hardpairs.recipes.recipe import Recipe, Setting, parse_setting
 from hardpairs.recipes.training import CHOICE, Budget, Trained, measure_queries, train
-from hardpairs.recipes.whole_models import WholeModel, measure_model, train_model
+from hardpairs.recipes.whole_models import WholeModel, measure_model, start_model, train_model
 from hardpairs.recipes.workers import Workers
 
 DEPTH = 50
@@ -130,6 +130,11 @@ class Study:
         """The model whose weights are trained; ``None``: heads over the embeddings are."""
         return None if self.plan.whole is None else WholeModel(**self.plan.whole)
 
+    @property
+    def has_heads(self) -> bool:
+        """Tell whether the runs of a split start from heads over the embeddings."""
+        return self.whole is None or self.whole.on_heads
+
     def measure(
         self, split: int, path: Path | None, rows: np.ndarray
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
@@ -141,14 +146,16 @@ class Study:
             rows: (M,) row numbers, ascending.
         """
         if self.whole is not None:
-            return measure_model(self, path, rows, self.whole)
+            return measure_model(
+                self, path or start_model(self, split, self.whole), rows, self.whole
+            )
         heads = self.base(split) if path is None else self.load(split, path)
         return measure_queries(heads, self.features, rows)
 
     def make_base(self, split: int) -> None:
         """Train the base of a split, at the highest rate: the others are for a gentle end."""
         fold, folder = self.fold(split), self.folder(split)
-        if self.whole is not None or (folder / "base.json").is_file():
+        if not self.has_heads or (folder / "base.json").is_file():
             return
         per_epoch = math.ceil(len(fold.train) / self.plan.batch_size)
         budget = Budget(
@@ -173,7 +180,7 @@ class Study:
         if (folder / "manifest.json").is_file():
             return
         embeddings = open_stored_embeddings(self.plan.embeddings, self.samples)
-        if method == CROSS_MODAL and self.whole is None:
+        if method == CROSS_MODAL and self.has_heads:
             embeddings = self._by_base(split, embeddings)
         others = np.setdiff1d(np.arange(len(self.samples)), self.fold(split).train)
         reject = dict.fromkeys(others.tolist(), "another_part")

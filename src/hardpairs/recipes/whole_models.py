@@ -19,6 +19,7 @@ from hardpairs.evaluating.retrieval import evaluate_retrieval
 from hardpairs.models.encoders.openclip import from_encoder
 from hardpairs.models.load import load_encoder
 from hardpairs.recipes.recipe import Setting
+from hardpairs.recipes.start_model import write_start_model
 from hardpairs.recipes.training import WARMUP_SHARE, with_means
 from hardpairs.training.launching import launch, one_machine
 from hardpairs.training.samples import SAMPLE_FLAGS
@@ -34,11 +35,13 @@ class WholeModel:
 
     Attributes:
         model: Name of an OpenCLIP model.
-        pretrained: Its weights, from which all runs start.
+        pretrained: Its weights, from which all runs start, or their towers do.
         weights: Identity of these weights.
         processes: Processes of a run, on this machine.
         device: Device of a run.
         more: Further flags of the trainer, for every run.
+        on_heads: Whether the embeddings are features of the model's towers, before its projections.
+            The runs of a split start with its base's heads as projections, then.
     """
 
     model: str
@@ -47,6 +50,7 @@ class WholeModel:
     processes: int = 1
     device: str = "cpu"
     more: list[str] = field(default_factory=list)
+    on_heads: bool = False
 
 
 def train_model(study: Study, run: RunName, setting: Setting, whole: WholeModel) -> None:
@@ -95,18 +99,34 @@ def train_model(study: Study, run: RunName, setting: Setting, whole: WholeModel)
     write_json(folder / f"{run.stem}.json", {**facts, **record})
 
 
+def start_model(study: Study, split: int, whole: WholeModel) -> str:
+    """Return the weights that the runs of a split start from.
+
+    Args:
+        study: The study.
+        split: The split.
+        whole: The model.
+    """
+    if not whole.on_heads:
+        return whole.pretrained
+    path = study.folder(split) / "start.pt"
+    if not path.is_file():
+        write_start_model(path, whole.model, whole.pretrained, study.base(split))
+    return str(path)
+
+
 def measure_model(
-    study: Study, checkpoint: Path | None, rows: np.ndarray, whole: WholeModel
+    study: Study, checkpoint: str | Path, rows: np.ndarray, whole: WholeModel
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Return retrieval metrics of some rows by a checkpoint, and the ranks by query.
 
     Args:
         study: The study.
-        checkpoint: The checkpoint; ``None``: the start model.
+        checkpoint: Weights of the model.
         rows: (M,) row numbers, ascending.
         whole: The model.
     """
-    encoder = load_encoder(whole.model, str(checkpoint or whole.pretrained), device=whole.device)
+    encoder = load_encoder(whole.model, str(checkpoint), device=whole.device)
     encoders = from_encoder(encoder, whole.device)
     size = study.plan.batch_size
     batches = [rows[start : start + size].tolist() for start in range(0, len(rows), size)]
@@ -133,7 +153,7 @@ def _flags(
         "--train-data": study.plan.data,
         "--reject": reject,
         "--model": whole.model,
-        "--pretrained": whole.pretrained,
+        "--pretrained": start_model(study, run.split, whole),
         "--batch-size": study.plan.batch_size * setting.batch_factor // whole.processes,
         "--max-steps": steps,
         "--lr": f"{run.rate:g}",

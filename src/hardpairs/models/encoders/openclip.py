@@ -26,6 +26,8 @@ from hardpairs.models.model_folder import folder_weights
 PROJECTIONS = ("head", "proj", "text_projection")
 """Names of the projection in OpenCLIP's towers: of timm, of its own and Hugging Face, of its text
 towers, whose calls skip one that is ``None``."""
+WITHOUT_PROJECTION = " without projection"
+"""Ends the model's name in a manifest of features from before the projections."""
 
 
 @register("openclip")
@@ -91,7 +93,7 @@ class OpenCLIPEncoders(Encoders):
         if not config.without_projection:
             return from_encoder(encoder, context.device)
         remove_projections(encoder.model, config.name)
-        encoder.description["model"] += " without projection"
+        encoder.description["model"] += WITHOUT_PROJECTION
         return replace(from_encoder(encoder, context.device), one_space=False)
 
 
