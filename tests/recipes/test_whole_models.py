@@ -6,10 +6,15 @@ import json
 
 import pytest
 
-from hardpairs.cli import compare_recipes, open_test
+from hardpairs.cli import compare_recipes, embed, open_test
+from hardpairs.core.atomic import write_json
 from hardpairs.core.errors import UserError
+from hardpairs.models.create import create_model_and_transforms
+from hardpairs.models.model_folder import CONFIG, WEIGHTS
+from hardpairs.models.weight_files import save_safetensors
 from hardpairs.recipes import whole_models
 from hardpairs.recipes.study import open_study
+from hardpairs.recipes.training import measure_queries
 from hardpairs.training import launching
 from tests.processes import forking
 
@@ -53,7 +58,7 @@ def test_the_trainer_trains_on_the_training_rows_alone(
 
     open_test.main([str(out)])
     test = json.loads((out / "test.json").read_text())["metrics"]
-    start, _ = whole_models.measure_model(study, None, fold.test, study.whole)
+    start, _ = whole_models.measure_model(study, checkpoint, fold.test, study.whole)
     assert test["base"][0][0]["mean_R@1"] == pytest.approx(start["mean_R@1"])
 
 
@@ -64,9 +69,74 @@ def test_a_run_that_fails_names_its_log(table, embeddings, checkpoint, tmp_path,
     assert error.value.code == 2 and ".log" in str(error.value)
 
 
-def test_flags_of_the_whole_model_go_together(table, embeddings, tmp_path):
-    words = [str(table), "--embeddings", str(embeddings), "--out", str(tmp_path / "o")]
-    words += ["--batch-size", "4"]
-    for more in (["--full"], ["--model", "RN50"], ["--", "--workers", "0"]):
-        with pytest.raises(UserError, match="go together"):
-            compare_recipes.main([*words, *more])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--full", "go together"),
+        ("--model RN50", "go together"),
+        ("--pretrained start.pt", "belong to --full"),
+        ("-- --workers 0", "belong to --full"),
+        ("--full --model RN50", "needs --pretrained"),
+    ],
+)
+def test_flags_of_the_whole_model_go_together(table, embeddings, tmp_path, words, message):
+    study = [str(table), "--embeddings", str(embeddings), "--out", str(tmp_path / "o")]
+    with pytest.raises(UserError, match=message) as error:
+        compare_recipes.main([*study, "--batch-size", "4", *words.split()])
+    assert error.value.code == 2
+
+
+def write_towers(folder):
+    """Write a model of small towers and random projections, as a folder."""
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"layers": 1, "width": 64, "patch_size": 16, "image_size": 32},
+        "text_cfg": {"context_length": 8, "width": 24, "heads": 2, "layers": 1},
+    }
+    folder.mkdir()
+    write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": {"size": 32}})
+    save_safetensors(
+        create_model_and_transforms(f"local-dir:{folder}")[0].state_dict(), folder / WEIGHTS
+    )
+
+
+def test_towers_start_with_the_heads_of_their_base(table, tmp_path, forked_runs):
+    model, features, out = (
+        f"local-dir:{tmp_path / 'towers'}",
+        tmp_path / "features",
+        tmp_path / "full",
+    )
+    write_towers(tmp_path / "towers")
+    embed.main(
+        [
+            "--csv",
+            str(table),
+            "--model",
+            model,
+            "--without-projection",
+            "--out",
+            str(features),
+            "--workers",
+            "0",
+        ]
+    )
+    words = [
+        str(table),
+        "--embeddings",
+        str(features),
+        "--out",
+        str(out),
+        "--full",
+        "--model",
+        model,
+    ]
+    words += ["--splits", "1", "--seeds", "1", "--epochs", "1", "--batch-size", "6", "--lr", "1e-9"]
+    words += ["--width", "16", "--recipes", "plain", "--", "--workers", "0"]
+    compare_recipes.main(words)
+    study = open_study(out)
+    fold = study.fold(0)
+    by_heads, _ = measure_queries(study.base(0), study.features, fold.val)
+    start, _ = study.measure(0, None, fold.val)
+    assert start == pytest.approx(by_heads)
+    trained = study.record(study.chosen(study.recipes[0], 0)[0])["metrics"]
+    assert trained == pytest.approx(start)  # at such a rate
