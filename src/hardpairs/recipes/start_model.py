@@ -75,9 +75,10 @@ def put_heads(model: Any, heads: Heads, name: str) -> None:
     for tower, head in zip(towers, (heads.image, heads.text), strict=True):
         parts = (getattr(tower, part, None) for part in PROJECTIONS)
         projection = next((part for part in parts if part is not None), nn.Identity())
-        is_bare = isinstance(projection, nn.Parameter)
-        weights = [projection] if is_bare else list(projection.parameters())
-        weight = head.weight.T if is_bare else head.weight  # x @ W, or W @ x
+        if isinstance(projection, nn.Parameter):
+            weights, weight = [projection], head.weight.T  # OpenCLIP computes x @ projection
+        else:
+            weights, weight = list(projection.parameters()), head.weight
         if [each.shape for each in weights] != [weight.shape]:
             raise usage(
                 f"heads do not fit the projections of {name}",
