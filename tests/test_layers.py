@@ -110,7 +110,7 @@ def test_options_stay_few():
         *("--head-lr", "--help", "--im-wt", "--image-root", "--image-weights", "--learn-im-wt"),
         *("--blend-scale", "--blend-share", "--blend-targets", "--guided-margin"),
         *("--guided-mask", "--guided-max-share", "--hardness-weight", "--multi-positive"),
-        *("--loss-block-rows", "--loss-fn", "--m-per-class", "--margin-detach"),
+        *("--loss-block-rows", "--loss-fn", "--loss-ring", "--m-per-class", "--margin-detach"),
         *("--margin-direction", "--margin-similarity", "--margin-weight", "--max-bad-fraction"),
         *("--max-steps", "--metric-margin", "--metric-negative-margin", "--metric-scale"),
         *("--metric-temperature", "--miner", "--mlp-layers", "--neighbourhood"),

@@ -15,7 +15,8 @@ from hardpairs.losses import (
     SimilarityWeights,
     World,
 )
-from hardpairs.losses.log_sums import CPU_ROWS, LogSums, log_sums
+from hardpairs.losses.block_sums import CPU_ROWS, LogSums
+from hardpairs.losses.log_sums import log_sums
 from tests.losses.helpers import SCALE, cross_entropy_both_ways, features
 
 IDS = torch.tensor([[0], [0], [1], [2], [3], [3], [3], [4], [5], [6], [7], [8]])

@@ -166,10 +166,12 @@ def openclip(**world):
     return unmasked(ClipLoss(**world))
 
 
-def compute(case, rows, **world):
+def compute(case, rows, dtype=torch.float64, **world):
+    """Return the loss of some rows, and its gradients toward the layer's weights and the scale."""
     inputs, positives, mined, layer = setup()
+    inputs, layer = inputs.to(dtype), layer.to(dtype)
     image, text = (F.normalize(layer(side[rows]), dim=1) for side in inputs)
-    loss, scale = CASES[case](**world), torch.tensor(20.0).double()
+    loss, scale = CASES[case](**world), torch.tensor(20.0, dtype=dtype, requires_grad=True)
     roles = torch.where(mined, HARD_PAIR, RANDOM)[rows]
     numbers = torch.arange(16)
     info = BatchInfo(
@@ -188,7 +190,15 @@ def compute(case, rows, **world):
         )
     loss = loss(image, text, scale, info=info)
     loss.backward()
-    return loss.detach(), layer.weight.grad
+    return loss.detach(), torch.cat([layer.weight.grad.flatten(), scale.grad[None]])
+
+
+def mean_over_ranks(tensors):
+    """Average tensors over the ranks, as DistributedDataParallel does; in place."""
+    for tensor in tensors:
+        dist.all_reduce(tensor)
+        tensor /= dist.get_world_size()
+    return tensors
 
 
 if __name__ == "__main__":
@@ -197,13 +207,9 @@ if __name__ == "__main__":
     CASES["openclip"] = openclip
     for case, local_loss, with_grad in combinations():
         rows = slice(rank * 8, rank * 8 + 8)
-        loss, gradient = compute(
-            case, rows, rank=rank, world_size=2, local_loss=local_loss, gather_with_grad=with_grad
-        )
-        for tensor in (loss, gradient):
-            dist.all_reduce(tensor)
-            tensor /= 2  # as DistributedDataParallel averages
-        results[case, local_loss, with_grad] = (loss, gradient)
+        world = {"rank": rank, "world_size": 2}
+        world |= {"local_loss": local_loss, "gather_with_grad": with_grad}
+        results[case, local_loss, with_grad] = mean_over_ranks(compute(case, rows, **world))
     if rank == 0:
         torch.save(results, sys.argv[1])
     dist.destroy_process_group()  # a rank that just ends may abort in gloo's threads

@@ -179,6 +179,7 @@ def test_one_and_two_processes_train_the_same_model(table, hard_pairs, embedding
         "0",
         "--margin-weight",
         "0.1",
+        "--loss-ring",
     )
     soft = ("--guided-mask", str(embeddings), "--blend-targets", str(embeddings))
     soft += ("--multi-positive", "--csv-group-key", "kind", "--hardness-weight", "5")

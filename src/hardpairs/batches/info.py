@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -126,6 +126,17 @@ class BatchInfo:
             if value is not None
         }
         return replace(self, **changed)
+
+    def arrays(self) -> list[Array]:
+        """Return the arrays of rows, in the order in which ``with_arrays`` takes them."""
+        arrays: list[Array] = []
+        self.each(arrays.append)
+        return arrays
+
+    def with_arrays(self, arrays: Iterable[Array]) -> BatchInfo:
+        """Return an info of other rows, whose ``arrays`` are given, with the same fields."""
+        left = iter(arrays)
+        return self.each(lambda _: next(left))
 
     def only(self, *names: str) -> BatchInfo:
         """Return the info with the named fields alone, so that no other is sent between ranks."""

@@ -45,12 +45,27 @@ class World:
             rows on every rank.
         gather_with_grad: Whether gradients flow back through the gathered rows. With both on,
             parameter gradients averaged over ranks are those of one process with the joined batch.
+        ring: Whether the ranks' rows pass by in turn (``ring.py``) instead of being gathered, so
+            that no rank holds all of them.
+
+    Raises:
+        ValueError: For a ring without both flags.
     """
 
     rank: int = 0
     world_size: int = 1
     local_loss: bool = True
     gather_with_grad: bool = True
+    ring: bool = False
+
+    def __post_init__(self) -> None:
+        if self.ring and not self.is_joined:
+            raise ValueError("a `ring` needs `local_loss` and `gather_with_grad` on several ranks")
+
+    @property
+    def here(self) -> World:
+        """The ranks whose rows a loss has at once: in a ring this process alone."""
+        return World() if self.ring else self
 
     @property
     def is_joined(self) -> bool:

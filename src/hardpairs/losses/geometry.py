@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from hardpairs.batches.info import BatchInfo
 from hardpairs.losses.base import Loss
+from hardpairs.losses.block_sums import blocks_of
 from hardpairs.losses.gather import World
-from hardpairs.losses.log_sums import blocks_of
+from hardpairs.losses.ring import ring_sum
 
 
 class GeometryLoss(Loss):
@@ -45,19 +48,28 @@ class GeometryLoss(Loss):
             logit_bias: Not used.
             info: Not used.
         """
-        world = self.world
-        all_image, all_text = world.gather_pairs(image_features, text_features)
-        image, text = (image_features, text_features) if world.local_loss else (all_image, all_text)
+        world, pairs = self.world, [image_features, text_features]
+        if world.ring:
+            count = len(image_features)
+            total = ring_sum(lambda _, *sides: self._sum(*sides), pairs, pairs, world)
+            return total / (count * count * world.world_size)
+        everything = world.gather_pairs(*pairs)
+        rows: Sequence[torch.Tensor] = pairs if world.local_loss else everything
+        return self._sum(rows, everything) / (len(rows[0]) * len(everything[0]))
+
+    def _sum(self, rows: Sequence[torch.Tensor], columns: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the sum over images and texts of some rows with those of some columns."""
+        image, text = rows
         blocks = blocks_of(len(image), self.block_rows)
         total = torch.zeros((), device=image.device)
         for block in blocks:
-            arguments = (image[block], text[block], all_image, all_text)
+            arguments = (image[block], text[block], *columns)
             total = total + (
                 _squares(*arguments)
                 if len(blocks) == 1
                 else checkpoint(_squares, *arguments, use_reentrant=False)
             )
-        return total / (len(image) * len(all_image))
+        return total
 
 
 def _squares(

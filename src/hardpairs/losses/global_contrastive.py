@@ -12,7 +12,8 @@ from hardpairs.batches.info import HARD_PAIR, BatchInfo
 from hardpairs.core.components import option, register
 from hardpairs.core.errors import mismatch
 from hardpairs.losses.base import LossContext, Pairs
-from hardpairs.losses.log_sums import blocks_of, log_sums
+from hardpairs.losses.block_sums import blocks_of
+from hardpairs.losses.log_sums import log_sums
 from hardpairs.losses.negatives import Negatives
 from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
 
@@ -63,7 +64,7 @@ class GlobalLoss(ContrastiveLoss):
         **options: As for ``ContrastiveLoss``.
 
     Raises:
-        ValueError: On several ranks without both flags of ``World``.
+        ValueError: On several ranks without both flags of ``World``, or in a ring.
     """
 
     @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class GlobalLoss(ContrastiveLoss):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            others = ("multi_positive", "guided_mask", "hardness_weight", "blend_targets")
-            for name in ("memory_batches", "memory_every", *others):
+            others = ("guided_mask", "hardness_weight", "blend_targets", "loss_ring")
+            for name in ("memory_batches", "memory_every", "multi_positive", *others):
                 if getattr(self, name):
                     raise ValueError(f"the global loss does not work with `{name}`")
 
@@ -108,8 +109,8 @@ class GlobalLoss(ContrastiveLoss):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if not self.world.is_joined:
-            raise ValueError("the global loss needs `local_loss` and `gather_with_grad`")
+        if not self.world.is_joined or self.world.ring:
+            raise ValueError("the global loss needs `local_loss` and `gather_with_grad`, no `ring`")
         self.gamma, self.gamma_epochs, self.rho = gamma, gamma_epochs, rho
         self.log_eps = math.log(eps)
         # (2, N), of images and of texts, on the CPU; -inf: not visited yet.

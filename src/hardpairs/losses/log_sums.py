@@ -14,47 +14,24 @@ pass (as in Inf-CL, arXiv 2410.17243, which works on blocks in both directions; 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from hardpairs.losses.block_sums import (
+    Kept,
+    LogSums,
+    at_least_tiny,
+    blocks_of,
+    both_sums,
+    gradients_of_sums,
+)
 from hardpairs.losses.gather import World
 from hardpairs.losses.negatives import Negatives, PastNegatives, diagonal
-
-CPU_ROWS = 256
-"""Rows of logits that a CPU works on at once even where all are kept: they stay in its cache."""
-
-
-def blocks_of(count: int, size: int | None, device: torch.device | None = None) -> list[slice]:
-    """Return ``range(count)`` in slices of ``size``; ``None``: one slice, on a CPU several."""
-    size = size or (CPU_ROWS if device is not None and device.type == "cpu" else count)
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-class LogSums(NamedTuple):
-    """Log sums of b pairs, and their own logits, each (b,) in at least float32.
-
-    Attributes:
-        image: Of each image, over the texts.
-        text: Of each text, over the images.
-        own: Logit of each pair. It has the rounding of the logits in the sums.
-    """
-
-    image: torch.Tensor
-    text: torch.Tensor
-    own: torch.Tensor
-
-    def with_past(self, of_image: torch.Tensor, of_text: torch.Tensor) -> LogSums:
-        """Return the log sums over further columns, too, whose own sums are given."""
-        image, text = self.image.logaddexp(of_image), self.text.logaddexp(of_text)
-        return self._replace(image=image, text=text)
-
-    def cross_entropy(self) -> torch.Tensor:
-        """Return the mean of both directions' cross entropy, a scalar."""
-        return ((self.image - self.own).mean() + (self.text - self.own).mean()) / 2
+from hardpairs.losses.ring import ring_log_sums
 
 
 def log_sums(
@@ -71,6 +48,7 @@ def log_sums(
     """Return the log sums of the rows that this rank's loss is about.
 
     It takes two products where OpenCLIP's flags ask for its own partial gradients on several ranks.
+    In a ring it goes round.
 
     Args:
         image: (b, D), this rank's rows, in the dtype of the products.
@@ -80,10 +58,14 @@ def log_sums(
         world: How ranks are joined.
         all_text: (B, D), all ranks' ``text`` without gradient, where it has been gathered.
         block_rows: Rows of logits held at once; the backward pass computes them again. ``None``:
-            all are kept.
+            all are kept, but in a ring.
         with_own: Whether a pair's own logit is in its sums. A row without any logit has a sum of
             almost 0.
     """
+    if world.ring:
+        return ring_log_sums(
+            image, text, scale, negatives, world, block_rows=block_rows, with_own=with_own
+        )
     if world.is_joined:
         all_text = world.gather(text.detach()) if all_text is None else all_text
         arguments = (image, text, scale, all_text, negatives, world, block_rows, with_own)
@@ -123,7 +105,7 @@ def one_product_each(
     logits = logits if log_weights is None else logits + log_weights
     if not with_own:
         logits = logits.clone()
-        drop_own(logits, first)
+        diagonal(logits, first).fill_(-torch.inf)
     return at_least_tiny(logits).logsumexp(1), own
 
 
@@ -209,32 +191,23 @@ class OneProduct(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the log sums; keep the logits only if all rows are kept."""
         blocks = blocks_of(len(image), block_rows, image.device)
-        # Nothing that stays is allocated between the logits of two blocks: on a CPU it would keep
-        # the next ones out of the freed memory.
-        dtype = torch.promote_types(image.dtype, torch.float32)
-        row_sum, own = (image.new_empty(len(image), dtype=dtype) for _ in range(2))
-        column_sum = image.new_full(all_text.shape[:1], -torch.inf, dtype=dtype)
-        kept = []
-        for block in blocks:
-            by_row, by_column = weighted_logits(image, all_text, scale, negatives, block)
-            own[block] = diagonal(by_row, negatives.first + block.start)
-            if not with_own:
-                for logits in (by_row, by_column):
-                    drop_own(logits, negatives.first + block.start)
-            row_sum[block] = by_row.logsumexp(1)
-            part = by_column.logsumexp(0)
-            if block.start:
-                torch.logaddexp(column_sum, part, out=column_sum)
-            else:
-                column_sum.copy_(part)
-            kept.append((by_row, by_column) if block_rows is None else None)
-        row_sum = at_least_tiny(row_sum)
-        column_sum = at_least_tiny(sum_over_ranks(column_sum, world))
+        kept: Kept = []
+        sums = both_sums(
+            image,
+            all_text,
+            scale,
+            negatives,
+            blocks,
+            with_own=with_own,
+            kept=kept if block_rows is None else None,
+        )
+        row_sum = at_least_tiny(sums.image)
+        column_sum = at_least_tiny(sum_over_ranks(sums.text, world))
         ctx.save_for_backward(image, all_text, scale, row_sum, column_sum)
         ctx.negatives, ctx.world, ctx.blocks, ctx.kept = negatives, world, blocks, kept
         ctx.with_own = with_own
         rows = slice(negatives.first, negatives.first + len(image))
-        return row_sum, column_sum[rows].clone(), own
+        return row_sum, column_sum[rows].clone(), sums.own
 
     @staticmethod
     @once_differentiable
@@ -243,68 +216,20 @@ class OneProduct(torch.autograd.Function):
     ) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of image, text and scale."""
         image, all_text, scale, row_sum, column_sum = ctx.saved_tensors
-        column_gradient = ctx.world.gather(gradient)
-        grad_image, grad_text = torch.empty_like(image), torch.zeros_like(all_text)
-        grad_scale = torch.zeros_like(row_sum[0])
-        for block, kept in zip(ctx.blocks, ctx.kept, strict=True):
-            first = ctx.negatives.first + block.start
-            by_row, by_column = kept or weighted_logits(
-                image, all_text, scale, ctx.negatives, block
-            )
-            if not ctx.with_own:
-                for logits in (by_row, by_column):
-                    drop_own(logits, first)
-            grad_logits = (by_row - row_sum[block, None]).exp_().mul_(row_gradient[block, None])
-            grad_logits.addcmul_((by_column - column_sum).exp_(), column_gradient)
-            diagonal(grad_logits, first).add_(own_gradient[block])
-            grad_logits = grad_logits.to(image.dtype)
-            toward_text = grad_logits @ all_text
-            grad_scale += (toward_text * image[block]).sum(dtype=grad_scale.dtype)
-            grad_image[block] = toward_text * scale
-            grad_text += grad_logits.T @ image[block]
-        grad_text = own_share(grad_text.mul_(scale), ctx.world)
+        gradients = LogSums(row_gradient, ctx.world.gather(gradient), own_gradient)
+        grad_image, grad_text, grad_scale = gradients_of_sums(
+            image,
+            all_text,
+            scale,
+            ctx.negatives,
+            ctx.blocks,
+            (row_sum, column_sum),
+            gradients,
+            with_own=ctx.with_own,
+            kept=ctx.kept,
+        )
+        grad_text = own_share(grad_text, ctx.world)
         return grad_image, grad_text, grad_scale.to(scale.dtype), None, None, None, None, None
-
-
-def weighted_logits(
-    image: torch.Tensor,
-    all_text: torch.Tensor,
-    scale: torch.Tensor,
-    negatives: Negatives,
-    block: slice,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits plus log-weights of a block, for rows and for columns.
-
-    Args:
-        image: (b, D), this rank's rows.
-        all_text: (B, D), all ranks' rows.
-        scale: (), exponentiated logit scale.
-        negatives: Weights and masks.
-        block: The rows.
-
-    Returns:
-        Two (block, B) tensors in at least float32; one and the same when they are equal.
-    """
-    logits = image[block] @ all_text.T
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).mul_(scale)
-    if negatives.hardness:
-        negatives.harden(logits, scale, block)
-    by_row, by_column = negatives.log_weights_both_ways(block)
-    if by_row is by_column:
-        logits = logits if by_row is None else logits.add_(by_row)
-        return logits, logits
-    assert by_row is not None and by_column is not None
-    return logits + by_row, logits.add_(by_column)
-
-
-def drop_own(logits: torch.Tensor, first: int) -> None:
-    """Take own pairs out of a block's logits, in place; row 0 has column ``first``."""
-    diagonal(logits, first).fill_(-torch.inf)
-
-
-def at_least_tiny(logs: torch.Tensor) -> torch.Tensor:
-    """Return logarithms with the least finite number in place of -inf, whose gradient is nan."""
-    return logs.clamp(min=torch.finfo(logs.dtype).min)
 
 
 def sum_over_ranks(log_sums: torch.Tensor, world: World) -> torch.Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from hardpairs.batches.info import HARD_PAIR, BatchInfo
 from hardpairs.losses.base import PairLoss, Pairs
+from hardpairs.losses.block_sums import blocks_of
 from hardpairs.losses.gather import World
-from hardpairs.losses.log_sums import blocks_of
+from hardpairs.losses.ring import ring_sum
 
 
 class HardNegativeMarginLoss(PairLoss):
@@ -35,6 +39,7 @@ class HardNegativeMarginLoss(PairLoss):
         gather_with_grad: As in ``World``.
         rank: As in ``World``.
         world_size: As in ``World``.
+        ring: As in ``World``.
     """
 
     part = "margin_loss"
@@ -52,6 +57,7 @@ class HardNegativeMarginLoss(PairLoss):
         gather_with_grad: bool = True,
         rank: int = 0,
         world_size: int = 1,
+        ring: bool = False,
     ) -> None:
         super().__init__()
         if hard_per_target < 1:
@@ -67,7 +73,7 @@ class HardNegativeMarginLoss(PairLoss):
         )
         self.detach_bound, self.block_rows = detach_bound, block_rows
         self.duplicate_threshold = duplicate_threshold
-        self.world = World(rank, world_size, local_loss, gather_with_grad)
+        self.world = World(rank, world_size, local_loss, gather_with_grad, ring)
 
     def of_pairs(self, pairs: Pairs, info: BatchInfo) -> torch.Tensor:
         """Return the loss of this rank.
@@ -80,7 +86,7 @@ class HardNegativeMarginLoss(PairLoss):
         Raises:
             ValueError: When the rows do not divide into targets with their hard pairs.
         """
-        world, count, (image, text, scale, _) = self.world, len(pairs.image), pairs
+        world, count, (image, text, scale, _) = self.world.here, len(pairs.image), pairs
         if count % self.group_size:
             raise ValueError(
                 f"{count} rows do not divide into groups of a target "
@@ -102,8 +108,10 @@ class HardNegativeMarginLoss(PairLoss):
             ways.append((text[:: self.group_size] * factor, all_image))
         first = world.first_row(count)
         each = [self._excess(*way, hard, own, columns, first) for way in ways]
-        excess = torch.stack(each).mean(dim=0)
-        return world.mean_over_rows(excess / len(all_text), hard.any(dim=1))
+        excess, columns_in_all = torch.stack(each).mean(dim=0), len(all_text)
+        if self.world.ring:
+            columns_in_all *= self.world.world_size
+        return self.world.mean_over_rows(excess / columns_in_all, hard.any(dim=1))
 
     def _excess(
         self,
@@ -118,19 +126,64 @@ class HardNegativeMarginLoss(PairLoss):
 
         Args:
             rows: (t, D), the targets.
-            others: (B, D), all rows.
+            others: (B, D), all rows; in a ring those of this rank.
             hard: (t, p) bool, which positions behind a target hold hard pairs.
             own: Group ids of the targets.
-            columns: Group ids of all rows.
+            columns: Group ids of ``others``.
             first: Column of the first target.
 
         Returns:
             (t,).
         """
+        bound = self._bound(rows, others[first : first + len(rows) * self.group_size], hard)
+        if not self.world.ring:
+            return self._sum(rows, bound, others, hard, own, columns, first)
+
+        def term(rank: int, held: Sequence[Any], passing: Sequence[Any]) -> torch.Tensor:
+            (rows, bound), (others, *arrays) = held, passing
+            theirs = columns.with_arrays(arrays)
+            place = first if rank == self.world.rank else None
+            return self._sum(rows, bound, others, hard, own, theirs, place)
+
+        return ring_sum(term, (rows, bound), [others, *columns.arrays()], self.world)
+
+    def _bound(
+        self, rows: torch.Tensor, group_rows: torch.Tensor, hard: torch.Tensor
+    ) -> torch.Tensor:
+        """Return each target's least similarity with its hard pairs, (t, 1); 0 without any."""
+        hard_rows = group_rows.view(len(rows), self.group_size, -1)[:, 1:]
+        similarity = torch.einsum("td,tpd->tp", rows, hard_rows)
+        similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
+        bound = similarity.masked_fill(~hard, torch.inf).amin(dim=1, keepdim=True)
+        bound = bound.masked_fill(~hard.any(dim=1, keepdim=True), 0)
+        return bound.detach() if self.detach_bound else bound
+
+    def _sum(
+        self,
+        rows: torch.Tensor,
+        bound: torch.Tensor,
+        others: torch.Tensor,
+        hard: torch.Tensor,
+        own: BatchInfo,
+        columns: BatchInfo,
+        first: int | None,
+    ) -> torch.Tensor:
+        """Return the sums over some columns of what exceeds the bounds, (t,).
+
+        Args:
+            rows: As for ``_excess``.
+            bound: (t, 1), the bounds.
+            others: (c, D), the columns.
+            hard: As for ``_excess``.
+            own: As for ``_excess``.
+            columns: Group ids of the columns.
+            first: Column of the first target; ``None``: these are another rank's columns.
+        """
         blocks, parts = blocks_of(len(rows), self.block_rows), []
         for block in blocks:
-            column = first + block.start * self.group_size
-            arguments = (rows[block], others, hard[block], own[block], columns, column)
+            place = None if first is None else first + block.start * self.group_size
+            sides = (rows[block], bound[block], others)
+            arguments = (*sides, hard[block], own[block], columns, place)
             parts.append(
                 self._block(*arguments)
                 if len(blocks) == 1
@@ -141,24 +194,22 @@ class HardNegativeMarginLoss(PairLoss):
     def _block(
         self,
         rows: torch.Tensor,
+        bound: torch.Tensor,
         others: torch.Tensor,
         hard: torch.Tensor,
         own: BatchInfo,
         columns: BatchInfo,
-        first: int,
+        first: int | None,
     ) -> torch.Tensor:
         similarity = rows @ others.T
         # Differences of large logits lose too much in half precision.
         similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
-        last = first + len(rows) * self.group_size
-        target = torch.arange(first, last, self.group_size, device=rows.device)
-        group = target[:, None] + torch.arange(self.group_size, device=rows.device)
-        bound = similarity.gather(1, group[:, 1:]).masked_fill(~hard, torch.inf)
-        bound = bound.amin(dim=1, keepdim=True).masked_fill(~hard.any(dim=1, keepdim=True), 0)
-        if self.detach_bound:
-            bound = bound.detach()
         counted = torch.ones_like(similarity, dtype=torch.bool)
-        counted.scatter_(1, group, torch.cat([torch.zeros_like(hard[:, :1]), ~hard], dim=1))
+        if first is not None:
+            last = first + len(rows) * self.group_size
+            target = torch.arange(first, last, self.group_size, device=rows.device)
+            group = target[:, None] + torch.arange(self.group_size, device=rows.device)
+            counted.scatter_(1, group, torch.cat([torch.zeros_like(hard[:, :1]), ~hard], dim=1))
         if own.group_ids is not None:
             counted &= ~own.same_group(columns, self.duplicate_threshold)
         return torch.relu(similarity - bound).masked_fill(~counted, 0).sum(dim=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -55,7 +56,10 @@ class Negatives:
 
     Attributes:
         past: The same rows' pairs with the columns of past batches.
+        has_own: Whether the columns hold the rows' own pairs.
     """
+
+    has_own: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -85,8 +89,34 @@ class Negatives:
         return self.sources[0]
 
     def own(self, values: torch.Tensor, block: slice) -> torch.Tensor:
-        """Return a view of the own pairs' entries of (block, B) values."""
-        return diagonal(values, self.first + block.start)
+        """Return a view of the own pairs' entries of (block, B) values; (0,) without any."""
+        return diagonal(values, self.first + block.start) if self.has_own else values.diagonal()[:0]
+
+    def column_tensors(self) -> list[torch.Tensor]:
+        """Return what rows of another rank need to meet these columns, B rows each."""
+        tensors = self.columns.arrays()
+        tensors += [] if self.sources is None else [self.sources[1]]
+        return tensors + ([] if self.log_scales is None else [self.log_scales[1]])
+
+    def meet(self, tensors: Sequence[torch.Tensor]) -> NegativesOnly:
+        """Return the log-weights of the same rows with another rank's columns.
+
+        Args:
+            tensors: That rank's ``column_tensors``.
+        """
+        left = iter(tensors)
+        negatives = NegativesOnly(
+            self.rows,
+            self.columns.with_arrays(left),
+            None if self.sources is None else (self.sources[0], next(left)),
+            self.first,
+            self.weights,
+            self.duplicate_threshold,
+            hardness=self.hardness,
+        )
+        if self.log_scales is not None:
+            negatives.log_scales = (self.log_scales[0], next(left))
+        return negatives
 
     def known_positives(self, block: slice) -> torch.Tensor | None:
         """Return (block, B) bool: known positives but a row's own pair; ``None`` without ids."""
@@ -203,13 +233,10 @@ class Negatives:
             blocks: The blocks of rows to go through.
             keep: Whether to hold the raw weights until the loss asks for the same blocks.
         """
-        scales = []
-        for block in blocks:
-            sums = [part.sum_of_weights(block, keep) for part in (self, *self.past)]
-            log_sums, numbers = zip(*sums, strict=True)
-            number, total = torch.stack(numbers).sum(0), torch.stack(log_sums).logsumexp(0)
-            mean = total - number.clamp(min=1).to(total.dtype).log()
-            scales.append(torch.where(number > 0, -mean, torch.zeros_like(mean)))
+        scales = [
+            log_scale([part.sum_of_weights(block, keep) for part in (self, *self.past)])
+            for block in blocks
+        ]
         own = torch.cat(scales)
         self.log_scales = (own, world.gather(own) if world.local_loss else own)
         for part in self.past:
@@ -225,10 +252,28 @@ class Negatives:
         return raw.masked_fill(~counted, -torch.inf).logsumexp(1), counted.sum(1)
 
 
-class PastNegatives(Negatives):
+def log_scale(sums: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """Return minus the log of each row's mean raw weight, (b,); 0 for a row without negatives.
+
+    Args:
+        sums: ``sum_of_weights`` of the rows among several sets of columns.
+    """
+    log_sums, numbers = zip(*sums, strict=True)
+    number, total = torch.stack(numbers).sum(0), torch.stack(log_sums).logsumexp(0)
+    mean = total - number.clamp(min=1).to(total.dtype).log()
+    return torch.where(number > 0, -mean, torch.zeros_like(mean))
+
+
+class NegativesOnly(Negatives):
+    """Log-weights of the pairs of some rows with columns that hold none of their own pairs."""
+
+    has_own = False
+
+
+class PastNegatives(NegativesOnly):
     """Log-weights of the pairs of some rows with the columns of a past global batch.
 
-    None of them is a row's own pair, and older copies of a row are masked.
+    Older copies of a row are masked.
 
     Args:
         rows: As for ``Negatives``, with row numbers.
@@ -254,10 +299,6 @@ class PastNegatives(Negatives):
         known = (rows, batch.info, sources, 0, weights, duplicate_threshold)
         super().__init__(*known, hardness=hardness)
         self.batch = batch
-
-    def own(self, values: torch.Tensor, block: slice) -> torch.Tensor:
-        """Return an empty view: no entry is an own pair."""
-        return values[:0]
 
     def known_positives(self, block: slice) -> torch.Tensor:
         """Return (block, B) bool: known positives, and older copies of a row."""

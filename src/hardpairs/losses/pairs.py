@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,14 +11,22 @@ import torch
 from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import Options, option
 from hardpairs.losses.base import LossContext, PairLoss, Pairs
+from hardpairs.losses.block_sums import LogSums, blocks_of
 from hardpairs.losses.gather import World
 from hardpairs.losses.guide import GuidedMask, GuideRule
-from hardpairs.losses.log_sums import LogSums, blocks_of, log_sums, past_log_sums
+from hardpairs.losses.log_sums import log_sums, past_log_sums
 from hardpairs.losses.memory import Memory, MemoryBatch
 from hardpairs.losses.negatives import Negatives, PastNegatives, similarity_source
+from hardpairs.losses.ring import normalize_in_ring
 from hardpairs.losses.statistics import guided_share, logit_statistics, weight_statistics
 from hardpairs.losses.targets import Blend, SoftTargets
 from hardpairs.losses.weights import SimilarityWeights
+
+NOT_IN_A_RING = (
+    *("multi_positive", "guided_mask", "blend_targets"),
+    *("memory_batches", "memory_every"),
+)
+"""Options of losses that need the columns of all ranks at once."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,7 @@ class PairOptions(Options):
 
     false_negative_mask: bool | None = option(
         None,
-        "pairs of one group, image or caption are no negatives (default: on, but for "
-        "--sanw-variant)",
+        "equal groups, images, captions are no negatives (default: on without --sanw-variant)",
     )
     false_negative_embeddings: str | None = option(
         None,
@@ -102,6 +109,7 @@ class PairOptions(Options):
     loss_block_rows: int | None = option(
         None, "rows of logits held at once, to save memory", minimum=1
     )
+    loss_ring: bool = option(False, "pass columns on: no process holds all features")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +129,11 @@ class PairOptions(Options):
         for name in ("memory_batches", "false_negative_embeddings"):
             if self.memory_every and getattr(self, name):
                 raise ValueError(f"`memory_every` does not work with `{name}`")
+        for name in NOT_IN_A_RING:
+            if self.loss_ring and getattr(self, name):
+                raise ValueError(
+                    f"`loss_ring` does not work with `{name}`, which looks at all columns at once"
+                )
 
     @property
     def masks_by_default(self) -> bool:
@@ -133,7 +146,7 @@ class LastCall(NamedTuple):
 
     Attributes:
         image: (b, D), this rank's rows.
-        all_text: (B, D), all ranks' rows.
+        all_text: (B, D), all ranks' rows; in a ring (b, D), this rank's.
         scale: (), exponentiated logit scale.
         negatives: Weights and masks.
     """
@@ -153,7 +166,8 @@ class ContrastiveLoss(PairLoss):
     Args:
         weights: Weights of negatives by similarity. ``None``: all weigh 1.
         world: How ranks are joined. With both its flags on, as is the default, one product of
-            logits serves both directions.
+            logits serves both directions. In a ring, statistics are of this rank's rows with its
+            own columns.
         block_rows: Rows of logits held at once; the backward pass computes them again. ``None``:
             all are kept.
         duplicate_threshold: Rows whose duplicate features are more similar are known positives.
@@ -169,7 +183,8 @@ class ContrastiveLoss(PairLoss):
             instead.
 
     Raises:
-        ValueError: For one of the last six on several ranks without both flags of ``world``.
+        ValueError: For one of the last six on several ranks without both flags of ``world``, and
+            for one of them but ``hardness`` in a ring.
     """
 
     def __init__(
@@ -203,6 +218,11 @@ class ContrastiveLoss(PairLoss):
                 "`multi_positive`, `guide`, `hardness`, `blend`, `memory_batches` and `holds_all` "
                 "need `local_loss` and `gather_with_grad` on several ranks"
             )
+        if self.world.ring and (multi_positive or guide or blend or keeps):
+            raise ValueError(
+                "`multi_positive`, `guide`, `blend`, `memory_batches` and `holds_all` need the "
+                "columns of all ranks at once: not in a `ring`"
+            )
 
     @classmethod
     def from_config(cls, config: PairOptions, context: LossContext) -> ContrastiveLoss:
@@ -231,7 +251,7 @@ class ContrastiveLoss(PairLoss):
         with torch.autocast(device, enabled=False):
             with torch.no_grad():
                 negatives = self.negatives(pairs.image, pairs.text, info)
-                all_text = self.world.gather(pairs.text.detach())
+                all_text = self.world.here.gather(pairs.text.detach())
             scale = pairs.scale.detach()
             self.last = LastCall(pairs.image.detach(), all_text, scale, negatives)
             loss = self.contrast(pairs, negatives, info)
@@ -242,8 +262,11 @@ class ContrastiveLoss(PairLoss):
     def negatives(
         self, image: torch.Tensor, text: torch.Tensor, info: BatchInfo | None = None
     ) -> Negatives:
-        """Return weights and masks of this rank's rows against the global batch."""
-        world, info = self.world, BatchInfo() if info is None else info
+        """Return weights and masks of this rank's rows against the global batch.
+
+        In a ring they are those against this rank's columns, which the others meet in turn.
+        """
+        world, info = self.world.here, BatchInfo() if info is None else info
         weights = None if self.weights is None else self.weights.at(info.epochs_done)
         columns, source = info.only(*self.fields(info)).each(world.gather), None
         if weights is not None:
@@ -268,7 +291,10 @@ class ContrastiveLoss(PairLoss):
         count = len(image) if world.local_loss else len(image) * world.world_size
         blocks = blocks_of(count, self.block_rows, image.device)
         if weights is not None and weights.normalize:
-            negatives.normalize(world, blocks, keep=self.block_rows is None)
+            if self.world.ring:
+                normalize_in_ring(negatives, self.world, blocks)
+            else:
+                negatives.normalize(world, blocks, keep=self.block_rows is None)
         if self.guide is not None:
             negatives.guided = GuidedMask(negatives, self.guide, world, blocks)
         return negatives
@@ -387,7 +413,7 @@ def pair_loss(
 
         form = SigmoidLoss
     return (form or ContrastiveLoss)(
-        world=context.world,
+        world=replace(context.world, ring=config.loss_ring),
         block_rows=config.loss_block_rows,
         duplicate_threshold=config.false_negative_threshold,
         **_negatives_and_targets(config),

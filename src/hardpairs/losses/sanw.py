@@ -62,7 +62,7 @@ class SANWOptions(PairOptions):
             raise ValueError("`sanw_source` embeddings and `sanw_embeddings` go together")
         if self.sanw_variant and self.loss_block_rows is not None:
             raise ValueError("`sanw_variant` does not work with `loss_block_rows`")
-        others = ("multi_positive", "guided_mask", "hardness_weight", "blend_targets")
+        others = ("multi_positive", "guided_mask", "hardness_weight", "blend_targets", "loss_ring")
         if self.memory_every:
             raise ValueError("`memory_every` has no weights by similarity; take `memory_batches`")
         for name in (*others, "memory_batches"):
@@ -93,6 +93,7 @@ class SANWLoss(ContrastiveLoss):
         gather_with_grad: As in ``World``.
         rank: As in ``World``.
         world_size: As in ``World``.
+        ring: As in ``World``.
         block_rows: As in ``ContrastiveLoss``.
         **values: The other attributes of ``SimilarityWeights``.
 
@@ -108,12 +109,13 @@ class SANWLoss(ContrastiveLoss):
         gather_with_grad: bool = True,
         rank: int = 0,
         world_size: int = 1,
+        ring: bool = False,
         block_rows: int | None = None,
         **values: Any,
     ) -> None:
         super().__init__(
             weights=SimilarityWeights(weighting, **values),
-            world=World(rank, world_size, local_loss, gather_with_grad),
+            world=World(rank, world_size, local_loss, gather_with_grad, ring),
             block_rows=block_rows,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch.utils.checkpoint import checkpoint
 from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import register
 from hardpairs.losses.base import LossContext, Pairs
-from hardpairs.losses.log_sums import blocks_of
-from hardpairs.losses.negatives import Negatives, PastNegatives, diagonal
+from hardpairs.losses.block_sums import blocks_of
+from hardpairs.losses.negatives import Negatives, PastNegatives
 from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
+from hardpairs.losses.ring import met, ring_sum
 
 
 @register("siglip")
@@ -55,15 +57,11 @@ class SigmoidLoss(ContrastiveLoss):
     def contrast(self, pairs: Pairs, negatives: Negatives, info: BatchInfo) -> torch.Tensor:
         """Return the sigmoid form."""
         world, (image, text, scale, bias) = self.world, pairs
+        if world.ring:
+            return self._in_ring(pairs, negatives)
         image, all_text = image if world.local_loss else world.gather(image), world.gather(text)
-        total = torch.zeros((), device=image.device)
+        total = self._sum(image, all_text, scale, bias, negatives)
         for block in blocks_of(len(image), self.block_rows, image.device):
-            arguments = (image[block], all_text, scale, bias, negatives, block)
-            total = total + (
-                _block_sum(*arguments)
-                if self.block_rows is None
-                else checkpoint(_block_sum, *arguments, use_reentrant=False)
-            )
             for past in negatives.past:
                 sides = (image[block], pairs.text[block], scale, bias, past, block)
                 total = total + (
@@ -72,6 +70,33 @@ class SigmoidLoss(ContrastiveLoss):
                     else checkpoint(_past_sum, *sides, use_reentrant=False)
                 )
         return total / len(image)
+
+    def _in_ring(self, pairs: Pairs, negatives: Negatives) -> torch.Tensor:
+        def term(rank: int, rows: Sequence[Any], columns: Sequence[Any]) -> torch.Tensor:
+            (image, scale, bias), (text, *tensors) = rows, columns
+            return self._sum(image, text, scale, bias, met(negatives, rank, tensors, self.world))
+
+        rows, columns = (pairs.image, pairs.scale, pairs.bias), negatives.column_tensors()
+        return ring_sum(term, rows, [pairs.text, *columns], self.world) / len(pairs.image)
+
+    def _sum(
+        self,
+        image: torch.Tensor,
+        text: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        negatives: Negatives,
+    ) -> torch.Tensor:
+        """Return the sum of the terms of all pairs of some images and texts."""
+        total = torch.zeros((), device=image.device)
+        for block in blocks_of(len(image), self.block_rows, image.device):
+            arguments = (image[block], text, scale, bias, negatives, block)
+            total = total + (
+                _block_sum(*arguments)
+                if self.block_rows is None
+                else checkpoint(_block_sum, *arguments, use_reentrant=False)
+            )
+        return total
 
 
 def _block_sum(
@@ -84,7 +109,7 @@ def _block_sum(
 ) -> torch.Tensor:
     logits = _logits(image, all_text, scale, bias)
     sign = torch.full_like(logits, -1)
-    diagonal(sign, negatives.first + block.start).fill_(1)
+    negatives.own(sign, block).fill_(1)
     with torch.no_grad():
         if negatives.multi_positive and (known := negatives.known_positives(block)) is not None:
             sign.masked_fill_(known, 1)

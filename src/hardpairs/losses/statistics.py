@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from hardpairs.losses.block_sums import blocks_of
 from hardpairs.losses.guide import GuidedMask
-from hardpairs.losses.log_sums import blocks_of
 from hardpairs.losses.negatives import Negatives, diagonal
 
 LOW, HIGH, BAND = 1e-3, 0.8, 0.1

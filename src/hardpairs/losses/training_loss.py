@@ -117,6 +117,7 @@ def build_loss(name: str, config: Options, context: LossContext) -> TrainingLoss
     loss = LOSSES.load(name).from_config(config, context)
     if not isinstance(config, PairOptions):
         return TrainingLoss(loss)
+    world = replace(context.world, ring=config.loss_ring)
     terms: dict[Loss, float] = {}
     if config.margin_weight:
         margin = HardNegativeMarginLoss(
@@ -126,11 +127,11 @@ def build_loss(name: str, config: Options, context: LossContext) -> TrainingLoss
             detach_bound=config.margin_detach,
             duplicate_threshold=config.false_negative_threshold,
             block_rows=config.loss_block_rows,
-            **asdict(context.world),
+            **asdict(world),
         )
         terms[margin] = config.margin_weight
     if config.geometry_weight:
-        geometry = GeometryLoss(world=context.world, block_rows=config.loss_block_rows)
+        geometry = GeometryLoss(world=world, block_rows=config.loss_block_rows)
         terms[geometry] = config.geometry_weight
     return TrainingLoss(
         loss,

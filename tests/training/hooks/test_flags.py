@@ -146,6 +146,7 @@ def test_more_loss_flags(table, hard_pairs):
         ".2",
         "--loss-block-rows",
         "7",
+        "--loss-ring",
         "--freeze-logit-scale-epochs",
         "2",
         "--margin-weight",
@@ -156,6 +157,7 @@ def test_more_loss_flags(table, hard_pairs):
     assert (loss.weights, loss.freeze_scale_epochs, loss.loss.block_rows) == ([1, 0.2], 2, 7)
     margin, geometry = loss.terms
     assert margin.detach_bound and margin.block_rows == geometry.block_rows == 7
+    assert loss.loss.world.ring and margin.world.ring and geometry.world.ring
     flags = ("--loss-fn", "sanw_debias", "--sanw-warmup-epochs", "3", "--sanw-exempt-partners")
     loss = loss_of(parse(*use, *flags, train_data=table))
     assert loss.loss.weights.warmup_epochs == 3 and loss.loss.exempt_hard_pairs
