@@ -39,6 +39,8 @@ from hardpairs.losses.guide import GuideRule
 from hardpairs.losses.targets import Blend
 
 WIDTH = 512
+HUGE_WIDTH = 768
+"""Of the largest batches: siglip-kernel claims 46.9 ms for 65,536 pairs of this width (GH200)."""
 ROWS = 100_000
 """Rows of the data, for losses that keep something of each."""
 
@@ -90,9 +92,9 @@ PEERS = {
 }
 
 
-def features(batch: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def features(batch: int, device: str, width: int = WIDTH) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    sides = [F.normalize(torch.randn(batch, WIDTH, generator=generator), dim=1) for _ in range(2)]
+    sides = [F.normalize(torch.randn(batch, width, generator=generator), dim=1) for _ in range(2)]
     return tuple(side.to(device).requires_grad_() for side in sides)
 
 
@@ -246,11 +248,13 @@ def huge(sizes: list[int], block: int, device: str) -> list[dict[str, str | int 
         "clip_ce": ContrastiveLoss(block_rows=block),
         "sanw_debias": SANWLoss(block_rows=block),
         "sanw_bandpass": SANWLoss("bandpass", block_rows=block),
+        "siglip": SigmoidLoss(block_rows=block),
         "Inf-CL": inf_cl() if device == "cuda" else None,
     }
     figures: list[dict[str, str | int | float]] = []
     for size in sizes:
-        sides = tuple(side.detach().bfloat16().requires_grad_() for side in features(size, device))
+        made = features(size, device, HUGE_WIDTH)
+        sides = tuple(side.detach().bfloat16().requires_grad_() for side in made)
         for name, loss in losses.items():
             if loss is None:
                 continue
@@ -314,7 +318,7 @@ def main() -> None:
         large[name]["peak_ratio_to_peer"] = large[name]["peak_mib"] / peer
     result["large"] = {"pairs": args.large, "block_rows": block, "losses": large}
     if args.huge:
-        result["huge"] = {"block_rows": block, "figures": huge(args.huge, block, args.device)}
+        result["huge"] = {"block_rows": block, "width": HUGE_WIDTH, "figures": huge(args.huge, block, args.device)}
     print(json.dumps(result, indent=1))
     if args.out:
         write_json(args.out, result)
