@@ -318,7 +318,11 @@ def main() -> None:
         large[name]["peak_ratio_to_peer"] = large[name]["peak_mib"] / peer
     result["large"] = {"pairs": args.large, "block_rows": block, "losses": large}
     if args.huge:
-        result["huge"] = {"block_rows": block, "width": HUGE_WIDTH, "figures": huge(args.huge, block, args.device)}
+        result["huge"] = {
+            "block_rows": block,
+            "width": HUGE_WIDTH,
+            "figures": huge(args.huge, block, args.device),
+        }
     print(json.dumps(result, indent=1))
     if args.out:
         write_json(args.out, result)
