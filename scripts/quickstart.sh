@@ -10,5 +10,13 @@
 # Data goes to data/quickstart, everything else to runs/quickstart (--out DIR, --data DIR choose others).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Set-up takes minutes: what is wrong with the flags is said before it, and --help answers, by a Python without packages.
+python=.venv/bin/python
+[ -x "$python" ] || python=${PYTHON:-python3}
+if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; then
+    case " $* " in *" -h "* | *" --help "*) PYTHONPATH=src exec "$python" -m hardpairs.cli quickstart --help ;; esac
+    PYTHONPATH=src "$python" -c 'from hardpairs.cli.quickstart import parse_args; parse_args()' "$@"
+fi
 bash scripts/setup.sh
 exec .venv/bin/python -m hardpairs.cli quickstart "$@"

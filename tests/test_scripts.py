@@ -1,11 +1,14 @@
-"""scripts/replicate_clippings.sh, scripts/demo_labels.sh and scripts/demo_photos.sh, and command lines that lack something."""
+"""scripts/replicate_clippings.sh, demo_labels.sh, demo_photos.sh and quickstart.sh, and command lines that lack something."""
 
 import csv
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 
-from tests.helpers import picture, run
+from tests.helpers import ROOT, picture, run
 
 
 @pytest.fixture
@@ -129,3 +132,25 @@ def test_the_demonstration_of_a_collection(tmp_path):
     } == {*("training_curves", "retrieval_results", "similarity_heatmap", "embedding_space")}
     again = run(*command, timeout=600)
     assert again.returncode == 0 and "[train" not in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "code", "answer"),
+    [("--help", 0, "--seeds N"), ("--sedes", 2, "did you mean --seeds?"), ("--small", 9, "set up")],
+)
+def test_the_quickstart_looks_at_its_flags_before_set_up(tmp_path, flag, code, answer):
+    """With a Python that has no packages, in a clone without an environment."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/quickstart.sh", tmp_path / "scripts")
+    (tmp_path / "scripts/setup.sh").write_text("echo set up; exit 9\n")
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["bash", tmp_path / "scripts/quickstart.sh", flag],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code and answer in done.stdout + done.stderr

@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run the steps that are not finished, and print the results."""
-    args = _parser().parse_args(argv)
+    args = parse_args(argv)
     settings = SMALL if args.small else OFFLINE if args.offline else NORMAL
     out = args.out or Path("runs") / settings.name
     data = args.data or Path("data") / settings.name
@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     return Exit.OK
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; ``scripts/quickstart.sh`` does so before there are packages."""
     parser = Parser(prog="hardpairs quickstart", description=(__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
     add("--seeds", type=whole_number(1), default=1, metavar="N", help="repeat the continuations")
@@ -66,4 +67,4 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for the data (default: data/quickstart); what is finished there is used",
     )
-    return parser
+    return parser.parse_args(argv)
