@@ -15,7 +15,7 @@ from tests.helpers import ROOT, in_process
 PAGES = [ROOT / "README.md", ROOT / "patches/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
     r"(?:python -m |-m (?:-- )?|^|bash )(?P<name>(?:tools|mining|training|benchmarks)\.[\w.]+"
-    r"|scripts/\w+\.sh|hardpairs(?: (?:data|models|photos|export(?= model)"
+    r"|scripts/\w+\.sh|hardpairs(?: (?:data|models|photos|inspect|export(?= model)"
     r"|compare(?= recipes| open-test)))? [\w-]+)(?P<rest>.*)"
 )
 ACTIONS = {"photos": ("index", "query", "serve")}

@@ -1,6 +1,6 @@
 """Show which SANW values affect which share of your pairs.
 
-    python -m tools.calibrate_sanw EMB [--alpha .5] [--out FOLDER]
+    hardpairs calibrate EMB [--alpha .5] [--out FOLDER]
 
 SANW's thresholds are similarities, and what counts as similar depends on the encoder and on the
 data: of random COCO captions three quarters have a cosine above .3 under ViT-B-32. This draws
@@ -28,7 +28,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description="Which SANW values affect which share of your pairs.",
     )
     parser.add_argument(
-        "embeddings", metavar="EMB", help="folder of mining.embed or clip-retrieval"
+        "embeddings", metavar="EMB", help="folder of hardpairs embed or clip-retrieval"
     )
     parser.add_argument(
         "--alpha", type=float, default=0.5, help="share of text similarity, as --sanw-alpha"

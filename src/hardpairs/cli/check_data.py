@@ -1,7 +1,7 @@
 """Check a data set before it is used: what it holds, what is left out and why.
 
-    python -m tools.check_data pairs.csv
-    python -m tools.check_data 'shards/{00000..00009}.tar' --against test.csv --html check.html
+    hardpairs check pairs.csv
+    hardpairs check 'shards/{00000..00009}.tar' --against test.csv --html check.html
 
 Each image is read and decoded once. ``hardpairs check-ready`` asks something else: what a model
 can still learn from its pairs.

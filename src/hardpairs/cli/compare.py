@@ -192,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
         budget = replace(budget, data=parts.fingerprints(), weights=identity)
         candidates = Candidates(tuple(losses), tuple(args.lr), args.seeds, own_flags)
         comparison = compare_losses(parts, budget, candidates, out, group_name=args.groupname or "")
-    command = shlex.join(["python", "-m", "tools.compare_losses", *argv])
+    command = shlex.join(["hardpairs", "compare", *argv])
     write_comparison(comparison, parts, budget, out, command)
     print(markdown(comparison.rows), *comparison.notes, sep="\n")
     return Exit.OK

@@ -1,10 +1,10 @@
 """Compare evaluated runs: mean and standard deviation over seeds of each method.
 
-    python -m tools.compare_runs runs/lstm-* runs/transformer-* --out results
+    hardpairs compare-runs runs/lstm-* runs/transformer-* --out results
 
 Runs evaluated with one --method are seeds of it. Prints a table; writes FOLDER/comparison.json,
 .csv and .md, and MiniCLIP's metrics_comparison.png (also under its other name,
-model_comparison.png). For tests of the differences: ``python -m tools.report``.
+model_comparison.png). For tests of the differences: ``hardpairs report``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ FIGURES = ("metrics_comparison.png", "model_comparison.png")
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="hardpairs compare-runs", description="Mean and spread of evaluated runs.")
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="folder that hardpairs evaluate wrote into",
     )
     parser.add_argument(
         "--out",

@@ -1,12 +1,12 @@
 r"""Evaluate a model: retrieval on held-out pairs, choices, zero-shot classes, a linear probe.
 
-    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv \
+    hardpairs evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv \
         --out runs/x [--hard-pairs OUT/test_hard_sample.csv]
-    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --baselines \
+    hardpairs evaluate --model ViT-B-32 --pretrained epoch_5.pt --data test.csv --baselines \
         --protocol both --out runs/x
-    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt --zero-shot imagenet/val \
+    hardpairs evaluate --model ViT-B-32 --pretrained epoch_5.pt --zero-shot imagenet/val \
         --linear-probe flowers --out runs/x
-    python -m tools.evaluate --model ViT-B-32 --pretrained epoch_5.pt \
+    hardpairs evaluate --model ViT-B-32 --pretrained epoch_5.pt \
         --choices sugarcrepe/data --images coco/val2017 --out runs/x
 
 Writes into OUT: evaluation.json, evaluation.csv, evaluation.md, queries.npz (the answers to each

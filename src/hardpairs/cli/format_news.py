@@ -1,13 +1,13 @@
 """Make tables for training and linking from Label Studio's pairs, or from CLIPPINGS' CSV files.
 
     # Same and Different, to clusters:
-    python -m tools.format_news pairs1.json pairs2.json --image-root scans --out news
+    hardpairs format-news pairs1.json pairs2.json --image-root scans --out news
     # image_id,caption,cluster_label:
-    python -m tools.format_news day.csv --image-root scans --out news
+    hardpairs format-news day.csv --image-root scans --out news
     # image_path,text,label without a header:
-    python -m tools.format_news food.csv --no-header --split-by row --out food
+    hardpairs format-news food.csv --no-header --split-by row --out food
     # image and text, no labels:
-    python -m tools.format_news scans.csv --unlabelled --out news
+    hardpairs format-news scans.csv --unlabelled --out news
 
 Writes OUT/labelled_news_{train,val}_reformatted.csv and the same with _no_singletons, or
 OUT/unlabelled_news_{train,val}_reformatted.csv, all with the columns image_path,text,label. Also

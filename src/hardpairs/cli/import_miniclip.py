@@ -1,10 +1,10 @@
 r"""Make a checkpoint of ours from one of MiniCLIP's, which has no vocabulary of its own.
 
-    python -m tools.import_miniclip checkpoints/best_model_lstm.pth \
+    hardpairs import-miniclip checkpoints/best_model_lstm.pth \
         --captions-json data/captions.json --out miniclip-lstm.pt
 
 Prints the model's name, which goes with it from then on:
-tools.evaluate --model miniclip-lstm --pretrained miniclip-lstm.pt ...
+hardpairs evaluate --model miniclip-lstm --pretrained miniclip-lstm.pt ...
 The captions.json must be the one that it was trained with: the number of its words is the number of
 rows of the word table.
 """

@@ -1,6 +1,6 @@
 r"""Show the batches that a training command would train on, without training.
 
-    python -m tools.inspect_batches --out batches.html --train-data pairs.csv --csv-separator , \
+    hardpairs inspect batches --out batches.html --train-data pairs.csv --csv-separator , \
         --use-hard --hard-dict-dir OUT/pairs_hard_sample.csv --batch-size 64 --embeddings EMB
 
 Prints counts and similarities, and draws some batches on one offline page. Takes all flags of
@@ -26,7 +26,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(
         prog="hardpairs inspect batches",
         description="Show the batches that a training command would train on.",
-        epilog="All other flags are those of python -m training.main.",
+        epilog="All other flags are those of hardpairs train.",
         allow_abbrev=False,
     )
     parser.add_argument("--out", required=True, type=Path, help="the page")
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
     page = make_page(
         options,
-        command=shlex.join(["python", "-m", "tools.inspect_batches", *argv]),
+        command=shlex.join(["hardpairs", "inspect", "batches", *argv]),
         embeddings=args.embeddings,
         processes=args.processes,
         epoch=args.epoch,

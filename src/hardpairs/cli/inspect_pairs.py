@@ -1,10 +1,10 @@
 """Show hard pairs: numbers of one table or several, and a page with likely false negatives first.
 
-    python -m tools.inspect_pairs OUT/cc3m_hard_sample.csv --data cc3m.csv --html pairs.html
-    python -m tools.inspect_pairs HPM/cc3m_hard_pairs IMAGE/cc3m_hard_pairs TEXT/cc3m_hard_pairs
+    hardpairs inspect pairs OUT/cc3m_hard_sample.csv --data cc3m.csv --html pairs.html
+    hardpairs inspect pairs HPM/cc3m_hard_pairs IMAGE/cc3m_hard_pairs TEXT/cc3m_hard_pairs
 
 The page is offline. Rows that one marks on it are saved to a file, which
-``mining.hard_pair_mining --reject`` and ``training.main --reject`` leave out.
+``hardpairs mine --reject`` and ``hardpairs train --reject`` leave out.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     page = make_page(
         open_tables(args.tables, samples),
         samples if args.html else None,
-        command=shlex.join(["python", "-m", "tools.inspect_pairs", *argv]),
+        command=shlex.join(["hardpairs", "inspect", "pairs", *argv]),
     )
     print(terminal_text(page))
     if args.html:

@@ -160,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.reference:
             numbers = _link_to_reference(args, samples)
         else:
-            command = shlex.join(["python", "-m", "tools.link", *argv])
+            command = shlex.join(["hardpairs", "link", *argv])
             numbers = _link_clusters(args, samples, command)
     print(json.dumps(numbers))
     return Exit.OK

@@ -1,12 +1,12 @@
 """Draw the figures of an evaluated run from its stored results, under MiniCLIP's names.
 
-    python -m tools.plot_run runs/lstm --out results
-    python -m tools.plot_run logs/hard --data test.csv --name hard --out results
+    hardpairs plot runs/lstm --out results
+    hardpairs plot logs/hard --data test.csv --name hard --out results
 
 Writes training_curves_NAME.png (where the run was trained in that folder),
 retrieval_results_NAME.png, similarity_heatmap_NAME.png and embedding_space_NAME.png, and prints
 their paths. No model is loaded and no screen is needed. What cannot be drawn is named, with the
-reason. Several runs beside each other: ``python -m tools.compare_runs``.
+reason. Several runs beside each other: ``hardpairs compare-runs``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hardpairs.core.paths import check_exists
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="hardpairs plot", description="Draw the figures of an evaluated run.")
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
+        "run", type=Path, metavar="RUN", help="folder that hardpairs evaluate wrote into"
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER", help="where the PNG files go"

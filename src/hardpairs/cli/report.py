@@ -1,13 +1,13 @@
 r"""Make one offline page of finished runs: results, curves, examples, hard pairs, their origin.
 
-    python -m tools.report runs/a runs/b --out report.html
-    python -m tools.report runs/quickstart/{base,plain,hard} --out report.html --steps steps.tsv \
+    hardpairs report runs/a runs/b --out report.html
+    hardpairs report runs/quickstart/{base,plain,hard} --out report.html --steps steps.tsv \
         --summary summary.json
 
-Each RUN is a folder that tools.evaluate wrote into; a training run's own folder shows its curves
-too. Runs evaluated with one --method are seeds of it. Prints the results as a table. The images are
-found through the paths in the runs' own files, from the folder in which those were given; what is
-not there any more is left out, and the page says so.
+Each RUN is a folder that hardpairs evaluate wrote into; a training run's own folder shows its
+curves too. Runs evaluated with one --method are seeds of it. Prints the results as a table. The
+images are found through the paths in the runs' own files, from the folder in which those were
+given; what is not there any more is left out, and the page says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from hardpairs.core.paths import check_exists
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="hardpairs report", description="Make one offline page of finished runs.")
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folder that tools.evaluate wrote into"
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="folder that hardpairs evaluate wrote into",
     )
     parser.add_argument("--out", required=True, type=Path, help="the page")
     parser.add_argument(

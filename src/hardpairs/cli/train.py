@@ -1,6 +1,6 @@
 r"""Train with OpenCLIP's trainer, all its flags and ours.
 
-    python -m training.main --train-data pairs.csv --csv-separator , --csv-img-key filepath \
+    hardpairs train --train-data pairs.csv --csv-separator , --csv-img-key filepath \
         --model ViT-B-32 --pretrained start.pt --use-hard --batch-size 64 --max-steps 100 \
         --hard-dict-dir OUT/cc3m_hard_sample.csv --device cpu
     torchrun --nproc_per_node 8 -m -- training.main ...

@@ -134,7 +134,7 @@ PASSED_OVER = {
     "diagnostics": "weights are logged with each step, see docs/losses.md",
     "curriculum": "CLIPSE's code does not read it",
     "optimization": "CLIPSE's code does not read it",
-    "eval": "python -m tools.evaluate",
+    "eval": "hardpairs evaluate",
     "save": "every epoch is saved; see --save-frequency",
 }
 """CLIPSE's keys or sections without a counterpart -> what to use instead."""

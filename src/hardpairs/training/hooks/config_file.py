@@ -79,7 +79,7 @@ def _words(actions: dict[str, argparse.Action], key: str, value: Any, where: str
     name = str(key).replace("-", "_")
     if name not in actions:
         near = difflib.get_close_matches(name, actions, 1)
-        fix = f"did you mean {near[0]!r}?" if near else "python -m training.main --help"
+        fix = f"did you mean {near[0]!r}?" if near else "hardpairs train --help"
         raise usage(f"no flag is called {key!r}", where=where, fix=fix)
     return _flag(actions[name], value)
 
