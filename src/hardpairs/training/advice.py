@@ -85,6 +85,6 @@ def _gain_lines(recipe: str | None) -> list[str]:
         f"{name} {gain:+.2f} [{low:+.2f}, {high:+.2f}]" for name, (gain, low, high) in gains.items()
     )
     unclear = all(low <= 0 <= high for _, low, high in gains.values())
-    end = "; not told apart from plain training" if unclear else ""
+    end = "; no significant difference to plain training" if unclear else ""
     where = f"Measured for {recipe} on heads and small sets, points of R@1 over plain batches"
     return [f"{where}: {told}{end}."]
