@@ -51,6 +51,7 @@ class TestSummary:
             np.std(values, ddof=1)
         )
         assert "3 seeds for each method" in text
+        assert f"{100 * min(values):.1f} to {100 * max(values):.1f} by seed" in text
 
     def test_table_of_the_terminal(
         self, four: list[Path], capsys: pytest.CaptureFixture[str]

@@ -154,6 +154,7 @@ class Comparison:
         hero: The method that the page leads with; ``None`` likewise.
         values: Means over seeds.
         spread: Standard deviations over seeds, of methods with several.
+        ranges: Least and greatest values over seeds, likewise.
         differences: Differences to the reference, of the other methods.
         from_base: Differences in R@1 to the method ``base``, of the other methods; empty without
             it.
@@ -164,6 +165,7 @@ class Comparison:
     hero: Method | None
     values: dict[str, dict[str, float]]
     spread: dict[str, dict[str, float]]
+    ranges: dict[str, dict[str, tuple[float, float]]]
     differences: dict[str, dict[str, Difference]]
     from_base: dict[str, dict[str, Difference]]
 
@@ -220,6 +222,14 @@ def compare(methods: Sequence[Method]) -> Comparison:
         spread={
             method.name: {
                 key: value.sd for key, value in spreads[method.name].items() if value.sd is not None
+            }
+            for method in methods
+            if len(method.runs) > 1
+        },
+        ranges={
+            method.name: {
+                key: (min(value.values), max(value.values))
+                for key, value in spreads[method.name].items()
             }
             for method in methods
             if len(method.runs) > 1

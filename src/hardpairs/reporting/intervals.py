@@ -11,13 +11,24 @@ from hardpairs.pages.charts import tick_text, ticks
 
 @dataclass(frozen=True)
 class Interval:
-    """A bar: its left end, width and center in percent of the scale's width."""
+    """A bar, with positions in percent of the scale's width.
+
+    Attributes:
+        color: Number of the method's color.
+        label: Its name for readers.
+        left: The left end.
+        width: The width.
+        center: The mean over seeds.
+        seeds: The difference of each seed; empty for one.
+        difference: The difference in numbers.
+    """
 
     color: int
     label: str
     left: float
     width: float
     center: float
+    seeds: list[float]
     difference: Difference
 
 
@@ -53,7 +64,7 @@ def intervals(comparison: Comparison) -> Intervals | None:
     ]
     if not tested:
         return None
-    ends = [100 * end for *_, d in tested for end in (d.low, d.high) if end is not None]
+    ends = [100 * end for *_, d in tested for end in (d.low, d.high, *d.by_seed) if end is not None]
     low, high = min(0.0, *ends), max(0.0, *ends)
     margin = 0.04 * (high - low) or 1.0
     low, high = low - margin, high + margin
@@ -67,7 +78,9 @@ def intervals(comparison: Comparison) -> Intervals | None:
             position(100 * value)
             for value in (difference.low or 0.0, difference.value, difference.high or 0.0)
         )
-        bar = Interval(color, label, left, right - left, center, difference)
+        several = difference.by_seed if len(difference.by_seed) > 1 else ()
+        seeds = [position(100 * value) for value in several]
+        bar = Interval(color, label, left, right - left, center, seeds, difference)
         rows.setdefault(name, []).append(bar)
     scale = [(position(tick), tick_text(tick)) for tick in ticks(low, high)]
     return Intervals(list(rows.items()), scale, position(0.0))
