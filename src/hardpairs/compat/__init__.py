@@ -14,6 +14,7 @@ from typing import Any
 
 from hardpairs.compat.clippings import CLIPPINGS
 from hardpairs.compat.clipse import CLIPSE, translate_config
+from hardpairs.compat.data_names import data_names
 from hardpairs.compat.helip import HELIP
 from hardpairs.compat.loss_comparison import LOSS_COMPARISON
 from hardpairs.compat.miniclip import MINICLIP
@@ -31,7 +32,7 @@ SYSTEMS = {
 }
 """Name for ``--help-compat`` -> system."""
 FORMER = {"--csv-label-key": renamed("--csv-group-key"), "--checkpoints": renamed("--pretrained")}
-"""Second names that flags of ours had, for every command."""
+"""Former names of flags of ours, for every command."""
 PRESETS = {name: words for system in SYSTEMS.values() for name, words in system.presets.items()}
 """All presets by name."""
 
@@ -102,8 +103,8 @@ def _translate_photos(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def spellings(command: str) -> Mapping[str, Spelling]:
-    """Return the rules of all systems for a command, by flag."""
-    rules = dict(FORMER)
+    """Return the rules of all systems for a command, and of second names of ours, by flag."""
+    rules = FORMER | data_names(command)
     for system in SYSTEMS.values():
         rules |= system.spellings.get(command, {})
     return rules
