@@ -17,9 +17,12 @@ CHOICES = next(o for o in BATCHES["hard-pairs"].options if o.field == "hard_choi
 ]
 
 
-def window_of(table, row, number, *, topk, skip, schedule):
+def window_of(table, row, number, *, topk, skip, margin, schedule):
     """The ranks that a row's hard pairs can come from, read from the definition."""
     ranks = list(range(skip, int(table.lengths[row])))
+    if margin is not None:
+        scores = [float(score) for score in table.scores[row]]
+        ranks = [rank for rank in ranks if scores[rank] >= scores[skip] - margin]
     deepest_start = max(len(ranks) - topk, 0)
     start = round(deepest_start * max(1 - number / schedule, 0)) if schedule else 0
     return set(table.indices[row, ranks[start : start + topk]].tolist())
@@ -37,6 +40,7 @@ def test_laws(data):
         "hard_per_target": per_target,
         "hard_topk": draw(st.integers(1, 12)),
         "hard_skip": draw(st.integers(0, width - 1)),
+        "hard_score_margin": draw(st.none() | st.floats(0.01, 0.6)),
         "hard_choice": draw(st.sampled_from(CHOICES)),
         "seed": draw(st.integers(0, 5)),
         "exclude": np.array(sorted(draw(st.sets(st.integers(0, 40), max_size=8))), np.int64),
@@ -70,6 +74,7 @@ def test_laws(data):
                 number,
                 topk=options["hard_topk"],
                 skip=options["hard_skip"],
+                margin=options["hard_score_margin"],
                 schedule=schedule,
             )
             assert set(group[group_roles == HARD_PAIR].tolist()) <= window
@@ -282,6 +287,7 @@ def test_sizes_that_do_not_fit(options, says):
     [
         ("hard_topk", 0, "at least 1"),
         ("hard_skip", -1, "at least 0"),
+        ("hard_score_margin", 0, "above 0"),
         ("hard_choice", "x", "one of"),
     ],
 )

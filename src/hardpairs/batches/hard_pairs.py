@@ -38,6 +38,8 @@ class HardPairBatchSampler(BatchSampler):
         hard_per_target: Hard pairs of each target in a batch.
         hard_topk: Ranks of a target's list that its hard pairs are drawn from.
         hard_skip: First ranks of each list that are left out as likely false negatives.
+        hard_score_margin: Ranks are drawn only while their score is at most this much below that of
+            the row's first rank after the skipped ones; ``None``: all ranks.
         hard_choice: ``uniform``; ``rank`` or ``score`` (the chance is proportional to 1 / rank or
             to the score); ``cycle`` (each list in an order of its own, without repetition over
             epochs).
@@ -58,6 +60,11 @@ class HardPairBatchSampler(BatchSampler):
         """Options of hard-pair batches."""
 
         hard_per_target: int = option(1, "hard pairs per target in a batch", minimum=1)
+        hard_score_margin: float | None = option(
+            None,
+            "score below a list's first (not skipped) that ends its ranks",
+            above=0,
+        )
         hard_choice: str = option(
             "uniform",
             "draw evenly, by 1 / rank, by score, or in turn over epochs",
@@ -85,6 +92,7 @@ class HardPairBatchSampler(BatchSampler):
         hard_per_target: int = 1,
         hard_topk: int = 50,
         hard_skip: int = 0,
+        hard_score_margin: float | None = None,
         hard_choice: str = "uniform",
         hard_schedule: int = 0,
         empty_rows: str = "random",
@@ -98,6 +106,7 @@ class HardPairBatchSampler(BatchSampler):
             hard_per_target=hard_per_target,
             hard_topk=hard_topk,
             hard_skip=hard_skip,
+            hard_score_margin=hard_score_margin,
             hard_choice=hard_choice,
             hard_schedule=hard_schedule,
             empty_rows=empty_rows,
@@ -113,11 +122,13 @@ class HardPairBatchSampler(BatchSampler):
     def from_config(cls, config: Config, context: BatchContext) -> HardPairBatchSampler:
         """Open the hard pairs and build the batch maker."""
         table = config.open(context)
-        if config.hard_choice == "score" and not table.has_scores:
+        by_score = config.hard_choice == "score"
+        if (by_score or config.hard_score_margin is not None) and not table.has_scores:
             raise usage(
-                "`hard_choice` score needs scores, which HELIP's files do not have",
+                f"{'`hard_choice` score' if by_score else '`hard_score_margin`'} needs scores, "
+                "which HELIP's files do not have",
                 where=str(config.hard_pairs),
-                fix="`hard_choice` rank",
+                fix="`hard_choice` rank" if by_score else "`hard_topk`",
             )
         options = {**vars(config)}
         del options["hard_pairs"], options["url_index"]
@@ -167,10 +178,18 @@ class HardPairBatchSampler(BatchSampler):
         """
         skip, schedule = self.options.hard_skip, self.options.hard_schedule
         left = np.maximum(np.asarray(self.table.lengths[targets], np.int64) - skip, 0)
+        if self.options.hard_score_margin is not None:
+            left = np.minimum(left, self._near_first(targets, self.options.hard_score_margin))
         still = max(1 - epoch / schedule, 0.0) if schedule else 0.0
         topk = self.options.hard_topk
         first = np.rint(np.maximum(left - topk, 0) * still).astype(np.int64)
         return skip + first, np.minimum(left, topk)
+
+    def _near_first(self, targets: np.ndarray, margin: float) -> np.ndarray:
+        """Return the number of ranks, of (T,) targets, within a margin of the first not skipped."""
+        scores = np.asarray(self.table.scores[targets, self.options.hard_skip :], np.float64)
+        near: np.ndarray = np.count_nonzero(scores >= scores[:, :1] - margin, axis=1)
+        return near
 
     def global_batch(
         self, step: int, epoch: int, rng: np.random.Generator
