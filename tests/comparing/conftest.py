@@ -4,7 +4,7 @@ import pytest
 
 from hardpairs.demo.classes import build_classes
 from hardpairs.demo.options import DemoOptions
-from hardpairs.training import launching
+from hardpairs.training import trainer_process
 from tests.helpers import run
 from tests.processes import forking
 
@@ -12,7 +12,7 @@ from tests.processes import forking
 @pytest.fixture(autouse=True)
 def forked_runs():
     """Runs are forks of a process that has PyTorch imported."""
-    with forking(launching):
+    with forking(trainer_process):
         yield
 
 

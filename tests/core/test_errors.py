@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from hardpairs.core.errors import Exit, UserError, flags, mismatch, run_command, usage
+from hardpairs.core.errors import Exit, UserError, flags, mismatch, run_command, tell, usage
 from tests.helpers import run
 
 
@@ -55,13 +55,23 @@ def test_exit_codes(tmp_path, body, code, says):
         PROGRAM.format(body=body),
         env={"HARDPAIRS_STATUS_FILE": str(status), "RANK": "1"},
     )
-    assert done.returncode == code and says in done.stderr
-    assert ("Traceback" in done.stderr) == (code == 1)
+    assert done.returncode == code and ("Traceback" in done.stderr) == (code == 1)
     if code:
-        assert (
-            json.loads(status.read_text())["code"] == code
-            and json.loads(status.read_text())["rank"] == 1
-        )
+        told = json.loads(status.read_text())
+        assert told["code"] == code and told["rank"] == 1 and says in told["message"]
+        assert told["message"] not in done.stderr  # the launcher prints it
+
+
+def test_one_message_of_several_ranks(tmp_path, monkeypatch, capsys):
+    """The launcher prints what the first rank says; another rank prints what is not that."""
+    monkeypatch.setenv("HARDPAIRS_STATUS_FILE", str(tmp_path / "status"))
+    for message in ("error: a", "error: a", "error: b"):
+        tell(3, message)
+    assert capsys.readouterr().err == "error: b\n"
+    assert json.loads((tmp_path / "status").read_text())["message"] == "error: a"
+    monkeypatch.setenv("HARDPAIRS_STATUS_FILE", str(tmp_path / "gone/status"))
+    tell(3, "error: a")
+    assert capsys.readouterr().err == "error: a\n"
 
 
 def test_ctrl_c_ends_a_command_whose_queue_is_locked():

@@ -15,14 +15,14 @@ from hardpairs.models.weight_files import save_safetensors
 from hardpairs.recipes import whole_models
 from hardpairs.recipes.study import open_study
 from hardpairs.recipes.training import measure_queries
-from hardpairs.training import launching
+from hardpairs.training import trainer_process
 from tests.processes import forking
 
 
 @pytest.fixture
 def forked_runs():
     """Runs are forks of a process that has PyTorch imported."""
-    with forking(launching):
+    with forking(trainer_process):
         yield
 
 

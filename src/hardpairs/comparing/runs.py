@@ -12,7 +12,7 @@ from hardpairs.core.atomic import write_json, write_text
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.progress import check_recipe
 from hardpairs.losses import LOSSES
-from hardpairs.training.launching import launch, one_machine
+from hardpairs.training.trainer_process import launch, one_machine
 
 DONE, DIVERGED = "done", "diverged"
 """Files in a run's folder: it went through all epochs; its numbers stopped being finite."""

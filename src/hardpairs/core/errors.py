@@ -175,9 +175,8 @@ def byte_count(text: str) -> int:
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and end the process with its exit code.
 
-    Under torchrun, which returns 1 whatever a rank returned, the first failing rank also writes its
-    code and message to the file named by ``HARDPAIRS_STATUS_FILE``; ``scripts/train_node.sh`` reads
-    it.
+    Under torchrun, which returns 1 whatever a rank returned, the first failing rank leaves its code
+    and message to the launcher; see ``tell``.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         codecs.register_error("bytes_or_escapes", _bytes_or_escapes)
@@ -185,9 +184,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     code, message = _outcome(main)
     sys.stdout.flush()
     if code:
-        write_status(code, message or f"error: stopped with code {code}")
-        if message:
-            print(message, file=sys.stderr, flush=True)
+        tell(code, message)
     if code in (Exit.INTERRUPTED, Exit.PREEMPTED):
         end_at_once(code)
     sys.exit(int(code))
@@ -293,19 +290,43 @@ def full_disk(error: BaseException) -> OSError | None:
     return None
 
 
-def write_status(code: int, message: str, rank: int | None = None) -> None:
+def tell(code: int, message: str) -> None:
+    """Print a failure's message, or leave it to the launcher, which prints it once and last.
+
+    Args:
+        code: The exit code.
+        message: The last message; empty where the command has printed it.
+    """
+    is_left = write_status(code, message or f"error: stopped with code {code}")
+    if message and not is_left:
+        print(message, file=sys.stderr, flush=True)
+
+
+def write_status(code: int, message: str, rank: int | None = None) -> bool:
     """Write a failure for the launcher, unless another rank has failed before.
+
+    The file is that of ``HARDPAIRS_STATUS_FILE`` (``hardpairs.training.trainer_process``).
 
     Args:
         code: The exit code.
         message: The last message.
         rank: The rank that failed; this process's own by default.
+
+    Returns:
+        Whether the launcher will print this message, of this rank or of another.
     """
     path = os.environ.get("HARDPAIRS_STATUS_FILE")
     if not path:
-        return
+        return False
     rank = int(os.environ.get("RANK", 0)) if rank is None else rank
     status = {"code": int(code), "message": message, "rank": rank}
-    # Another rank may have failed first, or the folder may be gone; stderr has the message.
-    with contextlib.suppress(OSError), open(path, "x", encoding="utf-8") as file:
-        json.dump(status, file)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            json.dump(status, file)
+    except FileExistsError:
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+            return bool(json.load(file)["message"] == message)
+        return False
+    except OSError:  # the launcher is gone, and its folder with it
+        return False
+    return True

@@ -84,12 +84,13 @@ def message() -> str:
 def _on_ctrl_c(_: int, frame: FrameType | None) -> None:
     if _State.is_caught and not _is_importing(frame):
         raise KeyboardInterrupt
-    errors = sys.modules.get("hardpairs.core.errors")  # perhaps half of it
+    errors = sys.modules.get("hardpairs.core.errors")
+    write_status = getattr(errors, "write_status", None)  # perhaps half of it is imported
     try:
-        os.write(2, f"{message()}\n".encode())
+        if write_status is None or not write_status(_CODE, message()):
+            os.write(2, f"{message()}\n".encode())
         sys.stdout.flush()
         if errors is not None:
-            errors.write_status(_CODE, message())
             errors.end_at_once(_CODE)
     finally:
         os._exit(_CODE)

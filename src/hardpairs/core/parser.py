@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from hardpairs.core.errors import Exit, usage, write_status
+from hardpairs.core.errors import Exit, tell, usage
 
 
 class FlagFormatter(argparse.HelpFormatter):
@@ -57,9 +57,7 @@ def shorten_refusals(parser: argparse.ArgumentParser) -> None:
 
 
 def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    text = _text(parser, message)
-    print(text, file=sys.stderr, flush=True)
-    write_status(Exit.USAGE, text)
+    tell(Exit.USAGE, _text(parser, message))
     sys.exit(int(Exit.USAGE))
 
 

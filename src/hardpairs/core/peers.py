@@ -13,7 +13,6 @@ import json
 import os
 import re
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from hardpairs.core.errors import Exit, UserError, end_at_once, write_status
+from hardpairs.core.errors import Exit, UserError, end_at_once, tell
 
 PEER_TIMEOUT = 600.0
 """Seconds after which a process that does not tell anything is lost."""
@@ -222,8 +221,7 @@ def _key(rank: int) -> str:
 def end(error: UserError) -> None:
     """End this process at once from any thread, with its workers, a message and an exit code."""
     text = re.sub(r"`(\w+)`", lambda match: "--" + match[1].replace("_", "-"), error.text())
-    write_status(error.code, text)
-    print(text, file=sys.stderr, flush=True)
+    tell(error.code, text)
     end_at_once(error.code)
 
 

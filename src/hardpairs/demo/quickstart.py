@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hardpairs.demo.steps import HARDPAIRS, Step
-from hardpairs.training.launching import one_machine
+from hardpairs.training.trainer_process import one_machine
 
 DATA_SET, START_MODEL = "tuxpaint", "lite0-minilm"
 

@@ -21,8 +21,8 @@ from hardpairs.models.load import load_encoder
 from hardpairs.recipes.recipe import Setting
 from hardpairs.recipes.start_model import write_start_model
 from hardpairs.recipes.training import WARMUP_SHARE, with_means
-from hardpairs.training.launching import launch, one_machine
 from hardpairs.training.samples import SAMPLE_FLAGS
+from hardpairs.training.trainer_process import launch, one_machine
 
 if TYPE_CHECKING:
     from hardpairs.recipes.plan import RunName

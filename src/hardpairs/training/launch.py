@@ -12,4 +12,4 @@ from __future__ import annotations
 from hardpairs.core.interrupts import run_module
 
 if __name__ == "__main__":
-    run_module("hardpairs.training.launching")
+    run_module("hardpairs.training.trainer_process")

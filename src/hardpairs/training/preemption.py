@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TypeVar
 
-from hardpairs.core.errors import Exit, UserError, end_at_once, write_status
+from hardpairs.core.errors import Exit, UserError, end_at_once, tell
 
 T = TypeVar("T")
 _END = b"\0"
@@ -116,8 +115,7 @@ class StopRequests:
                 first = first or now
                 if self.is_saved or now - first > ONE_REQUEST:
                     text = (_saved() if self.is_saved else _at_once()).text()
-                    write_status(Exit.PREEMPTED, text)
-                    print(text, file=sys.stderr, flush=True)
+                    tell(Exit.PREEMPTED, text)
                     end_at_once(Exit.PREEMPTED)
 
 
@@ -147,7 +145,7 @@ def _at_once() -> UserError:
     return UserError(
         Exit.PREEMPTED,
         "stopped by a second signal, before the state was saved",
-        fix="--resume latest goes on from the last state that is saved",
+        fix="--resume latest goes on from the last state that is saved, if there is one",
     )
 
 

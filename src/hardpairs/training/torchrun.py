@@ -106,7 +106,7 @@ def _stop() -> UserError:
     return UserError(
         Exit.PREEMPTED,
         "stopped by a signal before it trained",
-        fix="the same command with --resume latest goes on from what was saved before",
+        fix="the same command with --resume latest goes on from what was saved before, if anything",
     )
 
 
@@ -131,7 +131,7 @@ def _tell(rank: int, failure: ProcessFailure) -> None:
         why="the system does so when memory is short; dmesg and the scheduler's log tell"
         if number == signal.SIGKILL
         else "",
-        fix="the same command with --resume latest goes on from the last checkpoint",
+        fix="the same command with --resume latest goes on from the last checkpoint, if any",
     )
     status = Path(os.environ.get("HARDPAIRS_STATUS_FILE", ""))
     with contextlib.suppress(OSError, ValueError):

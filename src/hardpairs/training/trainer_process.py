@@ -1,7 +1,8 @@
 """Run the trainer under torchrun to its end: signals go in, exit code and message come out.
 
 torchrun returns 1 whatever a rank returned. Therefore the rank that fails first writes its code and
-message to the file that ``HARDPAIRS_STATUS_FILE`` names (``hardpairs.core.errors``).
+message to the file that ``HARDPAIRS_STATUS_FILE`` names (``hardpairs.core.errors``), and the
+message is printed here, after all that other ranks say.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.interrupts import Held
@@ -147,21 +148,35 @@ def launch(options: Sequence[str], flags: Sequence[str], *, output: IO[bytes] | 
             with process:
                 relay.serve(process)
                 code = process.wait()
+        failure = json.loads(status.read_text("utf-8")) if code and status.is_file() else None
+        if failure is not None:
+            _print_last(failure, output, with_rank=bool(options))
         if signal.SIGINT in relay.received and code:
             raise KeyboardInterrupt
-        if code and status.is_file():
-            failure = json.loads(status.read_text(encoding="utf-8"))
-            text = f"\n{failure['message']}\n  rank: {failure['rank']}\n"
-            if options and output:
-                output.write(text.encode("utf-8"))
-            elif options:
-                print(text, end="", file=sys.stderr)
+        if failure is not None:
             _tell_job(int(failure["code"]))
             return int(failure["code"])
         if -code in {PASSED_ON[signal.Signals(number)] for number in relay.received}:
             _tell_job(Exit.PREEMPTED)  # the trainer did not listen yet
             return Exit.PREEMPTED
         return code if code >= 0 else 128 - code
+
+
+def _print_last(failure: dict[str, Any], output: IO[bytes] | None, *, with_rank: bool) -> None:
+    """Print the message of the rank that failed first, which has not printed it itself.
+
+    Args:
+        failure: What the rank wrote (``hardpairs.core.errors.write_status``).
+        output: File that takes the message; stderr when None.
+        with_rank: Whether there are several ranks; Ctrl-C comes to all of them.
+    """
+    text = f"{failure['message']}\n"
+    if with_rank and failure["code"] != Exit.INTERRUPTED:
+        text = f"\n{text}  rank: {failure['rank']}\n"
+    if output:
+        output.write(text.encode("utf-8"))
+    else:
+        print(text, end="", file=sys.stderr)
 
 
 def _tell_job(code: int) -> None:

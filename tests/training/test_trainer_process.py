@@ -10,8 +10,8 @@ import time
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.training import launching
-from hardpairs.training.launching import command_line, launch, one_machine, resuming
+from hardpairs.training import trainer_process
+from hardpairs.training.trainer_process import command_line, launch, one_machine, resuming
 from tests.processes import has_ended
 
 FAILS = """
@@ -28,7 +28,7 @@ def child(monkeypatch):
 
     def stand_in(code: str) -> None:
         line = [sys.executable, "-c", code]
-        monkeypatch.setattr(launching, "command_line", lambda *_: line)
+        monkeypatch.setattr(trainer_process, "command_line", lambda *_: line)
 
     return stand_in
 
@@ -44,7 +44,7 @@ def test_the_command():
 def test_flags_are_told_from_torchruns_options(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["launch", "--lr", "1"])
     with pytest.raises(UserError, match="no -- before the trainer's flags"):
-        launching.main()
+        trainer_process.main()
 
 
 def test_the_code_of_the_rank_that_failed_first(child, capfd, tmp_path):
@@ -56,10 +56,10 @@ def test_the_code_of_the_rank_that_failed_first(child, capfd, tmp_path):
     assert "error: NaN" in (tmp_path / "log").read_text()
 
 
-def test_a_process_without_torchrun_has_said_it_itself(child, capfd):
+def test_a_process_without_torchrun_has_no_rank(child, capfd):
     child(FAILS)
     assert launch([], []) == 6
-    assert not capfd.readouterr().err
+    assert capfd.readouterr().err == "error: NaN\n"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ time.sleep(60)
 def test_a_killed_launcher_leaves_nobody(monkeypatch, tmp_path):
     pid = tmp_path / "pid"
     line = [sys.executable, "-c", STAYS, str(pid)]
-    monkeypatch.setattr(launching, "command_line", lambda *_: line)
+    monkeypatch.setattr(trainer_process, "command_line", lambda *_: line)
     launcher = os.fork()
     if not launcher:
         launch([], [])
