@@ -80,9 +80,9 @@ def test_flickr30k_has_no_folder_of_its_own_and_no_ids_of_coco(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("split", "says"),
     [
-        (None, "several parts"),
+        (None, "no part of the file is named"),
         ("dev", "no part 'dev'"),
-        (None, "test (1 images), train (2 images), val (1 images)"),
+        (None, "images of each part: test 1, train 2, val 1"),
     ],
 )
 def test_the_part_is_asked_for(tmp_path: Path, split: str | None, says: str) -> None:
@@ -90,6 +90,13 @@ def test_the_part_is_asked_for(tmp_path: Path, split: str | None, says: str) -> 
         open_samples(write(tmp_path), split=split)
     assert error.value.code == 2 and says in error.value.text()
     assert "`split` test" in error.value.fix
+
+
+def test_a_single_part_is_asked_for_too() -> None:
+    content = {"images": [entry(0, "test")]}
+    with pytest.raises(UserError, match="no part of the file is named") as error:
+        read_karpathy(content, None, "x.json")
+    assert error.value.where.endswith("test 1") and not error.value.why
 
 
 def test_wrong_content() -> None:

@@ -99,7 +99,7 @@ class ClassNeighborBatchSampler(OrderedBatchSampler):
         if not (config.embeddings or config.hard_pairs or context.embeds_later):
             raise usage(
                 "this batch maker needs either `embeddings` or `hard_pairs`",
-                fix="embed or mine the data first",
+                fix="hardpairs embed makes the first, hardpairs mine the others",
             )
         samples, k = context.samples, config.class_neighbors
         labels, table = compact(samples.groups), None

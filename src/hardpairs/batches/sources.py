@@ -45,7 +45,7 @@ class HardPairSource(Options):
                 data or a damaged one.
         """
         if self.hard_pairs is None:
-            raise usage("this batch maker needs `hard_pairs`", fix="mine hard pairs first")
+            raise usage("this batch maker needs `hard_pairs`", fix="hardpairs mine makes them")
         table = open_table(self.hard_pairs, context.samples, self.url_index, verify=context.verify)
         if not table.lengths.any():
             raise bad_input(

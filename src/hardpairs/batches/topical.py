@@ -79,7 +79,7 @@ class TopicalBatchSampler(OrderedBatchSampler):
         """
         folder = config.embeddings
         if folder is None and not context.embeds_later:
-            raise usage("this batch maker needs `embeddings`", fix="embed the data first")
+            raise usage("this batch maker needs `embeddings`", fix="hardpairs embed makes them")
         clusters = np.full(len(context.samples), -1, np.int32)
         if folder is None:
             _check_count(config.clusters, len(clusters))

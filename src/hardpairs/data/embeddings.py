@@ -201,7 +201,7 @@ def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> 
     if folder.suffix == ".parquet":
         return _open_parquet(folder)
     if not folder.exists():
-        fix = "check the path, or embed the data first"
+        fix = "check the path; hardpairs embed makes them"
         raise usage("no such folder", where=str(folder), fix=fix)
     manifest = read_manifest(folder, verify=verify) if (folder / NAME).is_file() else {}
     image, text = _read_parts(folder, "img_emb"), _read_parts(folder, "text_emb")

@@ -240,7 +240,7 @@ def open_hard_pairs(
         raise usage(
             "no hard pairs: the path does not exist",
             where=str(path),
-            fix="check the path, or mine hard pairs first",
+            fix="check the path; hardpairs mine makes them",
         )
     folder = path if path.is_dir() else _folder_beside(path)
     if folder is None:

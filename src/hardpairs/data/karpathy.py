@@ -62,11 +62,12 @@ def read_karpathy(content: Any, split: str | None, where: str) -> KarpathyRows:
     """
     counts = Counter("train" if _split(e) == REST else _split(e) for e in content["images"])
     if split not in counts:
-        parts = ", ".join(f"{name} ({count} images)" for name, count in sorted(counts.items()))
+        parts = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        several = len(counts) > 1 and not split
         raise usage(
-            f"the file has no part {split!r}" if split else "the file has several parts",
-            where=f"{where}: {parts}",
-            why="" if split else "images to test on would be trained on",
+            f"the file has no part {split!r}" if split else "no part of the file is named",
+            where=f"{where}, images of each part: {parts}",
+            why="images to test on would be trained on" if several else "",
             fix="`split` " + ("test" if "test" in counts else sorted(counts)[0]),
         )
     rows = KarpathyRows()

@@ -65,5 +65,5 @@ def read_plot_embeddings(folder: Path) -> dict[str, np.ndarray]:
         raise bad_input(
             f"no readable {FILE}: {error}",
             where=str(folder),
-            fix=f"evaluate the model into {folder}",
+            fix=f"hardpairs evaluate ... --out {folder} writes it",
         ) from None

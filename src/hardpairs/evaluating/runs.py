@@ -30,6 +30,9 @@ LABELS = {
 }
 """Labels of the quickstart's methods; the label of any other method is its name."""
 
+EVALUATES = "hardpairs evaluate --model MODEL --pretrained FILE --data PAIRS"
+"""The command that writes what is read here, for messages."""
+
 RESERVED = ("spread", "seconds", "mined", "versions", "tests")
 """Keys of the summary file that are not methods: no method may have such a name."""
 
@@ -129,7 +132,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    fix = f"evaluate the model into {path.parent}"
+    fix = f"{EVALUATES} --out {path.parent}; or check the path"
     try:
         record: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         for name in ("image_to_text_R@1", "text_to_image_R@1", "images", "texts"):

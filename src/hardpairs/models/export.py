@@ -194,13 +194,15 @@ def read_evaluation(folder: Path, weights: str) -> dict[str, Any]:
         measured = record["weights"]
     except (OSError, ValueError, KeyError, TypeError):
         raise bad_input(
-            "no evaluation.json of ours", where=str(folder), fix="evaluate the model first"
+            "no evaluation.json of ours",
+            where=str(folder),
+            fix=f"hardpairs evaluate ... --out {folder} writes it",
         ) from None
     if measured != weights:
         raise mismatch(
             "the evaluation is of other weights",
             where=f"{path}: {str(measured)[:24]}, the model: {weights[:24]}",
             why="the card would tell numbers of another model",
-            fix="evaluate this checkpoint",
+            fix="evaluate this checkpoint (hardpairs evaluate)",
         )
     return record
