@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from hardpairs.core.errors import flags
+from hardpairs.data.split_parts import PARTS
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -60,8 +61,9 @@ def add_data_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) ->
     )
     parser.add_argument(
         "--split",
-        choices=("train", "val", "test"),
-        help="part of Karpathy's dataset_flickr30k.json or dataset_coco.json",
+        choices=PARTS,
+        help="part of a folder that hardpairs split made, or of Karpathy's dataset_flickr30k.json "
+        "or dataset_coco.json",
     )
     parser.add_argument(
         "--allow-remote", action="store_true", help="read data and images that are behind URLs"

@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _report(split: Split, samples: Samples) -> None:
-    from hardpairs.data.splits import PARTS
+    from hardpairs.data.split_parts import PARTS
     from hardpairs.pages.numbers import plural, reasons_text
 
     images, captions = split.manifest["images"], split.manifest["captions"]

@@ -42,6 +42,7 @@ from hardpairs.data.shards import (
     shard_names,
     tars_in,
 )
+from hardpairs.data.split_parts import part_of_folder
 from hardpairs.data.strings import PackedStrings, printable, readable
 from hardpairs.data.tables import is_table, read_table
 
@@ -266,7 +267,8 @@ def open_samples(
         caption_template: Caption of an image of a folder that has none beside it, with ``{}`` for
             the name of its class folder (or of the image); ``None``: the name of the class folder
             where no image has captions beside it, else none.
-        split: The part of a Karpathy file: ``train`` (with ``restval``), ``val`` or ``test``.
+        split: The part of a Karpathy file (``train`` with ``restval``, ``val`` or ``test``), or of
+            a folder as in ``part_of_folder``, whose tables are separated by what their headers say.
         allow_remote: Whether data and images behind URLs are read. Without it, an image that a
             table names by its URL counts as unreadable (``remote``).
 
@@ -274,12 +276,14 @@ def open_samples(
         UserError: exit 2 for a path that does not exist and for a URL that is not allowed, exit 3
             for bad content.
     """
+    if split is not None and _is_folder(source):
+        source, separator, split = part_of_folder(Path(str(source)), split), None, None
     name, unlabelled = str(source), frozenset(unlabelled)
     for part in (*(source if isinstance(source, list) else name.split("::")), image_root or ""):
         check_allowed(str(part), allow_remote=allow_remote)
     _check_template(caption_template, isinstance(source, str | os.PathLike), name)
     if split is not None and not name.lower().endswith(".json"):
-        raise usage("`split` is for Karpathy's dataset_*.json", where=name, fix="leave it out")
+        raise _no_parts(name)
     fields = shard_fields(image_key, caption_key, group_key)
     if isinstance(source, list):
         return _from_shards(source, fields, unlabelled)
@@ -346,6 +350,18 @@ def _check_holds_shards(name: str) -> None:
             where=name,
             fix="check the path: images in it or in folders below it, or shards in it",
         )
+
+
+def _is_folder(source: str | os.PathLike[str] | list[str]) -> bool:
+    return not isinstance(source, list) and not is_url(str(source)) and os.path.isdir(source)
+
+
+def _no_parts(name: str) -> UserError:
+    return usage(
+        "`split` is for Karpathy's dataset_*.json, and for a folder with the parts in it",
+        where=name,
+        fix="leave it out, or name the folder that hardpairs split has made",
+    )
 
 
 def _has_list(name: str) -> bool:
@@ -606,7 +622,7 @@ def _from_json(name: str, image_root: str | os.PathLike[str] | None, split: str 
         root = _root(image_root, karpathy_root(rows.images[0], path.parent))
         return _from_captions(str(path), rows.images, rows.captions, root, rows)
     if split is not None:
-        raise usage("`split` is for Karpathy's dataset_*.json", where=str(path), fix="leave it out")
+        raise _no_parts(str(path))
     root = _root(image_root, path.parent / "images")
     names, captions = read_captions_json(path, content)
     return _from_captions(str(path), names, captions, root if root.is_dir() else path.parent)

@@ -22,9 +22,9 @@ from hardpairs.core.errors import bad_input, mismatch
 from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
 from hardpairs.data.samples import Samples
+from hardpairs.data.split_parts import PARTS
 from hardpairs.data.tables import is_table, read_table
 
-PARTS = ("train", "val", "test")
 SEED = 42
 TRAIN_SHARE, VAL_SHARE = 0.7, 0.15
 LOOK, COSINE = "look", "cosine_above"

@@ -25,6 +25,7 @@ from hardpairs.core.flags import (
     effective_values,
     options_of,
 )
+from hardpairs.data.split_parts import PARTS as SPLIT_PARTS
 from hardpairs.losses import LOSSES
 from hardpairs.metrics import all_values
 
@@ -65,6 +66,12 @@ class DataOptions(Options):
         "caption of class folders, with {} as class",
         metavar="TEXT",
     )
+    split: str | None = option(
+        None,
+        "part of --train-data: a folder of hardpairs split, or Karpathy's file",
+        choices=SPLIT_PARTS,
+    )
+    val_split: str | None = option(None, "part of --val-data, likewise", choices=SPLIT_PARTS)
     allow_remote: bool = option(False, "read data behind URLs")
     advice: bool = option(True, "say what hard pairs tell")
 

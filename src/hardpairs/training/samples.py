@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from hardpairs.core.errors import flags
 from hardpairs.data.rejects import read_rejects
 from hardpairs.data.samples import Samples, open_samples
 from hardpairs.losses import LOSSES
@@ -19,6 +20,7 @@ SAMPLE_FLAGS = {
     "unlabelled": "--unlabelled",
     "image_root": "--image-root",
     "caption_template": "--caption-template",
+    "split": "--split",
     "allow_remote": "--allow-remote",
 }
 """Flags of the fields of ``SampleOptions``, for values and for messages."""
@@ -36,6 +38,7 @@ class SampleOptions:
         unlabelled: Values of the group that say there is none.
         image_root: Folder of the images of a captions.json.
         caption_template: Captions of a folder of images, with ``{}`` for the class.
+        split: The part of the data.
         allow_remote: Whether data and images behind URLs are read.
     """
 
@@ -46,14 +49,19 @@ class SampleOptions:
     unlabelled: tuple[str, ...] = ()
     image_root: str | None = None
     caption_template: str | None = None
+    split: str | None = None
     allow_remote: bool = False
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> SampleOptions:
-        """Build the options from the values of flags, or from a run's stored parameters."""
-        values = {"allow_remote": False, **values}  # runs of earlier versions do not say it
+        """Build the options of the training data from flags, or from a run's stored parameters."""
+        values = {"allow_remote": False, "split": None, **values}  # earlier versions had no such
         given = {name: values[flag[2:].replace("-", "_")] for name, flag in SAMPLE_FLAGS.items()}
         return cls(**{**given, "unlabelled": tuple(given["unlabelled"] or ())})
+
+    def of_other_data(self, split: str | None = None) -> SampleOptions:
+        """Return the options for other data than the training data, whole or a part of it."""
+        return replace(self, split=split)
 
 
 def open_training_samples(values: Mapping[str, Any]) -> Samples:
@@ -68,6 +76,13 @@ def open_training_samples(values: Mapping[str, Any]) -> Samples:
         values["reject"],
         by_image=by_image and LOSSES.load(values["loss_fn"]).needs_labels,
     )
+
+
+def open_validation_samples(values: Mapping[str, Any]) -> Samples:
+    """Open the validation data by the values of flags."""
+    options = SampleOptions.from_values(values).of_other_data(values["val_split"])
+    with flags(**{**SAMPLE_FLAGS, "split": "--val-split"}):
+        return open_once(values["val_data"], options)
 
 
 def open_once(

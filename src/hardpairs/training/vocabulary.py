@@ -57,8 +57,8 @@ def vocabulary_captions(
     if source in (None, "train"):
         return open_once(train_data, options, reject).captions
     if source != "all":
-        return open_once(str(source), options).captions
-    folder = Path(train_data).parent
+        return open_once(str(source), options.of_other_data()).captions
+    folder = Path(train_data) if options.split else Path(train_data).parent
     if not (folder / NAME).is_file():
         raise usage(
             "`vocabulary_from` all: the training data is no part of a split",

@@ -17,6 +17,8 @@ from hardpairs.batches import (
 )
 from hardpairs.core.errors import UserError
 from hardpairs.core.flags import destination
+from hardpairs.data.samples import open_samples
+from hardpairs.data.splits import split_into
 from hardpairs.losses import ContrastiveLoss, SigmoidLoss
 from hardpairs.losses.guide import GuideRule
 from hardpairs.losses.targets import Blend
@@ -25,7 +27,7 @@ from hardpairs.training.config import all_options
 from hardpairs.training.dataset import RunBatches
 from hardpairs.training.hooks.build import create_loss
 from hardpairs.training.hooks.flags import add_arguments, check_arguments
-from hardpairs.training.samples import open_training_samples
+from hardpairs.training.samples import open_training_samples, open_validation_samples
 from hardpairs.training.upstream import patched
 
 OPENCLIP_DEFAULTS = {
@@ -263,6 +265,48 @@ def test_a_folder_is_no_checkpoint(table, tmp_path):
     assert error.value.code == 2
 
 
+def test_the_parts_of_a_split(table, tmp_path):
+    split = split_into(tmp_path / "split", open_samples(table))
+    of_train, of_val = ("--split", "train"), ("--val-split", "val")
+    values = {"train_data": split.folder, "val_data": split.folder, "csv_separator": "\t"}
+    args = parse(*of_train, *of_val, **values)
+    assert args.batching == "random"  # OpenCLIP's own batches know no parts
+    opened = open_training_samples(vars(args)), open_validation_samples(vars(args))
+    assert [samples.source for samples in opened] == [
+        str(split.table("train")),
+        str(split.table("val")),
+    ]
+    assert not {*opened[0].keys} & {*opened[1].keys}
+
+
+@pytest.mark.parametrize(
+    ("flags", "data", "says"),
+    [
+        (("--split", "train"), "table", "`split` is for|--split is for"),
+        (("--val-split", "val"), None, "--val-split is a part of the validation data"),
+        (("--batching", "random", "--val-split", "val"), "table", "--val-split is for"),
+    ],
+)
+def test_parts_that_are_not_there(table, flags, data, says):
+    values = {"val_data": table} if data else {}
+    with pytest.raises(UserError, match=says) as error:
+        parse(*flags, train_data=table, **values)
+    assert error.value.code == 2
+
+
+@pytest.mark.parametrize(("file", "says"), [(None, "starts it anew"), ("epoch_1.pt", "goes on")])
+def test_what_becomes_of_a_run_of_the_same_name(table, tmp_path, file, says):
+    """Ctrl-C may have come before the first checkpoint."""
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    (tmp_path / "run/out.log").touch()
+    if file:
+        (tmp_path / "run/checkpoints" / file).touch()
+    values = {"train_data": table, "logs": tmp_path, "name": "run", "resume": ""}
+    with pytest.raises(UserError, match="a run of this name exists") as error:
+        parse("--batching", "random", **values)
+    assert f"--resume latest {says}" in error.value.fix
+
+
 def test_weights_grow_and_the_temperature_waits(table):
     args = parse(
         "--loss-fn",
@@ -344,6 +388,7 @@ def sampler_of(*flags, **values):
     ("flags", "attribute", "value"),
     [
         (("--hard-skip", "1"), "hard_skip", 1),
+        (("--hard-score-margin", "0.2"), "hard_score_margin", 0.2),
         (("--hard-choice", "rank"), "hard_choice", "rank"),
         (("--hard-choice", "score"), "hard_choice", "score"),
         (("--hard-choice", "cycle"), "hard_choice", "cycle"),
@@ -472,16 +517,11 @@ def test_flags_that_do_not_go_together(table, flags, says):
 def test_scores_and_embeddings_of_other_data_are_refused(table, hard_pairs, embeddings, tmp_path):
     foreign = tmp_path / "helip.csv"
     foreign.write_text(hard_pairs.read_text())
-    with pytest.raises(UserError, match="needs scores") as error:
-        sampler_of(
-            "--use-hard",
-            "--hard-dict-dir",
-            str(foreign),
-            "--hard-choice",
-            "score",
-            train_data=table,
-        )
-    assert error.value.code == 2
+    for by_score in (("--hard-choice", "score"), ("--hard-score-margin", "0.1")):
+        with pytest.raises(UserError, match="needs scores") as error:
+            flags = ("--use-hard", "--hard-dict-dir", str(foreign), *by_score)
+            sampler_of(*flags, train_data=table)
+        assert error.value.code == 2
     other = tmp_path / "other.csv"
     other.write_text(table.read_text().replace("number 3\n", "number three\n"))
     with pytest.raises(UserError, match="was made from other data") as error:

@@ -52,7 +52,12 @@ from hardpairs.training.resume import (
     with_prefix,
 )
 from hardpairs.training.run_loss import RunLoss, build_run_loss
-from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
+from hardpairs.training.samples import (
+    SampleOptions,
+    open_once,
+    open_training_samples,
+    open_validation_samples,
+)
 from hardpairs.training.similarities import StartModel
 from hardpairs.training.validation_data import (
     LeavableLoader,
@@ -297,7 +302,7 @@ def get_data(
         preprocess_train = augmented(config.trained.augment, preprocess_val)
     data: dict[str, Any] = {"train": _train_data(args, preprocess_train, tokenizer)}
     if args.val_data:
-        samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
+        samples = open_validation_samples(vars(args))
         pairs = PairDataset(samples, preprocess_val, tokenizer)
         batches = ValidationBatches(pairs, args.batch_size, args.workers)
         watch = _watch(args, preprocess_val, tokenizer)
@@ -328,7 +333,7 @@ def _watch(args: argparse.Namespace, transform: Callable[..., Any], tokenizer: A
     if source is None:
         return None
     return Watch(
-        open_once(source, SampleOptions.from_values(vars(args))),
+        open_once(source, SampleOptions.from_values(vars(args)).of_other_data()),
         transform,
         tokenizer,
         batch_size=args.batch_size,

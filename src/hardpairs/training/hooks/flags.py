@@ -393,6 +393,10 @@ def _check_training(config: TrainingConfig, args: argparse.Namespace) -> None:
             "--watch is measured with the validation data, and there is none",
             fix="--val-data, with --val-frequency from 1 on",
         )
+    if config.data.val_split and not args.val_data:
+        raise usage(
+            "--val-split is a part of the validation data, and there is none", fix="--val-data"
+        )
     if validation.save_best and not (args.val_data and args.val_frequency):
         raise usage(
             "--save-best needs validation data",
@@ -417,17 +421,24 @@ def _check_data(
     from hardpairs.data.unreadable import check_images_are_there
     from hardpairs.training.batching import BatchingConfig
     from hardpairs.training.data import batches_per_epoch
-    from hardpairs.training.samples import SampleOptions, open_once, open_training_samples
+    from hardpairs.training.samples import (
+        SampleOptions,
+        open_once,
+        open_training_samples,
+        open_validation_samples,
+    )
     from hardpairs.training.similarities import open_features
     from hardpairs.training.validation import check_val_labels
 
     rank, world_size = world_info()
     log = Path(getattr(args, "logs", None) or ".") / (getattr(args, "name", None) or "") / "out.log"
     if rank == 0 and getattr(args, "name", None) and log.exists() and args.resume != "latest":
+        has_one = any((log.parent / "checkpoints").glob("epoch_*"))
+        latest = "goes on with its last checkpoint" if has_one else "starts it anew, without one"
         raise usage(
             "a run of this name exists",
             where=str(log.parent),
-            fix="--resume latest goes on with its last checkpoint; or choose another --name",
+            fix=f"--resume latest {latest}; or choose another --name",
         )
     batching = BatchingConfig.from_values(vars(args))
     with flags(["max_steps", "epochs"], **batching.flags):
@@ -446,9 +457,10 @@ def _check_data(
             fix="fewer, or more --epochs",
         )
     if config.validation.watch is not None:
-        open_once(config.validation.watch, SampleOptions.from_values(vars(args)))
-    if config.validation.save_best:
-        validation_samples = open_once(args.val_data, SampleOptions.from_values(vars(args)))
+        options = SampleOptions.from_values(vars(args)).of_other_data()
+        open_once(config.validation.watch, options)
+    validation_samples = open_validation_samples(vars(args)) if args.val_data else None
+    if config.validation.save_best and validation_samples is not None:
         check_val_labels(
             config.validation.save_best,
             validation_samples,
