@@ -62,7 +62,7 @@ class HardPairBatchSampler(BatchSampler):
         hard_per_target: int = option(1, "hard pairs per target in a batch", minimum=1)
         hard_score_margin: float | None = option(
             None,
-            "score below a list's first (not skipped) that ends its ranks",
+            "score below the first that ends a list",
             above=0,
         )
         hard_choice: str = option(

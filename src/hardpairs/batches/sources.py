@@ -33,7 +33,7 @@ class HardPairSource(Options):
     )
     url_index: str | None = option(
         None,
-        "url_index of an older download, whose row numbers the hard pairs have",
+        "url_index of the older download that was mined",
         metavar="FOLDER",
     )
 
@@ -63,7 +63,7 @@ class EmbeddingSource(Options):
 
     embeddings: str | None = option(
         None,
-        "folder of stored embeddings that the batches follow from (default: the run makes them)",
+        "stored embeddings (default: the run's own)",
         flag="--batching-embeddings",
         metavar="FOLDER",
     )

@@ -53,7 +53,7 @@ class DataOptions(Options):
     )
     results_dir: str | None = option(
         None,
-        "folder of the best checkpoint's numbers and figures of the test part of --captions-json",
+        "folder of the test part's numbers and figures",
         metavar="FOLDER",
     )
     image_root: str | None = option(
@@ -66,12 +66,8 @@ class DataOptions(Options):
         "caption of class folders, with {} as class",
         metavar="TEXT",
     )
-    split: str | None = option(
-        None,
-        "part of --train-data: a folder of hardpairs split, or Karpathy's file",
-        choices=SPLIT_PARTS,
-    )
-    val_split: str | None = option(None, "part of --val-data, likewise", choices=SPLIT_PARTS)
+    split: str | None = option(None, "part of --train-data", choices=SPLIT_PARTS)
+    val_split: str | None = option(None, "part of --val-data", choices=SPLIT_PARTS)
     allow_remote: bool = option(False, "read data behind URLs")
     advice: bool = option(True, "say what hard pairs tell")
 
