@@ -228,7 +228,7 @@ def test_two_processes_give_the_same_bytes(shards, tmp_path):
     embed_command.main([*command, "--out", str(tmp_path / "one")])
     done = torchrun(2, "-m", "mining.embed", *command, "--out", str(tmp_path / "two"))
     assert done.returncode == 0 and "18 embedded + 2 rejected" in done.stderr, done.stderr
-    assert done.stderr.count("pairs/s") == 1  # rank 0 alone speaks
+    assert done.stderr.count("pairs/s") <= 1  # of rank 0, where it made some
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
@@ -406,7 +406,7 @@ def test_in_memory_is_the_same(shards, tmp_path):
 
 
 def test_mining_embeds_with_all_its_processes(shards, tmp_path, monkeypatch):
-    """Each rank embeds its share of the parts, which are small here."""
+    """Each part, which is small here, is made once, by one of the ranks."""
     monkeypatch.setenv("HARDPAIRS_DATA", str(shards.parent))
     saved = tmp_path / "saved"  # one file per part: lines that two processes print can mix
     saved.mkdir()
@@ -438,7 +438,8 @@ def test_mining_embeds_with_all_its_processes(shards, tmp_path, monkeypatch):
     assert done.returncode == 0 and "20 pairs = 18 embedded + 2 rejected" in done.stderr, (
         done.stderr
     )
-    assert sorted(path.name for path in saved.iterdir()) == ["0-0", "1-1", "2-0", "3-1", "4-0"]
+    made = sorted(path.name.partition("-")[0] for path in saved.iterdir())
+    assert made == [*"01234"]
     mine_command.main([*command, str(tmp_path / "one")])
     table = "shards_hard_sample.csv"
     assert (tmp_path / "one" / table).read_bytes() == (tmp_path / "two" / table).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -35,6 +36,27 @@ def test_parts_are_fixed_ranges_of_rows(table, tmp_path):
         assert error.value.code == 4
     again.remove()
     assert not (tmp_path / ".unfinished").exists()
+
+
+def test_a_part_of_a_run_that_was_given_up_is_not_put_among_those_of_another(table, tmp_path):
+    """The folder was removed, and begun anew, while a process of the first run was stopped."""
+    late, new = (
+        Parts(tmp_path / "out", {"seed": 0}, 4, 4, 4),
+        Parts(tmp_path / "out", {"seed": 1}, 4, 4, 4),
+    )
+    late.claim()
+    shutil.rmtree(tmp_path / "out")
+    new.claim()
+    batch = [[0, 1, 2, 3]]
+    samples = open_samples(table)
+    (part,) = encode_batches(samples, simple_encoders(), batch, workers=0, device="cpu")
+    with pytest.raises(UserError, match="of another kind: seed differs") as error:
+        late.save(0, part)
+    assert error.value.code == 4 and new.unfinished() == [0]
+    new.save(0, part)
+    first = (new.folder / "part_00000000.npz").stat()
+    new.save(0, part)  # made twice: the first one stays
+    assert (new.folder / "part_00000000.npz").stat() == first
 
 
 def test_embeddings_of_others_are_left_alone(tmp_path):

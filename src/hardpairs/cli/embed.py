@@ -8,26 +8,25 @@ torchrun --nproc_per_node 8 -m hardpairs.cli embed --shards data --out EMB \
     --model ViT-B-32 --pretrained laion2b_s34b_b79k
 
 Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. The same command
-continues a killed run: finished parts are in EMB/.unfinished. A finished folder made from the same
+continues a killed run: finished parts are in EMB/.unfinished. Started while another process works,
+on any machine that reaches the folder, it shares the work. A finished folder made from the same
 data, model and weights is kept as it is.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, open_named
 from hardpairs.core.devices import choose_device
 from hardpairs.core.errors import Exit, flags, usage, whole_number
-from hardpairs.core.lock import locked
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.core.peers import add_peer_timeout
+from hardpairs.core.remote import is_url
 
 if TYPE_CHECKING:
     from hardpairs.data.samples import Samples
@@ -74,6 +73,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         raise usage(f"--max-bad-fraction must lie in [0, 1], not {args.max_bad_fraction}")
     if bool(args.shards) == bool(args.csv):
         raise usage("give either --shards or --csv")
+    if is_url(args.out):
+        raise usage(
+            "embeddings are written into a folder, not behind a URL",
+            where=args.out,
+            fix="name a local folder or a mounted one, and copy the finished folder",
+        )
     if args.csv and (args.start_tar is not None or args.end_tar is not None):
         raise usage("--start-tar and --end-tar choose among --shards", fix="leave them out")
     return args
@@ -169,6 +174,7 @@ def _run(args: argparse.Namespace) -> None:
     device = ranks.device(device)
     if samples is None:
         samples = ranks.first_alone(lambda: open_data(args))
+    ranks.close()  # from here on each process takes its parts, whatever becomes of the others
     encoders = open_encoders(
         model=args.model,
         pretrained=args.pretrained,
@@ -183,18 +189,14 @@ def _run(args: argparse.Namespace) -> None:
         resize_mode=args.image_resize_mode,
         without_projection=args.without_projection,
     )
-    with contextlib.ExitStack() as stack:
-        if ranks.rank == 0:
-            stack.enter_context(locked(Path(args.out) / ".embed.lock", "these embeddings"))
-        embed_to_folder(
-            samples,
-            encoders,
-            args.out,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            device=device,
-            part_rows=args.part_rows,
-            max_bad_fraction=args.max_bad_fraction,
-            ranks=ranks,
-        )
-    ranks.close()
+    embed_to_folder(
+        samples,
+        encoders,
+        args.out,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        device=device,
+        part_rows=args.part_rows,
+        max_bad_fraction=args.max_bad_fraction,
+        quiet=ranks.rank > 0,
+    )

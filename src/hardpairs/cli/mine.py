@@ -380,7 +380,7 @@ def _embed_dataset(args: argparse.Namespace, device: str, ranks: Ranks) -> str:
     )
     samples = ranks.first_alone(lambda: open_samples(shards))
     encoders = open_encoders(**chosen_encoders, device=device, captions=samples.captions)
-    embed_to_folder(samples, encoders, out, device=device, ranks=ranks)
+    embed_to_folder(samples, encoders, out, device=device, quiet=ranks.rank > 0)
     return out
 
 

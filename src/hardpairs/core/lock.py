@@ -8,7 +8,6 @@ import fcntl
 import glob
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hardpairs.core.errors import UserError, usage
+from hardpairs.core.holder import is_gone, is_here, read_holder, start_of, this_process
 from hardpairs.core.peers import end
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -41,8 +41,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """
     is_new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = {"host": socket.gethostname(), "pid": os.getpid(), "start": _start(os.getpid())}
-    own["since"] = time.strftime("%Y-%m-%d %H:%M:%S")
+    own = {**this_process(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     _acquire(path, own, what)
     _own[path] = own
     released = threading.Event()
@@ -63,7 +62,7 @@ _own: dict[Path, dict[str, Any]] = {}
 
 def _release(path: Path) -> None:
     own = _own.pop(path, None)
-    if own is not None and os.getpid() == own["pid"] and _read(path) == own:
+    if own is not None and os.getpid() == own["pid"] and read_holder(path) == own:
         path.unlink(missing_ok=True)
 
 
@@ -100,7 +99,6 @@ def _acquire(path: Path, own: dict[str, Any], what: str) -> None:
                 stack.enter_context(alone(path.parent))
             _sweep(path, str(own["host"]))
             _take(path, mine, what)
-            _remove_left(path, own["host"])
     finally:
         mine.unlink(missing_ok=True)
 
@@ -110,7 +108,7 @@ def _sweep(path: Path, host: str) -> None:
     begin = f"{path.name}.{host}."
     for left in path.parent.glob(f"{glob.escape(begin)}*"):
         pid = left.name.removeprefix(begin).partition(".")[0]
-        if pid.isdigit() and _start(int(pid)) is None:
+        if pid.isdigit() and start_of(int(pid)) is None:
             left.unlink(missing_ok=True)
 
 
@@ -119,26 +117,17 @@ def _take(path: Path, mine: Path, what: str) -> None:
         with contextlib.suppress(FileExistsError):
             _put(mine, path)
             return
-        holder = _read(path)
+        holder = read_holder(path)
         if holder is not None and not _is_dead(path, holder, mine):
             raise _held(path, holder, what)
         # Only one process can move it away; what that one got may be a newer lock by now.
         moved = mine.with_name(f"{mine.name}.dead")
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, moved)
-            if _read(moved) != holder:
+            if read_holder(moved) != holder:
                 with contextlib.suppress(FileExistsError):
                     _put(moved, path)
             moved.unlink()
-
-
-def _remove_left(path: Path, host: str) -> None:
-    """Remove the files that processes of this machine left which were killed as they tried."""
-    start = f"{path.name}.{host}."
-    for left in path.parent.glob(f"{glob.escape(start)}*"):
-        pid = left.name.removeprefix(start).partition(".")[0]
-        if pid.isdigit() and _start(int(pid)) is None:
-            left.unlink(missing_ok=True)
 
 
 def _put(mine: Path, path: Path) -> None:
@@ -157,8 +146,8 @@ def _put(mine: Path, path: Path) -> None:
 
 
 def _is_dead(path: Path, holder: dict[str, Any], mine: Path) -> bool:
-    if holder.get("host") == socket.gethostname():
-        return _start(int(holder.get("pid", 0))) != holder.get("start")
+    if is_here(holder):
+        return is_gone(holder)
     os.utime(mine)  # the time of the server that keeps both files
     try:
         return mine.stat().st_mtime - path.stat().st_mtime > SILENT_SECONDS
@@ -176,32 +165,11 @@ def _held(path: Path, holder: dict[str, Any], what: str) -> UserError:
     )
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return what a lock file tells of its holder: ``None`` without one, ``{}`` of a torn one."""
-    try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return {}
-    return holder if isinstance(holder, dict) else {}
-
-
 def _sign(path: Path, own: dict[str, Any], what: str, released: threading.Event) -> None:
     """Sign the lock until it is released; the thread's work."""
     while not released.wait(SIGN_SECONDS):
-        holder = _read(path)
+        holder = read_holder(path)
         if holder != own and holder and not released.is_set():
             end(_held(path, holder, what))
         with contextlib.suppress(OSError):
             os.utime(path)
-
-
-def _start(pid: int) -> str | None:
-    """Return when a process of this machine began, in the system's ticks; ``None`` without one."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]

@@ -180,13 +180,17 @@ class Progress:
             owner=self.owner,
         )
 
-    def load_others(self, name: str) -> dict[str, np.ndarray]:
-        """Return the arrays that another process has committed before a barrier.
+    def load_others(self, name: str, only: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Return the arrays that another process is known to have committed.
+
+        Args:
+            name: Name of the piece.
+            only: Names of the arrays to read; by default all.
 
         Raises:
             UserError: exit 4 when the piece is missing or damaged.
         """
-        arrays = self.load(name)
+        arrays = self.load(name, only)
         if arrays is None:
             raise mismatch(
                 f"unfinished {self.kind} of another process are not there",

@@ -115,7 +115,7 @@ def write_embeddings(
     images: np.ndarray | None = None,
     manifest: dict[str, Any],
 ) -> None:
-    """Write embeddings that are in memory.
+    """Write embeddings that are in memory, in place of those that are there.
 
     Args:
         folder: The output folder.
@@ -131,6 +131,8 @@ def write_embeddings(
     part = EmbeddedRows(
         image, text, rows, captions, keys, groups, groups if images is None else images
     )
+    (Path(folder) / NAME).unlink(missing_ok=True)
+    flush_names(Path(folder))
     write_streamed(
         folder, [part], shapes=(image.shape, text.shape), dtype=image.dtype, manifest=manifest
     )
@@ -146,6 +148,9 @@ def write_streamed(
 ) -> None:
     """Write embeddings part by part into one file of each kind, which can be memory-mapped.
 
+    A manifest that is there stays until the new one replaces it: it is one of the same files, of a
+    process that did the same work.
+
     Args:
         folder: The output folder.
         parts: Rows in order; one part is in memory at a time.
@@ -154,8 +159,6 @@ def write_streamed(
         manifest: JSON values.
     """
     folder = Path(folder)
-    (folder / NAME).unlink(missing_ok=True)
-    flush_names(folder)
     names = ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy", "metadata/metadata_0.parquet")
     with contextlib.ExitStack() as stack:
         image, text, metadata = (stack.enter_context(atomic_open(folder / name)) for name in names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -15,11 +14,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from hardpairs.core.errors import bad_input, non_finite
+from hardpairs.core.errors import non_finite
 from hardpairs.core.workers import answer_to_the_parent, useful_workers
 from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import Samples
-from hardpairs.embedding.stream import Embedded
+from hardpairs.embedding.stream import Embedded, nothing_embedded
 from hardpairs.models.encoders.base import Encoders, ImageEncoder, TextEncoder
 
 
@@ -198,11 +197,7 @@ def embed_distinct(
     rejected = dict(sorted({**samples.rejected, **reasons}.items()))
     rows = usable[read]
     if not len(rows):
-        raise bad_input(
-            "no pair could be embedded",
-            where=samples.source,
-            why=f"rejected: {dict(Counter(rejected.values()))}",
-        )
+        raise nothing_embedded(samples, rejected)
     first, text_of = _numbered(samples.texts[rows])
     captions = [samples.caption(row) for row in rows[first].tolist()]
     text = encode_texts(captions, encoders.text, batch_size=batch_size)

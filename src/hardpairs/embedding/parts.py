@@ -1,22 +1,22 @@
 """Embeddings on their way: finished parts of a fixed number of rows, in ``OUT/.unfinished/``.
 
 A part is a fixed range of dataset rows, cut into fixed batches. What is in it depends neither on
-the process that made it nor on what was made before.
+the process that made it nor on what was made before. So several processes may fill the folder.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hardpairs.core.errors import mismatch
-from hardpairs.core.progress import RECIPE, Progress
+from hardpairs.core.progress import RECIPE, Progress, recipe_mismatch
 from hardpairs.core.temporary import sweep
-from hardpairs.embedding.stream import Embedded
+from hardpairs.embedding.stream import Embedded, usable_batches
 
 FOLDER = ".unfinished"
 
@@ -35,9 +35,11 @@ class Parts:
     def __init__(
         self, out: Path, recipe: dict[str, Any], count: int, size: int, batch_size: int
     ) -> None:
-        self.out, self.count, self.size = out, count, size
+        self.out, self.count, self.size, self.batch_size = out, count, size, batch_size
         recipe = {**recipe, "part_rows": size, "batch_size": batch_size}
-        self.progress = Progress(out / FOLDER, recipe, kind="embeddings", optional=("first_image",))
+        self.folder = out / FOLDER
+        self.progress = Progress(self.folder, recipe, kind="embeddings", optional=("first_image",))
+        self._made: set[int] = set()
 
     def __len__(self) -> int:
         return -(-self.count // self.size)
@@ -46,14 +48,22 @@ class Parts:
         """Return the dataset rows of a part."""
         return range(number * self.size, min((number + 1) * self.size, self.count))
 
+    def name(self, number: int) -> str:
+        """Return the name of a part, for its file and its lease."""
+        return f"part_{number:08d}"
+
+    def batches(self, number: int, rejected: Collection[int]) -> list[list[int]]:
+        """Return the rows of a part that are not rejected, in its batches."""
+        return list(usable_batches(self.rows(number), rejected, self.batch_size))
+
     def claim(self) -> None:
-        """Take over the folder, with the parts that a killed run left.
+        """Take over the folder, with the parts that others have made or make.
 
         Raises:
             UserError: exit 4 when the folder holds parts of another recipe, or embeddings that this
                 program did not make.
         """
-        begun = (self.progress.folder / RECIPE).exists()
+        begun = (self.folder / RECIPE).exists()
         self.progress.begin()
         if not begun and any(self.out.glob("*_emb/*.npy")):
             raise mismatch(
@@ -65,15 +75,37 @@ class Parts:
             sweep(folder)
         self.progress.claim()
 
+    def check(self) -> None:
+        """Refuse a folder that another run has taken in the meantime (exit 4)."""
+        if names := self.progress.differing():
+            raise recipe_mismatch("unfinished embeddings", self.folder, names)
+
     def unfinished(self) -> list[int]:
         """Return the numbers of the parts that are not made yet."""
-        return [number for number in range(len(self)) if not self.progress.has(_name(number))]
+        return [number for number in range(len(self)) if not self.is_made(number)]
+
+    def made(self) -> list[int]:
+        """Return the numbers of the parts that are made."""
+        return [number for number in range(len(self)) if self.is_made(number)]
+
+    def is_made(self, number: int) -> bool:
+        """Return whether a part is made, by any process; what is made stays so."""
+        if number not in self._made and self.progress.has(self.name(number)):
+            self._made.add(number)
+        return number in self._made
 
     def save(self, number: int, part: Embedded) -> None:
-        """Commit a part."""
+        """Commit a part, unless another process has made it, too.
+
+        Raises:
+            UserError: exit 4 when another run has taken the folder.
+        """
+        self.check()
+        if self.is_made(number):
+            return
         reasons = json.dumps({str(row): reason for row, reason in part.rejected.items()})
         self.progress.save(
-            _name(number),
+            self.name(number),
             image=part.image,
             text=part.text,
             rows=part.rows,
@@ -84,9 +116,9 @@ class Parts:
         """Return arrays of a finished part by name; ``rejected`` is a dict of reasons by row.
 
         Raises:
-            UserError: exit 4 when the part is damaged.
+            UserError: exit 4 when the part is damaged or absent.
         """
-        loaded: dict[str, Any] = self.progress.load(_name(number), names) or {}
+        loaded: dict[str, Any] = self.progress.load_others(self.name(number), names)
         if "rejected" in loaded:
             reasons = json.loads(loaded["rejected"].tobytes() or b"{}")
             loaded["rejected"] = {int(row): reason for row, reason in reasons.items()}
@@ -99,7 +131,3 @@ class Parts:
     def remove(self) -> None:
         """Remove the parts, once the embeddings are written."""
         self.progress.remove()
-
-
-def _name(number: int) -> str:
-    return f"part_{number:08d}"

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from hardpairs.core.errors import bad_input, non_finite
 from hardpairs.core.workers import answer_to_the_parent
 from hardpairs.data.images import read_images
 from hardpairs.data.samples import Samples
@@ -52,6 +55,11 @@ class Embedded:
     text: np.ndarray
     rows: np.ndarray
     rejected: dict[int, str]
+
+    @property
+    def count(self) -> int:
+        """Return the number of rows, those that could not be embedded included."""
+        return len(self.rows) + len(self.rejected)
 
     @classmethod
     def joined(cls, parts: list[Embedded]) -> Embedded:
@@ -102,6 +110,15 @@ class _Batches(Dataset[LoadedBatch]):
             return LoadedBatch([], None, None, rejected)
         captions = self.prepare([self.samples.caption(row) for row in usable])
         return LoadedBatch(usable, torch.stack(pixels), captions, rejected)
+
+
+def usable_batches(
+    rows: Iterable[int], rejected: Collection[int], size: int
+) -> Iterator[list[int]]:
+    """Yield the rows that are not rejected, ``size`` at a time."""
+    usable = (row for row in rows if row not in rejected)
+    while batch := list(islice(usable, size)):
+        yield batch
 
 
 def _unchanged(batch: Any) -> Any:
@@ -179,3 +196,28 @@ def encode_batches(
         embedded = encode_batch(encoders, batch, device)
         clock.encoding += time.perf_counter() - before
         yield embedded
+
+
+def check_finite(part: Embedded) -> None:
+    """Raise UserError (exit 6) for NaN or infinity in embeddings."""
+    bad = ~(np.isfinite(part.image).all(axis=1) & np.isfinite(part.text).all(axis=1))
+    if bad.any():
+        raise non_finite(
+            f"{bad.sum()} embeddings are not finite",
+            where=f"rows {part.rows[bad][:10].tolist()}",
+            fix="use other weights",
+        )
+
+
+def nothing_embedded(samples: Samples, rejected: dict[int, str]) -> Exception:
+    """Return the error of data without a row that can be embedded (exit 3).
+
+    Args:
+        samples: The data set.
+        rejected: Reasons of all rows.
+    """
+    return bad_input(
+        "no pair could be embedded",
+        where=samples.source,
+        why=f"rejected: {dict(Counter(rejected.values()))}",
+    )
