@@ -1,13 +1,15 @@
 """Embedding against its own encoder: the share of its throughput that is left with decoding.
 
-    python -m benchmarks.embed --pairs 512 --sides 256 512 --out benchmarks/results/embed.json
+    python -m benchmarks.embed --processes 1 2 --out benchmarks/results/embed.json
     python -m benchmarks.embed --pairs 20000 --device cuda --workers 12 --batch-size 512
 
 Data: JPEGs of noise over gradients (about as large as photos) with captions, in tars. Per size of
-image: pairs/s of the encoder alone, on one decoded batch; of loading and decoding alone; of the
-whole command's work. Where decoding and encoding share the cores, the best possible time is that of
-both together: 1 / (1 / encoder + 1 / loading). Memory: peak of a process that embeds N pairs, and
-of one that embeds four times as many.
+image and number of processes, which share the cores: pairs/s of the encoder alone, on one decoded
+batch, in as many processes; of loading and decoding alone; of the whole command's work, in which
+the processes share parts by lease. Where decoding and encoding share the cores, the best possible
+time is that of both together: 1 / (1 / encoder + 1 / loading). All are measured in turns. A part has
+two batches here, not 8,192 rows, so that a short run has many: leases and commits cost more than
+usual. Memory: peak of a process that embeds N pairs, and of one that embeds four times as many.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -22,7 +25,9 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,75 +70,127 @@ def batches(count: int, size: int) -> list[list[int]]:
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
-def encoder_alone(
-    samples: Samples, encoders: Encoders, count: int, size: int, device: str
-) -> float:
-    """Pairs/s on one decoded batch."""
+def encoder_alone(samples: Samples, encoders: Encoders, args: argparse.Namespace) -> Callable:
+    """Encode one decoded batch again and again; return how many pairs."""
+    size = args.batch_size
     batch = next(iter(load_batches(samples, encoders, batches(size, size), workers=0)))
-    on_device = batch._replace(pixels=batch.pixels.to(device))
-    encode_batch(encoders, on_device, device)  # warm
-    start, rounds = time.perf_counter(), max(count // size, 1)
-    for _ in range(rounds):
-        encode_batch(encoders, on_device, device)
-    return rounds * size / (time.perf_counter() - start)
+    on_device = batch._replace(pixels=batch.pixels.to(args.device))
+    encode_batch(encoders, on_device, args.device)  # warm
+    rounds = max(args.encoded // size, 1)
+
+    def run() -> int:
+        for _ in range(rounds):
+            encode_batch(encoders, on_device, args.device)
+        return rounds * size
+
+    return run
 
 
-def loading_alone(
-    samples: Samples, encoders: Encoders, count: int, size: int, workers: int
-) -> float:
-    """Pairs/s, once the workers have started."""
-    loaded = iter(load_batches(samples, encoders, batches(count, size), workers=workers))
-    done = -len(next(loaded)[0])
-    start = time.perf_counter()
-    done += size + sum(len(batch[0]) for batch in loaded)
-    return done / (time.perf_counter() - start)
+def loading_alone(samples: Samples, encoders: Encoders, args: argparse.Namespace) -> Callable:
+    """Load and decode all pairs but the first batch, which comes when the workers have started."""
+    todo = batches(len(samples), args.batch_size)
+    loaded = iter(load_batches(samples, encoders, todo, workers=args.workers))
+    next(loaded)
+    return lambda: sum(len(batch.rows) for batch in loaded)
 
 
-def whole(
-    samples: Samples, encoders: Encoders, out: Path, size: int, workers: int, device: str
-) -> float:
-    start = time.perf_counter()
-    embed_to_folder(samples, encoders, out, batch_size=size, workers=workers, device=device)
-    return len(samples) / (time.perf_counter() - start)
+def whole(samples: Samples, encoders: Encoders, args: argparse.Namespace, out: str) -> Callable:
+    """Embed into a folder, with the other processes; return the pairs of all of them."""
+
+    def run() -> int:
+        embed_to_folder(
+            samples,
+            encoders,
+            out,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            device=args.device,
+            part_rows=2 * args.batch_size,
+            quiet=True,
+        )
+        return len(samples)
+
+    return run
 
 
-def compare(args: argparse.Namespace, side: int, folder: Path) -> dict:
-    """Medians over turns, so that all three see the same machine."""
-    samples = open_samples(str(make_shards(folder / f"{side}", args.pairs, side)))
+def serve(shards: str, args: argparse.Namespace, threads: int, connection: Any, ready: Any) -> None:
+    """Measure what is asked for, in a process of its own."""
+    torch.set_num_threads(threads)
+    samples = open_samples(shards)
     encoders = open_encoders(
         model=args.model, pretrained="none", device=args.device, captions=samples.captions
     )
-    speeds: dict[str, list[float]] = {"encoder": [], "loading": [], "whole": []}
-    for turn in range(args.repeats):
-        speeds["encoder"].append(
-            encoder_alone(samples, encoders, args.pairs, args.batch_size, args.device)
-        )
-        speeds["loading"].append(
-            loading_alone(samples, encoders, args.pairs, args.batch_size, args.workers)
-        )
-        speeds["whole"].append(
-            whole(
-                samples,
-                encoders,
-                folder / f"{side}_{turn}",
-                args.batch_size,
-                args.workers,
-                args.device,
-            )
-        )
-    speed = {name: float(np.median(values)) for name, values in speeds.items()}
-    both = 1 / speed["encoder"] + 1 / speed["loading"]
-    row = {
-        "side": side,
-        "jpeg_kB": round(sum(len(samples.image_bytes(i)) for i in range(64)) / 64e3, 1),
-        **{name: round(value, 1) for name, value in speed.items()},
-        "of_encoder": round(speed["whole"] / speed["encoder"], 3),
-        "of_shared_cores": round(speed["whole"] * both, 3),
-        "share_decoding": round(1 / speed["loading"] / both, 3),
-        "share_encoding": round(1 / speed["encoder"] / both, 3),
+    kinds = {"encoder": encoder_alone, "loading": loading_alone, "whole": whole}
+    while (asked := connection.recv()) is not None:
+        kind, *more = asked
+        run = kinds[kind](samples, encoders, args, *more)
+        ready.wait()
+        start = time.monotonic()
+        pairs = run()
+        connection.send((start, time.monotonic(), pairs))
+
+
+class Processes:
+    """Processes that share the cores and the loaders, and wait to be asked."""
+
+    def __init__(self, count: int, shards: str, args: argparse.Namespace) -> None:
+        context = multiprocessing.get_context("spawn")
+        ready, self.connections = context.Barrier(count), []
+        own = argparse.Namespace(**{**vars(args), "workers": max(args.workers // count, 1)})
+        self.threads = max(torch.get_num_threads() // count, 1)
+        for _ in range(count):
+            here, there = context.Pipe()
+            arguments = (shards, own, self.threads, there, ready)
+            context.Process(target=serve, args=arguments).start()
+            self.connections.append(here)
+
+    def measure(self, kind: str, *more: str) -> float:
+        """Return pairs/s, from the first process that starts to the last one that ends."""
+        for connection in self.connections:
+            connection.send((kind, *more))
+        starts, ends, pairs = zip(*(each.recv() for each in self.connections), strict=True)
+        total = pairs[0] if kind == "whole" else sum(pairs)
+        return total / (max(ends) - min(starts))
+
+    def end(self) -> None:
+        for connection in self.connections:
+            connection.send(None)
+
+
+def compare(args: argparse.Namespace, side: int, folder: Path) -> list[dict]:
+    """Medians over turns, so that all see the same machine."""
+    shards = str(make_shards(folder / f"{side}", args.pairs, side))
+    samples = open_samples(shards)
+    jpeg = round(sum(len(samples.image_bytes(i)) for i in range(64)) / 64e3, 1)
+    groups = {count: Processes(count, shards, args) for count in args.processes}
+    speeds: dict[int, dict[str, list[float]]] = {
+        count: {"encoder": [], "loading": [], "whole": []} for count in groups
     }
-    print(json.dumps(row), flush=True)
-    return row
+    for turn in range(args.repeats):
+        for count, group in groups.items():
+            for kind, found in speeds[count].items():
+                out = [str(folder / f"{side}_{count}_{turn}")] if kind == "whole" else []
+                found.append(group.measure(kind, *out))
+    rows = []
+    for count, group in groups.items():
+        group.end()
+        facts = {"side": side, "jpeg_kB": jpeg, "processes": count, "threads_each": group.threads}
+        rows.append(facts | shares(speeds[count]))
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def shares(speeds: dict[str, list[float]]) -> dict[str, float]:
+    """Return medians, and the shares of what is possible, each of its own turn."""
+    turns = {name: np.array(values) for name, values in speeds.items()}
+    both = 1 / turns["encoder"] + 1 / turns["loading"]
+    found = {
+        "of_encoder": turns["whole"] / turns["encoder"],
+        "of_shared_cores": turns["whole"] * both,
+        "share_decoding": 1 / turns["loading"] / both,
+    }
+    medians = {name: round(float(np.median(values)), 1) for name, values in turns.items()}
+    return medians | {name: round(float(np.median(values)), 3) for name, values in found.items()}
 
 
 def memory(args: argparse.Namespace, folder: Path) -> list[dict]:
@@ -158,14 +215,18 @@ def one(shards: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=512)
+    parser.add_argument("--pairs", type=int, default=1024)
+    parser.add_argument(
+        "--encoded", type=int, default=256, help="pairs that the encoder alone encodes"
+    )
+    parser.add_argument("--processes", type=int, nargs="*", default=[1])
     parser.add_argument(
         "--sides", type=int, nargs="*", default=[256, 512], help="pixels of the images on disk"
     )
     parser.add_argument(
         "--model", default="ViT-B-32", help="OpenCLIP model; random weights are as fast as any"
     )
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
@@ -180,10 +241,10 @@ def main() -> None:
     results = {
         "command": " ".join(["python -m benchmarks.embed", *sys.argv[1:]]),
         "machine": describe_machine(),
-        "threads": torch.get_num_threads(),
+        "cores": torch.get_num_threads(),
     }
     with tempfile.TemporaryDirectory() as name:
-        results["speed"] = [compare(args, side, Path(name)) for side in args.sides]
+        results["speed"] = [row for side in args.sides for row in compare(args, side, Path(name))]
         if args.memory:
             results["memory"] = memory(args, Path(name))
     if args.out:

@@ -133,6 +133,11 @@ def test_another_datasets_folder_is_refused(table, shards, checkpoint, tmp_path)
         ),
         (("--csv", "TABLE", "--model", "RN50", "--pretrained", "CHECKPOINT"), 4, "not of RN50"),
         (("--model", "hardpairs-test"), 2, "either --shards or --csv"),
+        (
+            ("--csv", "TABLE", "--model", "hardpairs-test", "--out", "s3://bucket/e"),
+            2,
+            "not behind a URL",
+        ),
     ],
 )
 def test_wrong_arguments(table, checkpoint, tmp_path, arguments, code, says):
@@ -140,5 +145,5 @@ def test_wrong_arguments(table, checkpoint, tmp_path, arguments, code, says):
     torn.write_bytes(checkpoint.read_bytes()[:5000])
     names = {"TABLE": str(table), "TORN": str(torn), "CHECKPOINT": str(checkpoint)}
     given = (names.get(argument, argument) for argument in arguments)
-    done = in_process(main, *given, "--out", tmp_path / "e")
+    done = in_process(main, "--out", tmp_path / "e", *given)
     assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr

@@ -107,3 +107,16 @@ def test_clipses_scripts_train_and_evaluate_on_one_node(cluster, table, checkpoi
     code, text = cluster.run(str(ROOT / "scripts/eval_retrieval.sbatch"), *line, cwd=tmp_path)
     assert code == 0, text
     assert json.loads((tmp_path / "evaluated/evaluation.json").read_text())["images"] == 40
+
+
+def test_an_array_embeds_into_one_folder(cluster, table, checkpoint, tmp_path):
+    """Two jobs share the parts, and a third, later one finds all done."""
+    line = ("--csv", str(table), "--model", "hardpairs-test", "--pretrained", str(checkpoint))
+    line += ("--device", "cpu", "--workers", "0", "--part-rows", "4", "--out", "emb")
+    script = str(ROOT / "scripts/embed.sbatch")
+    output = ("--output=slurm-%j.out", "--wait")
+    cluster.call("sbatch", *output, "--cpus-per-task=1", "--array=0-1", script, *line, cwd=tmp_path)
+    texts = [path.read_text() for path in tmp_path.glob("slurm-*.out")]
+    assert len(texts) == 2 and "40 pairs = 40 embedded + 0 rejected" in "".join(texts), texts
+    code, text = cluster.run("--array=0", output[0], script, *line, cwd=tmp_path)
+    assert code == 0 and "already embedded" in text

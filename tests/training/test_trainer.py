@@ -673,6 +673,7 @@ def test_two_nodes_on_loopback(table, tmp_path):
         ),
         ("train_sanw_bandpass.sbatch", (), "--loss-fn sanw_bandpass"),
         ("eval_retrieval.sbatch", ("--data", "a b"), "-m tools.evaluate --data a\\ b"),
+        ("embed.sbatch", ("--csv", "a b"), "-m mining.embed --csv a\\ b"),
     ],
 )
 def test_scripts_print_the_final_command(script, flags, shows):
