@@ -18,7 +18,8 @@ def test_a_process_is_gone_when_this_machine_has_it_no_more():
     own = this_process()
     assert own["host"] == socket.gethostname() and not is_gone(own)
     assert is_gone({**own, "pid": child}) and is_gone({**own, "start": "1"})  # a number used again
-    assert not is_gone({**own, "pid": child, "host": "elsewhere"})
+    for other in ({"host": "elsewhere"}, {"space": 1}):  # a container has numbers of its own
+        assert not is_gone({**own, "pid": child, **other})
 
 
 @pytest.mark.parametrize("content", [b"", b"{torn", b"[]", b"\xff"])

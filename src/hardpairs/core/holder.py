@@ -11,7 +11,13 @@ from typing import Any
 
 def this_process() -> dict[str, Any]:
     """Return what tells this process apart from all others, as JSON values."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "start": start_of(os.getpid())}
+    number = os.getpid()
+    return {
+        "host": socket.gethostname(),
+        "space": _space(),
+        "pid": number,
+        "start": start_of(number),
+    }
 
 
 def read_holder(path: Path) -> dict[str, Any] | None:
@@ -26,13 +32,22 @@ def read_holder(path: Path) -> dict[str, Any] | None:
 
 
 def is_here(holder: dict[str, Any]) -> bool:
-    """Return whether a holder is, or was, a process of this machine."""
-    return holder.get("host") == socket.gethostname()
+    """Return whether a holder is, or was, a process of this machine, and of this container."""
+    own = _space()
+    return holder.get("host") == socket.gethostname() and holder.get("space", own) == own
 
 
 def is_gone(holder: dict[str, Any]) -> bool:
     """Return whether a holder was a process of this machine and is no longer there."""
     return is_here(holder) and start_of(int(holder.get("pid", 0))) != holder.get("start")
+
+
+def _space() -> int | None:
+    """Return what tells the containers of a machine apart, each with process numbers of its own."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
 
 
 def start_of(pid: int) -> str | None:
