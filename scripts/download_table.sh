@@ -5,7 +5,8 @@
 #
 # TABLE: tab-separated, with the columns caption and url; a table without a header (as Conceptual Captions is published) is taken as
 # caption, url. A "group" column travels into the shards. Started again, img2dataset goes on with the shards that are missing.
-# PROCESSES and THREADS set its parallelism. Nothing is sent anywhere but to the images' servers.
+# PROCESSES and THREADS set its parallelism; --distributor ray (or pyspark, with --subjob_size) shares it among machines.
+# Nothing is sent anywhere but to the images' servers.
 set -euo pipefail
 if [ $# -lt 2 ]; then sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; fi
 table=$1 out=$2

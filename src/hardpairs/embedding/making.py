@@ -108,13 +108,18 @@ def by_part(
             yield from of_part
 
     done: list[Embedded] = []
-    for rows in chain(encode(batches()), [None]):
-        if rows is not None:
-            done.append(rows)
-        while begun and len(done) == begun[0][1]:  # at once for a part without usable rows
+
+    def whole() -> Iterator[tuple[int, Embedded]]:
+        while begun and len(done) == begun[0][1]:
             part = Embedded.joined(done)
             done.clear()
             yield begun.popleft()[0], part
+
+    for rows in encode(batches()):
+        yield from whole()  # parts without usable rows, before those of this batch
+        done.append(rows)
+        yield from whole()
+    yield from whole()
 
 
 def _taken(parts: Parts, todo: Iterable[int], leases: Leases, bar: tqdm) -> Iterator[int]:
