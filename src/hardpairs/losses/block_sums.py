@@ -6,11 +6,16 @@ another rank has sent (``ring.py``). Work goes by blocks of rows.
 
 from __future__ import annotations
 
+import os
+from types import ModuleType
 from typing import NamedTuple, TypeAlias
 
 import torch
 
 from hardpairs.losses.negatives import Negatives
+
+KERNELS = "HARDPAIRS_LOSS_KERNELS"
+"""Variable that asks for the Triton kernels by the value 1: no GPU has run them yet."""
 
 Kept: TypeAlias = list[tuple[torch.Tensor, torch.Tensor]]
 """Logits of blocks, for rows and for columns."""
@@ -48,6 +53,15 @@ class LogSums(NamedTuple):
         return ((self.image - self.own).mean() + (self.text - self.own).mean()) / 2
 
 
+def kernels_for(image: torch.Tensor, negatives: Negatives) -> ModuleType | None:
+    """Return Triton's forms of the functions of a block, where they are asked for and fit."""
+    if os.environ.get(KERNELS) != "1" or not image.is_cuda:
+        return None
+    from hardpairs.losses import block_sums_triton
+
+    return block_sums_triton if block_sums_triton.takes(image, negatives) else None
+
+
 def both_sums(
     image: torch.Tensor,
     text: torch.Tensor,
@@ -72,6 +86,7 @@ def both_sums(
     Returns:
         (b,), (c,), and the logits of own pairs (b,): 0 where the columns hold none.
     """
+    kernels = kernels_for(image, negatives) if kept is None else None
     # Nothing that stays is allocated between the logits of two blocks: on a CPU it would keep
     # the next ones out of the freed memory.
     dtype = torch.promote_types(image.dtype, torch.float32)
@@ -79,7 +94,11 @@ def both_sums(
     column_sum = image.new_full(text.shape[:1], -torch.inf, dtype=dtype)
     for block in blocks:
         arguments = (image, text, scale, negatives, block, with_own)
-        row_sum[block], column, logit = sums_of_block(*arguments, kept)
+        row_sum[block], column, logit = (
+            sums_of_block(*arguments, kept)
+            if kernels is None
+            else kernels.sums_of_block(*arguments)
+        )
         own[block][: len(logit)] = logit
         if block.start:
             torch.logaddexp(column_sum, column, out=column_sum)
@@ -136,13 +155,18 @@ def gradients_of_sums(
     Returns:
         Gradients toward ``image`` (b, D), ``text`` (c, D) and ``scale`` ().
     """
+    kernels = None if kept else kernels_for(image, negatives)
     (row_sum, column_sum), (of_rows, of_columns, of_own) = sums, gradients
     grad_image, grad_text = torch.empty_like(image), torch.zeros_like(text)
     grad_scale = torch.zeros_like(row_sum[0])
     for number, block in enumerate(blocks):
         given = (row_sum[block], column_sum, of_rows[block], of_columns, of_own[block])
         arguments = (image, text, scale, negatives, block, with_own, given)
-        grad_logits = gradients_of_block(*arguments, kept[number] if kept else None)
+        grad_logits = (
+            gradients_of_block(*arguments, kept[number] if kept else None)
+            if kernels is None
+            else kernels.gradients_of_block(*arguments)
+        )
         toward_text = grad_logits @ text
         grad_scale += (toward_text * image[block]).sum(dtype=grad_scale.dtype)
         grad_image[block] = toward_text * scale
