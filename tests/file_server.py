@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from upath import UPath
+
 
 class WholeFiles(http.server.SimpleHTTPRequestHandler):
     """A file server without byte ranges, as ``python -m http.server`` is; counts the bytes it sends."""
@@ -92,3 +94,11 @@ def serving(folder: Path, handler: type) -> Iterator[str]:
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
         running.shutdown()
+
+
+def in_memory(folder: Path) -> str:
+    """The files of a folder in fsspec's memory file system."""
+    target = UPath(f"memory://{folder}")
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return str(target)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardpairs.batches import RANDOM, TARGET
-from hardpairs.batches.ordered import OrderedBatchSampler, compact, dealt, padded, sorted_by
+from hardpairs.batches.ordered import OrderedBatchSampler, compact, dealt, sorted_by
 
 
 @given(count=st.integers(0, 40), piles=st.integers(1, 12), more=st.integers(0, 3))
@@ -26,12 +26,6 @@ def test_sorted_by_keeps_labels_together(labels):
     found = [labels[place] for place in order]
     assert sorted(order.tolist()) == list(range(len(labels)))
     assert sum(a != b for a, b in pairwise(found)) == max(len(set(labels)) - 1, 0)
-
-
-def test_padded():
-    assert padded(np.arange(5), 3).tolist() == [0, 1, 2, 3, 4, -1] and padded(
-        np.arange(3), 3
-    ).tolist() == [0, 1, 2]
 
 
 class Fixed(OrderedBatchSampler):

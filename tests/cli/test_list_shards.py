@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from hardpairs.cli.list_shards import main
+from hardpairs.core.errors import UserError
 from hardpairs.data.samples import open_samples
 from tests.helpers import picture, sample, write_tar
 
@@ -39,3 +42,14 @@ def test_urls_travel_into_the_table(tmp_path):
     table, tars = open_samples(tmp_path / "a.csv"), open_samples(tar)
     assert list(table.urls) == list(tars.urls) == ["http://x/0.jpg", 'http://x/?a=1,2&b="3"', ""]
     assert table.fingerprint == tars.fingerprint
+
+
+def test_mapped_rows_are_the_same_dataset(shards, tmp_path, capsys):
+    rows = tmp_path / "rows"
+    assert main(["--shards", str(shards), "--out", str(rows), "--mapped"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": 20, "usable": 18}
+    stored = open_samples(rows)
+    assert stored.fingerprint == open_samples(shards).fingerprint
+    assert stored.image_bytes(19) == picture(19)
+    with pytest.raises(UserError, match="extracts no images"):
+        main(["--shards", str(shards), "--out", str(rows), "--mapped", "--extract", "x"])

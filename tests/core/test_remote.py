@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import re
-from pathlib import Path
 
 import pytest
-from upath import UPath
 
 from hardpairs.core import ranges
 from hardpairs.core.errors import UserError
 from hardpairs.data.images import UnreadableImage, read_image
 from hardpairs.data.samples import open_samples
-from tests.file_server import Flaky, Ranges, WholeFiles, serving
+from tests.file_server import Flaky, Ranges, WholeFiles, in_memory, serving
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +25,6 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with serving(tmp_path, Ranges) as url:
         yield url
-
-
-def in_memory(folder: Path) -> str:
-    """The files of a folder in fsspec's memory file system."""
-    target = UPath(f"memory://{folder}")
-    for path in folder.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-    return str(target)
 
 
 def assert_same(remote, local):

@@ -127,7 +127,7 @@ def test_a_server_that_stays_down_ends_the_batch_with_its_answer(shards, tmp_pat
     with serving(tmp_path, Ranges) as url:
         samples = open_samples(f"{url}/shards/{{00000..00002}}.tar", allow_remote=True)
     with serving(tmp_path, Down) as other:
-        samples._files.paths = [path.replace(url, other) for path in samples._files.paths]
+        samples.files.paths = [path.replace(url, other) for path in samples.files.paths]
         error = PlannedDataset(samples, transform, tokenizer).__getitems__(
             plan([5, 12], [TARGET, TARGET], [15])
         )

@@ -63,7 +63,7 @@ class BatchContext:
     @property
     def exclude(self) -> np.ndarray:
         """Return the rejected rows, ascending int64."""
-        return np.array(sorted(self.samples.rejected), np.int64)
+        return np.sort(np.fromiter(self.samples.rejected, np.int64))
 
     def sizes(self, exclude: Iterable[int] = ()) -> dict[str, Any]:
         """Return the arguments that every ``BatchSampler`` takes.
@@ -77,7 +77,7 @@ class BatchContext:
             "rank": self.rank,
             "world_size": self.world_size,
             "accumulate": self.accumulate,
-            "exclude": np.union1d(self.exclude, np.array(list(exclude), np.int64)),
+            "exclude": np.union1d(self.exclude, np.fromiter(exclude, np.int64)),
         }
 
 

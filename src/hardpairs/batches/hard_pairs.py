@@ -23,6 +23,9 @@ from hardpairs.core.components import option, register
 from hardpairs.core.errors import usage
 from hardpairs.data.hard_pairs import HardPairTable
 
+ROWS_AT_ONCE = 1 << 20
+"""Rows of the table that are looked at together."""
+
 
 @register("hard-pairs")
 class HardPairBatchSampler(BatchSampler):
@@ -248,7 +251,13 @@ def count_with_hard_pairs(
         rows: The rows.
         options: Their ``hard_skip`` counts.
     """
-    return int(rows.has(np.flatnonzero(table.lengths > options.hard_skip)).sum())
+    first = options.hard_skip
+    blocks = range(0, len(table.lengths), ROWS_AT_ONCE)  # a mask of all rows would be large
+    longer = (
+        start + np.flatnonzero(table.lengths[start : start + ROWS_AT_ONCE] > first)
+        for start in blocks
+    )
+    return sum(int(rows.has(block).sum()) for block in longer)
 
 
 def _check_depth(options: HardPairBatchSampler.Config, width: int) -> None:

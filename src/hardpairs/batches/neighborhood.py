@@ -13,8 +13,9 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from hardpairs.batches.base import BatchContext
-from hardpairs.batches.ordered import OrderedBatchSampler, padded
+from hardpairs.batches.base import BatchContext, BatchSampler
+from hardpairs.batches.info import RANDOM, TARGET
+from hardpairs.batches.shuffle import shuffle_keys, shuffled
 from hardpairs.batches.sources import RankSource
 from hardpairs.batches.stored import made_once
 from hardpairs.core.components import option, register
@@ -28,7 +29,7 @@ ROWS_AT_ONCE = 1 << 20
 
 
 @register("neighbourhood")
-class NeighborhoodBatchSampler(OrderedBatchSampler):
+class NeighborhoodBatchSampler(BatchSampler):
     """Batches that join several small sets of rows which list one another as hard pairs.
 
     Every row once per epoch. GCBS (arXiv 2210.12874) takes consecutive rows of one order of the
@@ -79,11 +80,13 @@ class NeighborhoodBatchSampler(OrderedBatchSampler):
                 f"`size` {size} does not divide the global batch of {total}",
                 fix=f"one of {divisors}",
             )
-        whole = np.asarray(order(), np.int64)
+        whole = np.asarray(order())
         if len(whole) != num_samples:
             raise ValueError(f"an order of {len(whole)} rows for {num_samples}")
-        usable = self.rows.has(whole)
-        self.order = whole[usable] if shift else refilled(whole, usable, size)
+        self.order = whole  # a mapped file stays one where no row is left out
+        if len(self.rows) < num_samples:
+            usable = self.rows.has(whole)
+            self.order = whole[usable] if shift else refilled(whole, usable, size)
 
     @classmethod
     def from_config(cls, config: Config, context: BatchContext) -> NeighborhoodBatchSampler:
@@ -111,15 +114,30 @@ class NeighborhoodBatchSampler(OrderedBatchSampler):
         sampler.table = table
         return sampler
 
-    def epoch_order(self, rng: np.random.Generator) -> np.ndarray:
-        """Return the neighborhoods in random order, then the rows that make no whole one."""
-        order = self.order
-        if self.shift:
-            order = np.roll(order, -int(rng.integers(len(order))))
-        whole = len(order) // self.size * self.size
-        neighborhoods = rng.permutation(order[:whole].reshape(-1, self.size))
-        rows = np.concatenate([neighborhoods.ravel(), order[whole:]])
-        return padded(rows, self.global_batch_size)
+    def global_batch(
+        self, step: int, epoch: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the next neighborhoods of the epoch's shuffle.
+
+        The rows that make no whole one come last, and random rows behind them.
+        """
+        total, size = len(self.order), self.size
+        positions = step * self.global_batch_size + np.arange(self.global_batch_size)
+        whole = positions < total // size * size
+        numbers, inside = positions[whole] // size, positions[whole] % size
+        positions[whole] = (
+            shuffled(numbers, total // size, shuffle_keys(self.seed, epoch)) * size + inside
+        )
+        there = positions < total
+        rows = np.full(len(positions), -1, np.int64)
+        rows[there] = self.order[(positions[there] + self._shift_of(epoch)) % total]
+        rows[~there] = self.rows.draw_outside(rows[there], int((~there).sum()), rng)
+        return rows, np.where(there, TARGET, RANDOM).astype(np.uint8)
+
+    def _shift_of(self, epoch: int) -> int:
+        """Return where in the order the epoch's first neighborhood begins."""
+        seed = np.random.SeedSequence([self.seed, epoch], spawn_key=(2,))
+        return int(np.random.default_rng(seed).integers(len(self.order))) if self.shift else 0
 
 
 def _order_of(table: HardPairTable, config: NeighborhoodBatchSampler.Config) -> np.ndarray:

@@ -66,11 +66,6 @@ def repeated(rows: np.ndarray) -> np.ndarray:
     return again
 
 
-def padded(rows: np.ndarray, size: int) -> np.ndarray:
-    """Return ``rows`` with empty positions (-1) behind, up to a multiple of ``size``."""
-    return np.concatenate([rows, np.full(-len(rows) % size, -1, rows.dtype)])
-
-
 def dealt(items: np.ndarray, piles: int, size: int) -> np.ndarray:
     """Deal items, or rows of items, like cards: item i to pile i mod ``piles``.
 

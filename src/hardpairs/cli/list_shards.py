@@ -9,6 +9,9 @@ inside the tar that our commands read without extracting anything; --extract cop
 a folder, for tools that cannot read tars. Every sample of a shard has its row, a useless one too,
 so that row numbers mean the same pair as in the shards.
 
+--mapped writes a folder of memory-mapped files in place of the CSV, for hundreds of millions of
+rows: all processes of a machine share them. Every command reads the folder as data.
+
 --csv-img-key and --csv-caption-key read shards of other names, such as input.jpg and outputs.txt.
 """
 
@@ -19,7 +22,7 @@ import json
 from pathlib import Path
 
 from hardpairs.cli.command_line import parse_arguments
-from hardpairs.core.errors import Exit, flags
+from hardpairs.core.errors import Exit, flags, usage
 from hardpairs.core.parser import Parser
 
 
@@ -31,7 +34,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--shards", required=True, nargs="+", help="brace text, glob, folder or list")
-    add("--out", required=True, type=Path, help="the CSV")
+    add("--out", required=True, type=Path, help="the CSV, or the folder of --mapped")
+    add("--mapped", action="store_true", help="write memory-mapped files for very large data")
     add("--extract", type=Path, help="also copy the images into this folder")
     add(
         "--csv-img-key",
@@ -53,9 +57,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     from hardpairs.data.samples import shard_fields
     from hardpairs.data.shard_table import write_shard_table
+    from hardpairs.data.stored_rows import store_rows
 
     fields = shard_fields(args.csv_img_key, args.csv_caption_key, "group")
     with flags(vars(args), image_key="--csv-img-key", caption_key="--csv-caption-key"):
-        summary = write_shard_table(args.shards, args.out, fields=fields, extract=args.extract)
+        if args.mapped and args.extract is not None:
+            raise usage("`mapped` extracts no images", fix="leave out `extract`")
+        if args.mapped:
+            rows = store_rows(args.shards, args.out, fields=fields)
+            summary = {"rows": len(rows), "usable": len(rows) - len(rows.rejected)}
+        else:
+            summary = write_shard_table(args.shards, args.out, fields=fields, extract=args.extract)
     print(json.dumps(summary))
     return Exit.OK

@@ -10,7 +10,7 @@ import copy
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from hardpairs.data.shards import (
     IMAGE_EXTENSIONS,
     USUAL,
     Fields,
+    ShardIndex,
     expand_shards,
     open_indexes,
     shard_names,
@@ -46,7 +47,7 @@ from hardpairs.data.split_parts import part_of_folder
 from hardpairs.data.strings import PackedStrings, printable, readable
 from hardpairs.data.tables import is_table, read_table
 
-EMPTY_CAPTION = "empty_caption"
+EMPTY_CAPTION, MISSING_IMAGE = "empty_caption", "missing_image"
 SHOWN = 20
 """Number of suffixes that a message names."""
 LOG = logging.getLogger(__name__)
@@ -77,10 +78,34 @@ class Samples:
             the data does not say them.
         caption_ids: (N,) texts, the same of the captions.
         suffixes: The suffixes of the members of shards; none without shards.
+        files: The encoded images.
     """
 
     def __init__(
         self,
+        source: str,
+        *,
+        keys: PackedStrings,
+        captions: PackedStrings,
+        shards: PackedStrings,
+        urls: PackedStrings,
+        images: np.ndarray,
+        groups: np.ndarray,
+        labelled: np.ndarray,
+        rejected: Mapping[int, str],
+        files: ImageFiles,
+        image_ids: PackedStrings | None = None,
+        caption_ids: PackedStrings | None = None,
+        suffixes: Sequence[str] = (),
+    ) -> None:
+        self.source, self.keys, self.captions, self.files = source, keys, captions, files
+        self.shards, self.urls, self.suffixes = shards, urls, tuple(suffixes)
+        self.images, self.groups, self.labelled = images, groups, labelled
+        self.rejected, self.image_ids, self.caption_ids = rejected, image_ids, caption_ids
+
+    @classmethod
+    def of_texts(
+        cls,
         source: str,
         *,
         keys: PackedStrings,
@@ -94,27 +119,48 @@ class Samples:
         image_ids: Iterable[str] | None = None,
         caption_ids: Iterable[str] | None = None,
         suffixes: Sequence[str] = (),
-    ) -> None:
-        self.source, self.keys, self.captions, self._files = source, keys, captions, files
-        self.suffixes = tuple(suffixes)
+    ) -> Samples:
+        """Return rows whose ids and reasons follow from texts.
+
+        Args:
+            source: What was opened.
+            keys: As the attribute.
+            captions: As the attribute.
+            shards: As the attribute; ``None``: without shards.
+            urls: As the attribute; ``None``: not known.
+            groups: (N,) texts, empty for a row without one; ``None``: no row has one.
+            image_names: (N,) texts, equal for rows with the same image.
+            files: The images.
+            missing: (N,) whether a row's image is not there.
+            image_ids: As the attribute.
+            caption_ids: As the attribute.
+            suffixes: As the attribute.
+        """
         empty = PackedStrings.pack("" for _ in range(len(keys)))
-        self.shards, self.urls = shards or empty, urls or empty
-        self.image_ids = None if image_ids is None else PackedStrings.pack(image_ids)
-        self.caption_ids = None if caption_ids is None else PackedStrings.pack(caption_ids)
         names = list(image_names)
         given = [""] * len(names) if groups is None else list(groups)
-        self.images = stable_ids(names)
-        self.labelled = np.array([bool(group) for group in given], bool)
-        self.groups = (
-            stable_ids(group or name for group, name in zip(given, names, strict=True))
-            if any(given)
-            else self.images
-        )
+        images = stable_ids(names)
         reasons = (
-            (EMPTY_CAPTION if not caption else "missing_image" if gone else "")
+            (EMPTY_CAPTION if not caption else MISSING_IMAGE if gone else "")
             for caption, gone in zip(captions, missing, strict=True)
         )
-        self.rejected = {row: reason for row, reason in enumerate(reasons) if reason}
+        return cls(
+            source,
+            keys=keys,
+            captions=captions,
+            shards=shards or empty,
+            urls=urls or empty,
+            images=images,
+            groups=stable_ids(group or name for group, name in zip(given, names, strict=True))
+            if any(given)
+            else images,
+            labelled=np.array([bool(group) for group in given], bool),
+            rejected={row: reason for row, reason in enumerate(reasons) if reason},
+            files=files,
+            image_ids=None if image_ids is None else PackedStrings.pack(image_ids),
+            caption_ids=None if caption_ids is None else PackedStrings.pack(caption_ids),
+            suffixes=suffixes,
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -146,22 +192,22 @@ class Samples:
         Raises:
             OSError: The file is missing or cannot be read.
         """
-        return self._files.read(i)
+        return self.files.read(i)
 
     def read_ahead(self, rows: Iterable[int]) -> None:
         """Begin to read the images of some rows, in order, where they are in tars behind URLs.
 
         Images that were begun before and are not among them are forgotten.
         """
-        self._files.read_ahead(rows)
+        self.files.read_ahead(rows)
 
     def is_absent(self, i: int) -> bool:
         """Return whether the image of row i is a local file that is not there."""
-        return self._files.is_absent(i)
+        return self.files.is_absent(i)
 
     def image_path(self, i: int) -> str:
         """Return where the image of row i is, as a table can say it: a file, or ``TAR/KEY``."""
-        return self._files.path_text(i, self.keys[i])
+        return self.files.path_text(i, self.keys[i])
 
     @cached_property
     def names(self) -> PackedStrings:
@@ -197,10 +243,18 @@ class Samples:
 
         Two rows are known positives when they share an id of any column. This is not transitive.
         """
+        return self.positives_of(slice(None))
+
+    def positives_of(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Return the ``positives`` of some rows, without making those of all rows."""
         columns = [self.groups, self.texts]
-        if not np.array_equal(self.groups, self.images):
+        if self._has_groups:
             columns.insert(1, self.images)
-        return np.stack(columns, axis=1)
+        return np.stack([column[rows] for column in columns], axis=1)
+
+    @cached_property
+    def _has_groups(self) -> bool:
+        return self.groups is not self.images and not np.array_equal(self.groups, self.images)
 
 
 def nothing_usable(reasons: Counter[str], suffixes: Sequence[str], where: str) -> UserError:
@@ -245,8 +299,8 @@ def open_samples(
     The formats are a ``.csv``, ``.tsv`` or ``.txt`` table, MiniCLIP's captions ``.json``,
     Karpathy's ``dataset_*.json``, a ``.jsonl`` of images and captions, a folder of images (in class
     folders or not, with Flickr8k's ``captions.txt`` or Hugging Face's ``metadata.jsonl``),
-    CLIP_benchmark's folder of shards, and
-    webdataset shards for everything else.
+    CLIP_benchmark's folder of shards, a folder of stored rows, and webdataset shards for everything
+    else.
 
     Args:
         source: A table, a captions.json, a folder, or shards as in ``expand_shards``; local, or
@@ -284,11 +338,15 @@ def open_samples(
     _check_template(caption_template, isinstance(source, str | os.PathLike), name)
     if split is not None and not name.lower().endswith(".json"):
         raise _no_parts(name)
+    from hardpairs.data.stored_rows import is_stored, open_stored  # which writes opened samples
+
     fields = shard_fields(image_key, caption_key, group_key)
     if isinstance(source, list):
         return _from_shards(source, fields, unlabelled)
     if not is_url(name) and (listed := list_in(Path(name))):
         return _from_captions(name, *read_list(listed[0]), _root(image_root, listed[1]))
+    if is_stored(name):
+        return open_stored(Path(name), allow_remote=allow_remote)
     if is_image_folder(name):
         if metadata_files(Path(name)):
             return _from_metadata(Path(name), fields.caption, group_key, unlabelled)
@@ -395,21 +453,45 @@ def _from_shards(
     paths = expand_shards(source)
     if holds_lines(paths):
         return _from_clip_benchmark(str(source), paths)
-    indexes = open_indexes(paths, fields)
-    counts = [len(index) for index in indexes]
-    shards = PackedStrings.pack(
-        name for name, count in zip(shard_names(paths), counts, strict=True) for _ in range(count)
-    )
-    keys = PackedStrings.concatenate([index.keys for index in indexes])
-    if not len(keys):
-        raise bad_input("the shards hold no sample", where=str(source))
-    groups = [_label(group, unlabelled) for index in indexes for group in index.groups]
-    if fields.group != USUAL.group and not any(groups):
+    names = shard_names(paths)
+    samples = rows_of_shards(str(source), paths, names, open_indexes(paths, fields), unlabelled)
+    check_shard_rows(str(source), len(samples), bool(samples.labelled.any()), fields)
+    return samples
+
+
+def check_shard_rows(source: str, count: int, has_groups: bool, fields: Fields) -> None:
+    """Refuse shards without a sample, or without the key of groups that is asked for (exit 3)."""
+    if not count:
+        raise bad_input("the shards hold no sample", where=source)
+    if fields.group != USUAL.group and not has_groups:
         raise bad_input(
             f"no sample's json has {fields.group!r}",
-            where=str(source),
+            where=source,
             fix="name the key of the labels: `group_key`",
         )
+
+
+def rows_of_shards(
+    source: str,
+    paths: Sequence[FilePath],
+    names: Sequence[str],
+    indexes: Sequence[ShardIndex],
+    unlabelled: frozenset[str] = frozenset(),
+) -> Samples:
+    """Return the rows of some shards.
+
+    Args:
+        source: What was opened.
+        paths: The tars.
+        names: Their names.
+        indexes: Their indexes.
+        unlabelled: As in ``open_samples``.
+    """
+    counts = [len(index) for index in indexes]
+    shards = PackedStrings.pack(
+        name for name, count in zip(names, counts, strict=True) for _ in range(count)
+    )
+    keys = PackedStrings.concatenate([index.keys for index in indexes])
     size = np.concatenate([index.image_size for index in indexes])
     files = ImageFiles(
         [str(path) for path in paths],
@@ -419,21 +501,20 @@ def _from_shards(
         allow_remote=True,  # or the shards would not have been opened
     )
     hashes = [digest for index in indexes for digest in index.hashes]
-    suffixes = sorted({suffix for index in indexes for suffix in index.suffixes})
-    return Samples(
-        str(source),
+    return Samples.of_texts(
+        source,
         keys=keys,
         captions=PackedStrings.concatenate([index.captions for index in indexes]),
         shards=shards,
         urls=PackedStrings.concatenate([index.urls for index in indexes]),
-        groups=groups,
+        groups=[_label(group, unlabelled) for index in indexes for group in index.groups],
         image_names=[
             digest or f"{shard}/{key}"
             for shard, key, digest in zip(shards, keys, hashes, strict=True)
         ],
         files=files,
         missing=size < 0,
-        suffixes=suffixes,
+        suffixes=sorted({suffix for index in indexes for suffix in index.suffixes}),
     )
 
 
@@ -470,7 +551,7 @@ def _from_table(
         named_by = blank
         unsaid = {f"{shard}/{key}" for shard, key in repeated}
         groups = ["" if group in unsaid else group for group in groups]
-    return Samples(
+    return Samples.of_texts(
         name,
         keys=PackedStrings.pack(keys),
         captions=PackedStrings.pack(caption.strip() for caption in columns[caption_key]),
@@ -540,7 +621,7 @@ def _from_image_folder(
             numbered = key if len(captions) == 1 else f"{key}#{i}"
             rows.append((str(path), numbered, group, readable(caption)))
     images, keys, groups, texts = (list(column) for column in zip(*rows, strict=True))
-    return Samples(
+    return Samples.of_texts(
         str(folder),
         keys=PackedStrings.pack(keys),
         captions=PackedStrings.pack(texts),
@@ -593,7 +674,7 @@ def _from_clip_benchmark(name: str, paths: Sequence[FilePath]) -> Samples:
         ],
         allow_remote=True,
     )
-    return Samples(
+    return Samples.of_texts(
         name,
         keys=PackedStrings.pack(keys),
         captions=PackedStrings.pack(captions),
@@ -661,7 +742,7 @@ def _from_captions(
             tar, file = tar_paths.split(str(root / name))
             if not tar and not os.path.isfile(file):
                 missing.add(name)
-    return Samples(
+    return Samples.of_texts(
         source,
         keys=PackedStrings.pack(f"{printable(name)}#{i}" for i, name in enumerate(names)),
         captions=PackedStrings.pack(map(readable, captions)),

@@ -55,7 +55,6 @@ class PlannedDataset(Dataset[Any]):
     ) -> None:
         self.samples, self.transform, self.tokenizer = samples, transform, tokenizer
         self.seed = seed
-        self.group_ids = samples.positives
 
     def __len__(self) -> int:
         """Return the number of rows of the data."""
@@ -89,7 +88,7 @@ class PlannedDataset(Dataset[Any]):
                     if rows[position] < 0:
                         raise self._too_few_spares(unreadable, error) from None
         texts = self.tokenizer([self.samples.caption(row) for row in rows])
-        info = plan.replaced(rows, unreadable, self.group_ids[rows])
+        info = plan.replaced(rows, unreadable, self.samples.positives_of(rows))
         return Batch(torch.stack(images), texts, info.as_tensors())
 
     def _too_few_spares(

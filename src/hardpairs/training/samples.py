@@ -110,5 +110,5 @@ def _open(source: str, options: SampleOptions, reject: str | None, by_image: boo
     samples = open_samples(source, **vars(options))
     if reject is not None:
         rows = read_rejects(reject, num_samples=len(samples), fingerprint=samples.fingerprint)
-        samples.rejected.update({**rows, **samples.rejected})
+        samples.rejected = {**rows, **samples.rejected}
     return samples
