@@ -31,9 +31,11 @@ from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
 
 DEPTH, STEPS = 50, 20
-BY_NUMBER = ("random", "hard-pairs")
-IN_ORDER = ("neighbourhood", "topical", "m-per-class")
+BY_NUMBER = ("random", "hard-pairs", "neighbourhood")
+IN_ORDER = ("topical", "m-per-class")
 PER_CLASS, CLUSTERS = 5, 80
+STRIDE = 1_000_003
+"""A prime: rows in steps of it, modulo their number, are an order of all rows."""
 
 
 def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 1) -> list[Any]:
@@ -47,13 +49,18 @@ def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 1) 
 
 
 def make_inputs(folder: Path, rows: int, global_batch: int) -> None:
-    """What batch makers follow from, as files: a table, labels, clusters, an order of all rows."""
+    """A table of hard pairs and an order of all rows, as files."""
     from hardpairs.batches.base import targets_of_step
     from hardpairs.batches.rows import RowSet
 
     rng = np.random.default_rng(0)
     np.lib.format.open_memmap(folder / "lengths.npy", "w+", np.int32, (rows,))[:] = DEPTH
     lists = np.lib.format.open_memmap(folder / "indices.npy", "w+", np.int32, (rows, DEPTH))
+    order = np.lib.format.open_memmap(folder / "order.npy", "w+", np.int32, (rows,))
+    for first in range(0, rows, 1 << 22):
+        order[first : first + (1 << 22)] = (
+            np.arange(first, min(first + (1 << 22), rows)) * STRIDE % rows
+        )
     targets = global_batch // 2
     for step in steps_of(rows, targets):
         some = targets_of_step(RowSet(rows), step, targets, 0, 0)
@@ -61,9 +68,8 @@ def make_inputs(folder: Path, rows: int, global_batch: int) -> None:
 
 
 def make_orders(folder: Path, rows: int) -> None:
-    """What the makers follow from that put a whole epoch in order."""
+    """Labels and clusters, which the makers follow from that put a whole epoch in order."""
     rng = np.random.default_rng(0)
-    np.save(folder / "order.npy", rng.permutation(np.arange(rows, dtype=np.int32)))
     np.save(folder / "labels.npy", rng.integers(0, rows // PER_CLASS, rows, dtype=np.int64))
     np.save(folder / "clusters.npy", rng.integers(0, CLUSTERS, rows, dtype=np.int32))
 

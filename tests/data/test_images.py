@@ -158,6 +158,11 @@ def test_for_display_a_jpeg_is_decoded_no_larger_than_needed():
 class _Rows:
     """Three rows: an image, bytes that are none, and a file that is not there."""
 
+    begun = ()
+
+    def read_ahead(self, rows):
+        self.begun = rows
+
     def image_bytes(self, i):
         if i == 2:
             raise FileNotFoundError("gone")
@@ -165,7 +170,9 @@ class _Rows:
 
 
 def test_a_batch_keeps_its_images_and_the_reasons_of_the_others():
-    read = images.read_images(_Rows(), [2, 0, 1], lambda image: image.mode)
+    rows = _Rows()
+    read = images.read_images(rows, iter([2, 0, 1]), lambda image: image.mode)
+    assert rows.begun == [2, 0, 1]  # together, before the first is decoded
     assert read == ([0], ["RGB"], {2: "missing_file", 1: "not_an_image"})
     with pytest.raises(UnreadableImage, match="missing_file"):
         images.read_image(_Rows(), 2)

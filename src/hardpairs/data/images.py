@@ -56,6 +56,9 @@ class HasImages(Protocol):
     def image_bytes(self, i: int) -> bytes:
         """Return the encoded image of row i, or raise OSError."""
 
+    def read_ahead(self, rows: Iterable[int]) -> None:
+        """Begin to read the images of some rows, where that takes long."""
+
 
 class ReadImages(NamedTuple):
     """Images that were read, and the reasons of the unreadable ones.
@@ -81,7 +84,8 @@ def read_images(
         rows: Row numbers.
         transform: Called with each RGB image.
     """
-    read = ReadImages([], [], {})
+    read, rows = ReadImages([], [], {}), list(rows)
+    samples.read_ahead(rows)
     for row in rows:
         try:
             read.images.append(transform(read_image(samples, row)))

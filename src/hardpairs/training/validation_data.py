@@ -49,6 +49,11 @@ class PairDataset(Dataset[Any]):
         """Return the number of usable rows."""
         return len(self.rows)
 
+    def __getitems__(self, positions: list[int]) -> list[tuple[Any, ...]]:
+        """Return the items of a batch, whose images are requested together."""
+        self.samples.read_ahead(self.rows[position] for position in positions)
+        return [self[position] for position in positions]
+
     def __getitem__(
         self, position: int
     ) -> tuple[int, torch.Tensor, torch.Tensor] | tuple[int, str]:
