@@ -73,7 +73,7 @@ def test_no_column_is_in_memory(shards, tmp_path):
     for array in arrays:
         while isinstance(array, np.ndarray):
             array = array.base
-        assert isinstance(array, mmap.mmap)
+        assert isinstance(array.obj, mmap.mmap)  # of a memoryview
 
 
 def test_reasons_by_row():
