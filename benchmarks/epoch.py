@@ -4,7 +4,7 @@
 
 Each figure is of a process of its own. Private memory is what it adds to that of all others
 (``Anonymous``); pages of mapped files are shared and given back, and do not count. Files of 400
-million rows are made of holes, with numbers where the timed batches look. Needs 12 GB of memory and
+million rows are made of holes, with numbers where the timed batches look. Needs 8 GB of memory and
 8 GB of disk, most of them for the batch makers that put a whole epoch in order at once.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import statistics
 import sys
 import tarfile
@@ -30,7 +31,7 @@ from benchmarks.data import PeakAnonymous, memory
 from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
 
-DEPTH, STEPS = 50, 20
+DEPTH, STEPS = 50, 4
 BY_NUMBER = ("random", "hard-pairs", "neighbourhood")
 IN_ORDER = ("topical", "m-per-class")
 PER_CLASS, CLUSTERS = 5, 80
@@ -48,20 +49,24 @@ def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 1) 
 # Batch makers.
 
 
-def make_inputs(folder: Path, rows: int, global_batch: int) -> None:
-    """A table of hard pairs and an order of all rows, as files."""
-    from hardpairs.batches.base import targets_of_step
-    from hardpairs.batches.rows import RowSet
-
-    rng = np.random.default_rng(0)
+def make_inputs(folder: Path, rows: int) -> None:
+    """A table of hard pairs, whose lists are holes, and an order of all rows, as files."""
     np.lib.format.open_memmap(folder / "lengths.npy", "w+", np.int32, (rows,))[:] = DEPTH
-    lists = np.lib.format.open_memmap(folder / "indices.npy", "w+", np.int32, (rows, DEPTH))
+    np.lib.format.open_memmap(folder / "indices.npy", "w+", np.int32, (rows, DEPTH))
     order = np.lib.format.open_memmap(folder / "order.npy", "w+", np.int32, (rows,))
     for first in range(0, rows, 1 << 22):
         order[first : first + (1 << 22)] = (
             np.arange(first, min(first + (1 << 22), rows)) * STRIDE % rows
         )
-    targets = global_batch // 2
+
+
+def fill_lists(folder: Path, rows: int, global_batch: int) -> None:
+    """Give random hard pairs to the targets of the batches that are timed."""
+    from hardpairs.batches.base import targets_of_step
+    from hardpairs.batches.rows import RowSet
+
+    rng = np.random.default_rng(0)
+    lists, targets = np.load(folder / "indices.npy", mmap_mode="r+"), global_batch // 2
     for step in steps_of(rows, targets):
         some = targets_of_step(RowSet(rows), step, targets, 0, 0)
         lists[some] = rng.integers(0, rows, (targets, DEPTH), dtype=np.int32)
@@ -99,12 +104,9 @@ def sampler_of(maker: str, folder: Path, rows: int, sizes: dict[str, int]) -> An
 
 
 def plan(
-    maker: str, folder: Path, rows: int, global_batch: int, world: int, rank: int
+    maker: str, folder: Path, rows: int, global_batch: int, world: int, timed: bool, rank: int
 ) -> dict[str, float]:
-    """Memory and times of one rank: its batch maker, and batches by number, each for the first time.
-
-    The files are read once before, so that no time is that of a disk.
-    """
+    """Memory and times of one rank: its batch maker, its first batch and, if asked, others."""
     sizes = {"batch_size": global_batch // world, "rank": rank, "world_size": world}
     with PeakAnonymous() as peak:
         start = time.perf_counter()
@@ -114,11 +116,10 @@ def plan(
         sampler.plan(0)
         first = time.perf_counter() - start
         kept = memory("Anonymous") - peak._start
-        numbers = steps_of(rows, sampler.targets_per_batch)[1:]
-        times = []
-        for _ in range(2):
+        times = [0.0]
+        for _ in range(2 * timed):  # the first time brings files into memory
             times = []
-            for number in numbers:
+            for number in steps_of(rows, sampler.targets_per_batch)[1:]:
                 start = time.perf_counter()
                 sampler.plan(number)
                 times.append(1000 * (time.perf_counter() - start))
@@ -132,8 +133,8 @@ def plan(
 
 def plans(maker: str, folder: Path, rows: int, global_batch: int, world: int) -> dict[str, Any]:
     """Figures of a maker, one process alone for the times, and all ranks together for the memory."""
-    (alone,) = in_processes(plan, maker, folder, rows, global_batch, world)
-    together = in_processes(plan, maker, folder, rows, global_batch, world, count=world)
+    (alone,) = in_processes(plan, maker, folder, rows, global_batch, world, True)
+    together = in_processes(plan, maker, folder, rows, global_batch, world, False, count=world)
     return {
         **alone,
         "all_ranks_kept_megabytes": sum(each["kept_megabytes"] for each in together),
@@ -204,7 +205,12 @@ def make_hollow(folder: Path, rows: int) -> None:
     write_manifest(folder, {**content, "dataset_fingerprint": "0" * 64})
 
 
-def benchmark_rows(folder: Path, real: int, hollow: int, world: int) -> dict[str, Any]:
+def benchmark_rows(real: int, hollow: int, world: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        return rows_in(Path(name), real, hollow, world)
+
+
+def rows_in(folder: Path, real: int, hollow: int, world: int) -> dict[str, Any]:
     from hardpairs.data.stored_rows import store_rows
 
     make_tars(folder / "tars", real)
@@ -213,7 +219,7 @@ def benchmark_rows(folder: Path, real: int, hollow: int, world: int) -> dict[str
     seconds = time.perf_counter() - start
     make_hollow(folder / "hollow", hollow)
     together = in_processes(open_rows, str(folder / "hollow"), count=world)
-    return {
+    figures = {
         "tars": in_processes(open_rows, str(folder / "tars"))[0],
         "stored": in_processes(open_rows, str(folder / "stored"))[0],
         "storing_seconds": seconds,
@@ -224,6 +230,34 @@ def benchmark_rows(folder: Path, real: int, hollow: int, world: int) -> dict[str
             each["kept_megabytes"] for each in together
         ),
     }
+    print(figures, file=sys.stderr, flush=True)
+    return figures
+
+
+def benchmark_by_number(rows: int, global_batches: list[int], world: int) -> dict[str, Any]:
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_inputs(folder, rows)
+        for size in global_batches:
+            fill_lists(folder, rows, size)
+            for maker in BY_NUMBER:
+                figures = plans(maker, folder, rows, size, world)
+                found[f"{maker}, {rows:,} rows, global batch {size:,}"] = figures
+                print(maker, size, figures, file=sys.stderr, flush=True)
+    return found
+
+
+def benchmark_in_order(all_rows: list[int], world: int) -> dict[str, Any]:
+    found = {}
+    for rows in all_rows:
+        with tempfile.TemporaryDirectory() as name:
+            make_orders(Path(name), rows)
+            for maker in IN_ORDER:
+                (figures,) = in_processes(plan, maker, Path(name), rows, 4096, world, True)
+                found[f"{maker}, {rows:,} rows, global batch 4,096"] = figures
+                print(maker, rows, figures, file=sys.stderr, flush=True)
+    return found
 
 
 def main() -> None:
@@ -231,36 +265,26 @@ def main() -> None:
     add = parser.add_argument
     add("--rows", type=int, default=400_000_000, help="rows of files with holes")
     add("--real-rows", type=int, default=200_000, help="rows of tars")
-    add("--ordered-rows", type=int, nargs="+", default=[4_000_000, 40_000_000])
+    add("--ordered-rows", type=int, nargs="+", default=[4_000_000, 20_000_000])
     add("--global-batch", type=int, nargs="+", default=[512, 4096, 32_768])
     add("--world-size", type=int, default=8)
+    add("--only", choices=("rows", "by_number", "in_order"), nargs="+", help="the others stay")
     add("--out", type=Path, required=True)
     args = parser.parse_args()
-    results: dict[str, Any] = {
-        "command": " ".join(["python -m benchmarks.epoch", *sys.argv[1:]]),
-        "machine": describe_machine(),
-        "ranks": args.world_size,
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "rows": lambda: benchmark_rows(args.real_rows, args.rows, args.world_size),
+        "by_number": lambda: benchmark_by_number(args.rows, args.global_batch, args.world_size),
+        "in_order": lambda: benchmark_in_order(args.ordered_rows, args.world_size),
     }
-
-    def keep(name: str, figures: dict[str, Any]) -> None:
-        results[name] = figures
-        write_json(args.out, results)
-        print(name, figures, file=sys.stderr, flush=True)
-
-    with tempfile.TemporaryDirectory() as name:
-        keep("rows", benchmark_rows(Path(name), args.real_rows, args.rows, args.world_size))
-    for size in args.global_batch:
-        with tempfile.TemporaryDirectory() as name:
-            make_inputs(Path(name), args.rows, size)
-            for maker in BY_NUMBER:
-                figures = plans(maker, Path(name), args.rows, size, args.world_size)
-                keep(f"{maker}, {args.rows:,} rows, global batch {size:,}", figures)
-    for rows in args.ordered_rows:
-        with tempfile.TemporaryDirectory() as name:
-            make_orders(Path(name), rows)
-            for maker in IN_ORDER:
-                (figures,) = in_processes(plan, maker, Path(name), rows, 4096, args.world_size)
-                keep(f"{maker}, {rows:,} rows, global batch 4,096", figures)
+    record = json.loads(args.out.read_text()) if args.only and args.out.exists() else {}
+    for part in args.only or parts:
+        record[part] = {
+            "command": " ".join(["python -m benchmarks.epoch", *sys.argv[1:]]),
+            "machine": describe_machine(),
+            "ranks": args.world_size,
+            "result": parts[part](),
+        }
+        write_json(args.out, record)
 
 
 if __name__ == "__main__":
