@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +32,7 @@ from benchmarks.data import PeakAnonymous, memory
 from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
 
-DEPTH, STEPS = 50, 4
+DEPTH, STEPS = 50, 6
 BY_NUMBER = ("random", "hard-pairs", "neighbourhood")
 IN_ORDER = ("topical", "m-per-class")
 PER_CLASS, CLUSTERS = 5, 80
@@ -40,9 +41,11 @@ STRIDE = 1_000_003
 
 
 def in_processes(function: Callable[..., Any], *arguments: Any, count: int = 1) -> list[Any]:
-    """Results of a function in new processes at once; the number of the process comes last."""
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        begun = [pool.submit(function, *arguments, rank) for rank in range(count)]
+    """Results of a function in new processes at once, whose number comes last."""
+    with ExitStack() as stack:
+        spawn = get_context("spawn")
+        pools = [stack.enter_context(ProcessPoolExecutor(1, spawn)) for _ in range(count)]
+        begun = [pool.submit(function, *arguments, rank) for rank, pool in enumerate(pools)]
         return [each.result() for each in begun]
 
 
@@ -120,25 +123,34 @@ def plan(
         for _ in range(2 * timed):  # the first time brings files into memory
             times = []
             for number in steps_of(rows, sampler.targets_per_batch)[1:]:
-                start = time.perf_counter()
+                start = time.thread_time()  # other work on the machine does not count
                 sampler.plan(number)
-                times.append(1000 * (time.perf_counter() - start))
+                times.append(1000 * (time.thread_time() - start))
     return {
         "first_batch_seconds": first,
-        "batch_milliseconds": statistics.median(times),
+        "batch_processor_milliseconds": statistics.median(times),
         "kept_megabytes": kept,
         "peak_megabytes": peak.added,
     }
 
 
-def plans(maker: str, folder: Path, rows: int, global_batch: int, world: int) -> dict[str, Any]:
-    """Figures of a maker, one process alone for the times, and all ranks together for the memory."""
-    (alone,) = in_processes(plan, maker, folder, rows, global_batch, world, True)
-    together = in_processes(plan, maker, folder, rows, global_batch, world, False, count=world)
+def plans(
+    maker: str, folder: Path, rows: int, global_batches: list[int], world: int
+) -> dict[str, Any]:
+    """Figures of a maker: one process for the times, and all ranks together for the memory."""
+    figures: dict[str, Any] = {"batch_processor_milliseconds": {}}
+    for size in global_batches:
+        (alone,) = in_processes(plan, maker, folder, rows, size, world, True)
+        milliseconds = alone.pop("batch_processor_milliseconds")
+        figures["batch_processor_milliseconds"][size] = milliseconds
+    together = in_processes(
+        plan, maker, folder, rows, max(global_batches), world, False, count=world
+    )
     return {
-        **alone,
+        **figures,
         "all_ranks_kept_megabytes": sum(each["kept_megabytes"] for each in together),
         "all_ranks_peak_megabytes": sum(each["peak_megabytes"] for each in together),
+        "first_batch_seconds": alone["first_batch_seconds"],
     }
 
 
@@ -235,17 +247,15 @@ def rows_in(folder: Path, real: int, hollow: int, world: int) -> dict[str, Any]:
 
 
 def benchmark_by_number(rows: int, global_batches: list[int], world: int) -> dict[str, Any]:
-    found = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, found = Path(name), {}
         make_inputs(folder, rows)
         for size in global_batches:
             fill_lists(folder, rows, size)
-            for maker in BY_NUMBER:
-                figures = plans(maker, folder, rows, size, world)
-                found[f"{maker}, {rows:,} rows, global batch {size:,}"] = figures
-                print(maker, size, figures, file=sys.stderr, flush=True)
-    return found
+        for maker in BY_NUMBER:
+            found[maker] = plans(maker, folder, rows, global_batches, world)
+            print(maker, found[maker], file=sys.stderr, flush=True)
+        return {"rows": rows, **found}
 
 
 def benchmark_in_order(all_rows: list[int], world: int) -> dict[str, Any]:
