@@ -137,7 +137,7 @@ def store_rows(
 
 
 def _whole_name(path: FilePath) -> str:
-    return str(path) if is_url(str(path)) else os.path.abspath(path)
+    return str(path) if is_url(str(path)) else os.path.abspath(str(path))
 
 
 def is_stored(name: str) -> bool:
