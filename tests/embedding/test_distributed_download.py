@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
+import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -58,6 +59,7 @@ def test_shards_of_a_distributed_download_are_embedded(table, tmp_path, distribu
         program = "from img2dataset.main import main; main()"
         where = ("--url_list", str(tmp_path / "urls.tsv"), "--output_folder", str(shards))
         environment = {"no_proxy": "*", "WANDB_MODE": "disabled", "NO_ALBUMENTATIONS_UPDATE": "1"}
+        environment["PYSPARK_PYTHON"] = sys.executable  # Spark would take the first one on the path
         line = ("python", "-c", program, *where, *FLAGS, "--distributor", distributor)
         done = run(*line, env=environment, fresh=True)
     assert done.returncode == 0, done.stderr[-3000:]
