@@ -7,7 +7,7 @@ from scipy.stats import chi2
 
 from hardpairs.batches.shuffle import shuffle_keys, shuffled
 
-SEEDS = 4000
+SEEDS = 2000
 
 
 @given(count=st.integers(1, 500), seed=st.integers(0, 2**40), number=st.integers(0, 99))

@@ -7,45 +7,45 @@ from concurrent.futures import Future
 import pytest
 
 from hardpairs.data import read_ahead
-from hardpairs.data.read_ahead import Place, ReadAhead
+from hardpairs.data.read_ahead import ByteRange, ReadAhead
 from hardpairs.data.samples import open_samples
 from tests.file_server import Ranges, serving
 
 
 @pytest.fixture
 def requested(monkeypatch):
-    """The places that were requested; their bytes are there at once."""
-    places = []
+    """The ranges that were requested; their bytes are there at once."""
+    ranges = []
 
-    def request(*place):
-        places.append(Place(*place))
+    def request(*one):
+        ranges.append(ByteRange(*one))
         future = Future()
-        future.set_result(bytes(place[2]))
+        future.set_result(bytes(one[2]))
         return future
 
     monkeypatch.setattr(read_ahead, "request_range", request)
-    return places
+    return ranges
 
 
 def test_what_is_held_keeps_to_the_bound(requested):
-    ahead, places = (
+    ahead, ranges = (
         ReadAhead(100),
-        [Place("u", 10 * i, size) for i, size in enumerate((60, 50, 40))],
+        [ByteRange("u", 10 * i, size) for i, size in enumerate((60, 50, 40))],
     )
-    ahead.begin(places)
-    assert requested == [places[0], places[2]] and ahead.held_bytes == 100
-    assert ahead.take(places[1]) is None and len(ahead.take(places[0])) == 60
-    assert ahead.held_bytes == 40 and ahead.take(places[0]) is None  # each is taken once
-    ahead.begin(places[1:])
-    assert requested == [places[0], places[2], places[1]] and ahead.held_bytes == 90
+    ahead.begin(ranges)
+    assert requested == [ranges[0], ranges[2]] and ahead.held_bytes == 100
+    assert ahead.take(ranges[1]) is None and len(ahead.take(ranges[0])) == 60
+    assert ahead.held_bytes == 40 and ahead.take(ranges[0]) is None  # each is taken once
+    ahead.begin(ranges[1:])
+    assert requested == [ranges[0], ranges[2], ranges[1]] and ahead.held_bytes == 90
 
 
 def test_what_is_not_wanted_any_more_is_forgotten(requested):
-    ahead, places = ReadAhead(100), [Place("u", 10 * i, 30) for i in range(6)]
-    ahead.begin(places[:3])
-    ahead.begin(places[2:5])
-    assert ahead.held_bytes == 90 and ahead.take(places[0]) is None
-    assert requested == places[:5]  # none twice
+    ahead, ranges = ReadAhead(100), [ByteRange("u", 10 * i, 30) for i in range(6)]
+    ahead.begin(ranges[:3])
+    ahead.begin(ranges[2:5])
+    assert ahead.held_bytes == 90 and ahead.take(ranges[0]) is None
+    assert requested == ranges[:5]  # none twice
     ahead.begin([])
     assert ahead.held_bytes == 0
 

@@ -15,7 +15,7 @@ from tests.fuzz.check import check
 from tests.fuzz.reader import Reader
 from tests.fuzz.readers import files_of
 
-FILES = 20_000
+FILES = 10_000
 MANY = int(os.environ.get("HARDPAIRS_FUZZ", "200000"))
 
 

@@ -17,12 +17,12 @@ KILLS = int(os.environ.get("HARDPAIRS_KILLS", "10000"))
 POINTS = 300
 """Kills of the usual run."""
 USUAL = {
-    "checkpoint": (16, 36),
+    "checkpoint": (8, 16),
     "conversion": (20, 43),
     "url-index": (8, 12),
     "format-news": (5, 10),
     "table": (12, 22),
-    "split": (14, 30),
+    "split": (20, 50),
     "list-shards": (20, 50),
     "export": (12, 36),
     "link": (2, 4),

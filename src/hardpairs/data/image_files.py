@@ -16,7 +16,7 @@ from hardpairs.core.errors import TOO_MANY_OPEN, too_many_open
 from hardpairs.core.paths import RefusedFile, read_regular
 from hardpairs.core.remote import FilePath, file_path, is_known_url, is_url, read_range
 from hardpairs.data.members import TarPaths, member_key
-from hardpairs.data.read_ahead import Place, ReadAhead
+from hardpairs.data.read_ahead import ByteRange, ReadAhead
 from hardpairs.data.shards import ShardIndex
 
 MAX_BYTES = 100_000_000
@@ -94,7 +94,7 @@ class ImageFiles:
         if offset < 0:
             return _whole_behind(path) if is_url(path) else read_regular(path, MAX_BYTES)
         if is_url(path):
-            data = self._begun.take(Place(path, offset, size)) or read_range(path, offset, size)
+            data = self._begun.take(ByteRange(path, offset, size)) or read_range(path, offset, size)
         else:
             data = self._read_local(int(self.path_of_row[row]), size, offset)
         if len(data) != size:
@@ -107,9 +107,9 @@ class ImageFiles:
         ``read`` then takes each once. Other images are read when they are asked for.
         """
         if self._is_remote:
-            places = (Place(*self._where(row)) for row in rows)
+            ranges = (ByteRange(*self._where(row)) for row in rows)
             self._begun.begin(
-                place for place in places if is_url(place.url) and 0 < place.size <= MAX_BYTES
+                one for one in ranges if is_url(one.url) and 0 < one.size <= MAX_BYTES
             )
 
     @cached_property
