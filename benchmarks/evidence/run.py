@@ -73,14 +73,14 @@ def map_studies(data: tuple[str, ...], sizes: tuple[int, ...]) -> dict[str, Evid
     }
 
 
-def whole_models(data: tuple[str, ...], epochs: int) -> EvidenceStudy:
+def whole_models(data: tuple[str, ...], splits: int, epochs: int) -> EvidenceStudy:
     """Return a study of all weights: plain, hard pairs, and the best two of the heads' studies.
 
     Images and captions are as small as these drawings and names allow, for two cores.
     """
     return EvidenceStudy(
         data,
-        splits=3,
+        splits=splits,
         seeds=1,
         epochs=epochs,
         recipes=(
@@ -101,8 +101,8 @@ STUDIES = {
     "icons": EvidenceStudy(ICONS, splits=3, seeds=1, batch_size=128),
     **map_studies(EMOJI, (32, 512)),
     **map_studies(ICONS, (32, 512, 2048)),
-    "icons-whole": whole_models(ICONS, epochs=1),
-    "emoji-whole": whole_models(EMOJI, epochs=2),
+    "icons-whole": whole_models(ICONS, splits=2, epochs=1),
+    "emoji-whole": whole_models(EMOJI, splits=3, epochs=2),
 }
 
 
