@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import describe_machine
+from hardpairs.data.manifest import NAME
+from hardpairs.models.model_folder import CONFIG
 
 RESULTS = Path(__file__).parent / "results"
 MODEL = "lite0-minilm"
@@ -90,7 +93,7 @@ def whole_models(data: tuple[str, ...], splits: int, epochs: int) -> EvidenceStu
         rates=("1e-4",),
         image_size=64,
         context=12,
-        whole=("--precision", "fp32", "--workers", "1"),
+        whole=("--precision", "fp32", "--workers", "1", "--freeze-bn-stats"),
     )
 
 
@@ -117,8 +120,8 @@ def main() -> None:
     data, model = work / study.data[0], work / f"{MODEL}-{study.image_size}-{study.context}"
     embeddings, out = work / f"{data.name}-by-{model.name}", work / f"{args.name}-study"
     run("data", "get", *study.data, "--out", data)
-    run("models", "get", MODEL, "--out", model)
-    set_sizes(model, study.image_size, study.context)
+    run("models", "get", MODEL, "--out", work / MODEL)
+    write_sized(work / MODEL, model, study.image_size, study.context)
     table = join_parts(data)
     run(
         *("embed", "--csv", table, "--model", f"local-dir:{model}", "--without-projection"),
@@ -151,14 +154,14 @@ def run(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "hardpairs.cli", *map(str, words)], check=True)
 
 
-def set_sizes(model: Path, image_size: int, context: int) -> None:
-    """Set the pixels and tokens of a model's input."""
-    path = model / "open_clip_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+def write_sized(start: Path, model: Path, image_size: int, context: int) -> None:
+    """Copy a start model, with other pixels and tokens of its input."""
+    shutil.copytree(start, model, dirs_exist_ok=True, ignore=shutil.ignore_patterns(NAME))
+    config = json.loads((start / CONFIG).read_text(encoding="utf-8"))
     config["model_cfg"]["vision_cfg"]["image_size"] = image_size
     config["preprocess_cfg"]["size"] = image_size
     config["model_cfg"]["text_cfg"]["context_length"] = context
-    path.write_text(json.dumps(config, indent=1), encoding="utf-8")
+    (model / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
 def join_parts(folder: Path) -> Path:
