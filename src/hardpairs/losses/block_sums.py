@@ -171,6 +171,7 @@ def gradients_of_sums(
         grad_scale += (toward_text * image[block]).sum(dtype=grad_scale.dtype)
         grad_image[block] = toward_text * scale
         grad_text += grad_logits.T @ image[block]
+        del grad_logits  # or it would be held beside those of the next block
     return grad_image, grad_text.mul_(scale), grad_scale
 
 
