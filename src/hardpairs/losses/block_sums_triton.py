@@ -119,8 +119,8 @@ def _gradients(
     toward_own = tl.load(own_gradients + row, mask=inside, other=0)[:, None]
     gradient = tl.exp(kept - row_sum) * toward_row + tl.exp(kept - column_sum) * toward_column
     gradient += tl.where(own, toward_own, 0.0)
-    place = out + row.to(tl.int64)[:, None] * width + column[None, :]
-    tl.store(place, gradient.to(out.dtype.element_ty), mask=inside[:, None] & within[None, :])
+    position = out + row.to(tl.int64)[:, None] * width + column[None, :]
+    tl.store(position, gradient.to(out.dtype.element_ty), mask=inside[:, None] & within[None, :])
 
 
 def sums_of_block(

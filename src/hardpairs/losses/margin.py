@@ -142,8 +142,8 @@ class HardNegativeMarginLoss(PairLoss):
         def term(rank: int, held: Sequence[Any], passing: Sequence[Any]) -> torch.Tensor:
             (rows, bound), (others, *arrays) = held, passing
             theirs = columns.with_arrays(arrays)
-            place = first if rank == self.world.rank else None
-            return self._sum(rows, bound, others, hard, own, theirs, place)
+            column = first if rank == self.world.rank else None
+            return self._sum(rows, bound, others, hard, own, theirs, column)
 
         return ring_sum(term, (rows, bound), [others, *columns.arrays()], self.world)
 
@@ -181,9 +181,9 @@ class HardNegativeMarginLoss(PairLoss):
         """
         blocks, parts = blocks_of(len(rows), self.block_rows), []
         for block in blocks:
-            place = None if first is None else first + block.start * self.group_size
+            column = None if first is None else first + block.start * self.group_size
             sides = (rows[block], bound[block], others)
-            arguments = (*sides, hard[block], own[block], columns, place)
+            arguments = (*sides, hard[block], own[block], columns, column)
             parts.append(
                 self._block(*arguments)
                 if len(blocks) == 1
