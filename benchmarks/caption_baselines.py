@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hardpairs.core.atomic import write_json
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.splits import PARTS, image_numbers, part_of_images
 from hardpairs.evaluating.baselines import baselines, ceiling
 from hardpairs.metrics.caption_queries import caption_query_bag_of_words

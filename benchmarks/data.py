@@ -265,7 +265,7 @@ def our_loader(
     from torch.utils.data import DataLoader
 
     from hardpairs.batches import RandomBatchSampler
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
     from hardpairs.training.dataset import PlannedDataset, RunBatches
 
     samples = open_samples(source)
@@ -304,7 +304,7 @@ def benchmark_read(folder: Path, count: int, rounds: int = 5) -> dict[str, Any]:
     import open_clip
     import torch
 
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
 
     torch.set_num_threads(1)
     make_pictures(folder, count)
@@ -354,7 +354,7 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
 
 def benchmark_loop(folder: Path, pictures: Path, rounds: int, steps: int) -> dict[str, Any]:
     """samples/s of the median training step, hard-pair batches against plain ones, runs in turn."""
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
 
     samples = open_samples(pictures / "loose.csv")
     rng = np.random.default_rng(0)

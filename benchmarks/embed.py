@@ -35,7 +35,8 @@ from PIL import Image
 
 from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.embedding.embed import embed_to_folder
 from hardpairs.embedding.stream import encode_batch, load_batches
 from hardpairs.models.encoders import Encoders, open_encoders

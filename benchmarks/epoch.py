@@ -177,7 +177,7 @@ def make_tars(folder: Path, rows: int, per_tar: int = 10_000) -> None:
 
 def open_rows(source: str, rank: int) -> dict[str, float]:
     """Memory and time of opening rows as a training run does, and of looking at some."""
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
 
     with PeakAnonymous() as peak:
         start = time.perf_counter()

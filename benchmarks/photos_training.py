@@ -137,7 +137,7 @@ def bare_loop(flags: list[str]) -> float:
     from torch.utils.data import DataLoader, Dataset, RandomSampler
 
     from hardpairs.cli.command_line import command_arguments
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
     from hardpairs.models.create import create_model_and_transforms
     from hardpairs.models.model_config import make_tokenizer, vocabulary_of
     from hardpairs.training.upstream import patched

@@ -39,7 +39,7 @@ def load(source: str, size: int, batches: int, workers: int, ahead: bool) -> Ite
     from torch.utils.data import DataLoader
 
     from hardpairs.batches import RandomBatchSampler
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
     from hardpairs.training.dataset import PlannedDataset, RunBatches
 
     samples = open_samples(source, allow_remote=True)

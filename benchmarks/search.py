@@ -34,7 +34,7 @@ import torch
 from benchmarks.embed import make_shards
 from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.models.encoders import Encoders, open_encoders
 from hardpairs.photos.encoding import encode_pixels, encode_texts, load_batches
 from hardpairs.photos.index import Index, write_index

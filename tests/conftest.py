@@ -16,7 +16,7 @@ import pytest
 
 from hardpairs.data.embeddings import write_embeddings
 from hardpairs.data.hard_pairs import table_folder, write_helip, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.browser import end_chromium
 from tests.helpers import picture, ragged_table, sample, write_tar
 

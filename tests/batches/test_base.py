@@ -9,7 +9,7 @@ import pytest
 from hardpairs.batches import BATCHES, BatchContext, BatchSampler
 from hardpairs.core.components import Options
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.batches.helpers import check_batches, epoch
 
 NEEDED = {"hard_pairs", "embeddings"}

@@ -9,7 +9,7 @@ from hardpairs.batches import BATCHES, HARD_PAIR, RANDOM, TARGET, HardPairBatchS
 from hardpairs.batches.base import BatchContext
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.batches.helpers import all_ranks, check_batches, epoch, random_table, table_of
 
 CHOICES = next(o for o in BATCHES["hard-pairs"].options if o.field == "hard_choice").facts[

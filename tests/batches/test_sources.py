@@ -9,7 +9,7 @@ import pytest
 from hardpairs.batches import BatchContext, open_stored_embeddings, open_table
 from hardpairs.batches.sources import HardPairSource, identity
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from hardpairs.catalog.build import Options, build_set
 from hardpairs.core.errors import UserError
 from hardpairs.data.manifest import read_manifest
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.splits import PARTS
 from tests.catalog.made import icons_package
 

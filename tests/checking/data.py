@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture
 
 

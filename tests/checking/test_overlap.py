@@ -2,7 +2,7 @@
 
 from hardpairs.checking.overlap import overlap
 from hardpairs.checking.survey import read_data
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.checking.data import open_table
 from tests.helpers import picture
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hardpairs.checking.survey import as_json, read_data, survey
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.checking.data import open_table
 from tests.helpers import picture, sample, write_tar
 

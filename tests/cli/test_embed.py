@@ -11,7 +11,7 @@ from hardpairs.cli.embed import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.embedding.colors import RANDOM
 from tests.helpers import in_process, picture
 from tests.mining.command import mine

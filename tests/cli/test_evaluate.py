@@ -13,7 +13,7 @@ from hardpairs.cli.evaluate import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.images import decode
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.plot_embeddings import read_plot_embeddings
 from hardpairs.evaluating.runs import open_evaluated, read_run
 from hardpairs.models.load import load_encoder

@@ -9,7 +9,7 @@ import pytest
 
 from hardpairs.cli.format_news import main
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.linking.test_label_studio import task, written
 
 

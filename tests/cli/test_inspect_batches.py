@@ -80,7 +80,7 @@ def test_batches_of_similar_rows_are_harder_than_random_ones(
     table, embeddings, tmp_path, capsys, batching, own
 ):
     from hardpairs.data.hard_pairs import table_folder, write_table
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
 
     near = (np.arange(40) // 5 * 5)[:, None] + np.array(
         [[0, 1, 2, 3, 4]]

@@ -10,8 +10,8 @@ from hardpairs.cli import mine as hard_pair_mining
 from hardpairs.cli.inspect_pairs import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import HardPairTable, open_hard_pairs, table_folder, write_table
+from hardpairs.data.opening import open_samples
 from hardpairs.data.rejects import REASON
-from hardpairs.data.samples import open_samples
 from tests.browser import CHROMIUM, Browser
 from tests.helpers import ragged_table
 

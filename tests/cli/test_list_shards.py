@@ -8,7 +8,7 @@ import pytest
 
 from hardpairs.cli.list_shards import main
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture, sample, write_tar
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from hardpairs.cli.plot import main
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.stream import Embedded
 from tests.helpers import run as run_process
 from tests.photos.runs import write_evaluated, write_photos, write_run

@@ -9,7 +9,7 @@ import pytest
 from hardpairs.cli.split import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import write_embeddings
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture, run
 
 

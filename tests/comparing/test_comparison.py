@@ -9,7 +9,7 @@ from hardpairs.cli import compare as compare_losses
 from hardpairs.comparing import comparison, runs
 from hardpairs.comparing.comparison import Candidates, train_all
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.embed import embed
 from hardpairs.models.encoders import open_encoders
 from tests.comparing.made import argv, copy_of, parts_of

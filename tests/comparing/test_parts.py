@@ -10,7 +10,7 @@ from hardpairs.comparing import comparison
 from hardpairs.comparing.parts import find_parts, split
 from hardpairs.comparing.runs import Budget, TrainingRun, command
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.comparing.made import KEYS, argv, copy_of, labeled_table
 from tests.helpers import picture
 

@@ -10,7 +10,7 @@ import pytest
 from hardpairs.core import ranges
 from hardpairs.core.errors import UserError
 from hardpairs.data.images import UnreadableImage, read_image
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.file_server import Flaky, Ranges, WholeFiles, in_memory, serving
 
 

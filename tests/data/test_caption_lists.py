@@ -6,7 +6,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.caption_lists import read_list
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture
 
 FLICKR = "image,caption\na.jpg,A dog runs .\na.jpg,A dog , wet , runs .\nb.jpg,Two people\n"

@@ -1,7 +1,8 @@
 """Class folders."""
 
 from hardpairs.data.class_folders import class_names, class_of
-from hardpairs.data.samples import FOLDER, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import FOLDER
 from tests.helpers import picture
 
 

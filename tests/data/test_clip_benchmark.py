@@ -8,7 +8,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.clip_benchmark import clip_benchmark_shards, read_classes, read_templates
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.shard_table import write_shard_table
 from hardpairs.data.splits import split_into
 from tests.helpers import picture, write_tar

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hardpairs.cli.export import main
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture, ragged_table
 
 

@@ -14,7 +14,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.data import image_files
 from hardpairs.data.image_files import ImageFiles
 from hardpairs.data.images import read_images
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture
 
 

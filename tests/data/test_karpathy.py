@@ -11,7 +11,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.karpathy import is_karpathy, karpathy_root, read_karpathy
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hardpairs.data.members import TarPaths, member_key, split_member
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.shard_table import write_shard_table
 from tests.helpers import picture
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import picture
 
 ROWS = {"file_name": ["b.jpg", "in/a.jpg", "none.jpg"], "text": ["a boat", None, "a sail"]}

@@ -9,7 +9,7 @@ import pytest
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.open_tables import open_tables
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import ragged_table
 
 

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 import pytest
 
 from hardpairs.data import read_ahead
+from hardpairs.data.opening import open_samples
 from hardpairs.data.read_ahead import ByteRange, ReadAhead
-from hardpairs.data.samples import open_samples
 from tests.file_server import Ranges, serving
 
 

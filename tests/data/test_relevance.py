@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hardpairs.core.errors import UserError
+from hardpairs.data.opening import open_samples
 from hardpairs.data.relevance import open_relevance
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.samples import Samples
 from tests.helpers import picture
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.shards import ShardIndex, expand_shards, shard_names
 from tests.helpers import picture, sample, write_tar
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.split_parts import part_of_folder
 from hardpairs.data.splits import split_into
 from tests.helpers import picture, sample, write_tar

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.splits import PARTS, image_numbers, open_split, part_of_images, split_into
 from tests.helpers import sample, write_tar
 

@@ -11,7 +11,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data import stored_rows
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.shards import Fields
 from hardpairs.data.stored_rows import RejectedRows, store_rows
 from tests.file_server import in_memory

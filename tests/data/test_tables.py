@@ -3,7 +3,7 @@
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 
 
 def test_words_that_look_like_missing_values_stay_words(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import Exit, UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.unreadable import (
     HANDFUL,
     NAMED,

@@ -6,7 +6,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import open_hard_pairs
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.url_index import rows_by_old_number, write_url_index
 
 

@@ -16,7 +16,7 @@ from tests.demo.made import scene_options
 def test_a_collection_has_two_captions_of_each_photograph_and_drawings_that_pairs_leave(
     tmp_path: Path,
 ) -> None:
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
 
     options = scene_options(kind="emoji", pairs=60, views=2, layout="captions")
     assert build_collection(tmp_path, options) and not build_collection(tmp_path, options)

@@ -14,7 +14,7 @@ import time
 
 from hardpairs.core.errors import run_command
 from hardpairs.data import embeddings
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding import joining
 from hardpairs.embedding.embed import embed_to_folder
 from hardpairs.embedding.parts import Parts

@@ -11,7 +11,8 @@ from PIL import Image
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.images import UnreadableImage
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.embedding.distinct import embed_distinct, encode_images, encode_texts
 from hardpairs.embedding.embed import embed
 from hardpairs.models.encoders.base import TextEncoder

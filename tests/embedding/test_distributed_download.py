@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from hardpairs.data.embeddings import open_embeddings
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.embedding.test_embed import content
 from tests.embedding.test_making import begin, whole
 from tests.helpers import run

@@ -18,7 +18,7 @@ from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.images import decode
 from hardpairs.data.manifest import read_manifest, write_manifest
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.embed import embed, embed_to_folder
 from hardpairs.embedding.parts import Parts
 from tests.embedding.colors import RANDOM, simple_encoders

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.unreadable import UnreadableImages
 from hardpairs.embedding.joining import join_parts
 from hardpairs.embedding.parts import Parts

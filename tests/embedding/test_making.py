@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.embed import embed_to_folder
 from hardpairs.embedding.making import by_part
 from hardpairs.embedding.parts import Parts

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.parts import Parts
 from hardpairs.embedding.stream import encode_batches
 from tests.core.test_temporary import killed_writer

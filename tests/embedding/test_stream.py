@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hardpairs.data.images import decode
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding import stream
 from hardpairs.embedding.stream import Clock, Embedded, encode_batches
 from tests.embedding.colors import simple_encoders

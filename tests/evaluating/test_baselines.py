@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.baselines import baselines, ceiling, miniclip
 from hardpairs.evaluating.retrieval import evaluate_retrieval
 from tests.photos.runs import CAPTIONS, embedded, write_photos

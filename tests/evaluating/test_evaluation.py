@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.evaluation import evaluate_embeddings, write_evaluation
 from hardpairs.evaluating.plot_embeddings import read_plot_embeddings
 from tests.photos.runs import embedded, write_photos

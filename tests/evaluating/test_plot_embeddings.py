@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.plot_embeddings import (
     CAPTIONS,
     choose_embeddings,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.evaluating.baselines import miniclip
 from hardpairs.evaluating.retrieval import evaluate_retrieval

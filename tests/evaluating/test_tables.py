@@ -1,6 +1,6 @@
 """Tables of an evaluation."""
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.retrieval import evaluate_retrieval
 from hardpairs.evaluating.tables import markdown_table, tables
 from tests.photos.runs import embedded, write_photos

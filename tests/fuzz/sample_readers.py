@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hardpairs.data.choices import open_choices
 from hardpairs.data.images import read_images
+from hardpairs.data.opening import open_samples
 from hardpairs.data.relevance import open_relevance
-from hardpairs.data.samples import open_samples
 from tests.fuzz.mutations import change_tar
 from tests.fuzz.reader import Reader, json_lines, json_reader, write_images
 from tests.helpers import sample

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 
 from hardpairs.data.embeddings import write_embeddings
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.linking.cuts import split_by_label
 from hardpairs.linking.rows import row_labels
 from tests.helpers import picture

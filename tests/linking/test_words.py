@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hardpairs.cli.jaccard import main
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.linking.cuts import split_by_label
 from hardpairs.linking.rows import row_labels
 

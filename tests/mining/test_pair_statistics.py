@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.mining.pair_statistics import (
     QUANTILES,
     caption_likeness,

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from hardpairs.data.images import decode
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.pages.album import MAX_CAPTION, Album, shown_text, square_pixels, thumbnail
 from tests.helpers import picture
 

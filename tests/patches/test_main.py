@@ -13,7 +13,7 @@ import torch
 
 from hardpairs.core.errors import Exit
 from hardpairs.data.hard_pairs import table_folder, write_helip, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.patching.series import MAIN, load_series
 from tests.helpers import picture, ragged_table, sample, write_tar
 from tests.patches.conftest import Copy

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.evaluating.baselines import baselines, ceiling, miniclip
 from hardpairs.evaluating.plot_embeddings import choose_embeddings, write_plot_embeddings

@@ -15,8 +15,8 @@ from hardpairs.cli.photos import page_content, parse_args
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
 from hardpairs.data.open_tables import open_tables
+from hardpairs.data.opening import open_samples
 from hardpairs.data.rejects import REASON, read_rejects
-from hardpairs.data.samples import open_samples
 from hardpairs.photos import page as page_module
 from hardpairs.photos.review import Review
 from hardpairs.photos.serve import make_app

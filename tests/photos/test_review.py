@@ -9,7 +9,7 @@ import pytest
 
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.photos.review import Review, Sitting, open_review
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hardpairs.data.hard_pairs import table_folder, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.photos.review import Review, Sitting
 from hardpairs.photos.review_part import shown_pair
 from tests.helpers import ragged_table

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hardpairs.data.embeddings import write_embeddings
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.recipes import workers
 from tests.helpers import picture
 from tests.processes import context

@@ -1,7 +1,7 @@
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.recipes.plan import OTHER_WIDTH, Plan, RunName, plan_study
 from hardpairs.recipes.recipe import read_recipes
 from hardpairs.recipes.whole_models import WholeModel

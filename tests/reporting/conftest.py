@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hardpairs.data.hard_pairs import HardPairTable
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.metrics.significance import bootstrap_interval
 from tests.reporting.runs import write_data, write_four, write_hard_pairs
 

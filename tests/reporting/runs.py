@@ -10,7 +10,7 @@ import numpy as np
 from hardpairs.cli import report
 from hardpairs.core.errors import Exit
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.stream import Embedded
 from hardpairs.evaluating.results import write_results
 from hardpairs.evaluating.retrieval import evaluate_retrieval

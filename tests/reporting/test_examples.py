@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.evaluating.methods import compare
 from hardpairs.evaluating.runs import DIRECTIONS, read_methods
 from hardpairs.pages.album import Album

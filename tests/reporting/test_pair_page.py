@@ -1,6 +1,6 @@
 """The page of hard pairs: suspicious ones first."""
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.reporting.pair_page import make_page
 from tests.mining.suspicious import suspicious_table
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.evaluating import runs
 from hardpairs.reporting import provenance
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardpairs.batches.sources import open_stored_embeddings, open_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import MiningOptions
 from hardpairs.training.advice import before_training, recipe_of

@@ -85,7 +85,7 @@ def test_a_run_writes_and_measures_it(table, tmp_path, start, processes):
 
 def measured(path, table) -> float:
     """The mean rank of an image's caption, by plain products."""
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
     from hardpairs.training.measuring import Inference, pair_features
     from hardpairs.training.validation_data import PairDataset, ValidationBatches
 

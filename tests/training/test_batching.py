@@ -5,7 +5,7 @@ import pytest
 
 from hardpairs.batches import HardPairBatchSampler, RandomBatchSampler
 from hardpairs.core.errors import UserError, flags
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.training.batching import BatchingConfig
 from tests.helpers import picture, write_tar
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.training.captions_split import is_ours_to_read, split_captions
 from tests.helpers import picture
 

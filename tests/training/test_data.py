@@ -8,7 +8,7 @@ import pytest
 from hardpairs.batches import RandomBatchSampler
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import HardPairTable, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.training.batching import BatchingConfig
 from hardpairs.training.data import Remining, batches_per_epoch, check_ranks_agree, train_data
 from tests.training.test_dataset import tokenizer, transform

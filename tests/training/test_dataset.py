@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from hardpairs.batches import HARD_PAIR, RANDOM, SPARE, TARGET, BatchInfo, RandomBatchSampler
 from hardpairs.core import ranges
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.training.dataset import PlannedDataset, RunBatches
 from tests.file_server import Down, Flaky, Ranges, serving
 

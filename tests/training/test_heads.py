@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.model_config import register_configs
 from hardpairs.training.config import HeadOptions

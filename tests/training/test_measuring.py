@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.embedding.embed import embed
 from hardpairs.models.encoders import from_encoder
 from hardpairs.models.load import load_encoder

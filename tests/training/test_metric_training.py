@@ -11,7 +11,7 @@ from hardpairs.compat import PRESETS
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import table_folder, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.models.checkpoint import checkpoint_weights
 from hardpairs.models.head import load_head
 from hardpairs.training.hooks.build import create_loss

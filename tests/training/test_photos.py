@@ -15,7 +15,7 @@ from hardpairs.cli.evaluate import main as evaluate
 from hardpairs.cli.train import main
 from hardpairs.core.errors import UserError
 from hardpairs.data.hard_pairs import table_folder, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.splits import split_into
 from hardpairs.models.checkpoint import checkpoint_weights, load_checkpoint
 from hardpairs.models.model_config import vocabulary_of

@@ -6,7 +6,7 @@ import pytest
 
 from hardpairs.batches.sources import open_stored_embeddings
 from hardpairs.data.embeddings import write_embeddings
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import MiningOptions
 from hardpairs.training.readiness import Readiness, chance_of_no_harder, readiness

@@ -8,7 +8,7 @@ import torch
 
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import ragged_table, run
 from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, steps, train
 

@@ -10,7 +10,7 @@ from hardpairs import losses
 from hardpairs.batches import BatchInfo, open_stored_embeddings
 from hardpairs.core.errors import UserError
 from hardpairs.data.embeddings import write_embeddings
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.training.config import defaults
 from hardpairs.training.dataset import Batch
 from hardpairs.training.hooks.build import create_loss, create_model_and_transforms

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hardpairs.batches import BATCHES
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from tests.helpers import ROOT, picture, run, torchrun
 from tests.processes import start
 

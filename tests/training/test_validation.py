@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.training.validation import BestEpoch, best_epoch, keep_best
 from tests.helpers import picture
 from tests.training.test_trainer import checkpoint, train

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hardpairs.core.errors import UserError
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.training.validation_data import PairDataset, ValidationBatches, pair_batch
 from tests.training.test_dataset import tokenizer, transform
 

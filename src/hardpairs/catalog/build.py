@@ -36,7 +36,7 @@ from hardpairs.catalog.sets import DataSet
 from hardpairs.core.atomic import atomic_open, write_csv, write_text
 from hardpairs.core.errors import bad_input, mismatch
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.split_parts import PARTS
 
 COLUMNS = ("filepath", "title", "group", "thing", "source", "license", "sha256")

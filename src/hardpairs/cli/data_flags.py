@@ -92,7 +92,7 @@ def open_named(source: str | list[str], args: argparse.Namespace) -> Samples:
         source: Its path, or several shards.
         args: The parsed command line.
     """
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
 
     with flags(**DATA_FLAGS):
         return open_samples(source, **data_options(args))

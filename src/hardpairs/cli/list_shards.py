@@ -55,7 +55,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = parse_args(argv)
-    from hardpairs.data.samples import shard_fields
+    from hardpairs.data.shard_rows import shard_fields
     from hardpairs.data.shard_table import write_shard_table
     from hardpairs.data.stored_rows import store_rows
 

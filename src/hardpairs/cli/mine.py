@@ -366,7 +366,7 @@ def _embed_dataset(args: argparse.Namespace, device: str, ranks: Ranks) -> str:
             where=args.dataset,
             fix="name them in datasets.yaml",
         )
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
     from hardpairs.embedding.embed import embed_to_folder
     from hardpairs.models.encoders import open_encoders
 

@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> int:
 def demo(args: argparse.Namespace) -> int:
     """Show what a trained model finds in a collection."""
     check_weights(args.pretrained)
-    from hardpairs.data.samples import open_samples
+    from hardpairs.data.opening import open_samples
     from hardpairs.photos import demonstration
     from hardpairs.photos.update import update_index
 

@@ -13,7 +13,8 @@ import numpy as np
 from hardpairs.core.atomic import write_csv, write_json
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.core.progress import check_recipe
-from hardpairs.data.samples import FOLDER, Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import FOLDER, Samples
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 COLUMNS = ("filepath", "title", "label")

@@ -21,7 +21,7 @@ import torch
 
 from hardpairs.core.errors import Exit, UserError, bad_input, mismatch, usage
 from hardpairs.data.manifest import sha256_file
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.models.checkpoint import load_checkpoint
 from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.miniclip.model import MiniCLIP

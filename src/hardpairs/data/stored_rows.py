@@ -22,13 +22,8 @@ from hardpairs.core.remote import FilePath, check_allowed, is_url, state_of
 from hardpairs.data.clip_benchmark import holds_lines
 from hardpairs.data.image_files import ImageFiles
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
-from hardpairs.data.samples import (
-    EMPTY_CAPTION,
-    MISSING_IMAGE,
-    Samples,
-    check_shard_rows,
-    rows_of_shards,
-)
+from hardpairs.data.samples import EMPTY_CAPTION, MISSING_IMAGE, Samples
+from hardpairs.data.shard_rows import check_shard_rows, rows_of_shards
 from hardpairs.data.shards import USUAL, Fields, expand_shards, open_indexes, shard_names
 from hardpairs.data.strings import PackedStrings
 

@@ -13,7 +13,8 @@ from hardpairs.core.errors import bad_input, usage
 from hardpairs.data.clip_benchmark import clip_benchmark_shards, read_classes
 from hardpairs.data.image_files import ImageFiles
 from hardpairs.data.images import read_and_decode
-from hardpairs.data.samples import FOLDER, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import FOLDER
 from hardpairs.data.shards import ShardIndex
 
 

@@ -14,7 +14,8 @@ from hardpairs.core.errors import bad_input, mismatch, non_finite, usage
 from hardpairs.core.parse import parse_json
 from hardpairs.data.manifest import check_same_dataset
 from hardpairs.data.npy_files import read_arrays
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.training.logs import read_log, read_params, read_validation, read_weights
 
 DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → image"}

@@ -26,7 +26,8 @@ from hardpairs.core.interrupts import goes_on
 from hardpairs.core.progress import check_recipe
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.manifest import stable_ids
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.opening import open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.data.tables import is_table, read_table
 from hardpairs.mining.dataset import mine_dataset, write_mined
 from hardpairs.mining.options import CROSS_MODAL, MiningOptions

@@ -13,7 +13,7 @@ from hardpairs.core.errors import usage
 from hardpairs.core.remote import is_url
 from hardpairs.data.manifest import NAME
 from hardpairs.data.near_duplicates import joined, look_alikes
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.splits import COSINE, LOOK, SEED, Split, image_numbers, open_split, split_into
 from hardpairs.data.tables import is_table
 from hardpairs.training.config import CAPTIONS_JSON

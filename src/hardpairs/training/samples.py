@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from hardpairs.core.errors import flags
+from hardpairs.data.opening import open_samples
 from hardpairs.data.rejects import read_rejects
-from hardpairs.data.samples import Samples, open_samples
+from hardpairs.data.samples import Samples
 from hardpairs.losses import LOSSES
 
 SAMPLE_FLAGS = {

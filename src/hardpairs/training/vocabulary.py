@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hardpairs.core.errors import usage
 from hardpairs.data.manifest import NAME, check_same_dataset
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.splits import open_split
 from hardpairs.models.checkpoint import checkpoint_vocabulary
 from hardpairs.models.model_config import uses_words, vocabulary_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.plot_embeddings import read_plot_embeddings
 from hardpairs.reporting.plots.embedding_space import embedding_space, projected
 

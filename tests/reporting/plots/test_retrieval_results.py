@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.runs import read_run
 from hardpairs.pages.charts import RIGHT, WRONG
 from hardpairs.reporting.plots.retrieval_results import retrieval_results

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.evaluating.plot_embeddings import read_plot_embeddings
 from hardpairs.reporting.plots.similarity_heatmap import similarity_heatmap
 from tests.reporting.plots.helpers import texts_of

@@ -17,7 +17,7 @@ from hardpairs.batches import (
 )
 from hardpairs.core.errors import UserError
 from hardpairs.core.flags import destination
-from hardpairs.data.samples import open_samples
+from hardpairs.data.opening import open_samples
 from hardpairs.data.splits import split_into
 from hardpairs.losses import ContrastiveLoss, SigmoidLoss
 from hardpairs.losses.guide import GuideRule
