@@ -31,6 +31,7 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
 
     sent = 0
     asked = 0
+    disable_nagle_algorithm = True  # or each small answer waits 40 ms for the one before it
 
     def do_GET(self) -> None:
         type(self).asked += 1
@@ -60,9 +61,10 @@ class Flaky(Ranges):
     """Every third request fails: in turn with 503, and by a connection that breaks in the middle."""
 
     failed = 0
+    every = 3
 
     def do_GET(self) -> None:
-        if (type(self).asked + 1) % 3:
+        if (type(self).asked + 1) % self.every:
             return super().do_GET()
         type(self).asked += 1
         type(self).failed += 1
@@ -75,6 +77,21 @@ class Flaky(Ranges):
         self.wfile.write(b"half")
 
 
+class Seldom(Flaky):
+    """One of twenty requests fails."""
+
+    every = 20
+
+
+class Refusing(Ranges):
+    """A server that asks for access rights."""
+
+    def do_GET(self) -> None:
+        self.send_error(403)
+
+    do_HEAD = do_GET
+
+
 class Down(Ranges):
     """A server that answers every request for a range with 503."""
 
@@ -83,14 +100,16 @@ class Down(Ranges):
         self.send_error(503)
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # a connection that finds no room tries again after a second
+
+
 @contextlib.contextmanager
 def serving(folder: Path, handler: type) -> Iterator[str]:
     """Serve a folder; the handler's counts begin anew."""
     for count in ("sent", "asked", "failed"):
         setattr(handler, count, 0)
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *args: handler(*args, directory=str(folder))
-    ) as running:
+    with _Server(("127.0.0.1", 0), lambda *args: handler(*args, directory=str(folder))) as running:
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
         running.shutdown()
@@ -99,6 +118,6 @@ def serving(folder: Path, handler: type) -> Iterator[str]:
 def in_memory(folder: Path) -> str:
     """The files of a folder in fsspec's memory file system."""
     target = UPath(f"memory://{folder}")
-    for path in folder.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
+    for path in filter(Path.is_file, folder.rglob("*")):
+        (target / str(path.relative_to(folder))).write_bytes(path.read_bytes())
     return str(target)

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hardpairs.data.downloads import download_failures
-from hardpairs.data.embeddings import load_array, open_embeddings
+from hardpairs.data.embedding_parts import load_array
+from hardpairs.data.embeddings import open_embeddings
 from hardpairs.photos.index import Index, write_index
 from hardpairs.photos.scan import PhotoFile
 from hardpairs.photos.table import NO_DIGEST, Row, Table

@@ -1,9 +1,5 @@
 """Rows that come by are those of their owners, and take no memory once they have left."""
 
-import queue
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 
@@ -13,24 +9,9 @@ from hardpairs.mining.plan import Plan
 from hardpairs.mining.ring import Ring
 from hardpairs.mining.route import make_route
 from hardpairs.mining.unit_vectors import UnitVectors, round_vectors
+from tests.mining.thread_ranks import in_threads
 
 ROWS, WIDTH, PROCESSES = 300, 1024, 3  # a row is a page
-
-
-@dataclass(frozen=True)
-class Threads(Ranks):
-    """Ranks that are threads of this process, with a queue of arrays for each."""
-
-    arrivals: list[queue.Queue] = field(default_factory=list)
-
-    def exchange(self, outgoing, incoming):
-        self.arrivals[self.rank - 1].put([array.copy() for array in outgoing])
-
-        def wait():
-            for array, arrived in zip(incoming, self.arrivals[self.rank].get(), strict=True):
-                array[:] = arrived
-
-        return wait
 
 
 def follow(ranks: Ranks, unit: np.ndarray, rounded: np.ndarray, first: int) -> list[int]:
@@ -57,13 +38,10 @@ def test_rows_come_by_and_leave(first, start):
     unit = np.random.default_rng(0).normal(size=(ROWS, WIDTH)).astype(np.float32)
     rounded = np.empty(unit.shape, np.uint16)
     round_vectors(unit, rounded)
-    arrivals = [queue.Queue() for _ in range(PROCESSES)]
-    ranks = [Threads(rank, PROCESSES, arrivals) for rank in range(PROCESSES)]
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        results = [pool.submit(follow, rank, unit, rounded, first) for rank in ranks]
-        visits = [result.result(timeout=60) for result in results]
+    visits = in_threads(PROCESSES, lambda ranks: follow(ranks, unit, rounded, first))
     plan = Plan(ROWS, 250, 5, 84, 20, 20, 120, False, 0, visiting=16)
-    assert visits == [[*range(start, make_route(plan, ranks[0]).visits)]] * PROCESSES
+    last = make_route(plan, Ranks(0, PROCESSES)).visits
+    assert visits == [[*range(start, last)]] * PROCESSES
 
 
 def test_one_process_meets_its_own_rows_alone():

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 
 from hardpairs.core.vectors import unit_rows
-from hardpairs.data.stacked import Stacked
+from hardpairs.data.remote_rows import Rows
 
 SAMPLE_PER_CLUSTER = 256
 """Rows per center that centers are fitted to, as in faiss; more do not move them noticeably."""
@@ -15,7 +15,7 @@ BLOCK = 65_536
 """Rows that are assigned to centers at a time."""
 
 
-def cluster(embeddings: np.ndarray | Stacked, count: int, seed: int = 0) -> np.ndarray:
+def cluster(embeddings: Rows, count: int, seed: int = 0) -> np.ndarray:
     """Return the cluster of each embedding, by cosine.
 
     Centers are fitted by scipy's k-means (k-means++ start) to a seeded sample; then each row goes

@@ -105,18 +105,21 @@ def open_table(
     return table
 
 
-def open_stored_embeddings(folder: str, samples: Samples, verify: bool = False) -> Embeddings:
+def open_stored_embeddings(
+    folder: str, samples: Samples, verify: bool = False, *, allow_remote: bool | None = None
+) -> Embeddings:
     """Open stored embeddings, checked against the data.
 
     Args:
         folder: The folder that embedding wrote.
         samples: The data.
         verify: Whether to check the checksums of the files.
+        allow_remote: See ``open_embeddings``.
 
     Raises:
         UserError: exit 3 when there are none, exit 4 for those of other data or damaged ones.
     """
-    embeddings = open_embeddings(folder, verify=verify)
+    embeddings = open_embeddings(folder, verify=verify, allow_remote=allow_remote)
     if embeddings.num_samples != len(samples):
         raise mismatch(
             f"the embeddings are of {embeddings.num_samples} rows, the data has {len(samples)}",

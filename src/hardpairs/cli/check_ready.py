@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
     samples = open_named(args.data, args)
     table = None if args.hard_pairs is None else open_table(args.hard_pairs, samples)
-    embeddings = open_stored_embeddings(args.embeddings, samples)
+    embeddings = open_stored_embeddings(args.embeddings, samples, allow_remote=args.allow_remote)
     facts = readiness(embeddings, args.batch_size, table=table, run=args.run)
     if args.json:
         print(json.dumps({**dataclasses.asdict(facts), "advice": facts.advice()}))

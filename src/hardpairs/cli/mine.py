@@ -38,6 +38,7 @@ from hardpairs.core.lock import locked
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
 from hardpairs.core.peers import add_peer_timeout
+from hardpairs.core.remote import check_allowed
 from hardpairs.mining.options import MiningOptions
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         group.add_argument(
             f"--{name}-embeddings", help=".npy, or PATH.parquet:COLUMN; rows as in the data set"
         )
+    group.add_argument(
+        "--allow-remote", action="store_true", help="read embeddings that are behind URLs"
+    )
     group.add_argument(
         "--model", help="OpenCLIP model, or local-dir:FOLDER, to embed the data set's shards with"
     )
@@ -207,6 +211,9 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _check_paths(args: argparse.Namespace) -> None:
+    given = args.embeddings, args.rescore, args.image_embeddings, args.text_embeddings
+    for name in filter(None, given):
+        check_allowed(name, allow_remote=args.allow_remote)
     if args.embeddings:
         check_exists(args.embeddings, "folder")
     if args.rescore:
@@ -305,6 +312,7 @@ def _progress(
 ) -> Progress:
     """Return the folder of unfinished work, which belongs to these options and embeddings."""
     from hardpairs.core.progress import Progress
+    from hardpairs.data.remote_rows import is_remote
     from hardpairs.mining.dataset import content_hash
 
     progress = Progress(
@@ -322,7 +330,15 @@ def _progress(
         every=args.commit_seconds,
         owner=ranks.rank == 0,
     )
-    ranks.first_alone(lambda: progress.begin(discard=True))  # nobody writes into what is removed
+    of_all = [embeddings, *([rescoring.embeddings] if rescoring else [])]
+    remote = any(is_remote(side) for each in of_all for side in (each.image, each.text))
+
+    def begin() -> None:
+        progress.begin(discard=True)
+        if remote:
+            progress.claim()  # which checks the files, before they are searched
+
+    ranks.first_alone(begin)  # nobody writes into what is removed
     return progress
 
 
@@ -335,13 +351,14 @@ def _identity(rescoring: Rescoring) -> list[Any]:
 def _open(args: argparse.Namespace, folder: str | None) -> Embeddings:
     import numpy as np
 
-    from hardpairs.data.columns import load_column
-    from hardpairs.data.embeddings import Embeddings, load_array, open_embeddings
+    from hardpairs.data.columns import is_column, load_column
+    from hardpairs.data.embedding_parts import load_array
+    from hardpairs.data.embeddings import Embeddings, open_embeddings
 
     if folder:
-        return open_embeddings(folder, verify=True)
+        return open_embeddings(folder, verify=True, allow_remote=args.allow_remote)
     image, text = (
-        load_column(name) if ":" in name or name.endswith(".parquet") else load_array(name)
+        load_column(name) if is_column(name) else load_array(name)
         for name in (args.image_embeddings, args.text_embeddings)
     )
     if len(image) != len(text):

@@ -5,12 +5,14 @@ URLs are those of fsspec: ``s3://``, ``gs://``, ``https://``, ``memory://`` and 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from upath import UPath
 
@@ -23,20 +25,23 @@ BEGINNING = 1 << 16
 """Bytes of a file's beginning that tell it from another one."""
 BLOCK = 4 << 20
 """Bytes of a request where a file is read from start to end."""
+T = TypeVar("T")
 
 
-def is_url(name: str | os.PathLike[str]) -> bool:
+def is_url(name: str | os.PathLike[str] | UPath) -> bool:
     """Return whether a name is a URL."""
     return "://" in str(name)
 
 
-def file_path(name: str | os.PathLike[str]) -> FilePath:
+def file_path(name: str | os.PathLike[str] | UPath) -> FilePath:
     """Return the local path or the URL of a name.
 
     Raises:
         UserError: exit 2 for a protocol that fsspec does not know, or knows through a package that
             is not installed.
     """
+    if isinstance(name, UPath):
+        return name
     if not is_url(name):
         return Path(name)
     try:
@@ -99,16 +104,35 @@ def is_file(path: FilePath) -> bool:
         raise no_answer(str(path), error) from error
 
 
+def list_files(folder: UPath, pattern: str) -> list[FilePath]:
+    """Return the files of a folder behind a URL whose names match a glob; none without a folder.
+
+    Raises:
+        UserError: exit 3 for a server that does not answer, or refuses.
+    """
+    try:
+        return _asked(lambda: [*folder.glob(pattern)])
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # each file system has exceptions of its own
+        raise no_answer(str(folder), error) from error
+
+
 def _facts(path: UPath) -> dict[str, Any]:
-    """Return what a server says of a file; it is asked again where it fails."""
+    """Return what a server says of a file."""
+    return _asked(lambda: dict(path.fs.info(path.path)))
+
+
+def _asked(question: Callable[[], T]) -> T:
+    """Return the answer to a question, which is asked again where the server fails."""
     for wait in ranges.WAITS:
         try:
-            return dict(path.fs.info(path.path))
+            return question()
         except Exception as error:
             if not ranges.may_pass(error.__cause__ or error):
                 raise
             time.sleep(wait)
-    return dict(path.fs.info(path.path))
+    return question()
 
 
 def no_answer(url: str, error: BaseException) -> UserError:
@@ -120,10 +144,21 @@ def no_answer(url: str, error: BaseException) -> UserError:
     )
 
 
+@contextlib.contextmanager
+def answers(url: str) -> Iterator[None]:
+    """Turn the errors of requests for bytes of a file into the user's (exit 3)."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise bad_input("the file is no longer there", where=url) from None
+    except ConnectionError as error:
+        raise no_answer(url, error) from error
+
+
 def check_ranges(path: UPath) -> None:
     """Refuse a web server that sends whole files where a range of bytes is asked for (exit 3).
 
-    Each image would cost a download of its tar. Other protocols have ranges.
+    Each read would cost a download of the whole file. Other protocols have ranges.
     """
     if path.protocol not in ("http", "https"):
         return
@@ -138,8 +173,8 @@ def check_ranges(path: UPath) -> None:
         raise bad_input(
             "the server sends whole files, not ranges of bytes",
             where=str(path),
-            why="each image would cost a download of its whole tar",
-            fix="download the tars, or serve them by a server that answers range requests "
+            why="each read would cost a download of the whole file",
+            fix="download the files, or serve them by a server that answers range requests "
             "(nginx, Apache, S3)",
         )
 
@@ -152,13 +187,23 @@ def state_of(path: FilePath) -> tuple[int, int]:
     """
     if isinstance(path, UPath):
         facts = {key: value for key, value in _facts(path).items() if key != "name"}
-        if facts.get("size") is None:
-            raise no_answer(str(path), ValueError("it does not say how long the file is"))
+        _size(facts, path)
         digest = hashlib.sha256(repr(sorted(facts.items(), key=lambda item: item[0])).encode())
         digest.update(read_range(str(path), 0, min(BEGINNING, int(facts["size"]))))
         return int(facts["size"]), int.from_bytes(digest.digest()[:7], "little")
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
+
+
+def size_of(path: FilePath) -> int:
+    """Return the size of a file in bytes."""
+    return _size(_facts(path), path) if isinstance(path, UPath) else path.stat().st_size
+
+
+def _size(facts: dict[str, Any], path: UPath) -> int:
+    if facts.get("size") is None:
+        raise no_answer(str(path), ValueError("it does not say how long the file is"))
+    return int(facts["size"])
 
 
 def beside(path: FilePath, suffix: str) -> Path:
@@ -218,7 +263,8 @@ class _Blocks(io.RawIOBase):
         wanted = min(len(buffer), self._size - self._position)
         if wanted <= 0:
             return 0
-        data = read_range(self._url, self._position, wanted)
+        with answers(self._url):
+            data = read_range(self._url, self._position, wanted)
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)

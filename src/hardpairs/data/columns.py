@@ -6,20 +6,34 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from upath import UPath
 
 from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.remote import FilePath, file_path, is_file, is_url, open_in_order
 
 UNREADABLE = (OSError, ValueError, pa.ArrowException)
 """What reading a damaged parquet file raises."""
 
 
-def read_parquet(source: str | os.PathLike[str] | BinaryIO, columns: list[str]) -> pa.Table:
+def is_column(name: str) -> bool:
+    """Return whether a name is that of a column, or of a parquet file that lacks one."""
+    if is_url(name):
+        return ".parquet" in name.rpartition("/")[2]
+    return ":" in name or name.endswith(".parquet")
+
+
+def parquet_source(path: FilePath) -> Path | IO[bytes]:
+    """Return what pyarrow reads a file from, on disk or behind a URL."""
+    return open_in_order(path) if isinstance(path, UPath) else path
+
+
+def read_parquet(source: str | os.PathLike[str] | UPath | BinaryIO, columns: list[str]) -> pa.Table:
     """Read columns of a parquet file by this thread alone.
 
     Threads that ``pq.read_table`` leaves behind can abort the process as it ends
@@ -29,7 +43,8 @@ def read_parquet(source: str | os.PathLike[str] | BinaryIO, columns: list[str]) 
         KeyError: A column does not exist.
         ValueError, OSError, pa.ArrowException: The file is not a parquet file, or damaged.
     """
-    with pq.ParquetFile(source, pre_buffer=False) as content:
+    opened = parquet_source(source) if isinstance(source, UPath) else source
+    with pq.ParquetFile(opened, pre_buffer=False) as content:
         table = content.read(columns=columns, use_threads=False).select(columns)
     table.validate(full=True)  # texts are Unicode, lists within their numbers
     return table
@@ -42,7 +57,7 @@ def load_column(name: str) -> np.ndarray:
     in the order of the numbers in their names.
 
     Args:
-        name: ``PATH.parquet:COLUMN`` or ``FOLDER:COLUMN``.
+        name: ``PATH.parquet:COLUMN`` or ``FOLDER:COLUMN``; ``URL.parquet:COLUMN``.
 
     Raises:
         UserError: exit 2 when no column is named; exit 3 for files that cannot be read, and for a
@@ -51,10 +66,11 @@ def load_column(name: str) -> np.ndarray:
     path, _, column = name.rpartition(":")
     if not path or column.endswith(".parquet"):
         raise usage("embeddings in a parquet file are given as PATH.parquet:COLUMN", where=name)
-    files = (
-        sorted(Path(path).glob("*.parquet"), key=_natural) if Path(path).is_dir() else [Path(path)]
-    )
-    if not files or not all(file.is_file() for file in files):
+    place = file_path(path)
+    files = [place]
+    if not isinstance(place, UPath) and place.is_dir():
+        files = sorted(place.glob("*.parquet"), key=_natural)
+    if not files or not all(map(is_file, files)):
         raise bad_input("no such parquet file, or no *.parquet in the folder", where=path)
     try:
         return _read(files, column)
@@ -62,29 +78,28 @@ def load_column(name: str) -> np.ndarray:
         raise bad_input(f"not a readable parquet file: {error}", where=path) from None
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural(path: FilePath) -> list[tuple[int, str]]:
     return [
         (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)
     ]
 
 
-def _read(files: list[Path], column: str) -> np.ndarray:
+def _read(files: list[FilePath], column: str) -> np.ndarray:
     out, start = np.empty((0, 0)), 0
     for where, lists in _batches(files, column):
         rows = _rows(lists, where, start, out.shape[1])
         if not start:
-            out = np.empty(
-                (sum(pq.read_metadata(file).num_rows for file in files), rows.shape[1]), rows.dtype
-            )
+            counts = [pq.read_metadata(parquet_source(each)).num_rows for each in files]
+            out = np.empty((sum(counts), rows.shape[1]), rows.dtype)
         out[start : start + len(rows)] = rows
         start += len(rows)
     return out
 
 
-def _batches(files: list[Path], column: str) -> Iterator[tuple[str, pa.Array]]:
+def _batches(files: list[FilePath], column: str) -> Iterator[tuple[str, pa.Array]]:
     """Yield the column batch by batch, each with the file and column that it is from."""
     for file in files:
-        with pq.ParquetFile(file) as content:
+        with pq.ParquetFile(parquet_source(file)) as content:
             if column not in content.schema_arrow.names:
                 raise bad_input(
                     f"no column {column!r}; it has {', '.join(sorted(content.schema_arrow.names))}",

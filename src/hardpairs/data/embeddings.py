@@ -20,13 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
+from upath import UPath
 
 from hardpairs.core.atomic import atomic_open, flush_names
 from hardpairs.core.errors import bad_input, mismatch, usage
-from hardpairs.data.columns import UNREADABLE, load_column, read_parquet
+from hardpairs.core.remote import FilePath, check_allowed, file_path, is_file
+from hardpairs.data.columns import UNREADABLE, load_column, parquet_source, read_parquet
+from hardpairs.data.embedding_parts import FACTS, read_metadata, read_vectors
 from hardpairs.data.manifest import NAME, read_manifest, stable_ids, write_manifest
-from hardpairs.data.npy_files import map_array
-from hardpairs.data.stacked import Stacked
+from hardpairs.data.remote_rows import Rows
 
 METADATA = pa.schema(
     [
@@ -38,8 +40,6 @@ METADATA = pa.schema(
         ("url", pa.string()),
     ]
 )
-FACTS = ("row", "group", "same_image", "caption", "url")
-"""Columns of the metadata that we read, ours or others'."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Embeddings:
     """Image and text embeddings of the kept rows of a data set.
 
     Attributes:
-        image: (M, D_image) float16, float32 or float64, memory-mapped; several files read like one
-            array, by slices and by row numbers.
+        image: (M, D_image) float16, float32 or float64, memory-mapped or behind a URL; several
+            files read like one array, by slices and by row numbers.
         text: (M, D_text), the same.
         rows: (M,) int64, ascending row numbers of the data set.
         num_samples: N, rows of the data set, rejected ones included.
@@ -58,8 +58,8 @@ class Embeddings:
         urls: (M,) texts; ``None`` where the metadata has none.
     """
 
-    image: np.ndarray | Stacked
-    text: np.ndarray | Stacked
+    image: Rows
+    text: Rows
     rows: np.ndarray
     num_samples: int
     manifest: dict[str, Any]
@@ -183,7 +183,9 @@ def write_streamed(
     write_manifest(folder, manifest, names)
 
 
-def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> Embeddings:
+def open_embeddings(
+    folder: str | os.PathLike[str], *, verify: bool = False, allow_remote: bool | None = None
+) -> Embeddings:
     """Open a folder of ours or of clip-retrieval, or a parquet file with one column of each kind.
 
     The columns of vectors of a parquet file are told apart by their names: one contains ``image``
@@ -194,27 +196,44 @@ def open_embeddings(folder: str | os.PathLike[str], *, verify: bool = False) -> 
 
     Args:
         folder: A folder or a parquet file.
-        verify: Check the hashes of the files of a folder of ours.
+        verify: Check the hashes of the files of a folder of ours. Vectors behind a URL are checked
+            later, where they are read from start to end.
+        allow_remote: Whether a URL is read; ``None`` where the rows are needed in any order, for
+            which a URL is too slow.
 
     Raises:
         UserError: exit 2 when the path does not exist, exit 3 for missing or unreadable files, exit
             4 when rows or manifest do not fit together.
     """
-    folder = Path(folder)
-    if folder.suffix == ".parquet":
-        return _open_parquet(folder)
-    if not folder.exists():
+    place = file_path(folder)
+    if isinstance(place, UPath):
+        _check_remote(place, allow_remote)
+    if place.suffix == ".parquet":
+        return _open_parquet(place)
+    if not (isinstance(place, UPath) or place.exists()):
         fix = "check the path; hardpairs embed makes them"
-        raise usage("no such folder", where=str(folder), fix=fix)
-    manifest = read_manifest(folder, verify=verify) if (folder / NAME).is_file() else {}
-    image, text = _read_parts(folder, "img_emb"), _read_parts(folder, "text_emb")
-    return _fitted(folder, image, text, _read_metadata(folder), manifest)
+        raise usage("no such folder", where=str(place), fix=fix)
+    manifest = read_manifest(place, verify=verify) if is_file(place / NAME) else {}
+    image, text = (read_vectors(place, kind, manifest) for kind in ("img_emb", "text_emb"))
+    return _fitted(place, image, text, read_metadata(place, manifest), manifest)
+
+
+def _check_remote(url: UPath, allow_remote: bool | None) -> None:
+    """Refuse a URL where it is not allowed, or would be read row by row (exit 2)."""
+    if allow_remote is None:
+        raise usage(
+            "these embeddings are behind a URL",
+            where=str(url),
+            why="their rows are needed in any order, and each would be a request",
+            fix="copy the folder to a disk; hardpairs mine and hardpairs check-ready read URLs",
+        )
+    check_allowed(str(url), allow_remote=allow_remote)
 
 
 def _fitted(
-    path: Path,
-    image: np.ndarray | Stacked,
-    text: np.ndarray | Stacked,
+    path: FilePath,
+    image: Rows,
+    text: Rows,
     metadata: dict[str, pa.ChunkedArray],
     manifest: dict[str, Any],
 ) -> Embeddings:
@@ -248,9 +267,9 @@ def _fitted(
     )
 
 
-def _open_parquet(path: Path) -> Embeddings:
+def _open_parquet(path: FilePath) -> Embeddings:
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(parquet_source(path))
         vectors = [
             field.name
             for field in schema
@@ -277,95 +296,6 @@ def _open_parquet(path: Path) -> Embeddings:
     return _fitted(
         path, load_column(f"{path}:{image[0]}"), load_column(f"{path}:{text[0]}"), metadata, {}
     )
-
-
-def load_array(path: str | os.PathLike[str]) -> np.ndarray:
-    """Memory-map a 2-d floating ``.npy`` file, without unpickling.
-
-    Raises:
-        UserError: exit 3 when it is not such a file.
-    """
-    try:
-        array = map_array(path)
-    except ValueError as error:
-        raise bad_input(f"not a readable .npy file: {error}", where=str(path)) from None
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise bad_input(
-            f"embeddings must be a 2-d floating array, not {array.ndim}-d {array.dtype}",
-            where=str(path),
-        )
-    return array
-
-
-def _read_parts(folder: Path, name: str) -> np.ndarray | Stacked:
-    paths = _parts(folder / name, name, ".npy")
-    if not paths:
-        raise bad_input(
-            f"no {name}/{name}_*.npy",
-            where=str(folder),
-            fix="give a folder of embeddings, ours or clip-retrieval's",
-        )
-    if [_part_number(path) for path in paths] != list(range(len(paths))):
-        raise mismatch(
-            f"parts of {name} are missing: found {', '.join(path.name for path in paths)}",
-            where=str(folder),
-        )
-    parts = [load_array(path) for path in paths]
-    widths = {part.shape[1] for part in parts}
-    if len(widths) > 1:
-        raise mismatch(
-            f"parts of {name} have different widths: {sorted(widths)}", where=str(folder)
-        )
-    return parts[0] if len(parts) == 1 else Stacked(parts)
-
-
-def _parts(folder: Path, name: str, suffix: str) -> list[Path]:
-    """Return the files ``NAME_NUMBER`` in the order of their numbers."""
-    paths = list(folder.glob(f"{name}_*{suffix}"))
-    for path in paths:
-        if not path.stem.removeprefix(f"{name}_").isdecimal():
-            raise bad_input(
-                f"{path.name} is not a part: parts are {name}_NUMBER{suffix}",
-                where=str(path),
-                fix="move it elsewhere",
-            )
-    return sorted(paths, key=_part_number)
-
-
-def _part_number(path: Path) -> int:
-    return int(path.stem.rpartition("_")[2])
-
-
-def _read_metadata(folder: Path) -> dict[str, pa.ChunkedArray]:
-    """Return the columns of ``FACTS`` that all parts have."""
-    tables = [_read_facts(path) for path in _parts(folder / "metadata", "metadata", ".parquet")]
-    shared = (
-        sorted(set.intersection(*(set(table.column_names) for table in tables))) if tables else []
-    )
-    if not shared:
-        return {}
-    try:
-        table = pa.concat_tables(
-            [table.select(shared) for table in tables], promote_options="default"
-        )  # a part may hold nulls alone
-    except pa.ArrowException as error:
-        raise bad_input(
-            f"the parts' columns are not of one type: {error}",
-            where=str(folder / "metadata"),
-            fix="make it again",
-        ) from None
-    return {name: table[name] for name in shared}
-
-
-def _read_facts(path: Path) -> pa.Table:
-    try:
-        return read_parquet(path, [name for name in FACTS if name in pq.read_schema(path).names])
-    except UNREADABLE as error:
-        raise bad_input(
-            f"not a readable parquet file: {error}",
-            where=str(path),
-            fix="copy the folder again, or make it again",
-        ) from None
 
 
 def _positives(metadata: dict[str, pa.ChunkedArray]) -> np.ndarray | None:

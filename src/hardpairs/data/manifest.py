@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from upath import UPath
 
 from hardpairs.core.atomic import json_text, write_json
 from hardpairs.core.errors import bad_input, mismatch
 from hardpairs.core.parse import parse_json
+from hardpairs.core.remote import FilePath, file_path, is_file, open_in_order, size_of
 
 NAME = "manifest.json"
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Return the hex sha256 of a file."""
+def sha256_file(path: str | os.PathLike[str] | UPath) -> str:
+    """Return the hex sha256 of a file, on disk or behind a URL."""
     digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
-    with open(path, "rb") as file:
+    with open_in_order(file_path(path)) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -79,21 +81,25 @@ def write_manifest(
     return manifest
 
 
-def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> dict[str, Any]:
+def read_manifest(
+    folder: str | os.PathLike[str] | UPath, *, verify: bool = False
+) -> dict[str, Any]:
     """Return a manifest after checking its own hash and the sizes of its files.
 
     Args:
-        folder: The output folder of a stage.
-        verify: Check the hashes of the files, too.
+        folder: The output folder of a stage, or its URL.
+        verify: Check the hashes of the files, too. Arrays behind a URL are left to those who read
+            them (``hardpairs.data.remote_rows``).
 
     Raises:
         UserError: exit 3 when it does not exist, exit 4 when it or a file that it names is not what
             was written.
     """
-    folder = Path(folder)
-    path = folder / NAME
+    place = file_path(folder)
+    path = place / NAME
     try:
-        text = path.read_bytes().decode("utf-8")
+        with open_in_order(path) as file:
+            text = file.read().decode("utf-8")
         manifest = parse_json(text)
         claimed = manifest.pop("sha256")
         whole = {**manifest, "sha256": claimed}
@@ -117,7 +123,8 @@ def read_manifest(folder: str | os.PathLike[str], *, verify: bool = False) -> di
             fix="run the stage that writes it again",
         )
     for name, facts in manifest.get("files", {}).items():
-        _check_file(folder / name, facts, verify)
+        is_read_later = isinstance(place, UPath) and name.endswith(".npy")
+        _check_file(place / name, facts, verify and not is_read_later)
     return whole
 
 
@@ -129,13 +136,14 @@ def _check_form(manifest: dict[str, Any]) -> None:
         raise ValueError("`files` does not say bytes and sha256 of each file")
 
 
-def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
+def _check_file(path: FilePath, facts: dict[str, Any], verify: bool) -> None:
     fix = "run the stage that writes it again"
-    if not os.path.isfile(path):  # False, too, for a name that no file can have
+    is_there = is_file(path) if isinstance(path, UPath) else os.path.isfile(path)
+    if not is_there:  # also where no file can have such a name
         raise mismatch("a file named in the manifest is missing", where=str(path), fix=fix)
-    if path.stat().st_size != facts["bytes"]:
+    if (size := size_of(path)) != facts["bytes"]:
         raise mismatch(
-            f"the file has {path.stat().st_size} bytes, its manifest says {facts['bytes']}",
+            f"the file has {size} bytes, its manifest says {facts['bytes']}",
             where=str(path),
             fix=fix,
         )

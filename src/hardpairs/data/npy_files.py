@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+MOST_HEADER = 16_384
+"""Bytes in which a header ends: NumPy reads none of more than 10,000."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a ``.npy`` file says of its array.
+
+    Attributes:
+        shape: The array's shape.
+        dtype: The array's dtype, of numbers.
+        by_columns: The array lies there column by column.
+        bytes: Bytes before the array.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    by_columns: bool
+    bytes: int
+
+
+def read_header(beginning: bytes) -> Header:
+    """Return the header of a ``.npy`` file.
+
+    Args:
+        beginning: The file's first ``MOST_HEADER`` bytes, or the whole file.
+
+    Raises:
+        ValueError: It is not one, or one of objects.
+    """
+    file = io.BytesIO(beginning)
+    try:
+        if np.lib.format.read_magic(file) == (1, 0):
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, by_columns, dtype = np.lib.format.read_array_header_2_0(file)
+    except Exception as error:  # NumPy parses a header as Python
+        raise ValueError(str(error) or type(error).__name__) from None
+    if dtype.hasobject or min(shape, default=0) < 0:
+        raise ValueError("it holds objects, or has a negative size")
+    return Header(shape, dtype, by_columns, file.tell())
 
 
 def map_array(path: str | os.PathLike[str]) -> np.ndarray:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
+from hardpairs.data.remote_rows import Rows
 from hardpairs.mining.cluster_grid import ClusterGrid
 from hardpairs.mining.clusters import Probing, exact_because, make_clusters
 from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
@@ -48,7 +49,6 @@ from hardpairs.mining.route import make_route
 from hardpairs.mining.unit_vectors import (
     ROWS_PER_PIVOT,
     Range,
-    Rows,
     make_unit_vectors,
     order_by_similarity,
 )

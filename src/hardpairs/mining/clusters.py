@@ -21,8 +21,9 @@ from scipy.sparse import csr_matrix
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.core.threads import in_parallel
+from hardpairs.data.remote_rows import Rows
 from hardpairs.mining.recall import ExactLists, estimated_share, sample_size
-from hardpairs.mining.unit_vectors import Rows, of_all_ranks, write_unit_vectors
+from hardpairs.mining.unit_vectors import of_all_ranks, write_unit_vectors
 
 ROWS_PER_CLUSTER, MOST_CLUSTERS = 256, 4096
 FITTED_PER_CLUSTER = 32

@@ -15,14 +15,14 @@ from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
 from hardpairs.data.one_space import check_one_space
-from hardpairs.data.stacked import Stacked
+from hardpairs.data.remote_rows import Rows, blocks_in_order
 from hardpairs.data.url_index import write_url_index
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.paging import leave_to_disk
 from hardpairs.mining.rescore import Rescoring, rescore
 from hardpairs.mining.result import MiningResult
-from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM
+from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM, of_all_ranks
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,15 @@ def mine_dataset(
             that do not go with the embeddings, exit 3 where images and captions are compared and
             the embeddings are of two encoders.
     """
-    reject = dict(reject or {})
-    dropped = {**_unusable(embeddings, options.drop_nonfinite), **_positions(embeddings, reject)}
+    reject, execution = dict(reject or {}), execution or Execution()
+    unusable = _unusable(embeddings, options.drop_nonfinite, execution, "norms")
+    dropped = {**unusable, **_positions(embeddings, reject)}
     proposal = options
     if rescoring is not None:
         proposal, second = rescoring.proposal(options), rescoring.embeddings
         at = rescoring.positions(embeddings)
         _check_spaces(second, options)
-        unusable = _unusable(second, options.drop_nonfinite)
+        unusable = _unusable(second, options.drop_nonfinite, execution, "norms_rescored")
         dropped |= {int(i): unusable[int(at[i])] for i in np.flatnonzero(np.isin(at, [*unusable]))}
     _check_spaces(embeddings, proposal)
     result = search(
@@ -84,8 +85,7 @@ def mine_dataset(
     if result is None:
         return None
     if rescoring is not None:
-        progress = None if execution is None else execution.progress
-        chosen = rescore(result, second.image, second.text, at, options, progress)
+        chosen = rescore(result, second.image, second.text, at, options, execution.progress)
         result = dataclasses.replace(  # recall is that of what was proposed
             chosen, recall=result.recall, clusters=result.clusters
         )
@@ -113,9 +113,23 @@ def _check_spaces(embeddings: Embeddings, options: MiningOptions) -> None:
         check_one_space(embeddings, str(embeddings.manifest.get("model", "the embeddings")))
 
 
-def _unusable(embeddings: Embeddings, drop_nonfinite: bool) -> dict[int, str]:
-    """Return positions of zero rows and, if allowed, of non-finite ones, with the reason."""
-    norms = np.stack([_norms(rows) for rows in (embeddings.image, embeddings.text)])
+def _unusable(
+    embeddings: Embeddings, drop_nonfinite: bool, execution: Execution, name: str
+) -> dict[int, str]:
+    """Return positions of zero rows and, if allowed, of non-finite ones, with the reason.
+
+    Args:
+        embeddings: The embeddings.
+        drop_nonfinite: Whether non-finite rows are allowed.
+        execution: The ranks, which share the work.
+        name: Tells these embeddings from others.
+    """
+    norms = np.stack(
+        [
+            _norms(rows, execution, f"{name}_{side}")
+            for side, rows in (("image", embeddings.image), ("text", embeddings.text))
+        ]
+    )
     nonfinite = np.flatnonzero(~np.isfinite(norms).all(axis=0))
     if len(nonfinite) and not drop_nonfinite:
         raise UserError(
@@ -134,25 +148,33 @@ def _positions(embeddings: Embeddings, reject: Mapping[int, str]) -> dict[int, s
     return {int(i): reject[int(embeddings.rows[i])] for i in positions}
 
 
-def _norms(rows: np.ndarray | Stacked) -> np.ndarray:
-    """Return the (M,) float64 norms of embeddings."""
-    norms = np.zeros(len(rows))
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        block = slice(start, start + ROWS_AT_ONCE)
-        norms[block] = np.linalg.norm(np.asarray(rows[block], np.float64), axis=1)
+def _norms(rows: Rows, execution: Execution, name: str) -> np.ndarray:
+    """Return the (M,) float64 norms of embeddings, of which each rank reads its share."""
+    first, end = execution.ranks.share(0, len(rows))
+    norms = np.zeros(end - first)
+    for start in range(first, end, ROWS_AT_ONCE):
+        block = slice(start, min(start + ROWS_AT_ONCE, end))
+        wide = np.asarray(rows[block], np.float64)
+        norms[start - first : block.stop - first] = np.linalg.norm(wide, axis=1)
         leave_to_disk(rows)
-    return norms
+    return of_all_ranks(norms, name, execution.progress, execution.ranks)
 
 
 def content_hash(embeddings: Embeddings) -> str:
-    """Return the hex sha256 of everything in the embeddings that decides hard pairs."""
+    """Return the hex sha256 of everything in the embeddings that decides hard pairs.
+
+    Files behind URLs are read from start to end once, and checked on the way.
+
+    Raises:
+        UserError: Exit 4 for a damaged file behind a URL.
+    """
     digest = hashlib.sha256()
     for array in (embeddings.image, embeddings.text, embeddings.rows, embeddings.positives):
         if array is None:
             continue
         digest.update(f"{array.shape} {array.dtype}".encode())
-        for start in range(0, len(array), ROWS_AT_ONCE):
-            digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).data)
+        for block in blocks_in_order(array, ROWS_AT_ONCE):
+            digest.update(np.ascontiguousarray(block).data)
             leave_to_disk(array)
     return digest.hexdigest()
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+
 import numpy as np
 
 from hardpairs.core.memory import release
+from hardpairs.data.remote_rows import Rows
 from hardpairs.data.stacked import Stacked
 
 
-def leave_to_disk(rows: np.ndarray | Stacked) -> None:
+def leave_to_disk(rows: Rows) -> None:
     """Give back the memory of rows that were read from a mapped file, or written there.
 
     Arrays in memory, and maps whose changes are private, stay as they are.
     """
     for part in rows.parts if isinstance(rows, Stacked) else [rows]:
-        is_mapped = isinstance(part, np.memmap) and part.mode in ("r", "r+")
-        if is_mapped and part.flags.c_contiguous:
+        if isinstance(part, np.memmap) and part.mode in ("r", "r+") and part.flags.c_contiguous:
             release(part)
 
 
@@ -37,6 +40,12 @@ class Paging:
                 leave_to_disk(array)
             self._read = 0
         self._read += rows
+
+    def expect_scattered(self, rows: int) -> None:
+        """Make room for rows that stand anywhere: each takes all pages that it lies on."""
+        sizes = [array.strides[0] for array in self._arrays]
+        pages = sum(size + mmap.PAGESIZE for size in sizes) / sum(sizes)
+        self.expect(math.ceil(rows * pages))
 
     def pieces(self, start: int, stop: int, reads: int = 1) -> list[tuple[int, int]]:
         """Return parts of a range that fit, each of whose items reads ``reads`` rows at most."""

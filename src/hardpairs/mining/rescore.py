@@ -14,13 +14,14 @@ from hardpairs.core.errors import mismatch, usage
 from hardpairs.core.progress import Progress
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.manifest import check_same_dataset
+from hardpairs.data.remote_rows import Rows
 from hardpairs.mining.api import kernel_data
 from hardpairs.mining.engine import kernel
 from hardpairs.mining.engine.kernel import KEPT, NO_KEY, NOTHING, Data, Decided
 from hardpairs.mining.engine.lists import run_loop
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.result import MiningResult, ResultBuilder
-from hardpairs.mining.unit_vectors import Rows, write_unit_vectors
+from hardpairs.mining.unit_vectors import write_unit_vectors
 
 ROWS_AT_ONCE = 16_384
 """Rows whose pairs are sorted together."""

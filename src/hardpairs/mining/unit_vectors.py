@@ -18,7 +18,8 @@ from hardpairs.core.memory import reserve
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
 from hardpairs.core.threads import in_parallel
-from hardpairs.data.stacked import Stacked
+from hardpairs.data.remote_rows import Rows, is_remote
+from hardpairs.mining.by_number import hand_out
 from hardpairs.mining.engine.error_bound import NORM_ROUNDING
 from hardpairs.mining.paging import Paging, leave_to_disk
 from hardpairs.mining.plan import Plan
@@ -27,8 +28,6 @@ ROWS_AT_ONCE = 512
 """Rows that are converted together: their float64 copies should fit into a core's cache."""
 Range = tuple[int, int]
 """The first row and the one after the last, in search order."""
-Rows = np.ndarray | Stacked
-"""(N, D) embeddings, in one array or in several files."""
 SMALLEST_NORM = 1e-30
 """A row that is not longer counts as zero."""
 ROWS_PER_PIVOT, MOST_PIVOTS = 256, 1024
@@ -49,6 +48,16 @@ class UnitVectors:
     unit: list[np.ndarray]
     multiplied: list[np.ndarray]
     errors: list[float]
+
+    @property
+    def rounds(self) -> bool:
+        """Tell whether products are made of rounded vectors."""
+        return self.multiplied is not self.unit
+
+    @property
+    def widths(self) -> list[int]:
+        """Return the components of a row, for each modality."""
+        return [rows.shape[1] for rows in self.unit]
 
 
 def make_unit_vectors(
@@ -76,22 +85,75 @@ def make_unit_vectors(
     """
     shapes = {name: (len(order), rows.shape[1]) for name, rows in embeddings.items()}
     unit = _allocate(shapes, np.float32, plan, progress, ranks)
-    rounds, multiplied = plan.precision == "bfloat16", unit
-    if rounds:
+    multiplied = unit
+    if plan.precision == "bfloat16":
         shapes = {f"{name}_bfloat16": shape for name, shape in shapes.items()}
         multiplied = _allocate(shapes, np.uint16, plan, progress, ranks)
-    errors, paging = np.zeros(len(unit)), Paging([*unit, *multiplied], plan.resident)
+    vectors = UnitVectors(unit, multiplied, [0.0] * len(unit))
+    paging = Paging([*unit, *multiplied], plan.resident)
+    fill = _fill_by_number if any(map(is_remote, embeddings.values())) else _fill_in_order
+    errors = fill(embeddings, order, vectors, paging, ranks, kept)
+    ranks.maximum(errors)  # after it all rows are written, too
+    return UnitVectors(unit, multiplied, errors.tolist())
+
+
+def _fill_in_order(
+    embeddings: Mapping[str, Rows],
+    order: np.ndarray,
+    vectors: UnitVectors,
+    paging: Paging,
+    ranks: Ranks,
+    kept: Sequence[Range] | None,
+) -> np.ndarray:
+    """Write this process's share of the unit vectors from the first to the last.
+
+    The arguments are those of ``make_unit_vectors``. The errors are returned.
+    """
+    errors = np.zeros(len(vectors.unit))
     parts = [ranks.share(0, len(order))] if kept is None else kept
     for start, stop in [piece for part in parts for piece in paging.pieces(*part)]:
         own = slice(start, stop)
         paging.expect(stop - start)
         for side, (name, rows) in enumerate(embeddings.items()):
-            write_unit_vectors(rows, order[own], name, unit[side][own])
-            if rounds:
-                error = round_vectors(unit[side][own], multiplied[side][own])
-                errors[side] = max(errors[side], error)
-    ranks.maximum(errors)  # after it all rows are written, too
-    return UnitVectors(unit, multiplied, errors.tolist())
+            unit, low = vectors.unit[side][own], vectors.multiplied[side][own]
+            write_unit_vectors(rows, order[own], name, unit)
+            if vectors.rounds:
+                errors[side] = max(errors[side], round_vectors(unit, low))
+    return errors
+
+
+def _fill_by_number(
+    embeddings: Mapping[str, Rows],
+    order: np.ndarray,
+    vectors: UnitVectors,
+    paging: Paging,
+    ranks: Ranks,
+    kept: Sequence[Range] | None,
+) -> np.ndarray:
+    """Do what ``_fill_in_order`` does in the order of the files, which are behind URLs."""
+    errors, keeps = np.zeros(len(vectors.unit)), np.full(len(order), kept is None)
+    for start, stop in kept or []:
+        keeps[start:stop] = True
+
+    def make(at: np.ndarray) -> list[np.ndarray]:
+        made = [np.empty((len(at), rows.shape[1]), np.float32) for rows in embeddings.values()]
+        for (name, rows), out in zip(embeddings.items(), made, strict=True):
+            write_unit_vectors(rows, order[at], name, out)
+        return made
+
+    def keep(at: np.ndarray, made: list[np.ndarray]) -> None:
+        own = keeps[at]
+        paging.expect_scattered(int(own.sum()))
+        for side, rows in enumerate(made):
+            unit = rows[own]
+            vectors.unit[side][at[own]] = unit
+            if vectors.rounds:
+                low = np.empty(unit.shape, np.uint16)
+                errors[side] = max(errors[side], round_vectors(unit, low))
+                vectors.multiplied[side][at[own]] = low
+
+    hand_out(order, vectors.widths, make, keep, ranks, around=kept is not None)
+    return errors
 
 
 def _allocate(

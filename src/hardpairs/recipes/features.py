@@ -12,9 +12,9 @@ from scipy.sparse.csgraph import connected_components
 from hardpairs.core.errors import bad_input
 from hardpairs.core.vectors import unit_rows
 from hardpairs.data.embeddings import Embeddings
+from hardpairs.data.remote_rows import Rows
 from hardpairs.data.samples import Samples
 from hardpairs.data.splits import TRAIN_SHARE, VAL_SHARE
-from hardpairs.data.stacked import Stacked
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def load_features(
     )
 
 
-def _by_row(stored: np.ndarray | Stacked, embeddings: Embeddings) -> torch.Tensor:
+def _by_row(stored: Rows, embeddings: Embeddings) -> torch.Tensor:
     """Return (N, D) float32 unit rows; zero where the data set's row has no embedding."""
     everything = np.zeros((embeddings.num_samples, stored.shape[1]), np.float32)
     everything[embeddings.rows] = unit_rows(np.asarray(stored[:]))
