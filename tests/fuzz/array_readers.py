@@ -45,6 +45,7 @@ def array_readers(folder: Path) -> Iterator[Reader]:
     """Yield the readers, after writing what their files need beside them."""
     npy = saved(lambda file: np.save(file, VECTORS))
     yield Reader("npy/a.npy", npy, lambda path: np.asarray(load_array(path)[:2]))
+    yield Reader("url/a.npy", npy, lambda path: load_array(path.as_uri())[:2], share=1)
     (folder / "clip/text_emb").mkdir(parents=True)
     (folder / "clip/text_emb/text_emb_0.npy").write_bytes(npy)
     clip = partial(_embeddings, folder / "clip")

@@ -18,6 +18,7 @@ from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE
 from hardpairs.data.embedding_parts import load_array
 from hardpairs.data.embeddings import open_embeddings, write_embeddings
+from hardpairs.mining.dataset import content_hash
 from hardpairs.mining.plan import Plan
 from hardpairs.mining.unit_vectors import make_unit_vectors
 from tests.file_server import Flaky, Ranges, in_memory, serving
@@ -101,7 +102,13 @@ def test_the_same_table_from_a_server_that_fails_now_and_then(folder, name):
 
 @pytest.mark.parametrize("name", ["ours", "theirs"])
 def test_the_same_table_from_a_file_system_of_its_own(folder, name):
-    assert_same(folder, in_memory(folder), name)
+    url = in_memory(folder)
+    assert_same(folder, url, name)
+    local, remote = (
+        open_embeddings(folder / name),
+        open_embeddings(f"{url}/{name}", allow_remote=True),
+    )
+    assert content_hash(remote) == content_hash(local) and remote.manifest == local.manifest
 
 
 @pytest.mark.parametrize("held", ["shared", "ring"])

@@ -19,6 +19,8 @@ from hardpairs.data.stacked import Stacked, row_numbers
 
 GAP = 64 << 10
 """Bytes that are read between two rows, where that saves a request."""
+MANY = 16
+"""Rows of a span from which on the next rows are likely to be wanted, too."""
 AT_ONCE = 64
 """Requests for single rows that are on their way at once."""
 
@@ -65,7 +67,7 @@ class RemoteRows:
         spans = list(itertools.pairwise([0, *self._span_ends(ascending)]))
         for first in range(0, len(spans), AT_ONCE):
             part = [slice(*span) for span in spans[first : first + AT_ONCE]]
-            begun = [self._begin(ascending[span][0], ascending[span][-1] + 1) for span in part]
+            begun = [self._begin(ascending[span]) for span in part]
             for span, wait in zip(part, begun, strict=True):
                 out[order[span]] = wait()[ascending[span] - ascending[span][0]]
         return out
@@ -102,15 +104,16 @@ class RemoteRows:
         cuts = np.flatnonzero(apart | (np.diff(pieces) != 0)) + 1
         return [*cuts.tolist(), len(ascending)]
 
-    def _begin(self, start: int, stop: int) -> Callable[[], np.ndarray]:
-        """Begin to read rows [start, stop), and return what waits for them.
+    def _begin(self, ascending: np.ndarray) -> Callable[[], np.ndarray]:
+        """Begin to read from the first to the last of some rows, and return what waits for them.
 
         Large spans are left to the chunks.
         """
+        start, stop = int(ascending[0]), int(ascending[-1]) + 1
         size = (stop - start) * self._row_bytes
-        if size > GAP:
+        if size > GAP or len(ascending) > MANY:
             return lambda: self._range(start, stop)
-        begun = request_range(self.url, len(self._header) + int(start) * self._row_bytes, int(size))
+        begun = request_range(self.url, len(self._header) + start * self._row_bytes, size)
 
         def wait() -> np.ndarray:
             with answers(self.url):
@@ -124,7 +127,7 @@ class RemoteRows:
     def _range(self, start: int, stop: int) -> np.ndarray:
         out = np.empty((stop - start, self.shape[1]), self.dtype)
         size = len(self._header) + len(self) * self._row_bytes
-        offset = len(self._header) + int(start) * self._row_bytes
+        offset = len(self._header) + start * self._row_bytes
         with answers(self.url):
             CHUNKS.read_into(out.reshape(-1).view(np.uint8), self.url, offset, size)
         return out
