@@ -196,14 +196,3 @@ def test_row_numbers_of_others_may_have_gaps(tmp_path):
         with pytest.raises(UserError, match="row") as error:
             open_embeddings(foreign(tmp_path / f"wrong_{number}", {"row": wrong}))
         assert error.value.code == code
-
-
-def test_damaged_and_stray_parts_are_named(tmp_path):
-    cut = foreign(tmp_path / "cut", {"caption": list("abcdef")}) / "metadata/metadata_0.parquet"
-    cut.write_bytes(cut.read_bytes()[:-9])
-    stray = foreign(tmp_path / "stray") / "img_emb/img_emb_backup.npy"
-    np.save(stray, np.eye(6, 4))
-    for path, says in ((cut, "not a readable parquet"), (stray, "is not a part")):
-        with pytest.raises(UserError, match=says) as error:
-            open_embeddings(path.parent.parent)
-        assert error.value.code == 3 and error.value.where == str(path) and error.value.fix
