@@ -45,6 +45,14 @@ def test_a_file_in_order(requested):
     assert requested == [*range(0, len(CONTENT), 10)]
 
 
+def test_three_files_at_once(requested):
+    held = Chunks()
+    for start in range(0, len(CONTENT), 4):
+        for url in ("x://a", "x://b", "x://c"):
+            read(held, start, min(4, len(CONTENT) - start), url)
+    assert sorted(requested) == sorted(3 * [*range(0, len(CONTENT), 10)])
+
+
 def test_places_apart_request_nothing_ahead(requested):
     held = Chunks()
     for start in (900, 305, 601):

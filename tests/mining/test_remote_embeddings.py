@@ -11,11 +11,12 @@ import pytest
 from upath import UPath
 
 from hardpairs.cli import check_ready
-from hardpairs.core import ranges
+from hardpairs.core import chunks, ranges
 from hardpairs.core.chunks import CHUNKS
 from hardpairs.core.errors import UserError
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE
+from hardpairs.data import remote_rows
 from hardpairs.data.embedding_parts import load_array
 from hardpairs.data.embeddings import open_embeddings, write_embeddings
 from hardpairs.mining.dataset import content_hash
@@ -120,6 +121,20 @@ def test_two_processes_share_the_files(folder, held):
         done = torchrun(2, *flags, *sources(url)["ours"], "--allow-remote")
     assert done.returncode == 0, done.stderr
     assert output(folder / "two") == output(folder / "alone")
+
+
+def test_files_are_read_five_times(tmp_path, monkeypatch):
+    """Four passes and a sample; no chunk is requested twice in a pass, though two files are read in turn."""
+    monkeypatch.setattr(chunks, "CHUNK", 1 << 15)
+    monkeypatch.setattr(remote_rows, "CHUNK", 1 << 15)
+    (tmp_path / "arrays").mkdir()
+    for seed, kind in enumerate(("img_emb", "text_emb")):
+        rows = themed(5000, 200, seed).astype(np.float16)
+        np.save(tmp_path / f"arrays/{kind}.npy", rows)
+    with serving(tmp_path, Ranges) as url:
+        done = mine(*FLAGS, tmp_path / "out", *sources(url)["arrays"], "--allow-remote")
+    assert done.returncode == 0, done.stderr
+    assert 4 * 2 * rows.nbytes < Ranges.sent < 5.5 * 2 * rows.nbytes
 
 
 class Listless(Ranges):

@@ -20,7 +20,7 @@ MOST = 32
 
 
 class Chunks:
-    """The chunks that were read last, and those that come next. Threads may share it."""
+    """The chunks that are read, those that come next, and some before. Threads may share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -68,8 +68,8 @@ class Chunks:
                 if key not in self._chunks:
                     start = each * CHUNK
                     self._chunks[key] = request_range(url, start, min(CHUNK, size - start))
+                self._chunks.move_to_end(key)  # what is ahead stays, what is behind goes
             wanted = self._chunks[process, url, number]
-            self._chunks.move_to_end((process, url, number))
             while len(self._chunks) > MOST:
                 self._chunks.popitem(last=False)
         return wanted
