@@ -5,7 +5,13 @@ import torch
 
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import ContrastiveLoss
-from hardpairs.losses.block_sums import LogSums, blocks_of, both_sums, gradients_of_sums
+from hardpairs.losses.block_sums import (
+    LogitInputs,
+    LogSums,
+    blocks_of,
+    both_sums,
+    gradients_of_sums,
+)
 from tests.losses.helpers import SCALE, features
 
 IDS = torch.arange(12)[:, None] // 3
@@ -28,27 +34,23 @@ def test_own_and_other_columns_are_pieces_of_all(with_own, rows):
 
     with torch.no_grad():
         own = ContrastiveLoss().negatives(image[:6], text[:6], info[:6])
-        sides = ((text[:6], own), (text[6:], own.meet(info[6:].arrays())))
-        parts = [
-            both_sums(image[:6], columns, scale, negatives, blocks, with_own=with_own)
-            for columns, negatives in sides
+        sides = [
+            LogitInputs(image[:6], columns, scale, negatives, with_own)
+            for columns, negatives in ((text[:6], own), (text[6:], own.meet(info[6:].arrays())))
         ]
+        parts = [both_sums(side, blocks) for side in sides]
         row_sum = torch.stack([part.image for part in parts]).logsumexp(0)
         column_sum = torch.cat([part.text for part in parts])
         assert_same = torch.testing.assert_close
         assert_same(LogSums(row_sum, column_sum, sum(part.own for part in parts)), expected)
         found = [
             gradients_of_sums(
-                image[:6],
-                columns,
-                scale,
-                negatives,
+                side,
                 blocks,
                 (row_sum, column_sum[place]),
                 LogSums(factors[0], factors[1][place], factors[2]),
-                with_own=with_own,
             )
-            for (columns, negatives), place in zip(sides, (slice(6), slice(6, 12)), strict=True)
+            for side, place in zip(sides, (slice(6), slice(6, 12)), strict=True)
         ]
     of_image, of_text, of_scale = zip(*found, strict=True)
     assert_same(sum(of_image), gradients[0][:6], rtol=1e-10, atol=1e-12)

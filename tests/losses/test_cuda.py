@@ -14,6 +14,7 @@ from hardpairs.losses import (
     SigmoidLoss,
     SimilarityWeights,
 )
+from hardpairs.losses.kernels import KERNELS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,6 +77,17 @@ def test_as_on_the_cpu(name, block_rows, dtype, tolerance):
     ):
         assert ours.isfinite().all()
         assert (ours - right).norm() <= tolerance * right.norm()
+
+
+@pytest.mark.parametrize("name", ["clip_ce", "siglip"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_kernels_as_on_the_cpu(monkeypatch, name, dtype):
+    pytest.importorskip("triton")
+    expected = value_and_gradients(name, torch.float64, "cpu", None, 20.0)
+    monkeypatch.setenv(KERNELS, "1")
+    found = value_and_gradients(name, dtype, "cuda", 1000, 20.0)
+    for ours, right in zip(found, expected, strict=True):
+        assert (ours - right).norm() <= 0.03 * right.norm()
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -6,16 +6,14 @@ another rank has sent (``ring.py``). Work goes by blocks of rows.
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple, TypeAlias
 
 import torch
 
+from hardpairs.losses.kernels import use_kernels
 from hardpairs.losses.negatives import Negatives
-
-KERNELS = "HARDPAIRS_LOSS_KERNELS"
-"""Variable that asks for the Triton kernels by the value 1: no GPU has run them yet."""
 
 Kept: TypeAlias = list[tuple[torch.Tensor, torch.Tensor]]
 """Logits of blocks, for rows and for columns."""
@@ -28,6 +26,47 @@ def blocks_of(count: int, size: int | None, device: torch.device | None = None) 
     """Return ``range(count)`` in slices of ``size``; ``None``: one slice, on a CPU several."""
     size = size or (CPU_ROWS if device is not None and device.type == "cpu" else count)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+@dataclass(frozen=True, eq=False)
+class LogitInputs:
+    """What the logits of some images with some texts are made of.
+
+    Attributes:
+        image: (b, D), this rank's rows.
+        text: (c, D), the columns.
+        scale: (), exponentiated logit scale.
+        negatives: Weights and masks of the rows with these columns.
+        with_own: Whether a pair's own logit is in its sums.
+    """
+
+    image: torch.Tensor
+    text: torch.Tensor
+    scale: torch.Tensor
+    negatives: Negatives
+    with_own: bool = True
+
+    def logits(self, block: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits plus log-weights of a block of r rows, for rows and for columns.
+
+        Returns:
+            Two (r, c) tensors in at least float32; one and the same when they are equal.
+        """
+        logits = self.image[block] @ self.text.T
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).mul_(self.scale)
+        if self.negatives.hardness:
+            self.negatives.harden(logits, self.scale, block)
+        by_row, by_column = self.negatives.log_weights_both_ways(block)
+        if by_row is by_column:
+            logits = logits if by_row is None else logits.add_(by_row)
+            return logits, logits
+        assert by_row is not None and by_column is not None
+        return logits + by_row, logits.add_(by_column)
+
+    def drop_own(self, block: slice, *logits: torch.Tensor) -> None:
+        """Take own pairs out of a block's logits, in place, unless they are in the sums."""
+        for values in () if self.with_own else logits:
+            self.negatives.own(values, block).fill_(-torch.inf)
 
 
 class LogSums(NamedTuple):
@@ -53,51 +92,35 @@ class LogSums(NamedTuple):
         return ((self.image - self.own).mean() + (self.text - self.own).mean()) / 2
 
 
-def kernels_for(image: torch.Tensor, negatives: Negatives) -> ModuleType | None:
+def kernels_for(inputs: LogitInputs) -> ModuleType | None:
     """Return Triton's forms of the functions of a block, where they are asked for and fit."""
-    if os.environ.get(KERNELS) != "1" or not image.is_cuda:
+    if not use_kernels(inputs.image, inputs.negatives):
         return None
     from hardpairs.losses import block_sums_triton
 
-    return block_sums_triton if block_sums_triton.takes(image, negatives) else None
+    return block_sums_triton
 
 
-def both_sums(
-    image: torch.Tensor,
-    text: torch.Tensor,
-    scale: torch.Tensor,
-    negatives: Negatives,
-    blocks: list[slice],
-    *,
-    with_own: bool,
-    kept: Kept | None = None,
-) -> LogSums:
+def both_sums(inputs: LogitInputs, blocks: list[slice], kept: Kept | None = None) -> LogSums:
     """Return the log sums of each image over some texts, and of each of these texts over images.
 
     Args:
-        image: (b, D), this rank's rows.
-        text: (c, D), the columns.
-        scale: (), exponentiated logit scale.
-        negatives: Weights and masks of the rows with these columns.
+        inputs: What the logits are made of.
         blocks: The rows in blocks to work on at once.
-        with_own: Whether a pair's own logit is in its sums.
         kept: Gets the logits of each block, where they are to be kept.
 
     Returns:
         (b,), (c,), and the logits of own pairs (b,): 0 where the columns hold none.
     """
-    kernels = kernels_for(image, negatives) if kept is None else None
+    kernels, image = kernels_for(inputs) if kept is None else None, inputs.image
     # Nothing that stays is allocated between the logits of two blocks: on a CPU it would keep
     # the next ones out of the freed memory.
     dtype = torch.promote_types(image.dtype, torch.float32)
     row_sum, own = (image.new_zeros(len(image), dtype=dtype) for _ in range(2))
-    column_sum = image.new_full(text.shape[:1], -torch.inf, dtype=dtype)
+    column_sum = image.new_full(inputs.text.shape[:1], -torch.inf, dtype=dtype)
     for block in blocks:
-        arguments = (image, text, scale, negatives, block, with_own)
         row_sum[block], column, logit = (
-            sums_of_block(*arguments, kept)
-            if kernels is None
-            else kernels.sums_of_block(*arguments)
+            kernels.sums_of_block(inputs, block) if kernels else sums_of_block(inputs, block, kept)
         )
         own[block][: len(logit)] = logit
         if block.start:
@@ -108,64 +131,48 @@ def both_sums(
 
 
 def sums_of_block(
-    image: torch.Tensor,
-    text: torch.Tensor,
-    scale: torch.Tensor,
-    negatives: Negatives,
-    block: slice,
-    with_own: bool,
-    kept: Kept | None,
+    inputs: LogitInputs, block: slice, kept: Kept | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return log sums of a block's rows (r,) and of the columns over them (c,), and own logits."""
-    by_row, by_column = weighted_logits(image, text, scale, negatives, block)
-    own = negatives.own(by_row, block).clone()
-    if not with_own:
-        drop_own(negatives, block, by_row, by_column)
+    by_row, by_column = inputs.logits(block)
+    own = inputs.negatives.own(by_row, block).clone()
+    inputs.drop_own(block, by_row, by_column)
     if kept is not None:
         kept.append((by_row, by_column))
     return by_row.logsumexp(1), by_column.logsumexp(0), own
 
 
 def gradients_of_sums(
-    image: torch.Tensor,
-    text: torch.Tensor,
-    scale: torch.Tensor,
-    negatives: Negatives,
+    inputs: LogitInputs,
     blocks: list[slice],
     sums: tuple[torch.Tensor, torch.Tensor],
     gradients: LogSums,
-    *,
-    with_own: bool,
     kept: Kept | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the gradients of what ``both_sums`` returned.
 
     Args:
-        image: As for ``both_sums``.
-        text: As for ``both_sums``.
-        scale: As for ``both_sums``.
-        negatives: As for ``both_sums``.
+        inputs: As for ``both_sums``.
         blocks: As for ``both_sums``.
         sums: (b,) log sums of images over all columns, and (c,) of texts over all rows, which may
             be more than those at hand.
         gradients: Gradients toward the sums of images (b,), of texts (c,), and own logits (b,).
-        with_own: As for ``both_sums``.
         kept: The logits of each block; empty or ``None``: they are computed again.
 
     Returns:
         Gradients toward ``image`` (b, D), ``text`` (c, D) and ``scale`` ().
     """
-    kernels = None if kept else kernels_for(image, negatives)
+    kernels = None if kept else kernels_for(inputs)
+    image, text, scale = inputs.image, inputs.text, inputs.scale
     (row_sum, column_sum), (of_rows, of_columns, of_own) = sums, gradients
     grad_image, grad_text = torch.empty_like(image), torch.zeros_like(text)
     grad_scale = torch.zeros_like(row_sum[0])
     for number, block in enumerate(blocks):
         given = (row_sum[block], column_sum, of_rows[block], of_columns, of_own[block])
-        arguments = (image, text, scale, negatives, block, with_own, given)
         grad_logits = (
-            gradients_of_block(*arguments, kept[number] if kept else None)
-            if kernels is None
-            else kernels.gradients_of_block(*arguments)
+            kernels.gradients_of_block(inputs, block, given)
+            if kernels
+            else gradients_of_block(inputs, block, given, kept[number] if kept else None)
         )
         toward_text = grad_logits @ text
         grad_scale += (toward_text * image[block]).sum(dtype=grad_scale.dtype)
@@ -176,74 +183,28 @@ def gradients_of_sums(
 
 
 def gradients_of_block(
-    image: torch.Tensor,
-    text: torch.Tensor,
-    scale: torch.Tensor,
-    negatives: Negatives,
+    inputs: LogitInputs,
     block: slice,
-    with_own: bool,
     given: tuple[torch.Tensor, ...],
-    logits: tuple[torch.Tensor, torch.Tensor] | None,
+    logits: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Return the gradients toward a block's logits, (r, c) in the dtype of ``image``.
 
     Args:
-        image: As for ``both_sums``.
-        text: As for ``both_sums``.
-        scale: As for ``both_sums``.
-        negatives: As for ``both_sums``.
+        inputs: As for ``both_sums``.
         block: The r rows.
-        with_own: As for ``both_sums``.
         given: Log sums of the rows (r,) and of the columns (c,), the gradients toward both, and
             those toward own logits (r,).
         logits: The block's logits; ``None``: they are computed again.
     """
     row_sum, column_sum, of_rows, of_columns, of_own = given
-    by_row, by_column = logits or weighted_logits(image, text, scale, negatives, block)
-    if not with_own:
-        drop_own(negatives, block, by_row, by_column)
+    by_row, by_column = logits or inputs.logits(block)
+    inputs.drop_own(block, by_row, by_column)
     gradient = (by_row - row_sum[:, None]).exp_().mul_(of_rows[:, None])
     gradient.addcmul_((by_column - column_sum).exp_(), of_columns)
-    own = negatives.own(gradient, block)
+    own = inputs.negatives.own(gradient, block)
     own.add_(of_own[: len(own)])
-    return gradient.to(image.dtype)
-
-
-def weighted_logits(
-    image: torch.Tensor,
-    all_text: torch.Tensor,
-    scale: torch.Tensor,
-    negatives: Negatives,
-    block: slice,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits plus log-weights of a block, for rows and for columns.
-
-    Args:
-        image: (b, D), this rank's rows.
-        all_text: (B, D), all ranks' rows.
-        scale: (), exponentiated logit scale.
-        negatives: Weights and masks.
-        block: The rows.
-
-    Returns:
-        Two (block, B) tensors in at least float32; one and the same when they are equal.
-    """
-    logits = image[block] @ all_text.T
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).mul_(scale)
-    if negatives.hardness:
-        negatives.harden(logits, scale, block)
-    by_row, by_column = negatives.log_weights_both_ways(block)
-    if by_row is by_column:
-        logits = logits if by_row is None else logits.add_(by_row)
-        return logits, logits
-    assert by_row is not None and by_column is not None
-    return logits + by_row, logits.add_(by_column)
-
-
-def drop_own(negatives: Negatives, block: slice, *logits: torch.Tensor) -> None:
-    """Take own pairs out of a block's logits, in place."""
-    for values in logits:
-        negatives.own(values, block).fill_(-torch.inf)
+    return gradient.to(inputs.image.dtype)
 
 
 def at_least_tiny(logs: torch.Tensor) -> torch.Tensor:

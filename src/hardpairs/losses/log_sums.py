@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hardpairs.losses.block_sums import (
     Kept,
+    LogitInputs,
     LogSums,
     at_least_tiny,
     blocks_of,
@@ -192,15 +193,8 @@ class OneProduct(torch.autograd.Function):
         """Return the log sums; keep the logits only if all rows are kept."""
         blocks = blocks_of(len(image), block_rows, image.device)
         kept: Kept = []
-        sums = both_sums(
-            image,
-            all_text,
-            scale,
-            negatives,
-            blocks,
-            with_own=with_own,
-            kept=kept if block_rows is None else None,
-        )
+        inputs = LogitInputs(image, all_text, scale, negatives, with_own)
+        sums = both_sums(inputs, blocks, kept if block_rows is None else None)
         row_sum = at_least_tiny(sums.image)
         column_sum = at_least_tiny(sum_over_ranks(sums.text, world))
         ctx.save_for_backward(image, all_text, scale, row_sum, column_sum)
@@ -217,16 +211,9 @@ class OneProduct(torch.autograd.Function):
         """Return the gradients of image, text and scale."""
         image, all_text, scale, row_sum, column_sum = ctx.saved_tensors
         gradients = LogSums(row_gradient, ctx.world.gather(gradient), own_gradient)
+        inputs = LogitInputs(image, all_text, scale, ctx.negatives, ctx.with_own)
         grad_image, grad_text, grad_scale = gradients_of_sums(
-            image,
-            all_text,
-            scale,
-            ctx.negatives,
-            ctx.blocks,
-            (row_sum, column_sum),
-            gradients,
-            with_own=ctx.with_own,
-            kept=ctx.kept,
+            inputs, ctx.blocks, (row_sum, column_sum), gradients, ctx.kept
         )
         grad_text = own_share(grad_text, ctx.world)
         return grad_image, grad_text, grad_scale.to(scale.dtype), None, None, None, None, None

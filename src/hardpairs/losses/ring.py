@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch.autograd.function import once_differentiable
 
 from hardpairs.losses.block_sums import (
+    LogitInputs,
     LogSums,
     at_least_tiny,
     blocks_of,
@@ -174,7 +175,7 @@ class _RingLogSums(torch.autograd.Function):
 
         def work(rank: int, columns: Tensors) -> Tensors:
             of_rank = met(negatives, rank, columns[1:], world)
-            sums = both_sums(image, columns[0], scale, of_rank, blocks, with_own=with_own)
+            sums = both_sums(LogitInputs(image, columns[0], scale, of_rank, with_own), blocks)
             met_sums.append(sums)
             return [sums.text]
 
@@ -197,15 +198,12 @@ class _RingLogSums(torch.autograd.Function):
 
         def work(rank: int, columns: Tensors) -> Tensors:
             their_text, their_sum, their_gradient, *tensors = columns
+            of_rank = met(negatives, rank, tensors, world)
             of_image, of_text, of_scale = gradients_of_sums(
-                image,
-                their_text,
-                scale,
-                met(negatives, rank, tensors, world),
+                LogitInputs(image, their_text, scale, of_rank, ctx.with_own),
                 ctx.blocks,
                 (row_sum, their_sum),
                 LogSums(row_gradient, their_gradient, own_gradient),
-                with_own=ctx.with_own,
             )
             grad_image.add_(of_image)
             grad_scale.add_(of_scale)

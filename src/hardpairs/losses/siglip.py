@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from hardpairs.batches.info import BatchInfo
 from hardpairs.core.components import register
 from hardpairs.losses.base import LossContext, Pairs
-from hardpairs.losses.block_sums import blocks_of
+from hardpairs.losses.block_sums import LogitInputs, blocks_of
+from hardpairs.losses.kernels import use_kernels
 from hardpairs.losses.negatives import Negatives, PastNegatives
 from hardpairs.losses.pairs import ContrastiveLoss, PairOptions, pair_loss
 from hardpairs.losses.ring import met, ring_sum
@@ -88,8 +89,13 @@ class SigmoidLoss(ContrastiveLoss):
         negatives: Negatives,
     ) -> torch.Tensor:
         """Return the sum of the terms of all pairs of some images and texts."""
+        blocks = blocks_of(len(image), self.block_rows, image.device)
+        if use_kernels(image, negatives):
+            from hardpairs.losses.siglip_triton import sum_of_terms
+
+            return sum_of_terms(LogitInputs(image, text, scale, negatives), bias, blocks)
         total = torch.zeros((), device=image.device)
-        for block in blocks_of(len(image), self.block_rows, image.device):
+        for block in blocks:
             arguments = (image[block], text, scale, bias, negatives, block)
             total = total + (
                 _block_sum(*arguments)
