@@ -4,8 +4,9 @@
     python -m benchmarks.gpu --short --out benchmarks/results/gpu.json
 
 Steps, the most important first: the tests that need a GPU (lists and scores equal to the CPU's,
-losses equal to their references); mining of CC3M's size; brute-force peers; losses beside ClipLoss;
-embedding beside its own encoder. Each has a limit; together they stay below the time. The file is
+losses equal to their references); mining of CC3M's size; brute-force peers; losses beside ClipLoss,
+with and without Triton kernels, the sigmoid loss beside what siglip-kernel claims; embedding beside
+its own encoder. Each has a limit; together they stay below the time. The file is
 written after each step, so a machine that is taken away leaves what it has measured.
 
 Exit codes: 2 without a GPU, 1 when a step failed or took longer than its limit.

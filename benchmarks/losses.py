@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import open_clip
 import torch
@@ -36,11 +38,14 @@ from hardpairs.losses import (
     TrainingLoss,
 )
 from hardpairs.losses.guide import GuideRule
+from hardpairs.losses.kernels import KERNELS
 from hardpairs.losses.targets import Blend
 
 WIDTH = 512
 HUGE_WIDTH = 768
-"""Of the largest batches: siglip-kernel claims 46.9 ms for 65,536 pairs of this width (GH200)."""
+"""Of the largest batches, as in ``CLAIM``."""
+CLAIM = {"loss": "siglip-kernel 0.1.2", "gpu": "GH200", "pairs": 65_536, "seconds": 0.0469}
+"""What its authors measured of its multi-positive sigmoid loss on bfloat16 features."""
 ROWS = 100_000
 """Rows of the data, for losses that keep something of each."""
 
@@ -64,6 +69,14 @@ class WithInfo(torch.nn.Module):
                 group_ids=(rows // 2)[:, None], guide_features=stored, start_features=stored
             )
         return self.loss(image, text, *more, info=self.info)
+
+
+class PositiveGroups(SigmoidLoss):
+    """The sigmoid loss with groups of two, whose rows are positives of each other."""
+
+    def forward(self, image: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        ids = torch.arange(len(image), device=image.device)[:, None] // 2
+        return super().forward(image, *more, info=BatchInfo(group_ids=ids))
 
 
 LOSSES: dict[str, Callable[[int | None], torch.nn.Module]] = {
@@ -101,7 +114,7 @@ def features(batch: int, device: str, width: int = WIDTH) -> tuple[torch.Tensor,
 def step(loss: torch.nn.Module, batch: int, sides: tuple[torch.Tensor, torch.Tensor]) -> None:
     """One forward and backward."""
     arguments = [torch.tensor(14.3, device=sides[0].device, requires_grad=True)]
-    if isinstance(loss, SigLipLoss | SigmoidLoss):
+    if isinstance(loss, SigLipLoss | SigmoidLoss | SigLIPKernel):
         arguments.append(torch.tensor(-10.0, device=sides[0].device))
     for side in sides:
         side.grad = None
@@ -240,28 +253,60 @@ def inf_cl() -> Callable[..., torch.Tensor] | None:
     return both_ways
 
 
-def huge(sizes: list[int], block: int, device: str) -> list[dict[str, str | int | float]]:
-    """Seconds, and on a GPU peak memory, of one forward and backward on bfloat16 features, for
-    global batches on one device.
-    """
-    losses = {
+class SigLIPKernel(torch.nn.Module):
+    """The kernels of siglip-kernel, where its package is installed (pip install siglip-kernel)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from siglip_kernel import fused_siglip_loss
+
+        self.loss = fused_siglip_loss
+
+    def forward(
+        self, image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        return self.loss(image, text, scale.log(), bias)
+
+
+def siglip_kernel() -> SigLIPKernel | None:
+    try:
+        return SigLIPKernel()
+    except ImportError:
+        return None
+
+
+def huge_losses(block: int, device: str) -> dict[str, tuple[bool, Callable[..., torch.Tensor]]]:
+    """Losses for the largest batches, and whether our Triton kernels are asked for."""
+    ours = {
         "clip_ce": ContrastiveLoss(block_rows=block),
         "sanw_debias": SANWLoss(block_rows=block),
         "sanw_bandpass": SANWLoss("bandpass", block_rows=block),
         "siglip": SigmoidLoss(block_rows=block),
-        "Inf-CL": inf_cl() if device == "cuda" else None,
+        "siglip multi-positive": PositiveGroups(multi_positive=True, block_rows=block),
     }
+    losses: dict[str, Any] = {name: (False, loss) for name, loss in ours.items()}
+    if device == "cuda":
+        with_kernels = ("clip_ce", "siglip", "siglip multi-positive")
+        losses |= {f"{name}, kernels": (True, ours[name]) for name in with_kernels}
+        peers = {"Inf-CL": inf_cl(), "siglip-kernel": siglip_kernel()}
+        losses |= {name: (False, loss) for name, loss in peers.items() if loss is not None}
+    return losses
+
+
+def huge(sizes: list[int], block: int, device: str) -> list[dict[str, str | int | float]]:
+    """Seconds, and on a GPU peak memory, of one forward and backward on bfloat16 features, for
+    global batches on one device.
+    """
     figures: list[dict[str, str | int | float]] = []
     for size in sizes:
         made = features(size, device, HUGE_WIDTH)
         sides = tuple(side.detach().bfloat16().requires_grad_() for side in made)
-        for name, loss in losses.items():
-            if loss is None:
-                continue
+        for name, (kernels, loss) in huge_losses(block, device).items():
             figure: dict[str, str | int | float] = {"pairs": size, "loss": name}
             if device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            figure["seconds"] = min(seconds(loss, size, sides) for _ in range(2))
+            with mock.patch.dict(os.environ, {KERNELS: str(int(kernels))}):
+                figure["seconds"] = min(seconds(loss, size, sides) for _ in range(2))
             if device == "cuda":
                 figure["peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
             figures.append(figure)
@@ -321,6 +366,7 @@ def main() -> None:
         result["huge"] = {
             "block_rows": block,
             "width": HUGE_WIDTH,
+            "claim": CLAIM,
             "figures": huge(args.huge, block, args.device),
         }
     print(json.dumps(result, indent=1))
