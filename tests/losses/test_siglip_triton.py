@@ -6,13 +6,11 @@ import torch
 from hardpairs.batches import BatchInfo
 from hardpairs.losses import SigmoidLoss, siglip
 from hardpairs.losses.block_sums import LogitInputs, blocks_of
-from tests.helpers import torchrun
 from tests.losses.helpers import features
-from tests.losses.kernel_ranks import FORMS, compute
+from tests.losses.kernel_ranks import compute
 from tests.losses.kernels import (
     DEVICE,
     DTYPES,
-    INTERPRETED,
     can_run,
     compile_for_a_gpu,
     needs_triton,
@@ -78,30 +76,6 @@ def test_small_terms_are_not_lost():
     value = by_kernels(image[:12], text[12:], *numbers, others)
     right = by_plain_torch(image[:12].double(), text[12:].double(), *numbers, others)
     assert value.item() == pytest.approx(right.item(), rel=1e-5)
-
-
-@needs_triton
-@can_run
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("ring", [False, True])
-def test_two_processes_are_one(kernel_ranks, form, ring):
-    """The joined batch in plain torch, on one process."""
-    value, *gradients = compute(form, slice(None), block_rows=None)
-    sides = zip(*(ranks[form, ring] for ranks in kernel_ranks), strict=True)
-    first, image, text, *numbers = (list(parts) for parts in sides)
-    ours = [sum(first) / 2, torch.cat(image) / 2, torch.cat(text) / 2]
-    ours += [None if parts[0] is None else sum(parts) / 2 for parts in numbers]
-    torch.testing.assert_close(ours, [value, *gradients], rtol=1e-4, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def kernel_ranks(tmp_path_factory):
-    if not INTERPRETED:
-        pytest.skip("the two processes are on a CPU")
-    path = tmp_path_factory.mktemp("ranks") / "rank"
-    done = torchrun(2, "-m", "tests.losses.kernel_ranks", str(path))
-    assert done.returncode == 0, done.stderr
-    return [torch.load(f"{path}{rank}") for rank in range(2)]
 
 
 @needs_triton
