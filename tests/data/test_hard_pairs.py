@@ -56,6 +56,26 @@ def test_helip_files_are_helips(written):
     }
 
 
+def test_mapped_blocks_are_written_as_arrays_are(written, tmp_path, monkeypatch):
+    """Block by block, from arrays of the table's kinds in files: the same bytes."""
+    folder, indices, scores = written
+    for name, array in (("i", indices.astype(np.int32)), ("s", scores)):
+        np.save(tmp_path / f"{name}.npy", array)
+    mapped = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "is")
+    monkeypatch.setattr("hardpairs.data.npy_files.ENTRIES_AT_ONCE", 17)
+    made = {"dataset_fingerprint": "abc"}
+    write_helip(tmp_path, "y", write_table(table_folder(tmp_path, "y"), *mapped, made))
+    for name in (*FILES, "manifest.json"):
+        one, other = (table_folder(folder, kind) / name for kind in "xy")
+        assert one.read_bytes() == other.read_bytes()
+    for ending in ("_hard_sample.csv", "_hard_sample_dict.json"):
+        one, other = (folder / f"{kind}{ending}" for kind in "xy")
+        assert one.read_bytes() == other.read_bytes()
+    assert np.load(table_folder(folder, "x") / "lengths.npy").tolist() == [
+        sum(pair >= 0 for pair in row) for row in indices.tolist()
+    ]
+
+
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path, name):
     """All of them: each length, and at each place a low bit, a high bit, all bits, and what turns white space into other white space."""
@@ -125,7 +145,7 @@ def test_bad_foreign_files(tmp_path, text, says):
 
 def test_a_fault_is_named_by_its_row_however_far_down(monkeypatch):
     indices, scores = ragged_table(30, 5, fullest=True)
-    monkeypatch.setattr("hardpairs.data.hard_pairs.ROWS_AT_ONCE", 8)
+    monkeypatch.setattr("hardpairs.data.npy_files.ENTRIES_AT_ONCE", 40)
     check_table(indices, np.full(30, 5), scores, where="t")
     indices[21, 3] = 21
     with pytest.raises(UserError, match=r"lists itself\n  where: t, row 21\n"):

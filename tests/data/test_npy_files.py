@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hardpairs.data.npy_files import map_array
+from hardpairs.data import npy_files
+from hardpairs.data.npy_files import map_array, row_blocks
 
 HEADER = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }"
 
@@ -39,3 +40,17 @@ def test_no_file_and_several_arrays(tmp_path):
     for name in ("a.npy", "gone.npy"):
         with pytest.raises(ValueError):
             map_array(tmp_path / name)
+
+
+def test_blocks_of_rows_make_up_the_arrays(monkeypatch, tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(60).reshape(20, 3))
+    mapped, lengths = np.load(tmp_path / "a.npy", mmap_mode="r+"), np.arange(20)
+    monkeypatch.setattr(npy_files, "ENTRIES_AT_ONCE", 22)
+    blocks = list(row_blocks(mapped, lengths))
+    assert [start for start, _ in blocks] == [0, 7, 14]
+    for side, whole in enumerate((mapped, lengths)):
+        assert (np.concatenate([rows[side] for _, rows in blocks]) == whole).all()
+    for _, (rows, _) in row_blocks(mapped, lengths):
+        rows[:] = 7
+    assert (np.load(tmp_path / "a.npy") == 7).all()
+    assert not list(row_blocks(np.zeros((0, 3))))

@@ -35,6 +35,13 @@ def test_rows_are_those_of_the_data_set():
     assert (mined.result.indices[others] == -1).all() and not mined.result.scores[others].any()
 
 
+def test_recall_is_that_of_the_rows_wherever_they_stand():
+    options = MiningOptions(top_k=5, drop_nonfinite=True, approx=20)
+    given = embeddings(manifest={})
+    expected = search(given.image, given.text, 5, approx=20, exclude=np.array([3, 5])).recall
+    assert mine_dataset(given, options).result.recall == expected and expected.pairs.value > 0.2
+
+
 def test_what_is_refused():
     with pytest.raises(UserError, match="1 embeddings are not finite") as error:
         mine_dataset(embeddings(manifest={}), MiningOptions())

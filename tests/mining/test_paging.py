@@ -7,9 +7,9 @@ import pytest
 
 from benchmarks.machine import PeakMemory
 from hardpairs.core.memory import release
-from hardpairs.data.stacked import Stacked
+from hardpairs.data.stacked import Stacked, leave_to_disk
 from hardpairs.mining import api
-from hardpairs.mining.paging import Paging, leave_to_disk
+from hardpairs.mining.paging import Paging
 from hardpairs.mining.plan import make_plan
 from tests.helpers import run
 from tests.mining.searches import assert_same, one_space, search

@@ -9,6 +9,7 @@ from hardpairs.mining.pair_statistics import (
     caption_likeness,
     overlap,
     statistics,
+    summary,
     suspicions,
     words,
 )
@@ -36,6 +37,22 @@ def test_numbers_against_loops(monkeypatch):
     assert found.hardest == pytest.approx(
         np.quantile(hardest, QUANTILES)
     ) and found.all == pytest.approx(np.quantile(every, QUANTILES))
+
+
+def test_the_summary_against_loops(monkeypatch):
+    monkeypatch.setattr("hardpairs.data.npy_files.ENTRIES_AT_ONCE", 35)
+    indices, scores = ragged_table(60, 5)
+    lists = [[j for j in row if j >= 0] for row in indices.tolist()]
+    flat = [j for row in lists for j in row]
+    assert summary(in_memory(indices, scores)) == {
+        "rows": 60,
+        "rows_with_pairs": sum(map(bool, lists)),
+        "pairs_per_row": len(flat) / 60,
+        "hardest_score_median": float(np.median(scores[[*map(bool, lists)], 0])),
+        "most_listed": max(map(flat.count, range(60))),
+    }
+    empty = summary(in_memory(np.full((3, 2), -1), np.zeros((3, 2), np.float32)))
+    assert [empty[name] for name in ("hardest_score_median", "most_listed")] == [0, 0]
 
 
 def test_overlap_against_sets(monkeypatch):

@@ -7,6 +7,7 @@ from hardpairs.core.errors import UserError
 from hardpairs.mining import api, hard_pairs
 from hardpairs.mining import plan as planning
 from hardpairs.mining.engine import lists
+from hardpairs.mining.engine.kernel import REASONS
 from hardpairs.mining.plan import Plan, make_plan
 from tests.helpers import run
 from tests.mining.searches import themed
@@ -58,6 +59,8 @@ def test_a_plan_keeps_within_its_memory():
 
 def test_constants_of_the_plan_are_those_of_the_lists():
     assert (planning.ENTRY_BYTES, planning.ROW_BYTES) == (lists.ENTRY_BYTES, lists.ROW_BYTES)
+    others, key, position, number = 8, 8, 8, 8
+    assert 8 * REASONS + others + key + position + number == planning.DECIDED_ROW_BYTES
 
 
 @pytest.mark.parametrize("block", [64, 100, 150])

@@ -31,9 +31,12 @@ def test_more_rows_cost_more(processes, share):
     fit = [cost for cost in costs if cost.fits]
     assert fit == costs[: len(fit)]
     for group in (fit, costs[len(fit) :]):
-        for name in ("seconds", "memory", "written", "kept", "read"):
+        for name in ("seconds", "written", "kept", "read"):
             amounts = [getattr(cost, name) for cost in group]
             assert amounts == sorted(amounts), name
+        for in_a_ring in (False, True):  # where a process has fewer rows and lists
+            memory = [cost.memory for cost in group if bool(cost.network) == in_a_ring]
+            assert memory == sorted(memory)
 
 
 def test_more_processes_take_less_time_where_pairs_decide():

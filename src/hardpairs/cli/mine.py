@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from hardpairs.mining.dataset import MinedDataset
     from hardpairs.mining.rescore import Rescoring
 
-PROGRESS_VERSION = 4
+PROGRESS_VERSION = 5
 """Changes with the names and arrays of unfinished work."""
 HELD = ("shared", "ring")
 """Where several processes have the rows, see ``hardpairs.mining.api.Execution``."""

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import shutil
 import sys
@@ -25,11 +26,14 @@ import numpy as np
 from hardpairs.core.atomic import atomic_open, make_folder, write_json
 from hardpairs.core.errors import mismatch
 from hardpairs.core.interrupts import goes_on
+from hardpairs.core.npy import write_header
 from hardpairs.core.parse import parse_json
 from hardpairs.core.temporary import sweep
 
 RECIPE = "key.json"
 COMMIT_SECONDS = 30.0
+FILLED_AT_ONCE = 1 << 20
+"""Numbers of a map that are written together."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -209,6 +213,32 @@ class Progress:
         self.claim()
         make_folder(self.folder)
         np.lib.format.open_memmap(self._map_path(name), mode="w+", dtype=dtype, shape=shape)
+
+    def create_filled_map(
+        self, name: str, shape: tuple[int, ...], dtype: Any, value: float
+    ) -> np.ndarray:
+        """Create and map the file of an array whose numbers are all equal at first.
+
+        It has its room on the disk from then on: a full disk is told here, and does not end the
+        process where it writes into the map.
+
+        Args:
+            name: Name of the map, as in ``create_map``.
+            shape: Of the array.
+            dtype: The kind of numbers.
+            value: The number.
+
+        Raises:
+            DiskFull: There is no room for it.
+        """
+        self.claim()
+        count = math.prod(shape)
+        block = np.full(min(count, FILLED_AT_ONCE), value, dtype)
+        with atomic_open(self._map_path(name), count * block.itemsize) as file:
+            write_header(file, shape, dtype)
+            for start in range(0, count, FILLED_AT_ONCE):
+                file.write(block[: count - start].data)
+        return self.map(name)
 
     def map(self, name: str) -> np.ndarray:
         """Return the array of ``create_map``, shared with all processes that map it."""

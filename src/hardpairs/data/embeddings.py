@@ -24,6 +24,7 @@ from upath import UPath
 
 from hardpairs.core.atomic import atomic_open, flush_names
 from hardpairs.core.errors import bad_input, mismatch, usage
+from hardpairs.core.npy import write_header
 from hardpairs.core.remote import FilePath, check_allowed, file_path, is_file
 from hardpairs.data.columns import UNREADABLE, load_column, parquet_source, read_parquet
 from hardpairs.data.embedding_parts import FACTS, read_metadata, read_vectors
@@ -163,12 +164,7 @@ def write_streamed(
     with contextlib.ExitStack() as stack:
         image, text, metadata = (stack.enter_context(atomic_open(folder / name)) for name in names)
         for file, shape in ((image, shapes[0]), (text, shapes[1])):
-            header = {
-                "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
-                "fortran_order": False,
-                "shape": shape,
-            }
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, shape, dtype)
         table = stack.enter_context(pq.ParquetWriter(metadata, METADATA))
         for part in parts:
             image.write(np.ascontiguousarray(part.image, dtype).data)

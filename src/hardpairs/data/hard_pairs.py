@@ -5,6 +5,7 @@ It is memory-mapped; HELIP's CSV and JSON of the same pairs are beside it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -19,15 +20,14 @@ import numpy as np
 from hardpairs.core.atomic import atomic_open, flush_names, make_folder
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.core.lock import alone
+from hardpairs.core.npy import write_header
 from hardpairs.core.parse import parse_json
 from hardpairs.data.manifest import read_manifest, write_manifest
-from hardpairs.data.npy_files import map_array
+from hardpairs.data.npy_files import map_array, row_blocks
 
 FILES = ("indices.npy", "lengths.npy", "scores.npy")
 DTYPES = (np.int32, np.int32, np.float32)
 SUFFIX = "_hard_pairs"
-ROWS_AT_ONCE = 65_536
-"""Rows that are checked together."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ class HardPairTable:
 
     def rows(self) -> Iterator[np.ndarray]:
         """Yield the hard pairs of each row, in order, without padding."""
-        for row, length in zip(self.indices, self.lengths, strict=True):
-            yield row[:length]
+        for _, (indices, lengths) in row_blocks(self.indices, self.lengths):
+            for row, length in zip(indices, lengths, strict=True):
+                yield row[:length]
 
 
 def check_table(
@@ -117,19 +118,20 @@ def check_table(
         scores: (N, K) float32.
         where: The table, for the message.
     """
-    for start in range(0, len(indices), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        faults = _faults(
-            indices[rows], np.asarray(lengths[rows]), scores[rows], start, len(indices)
-        )
-        for what, bad in faults.items():
-            if bad.any():
-                row = start + int(np.flatnonzero(bad.any(axis=1))[0])
-                raise mismatch(
-                    f"damaged hard pair table: {what}",
-                    where=f"{where}, row {row}",
-                    fix="mine again",
-                )
+    for start, block in row_blocks(indices, lengths, scores):
+        _check_block(*block, start, len(indices), where)
+
+
+def _check_block(
+    indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, start: int, count: int, where: str
+) -> None:
+    """Do what ``check_table`` does for the rows of a table of ``count`` from ``start`` on."""
+    for what, bad in _faults(indices, lengths, scores, start, count).items():
+        if bad.any():
+            row = start + int(np.flatnonzero(bad.any(axis=1))[0])
+            raise mismatch(
+                f"damaged hard pair table: {what}", where=f"{where}, row {row}", fix="mine again"
+            )
 
 
 def _faults(
@@ -166,7 +168,9 @@ def write_table(
     scores: np.ndarray,
     manifest: dict[str, Any],
 ) -> HardPairTable:
-    """Write a table.
+    """Write a table, and return it mapped from its files.
+
+    Arrays that are mapped themselves need not fit into memory.
 
     Args:
         folder: The table's folder.
@@ -178,17 +182,19 @@ def write_table(
     make_folder(folder)
     (folder / "manifest.json").unlink(missing_ok=True)  # no table until the new one is written
     flush_names(folder)
-    indices = np.ascontiguousarray(indices, dtype=np.int32)
-    arrays = (
-        indices,
-        (indices >= 0).sum(axis=1).astype(np.int32),
-        np.ascontiguousarray(scores, dtype=np.float32),
-    )
-    check_table(*arrays, where=str(folder))
-    for name, array in zip(FILES, arrays, strict=True):
-        with atomic_open(folder / name) as file:
-            np.save(file, array)
-    return HardPairTable(*arrays, write_manifest(folder, manifest, FILES))
+    shapes = indices.shape, indices.shape[:1], scores.shape
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(atomic_open(folder / name)) for name in FILES]
+        for file, shape, dtype in zip(files, shapes, DTYPES, strict=True):
+            write_header(file, shape, dtype)
+        for start, rows in row_blocks(indices, scores):
+            block = rows[0], (rows[0] >= 0).sum(axis=1), rows[1]
+            arrays = [np.ascontiguousarray(a, kind) for a, kind in zip(block, DTYPES, strict=True)]
+            _check_block(*arrays, start, len(indices), str(folder))
+            for file, array in zip(files, arrays, strict=True):
+                file.write(array.data)
+    manifest = write_manifest(folder, manifest, FILES)
+    return HardPairTable(*(map_array(folder / name) for name in FILES), manifest)
 
 
 def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable) -> None:

@@ -1,15 +1,22 @@
-"""Arrays of strangers: a memory map, arrays by name, or ``ValueError`` and nothing else."""
+"""Arrays of strangers: a memory map, arrays by name, or ``ValueError`` and nothing else.
+
+Mapped arrays that are larger than the memory are read block by block.
+"""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hardpairs.data.stacked import leave_to_disk
+
+ENTRIES_AT_ONCE = 1 << 19
+"""Numbers of an array that ``row_blocks`` has in memory together."""
 MOST_HEADER = 16_384
 """Bytes in which a header ends: NumPy reads none of more than 10,000."""
 
@@ -88,3 +95,19 @@ def read_arrays(
         raise
     except Exception as error:  # zip, zlib and NumPy have a dozen
         raise ValueError(str(error) or type(error).__name__) from None
+
+
+def row_blocks(*arrays: np.ndarray) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Yield the first row of each block of rows, and these rows of each array.
+
+    The rows share the memory of their array. Those of a mapped one are not kept in memory.
+
+    Args:
+        *arrays: As many rows each. The first array decides how many are taken at once.
+    """
+    count = len(arrays[0])
+    size = max(1, ENTRIES_AT_ONCE * count // max(arrays[0].size, 1))
+    for start in range(0, count, size):
+        yield start, [np.asarray(array[start : start + size]) for array in arrays]
+        for array in arrays:
+            leave_to_disk(array)

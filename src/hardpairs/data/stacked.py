@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from hardpairs.core.memory import release
+
 
 def row_numbers(rows: slice | np.ndarray, count: int) -> np.ndarray:
     """Return the row numbers that a slice, a mask or an array of numbers names.
@@ -61,3 +63,14 @@ class Stacked:
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
+
+
+def leave_to_disk(rows: Any) -> None:
+    """Give back the memory of rows that were read from a mapped file, or written there.
+
+    Arrays in memory, maps whose changes are private, and rows behind URLs stay as they are.
+    """
+    for part in rows.parts if isinstance(rows, Stacked) else [rows]:
+        is_mapped = isinstance(part, np.memmap) and part.mode in ("r", "r+")
+        if is_mapped and part.flags.c_contiguous:
+            release(part)

@@ -23,15 +23,15 @@ from tqdm import tqdm
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
 from hardpairs.data.remote_rows import Rows
+from hardpairs.data.stacked import leave_to_disk
 from hardpairs.mining.cluster_grid import ClusterGrid
 from hardpairs.mining.clusters import Probing, exact_because, make_clusters
 from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
 from hardpairs.mining.engine.error_bound import sum_error
-from hardpairs.mining.engine.kernel import Decided
 from hardpairs.mining.finished_pools import FinishedPools
 from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
 from hardpairs.mining.options import IVF, MiningOptions
-from hardpairs.mining.paging import Paging, leave_to_disk
+from hardpairs.mining.paging import Paging
 from hardpairs.mining.plan import DEVICE_TILE, SHARED, TILE, Grid, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
 from hardpairs.mining.recall import (
@@ -42,7 +42,7 @@ from hardpairs.mining.recall import (
     sample_size,
     search_sample,
 )
-from hardpairs.mining.result import MiningResult, ResultBuilder
+from hardpairs.mining.result import DatasetRows, Lists, MiningResult, ResultBuilder, add_each
 from hardpairs.mining.ring import Ring
 from hardpairs.mining.ring_blocks import RingBlocks
 from hardpairs.mining.route import make_route
@@ -75,6 +75,7 @@ class Execution:
             ``max_memory``. On accelerators it is "shared".
         measures_recall: Measure the recall of an approximate search, see
             ``hardpairs.mining.recall``.
+        beside: Bytes that are in memory beside the search, and count for ``max_memory``.
     """
 
     device: str = "cpu"
@@ -85,6 +86,7 @@ class Execution:
     verbose: bool = False
     held: str | None = None
     measures_recall: bool = True
+    beside: int = 0
 
 
 def hard_pairs(
@@ -172,9 +174,13 @@ def search(
     *,
     groups: np.ndarray | None = None,
     exclude: np.ndarray | None = None,
+    rows: DatasetRows | None = None,
     execution: Execution | None = None,
 ) -> MiningResult | None:
     """Return the hard pairs with the counts of all filters.
+
+    With progress, the result is in mapped files, written block by block, and no process has all of
+    it in memory. The files are those of the progress: what is to stay is copied from there.
 
     Args:
         image: (N, D_image) embeddings.
@@ -182,6 +188,8 @@ def search(
         options: What decides the result.
         groups: As in ``hard_pairs``.
         exclude: As in ``hard_pairs``.
+        rows: The rows of a data set that the embeddings are of. The result is of all its rows. By
+            default it is of the embeddings.
         execution: How the search runs.
 
     Returns:
@@ -197,8 +205,11 @@ def search(
     embeddings = {"image": image, "text": text}
     if options.method in embeddings:
         embeddings = {options.method: embeddings[options.method]}
-    first = execution.ranks.rank == 0
-    builder = ResultBuilder(len(image) if first else 0, options)
+    first, progress = execution.ranks.rank == 0, execution.progress
+    builder = ResultBuilder(DatasetRows.all(0), options)
+    if first:
+        builder = ResultBuilder(rows or DatasetRows.all(len(image)), options, progress)
+        execution = dataclasses.replace(execution, beside=execution.beside + builder.memory)
     pools = Pools(len(image), exclude, options)
     arguments = embeddings, groups, options, execution
     sample, clusters = None, None
@@ -213,8 +224,7 @@ def search(
         if execution.measures_recall and not pools.takes_all:
             sample = _exact_lists(draw_sample(pools.rows, options.seed), pools.rows, *arguments)
         if len(pools) == 1:
-            for lists in _lists(pools[0], *arguments):
-                builder.add(*lists)
+            add_each(_lists(pools[0], *arguments), builder.add)
         else:
             _search_pools(pools, *arguments, builder)
     if not first:
@@ -234,7 +244,7 @@ def _exact_lists(
     _tell(execution, f"{len(sample)} rows are searched exactly, to measure recall")
     alone = dataclasses.replace(execution, progress=None, ranks=ALONE, verbose=False)
 
-    def search_pool(pool: Pool) -> Iterator[tuple[Decided, np.ndarray, np.ndarray]]:
+    def search_pool(pool: Pool) -> Iterator[Lists]:
         return _lists(pool, embeddings, groups, options, alone)
 
     return search_sample(
@@ -269,8 +279,7 @@ def _search_clusters(
     probing = Probing(clusters, clusters.probes_for(target, exact.of(choosing)))
     _tell(execution, probing.text(target))
     pool = Pool(rows, rows)
-    for lists in _lists(pool, embeddings, groups, options, execution, probing):
-        builder.add(*lists)
+    add_each(_lists(pool, embeddings, groups, options, execution, probing), builder.add)
     return exact.of(measuring) if measures and not probing.is_exact else None, probing
 
 
@@ -300,8 +309,7 @@ def _search_pools(
             part = None if progress is None else progress.part(f"pool{number}")
             verbose = execution.verbose and number == done.count  # the plans are much alike
             one = dataclasses.replace(execution, progress=part, verbose=verbose)
-            for lists in _lists(pools[number], embeddings, groups, options, one):
-                done.add(*lists)
+            add_each(_lists(pools[number], embeddings, groups, options, one), done.add)
             done.finish(number, part)
             bar.update()
 
@@ -313,7 +321,7 @@ def _lists(
     options: MiningOptions,
     execution: Execution,
     probing: Probing | None = None,
-) -> Iterator[tuple[Decided, np.ndarray, np.ndarray]]:
+) -> Iterator[Lists]:
     """Yield the lists of a pool's targets, with what ``ResultBuilder.add`` takes beside them."""
     progress, ranks = execution.progress, execution.ranks
     if probing is None:
@@ -348,6 +356,7 @@ def _lists(
             positions = np.arange(top, top + len(decided.indices))
             yield decided, order[positions], grid.others(positions)
             top += len(positions)
+            del decided  # the next block needs the memory
 
 
 def _plan(
@@ -375,6 +384,7 @@ def _plan(
         held=held,
         precision=precision,
         first_target=first_target,
+        beside=execution.beside,
         **sizes,
     )
 

@@ -16,12 +16,12 @@ from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
 from hardpairs.data.one_space import check_one_space
 from hardpairs.data.remote_rows import Rows, blocks_in_order
+from hardpairs.data.stacked import leave_to_disk
 from hardpairs.data.url_index import write_url_index
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
-from hardpairs.mining.paging import leave_to_disk
 from hardpairs.mining.rescore import Rescoring, rescore
-from hardpairs.mining.result import MiningResult
+from hardpairs.mining.result import DatasetRows, MiningResult
 from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM, of_all_ranks
 
 
@@ -30,7 +30,7 @@ class MinedDataset:
     """Hard pairs of a data set.
 
     Attributes:
-        result: Lists of all N rows. Rows that were left out have empty ones.
+        result: Lists of all N rows of the data set. Rows that were left out have empty ones.
         rejected: Reason of each row that was left out.
     """
 
@@ -74,18 +74,21 @@ def mine_dataset(
         unusable = _unusable(second, options.drop_nonfinite, execution, "norms_rescored")
         dropped |= {int(i): unusable[int(at[i])] for i in np.flatnonzero(np.isin(at, [*unusable]))}
     _check_spaces(embeddings, proposal)
+    rows = DatasetRows(np.asarray(embeddings.rows), embeddings.num_samples)
     result = search(
         embeddings.image,
         embeddings.text,
         proposal,
         groups=embeddings.positives,
         exclude=np.array(sorted(dropped), np.int64),
+        rows=rows if rescoring is None else None,
         execution=execution,
     )
     if result is None:
         return None
     if rescoring is not None:
-        chosen = rescore(result, second.image, second.text, at, options, execution.progress)
+        progress = execution.progress
+        chosen = rescore(result, second.image, second.text, at, options, rows, progress)
         result = dataclasses.replace(  # recall is that of what was proposed
             chosen, recall=result.recall, clusters=result.clusters
         )
@@ -94,7 +97,7 @@ def mine_dataset(
     stored = embeddings.manifest.get("rejected", {})
     rejected = {**reject, **{int(row): reason for row, reason in stored.items()}}
     rejected |= {int(embeddings.rows[i]): reason for i, reason in dropped.items()}
-    return MinedDataset(result.for_dataset(embeddings.rows, embeddings.num_samples), rejected)
+    return MinedDataset(result, rejected)
 
 
 def _check_spaces(embeddings: Embeddings, options: MiningOptions) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.mining.engine.kernel import Decided
-from hardpairs.mining.result import ResultBuilder
+from hardpairs.mining.result import Lists, ResultBuilder
 
-Lists = tuple[Decided, np.ndarray, np.ndarray]
-"""What ``ResultBuilder.add`` takes."""
+MOST_WAITING = 16 << 20
+"""Bytes of row numbers in lists that wait in memory to be stored."""
 
 
 class FinishedPools:
     """The lists of finished pools, in a result and in committed progress.
 
-    Names of committed progress: ``pools{number}``, lists that were finished since the last commit,
-    with ``number`` pools done.
+    Names of committed progress: ``finished{piece}``, lists of some rows; ``pools``, how many pools
+    are done and how many pieces have their lists. Further pieces do not count.
 
     Args:
         progress: Where finished lists are committed.
@@ -29,16 +31,19 @@ class FinishedPools:
     """
 
     def __init__(self, progress: Progress | None, ranks: Ranks, builder: ResultBuilder) -> None:
-        self._progress, self._first, self._builder = progress, ranks.rank == 0, builder
+        self._progress = progress if ranks.rank == 0 else None
+        self._builder = builder
         self._waiting: list[Lists] = []
-        numbers = _committed(progress)
-        self.count = max(numbers, default=0)
+        self._bytes = 0
+        stored = progress.load("pools") if progress else None
+        done, pieces = (0, 0) if stored is None else (stored["done"], stored["pieces"])
+        self.count, self._pieces, self._committed = int(done), int(pieces), int(pieces)
         if progress:
             progress.claim()
         ranks.barrier()  # before it, nobody commits more
-        if progress and self._first:
-            for number in numbers:
-                self._restore(progress.load(f"pools{number}") or {})
+        if self._progress:
+            for piece in range(self._pieces):
+                self._restore(self._progress.load_others(f"finished{piece}"))
 
     def _restore(self, stored: dict[str, np.ndarray]) -> None:
         rows, others = stored.pop("rows"), stored.pop("others")
@@ -49,6 +54,9 @@ class FinishedPools:
         self._builder.add(decided, rows, others)
         if self._progress:
             self._waiting.append((decided, rows, others))
+            self._bytes += decided.indices.nbytes
+            if self._bytes > MOST_WAITING:
+                self._save(self._progress)
 
     def finish(self, number: int, part: Progress | None) -> None:
         """Commit finished lists when it is time, and remove the progress of their pools.
@@ -57,25 +65,30 @@ class FinishedPools:
             number: The pool whose lists are all added.
             part: The progress of its search.
         """
-        if self._progress is None or part is None or not self._first:
+        if self._progress is None or part is None:
             return
-        if self._progress.due() and self._waiting:
-            decided, rows, others = zip(*self._waiting, strict=True)
-            arrays = {
-                name: np.concatenate([getattr(one, name) for one in decided])
-                for name in Decided._fields
-            }
-            self._progress.save(
-                f"pools{number + 1}",
-                rows=np.concatenate(rows),
-                others=np.concatenate(others),
-                **arrays,
-            )
-            self._waiting.clear()
+        if self._progress.due() or self._pieces > self._committed:
+            self._save(self._progress)
+            self._committed = self._pieces
+            done, pieces = np.array(number + 1), np.array(self._pieces)
+            self._progress.save("pools", done=done, pieces=pieces)
         part.remove()
 
+    def _save(self, progress: Progress) -> None:
+        """Store the lists that wait, as one piece."""
+        if not self._waiting:
+            return
+        decided, rows, others = zip(*self._waiting, strict=True)
+        arrays = {
+            name: _joined([getattr(one, name) for one in decided]) for name in Decided._fields
+        }
+        name = f"finished{self._pieces}"
+        progress.save(name, rows=_joined(rows), others=_joined(others), **arrays)
+        self._waiting.clear()
+        self._pieces += 1
+        self._bytes = 0
 
-def _committed(progress: Progress | None) -> list[int]:
-    """Return the numbers of pools after which something was committed."""
-    names = progress.names() if progress else ()
-    return sorted(int(name.removeprefix("pools")) for name in names if name.startswith("pools"))
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return arrays one after the other; one alone, which may be large, is not copied."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -7,19 +7,7 @@ import mmap
 
 import numpy as np
 
-from hardpairs.core.memory import release
-from hardpairs.data.remote_rows import Rows
-from hardpairs.data.stacked import Stacked
-
-
-def leave_to_disk(rows: Rows) -> None:
-    """Give back the memory of rows that were read from a mapped file, or written there.
-
-    Arrays in memory, and maps whose changes are private, stay as they are.
-    """
-    for part in rows.parts if isinstance(rows, Stacked) else [rows]:
-        if isinstance(part, np.memmap) and part.mode in ("r", "r+") and part.flags.c_contiguous:
-            release(part)
+from hardpairs.data.stacked import leave_to_disk
 
 
 class Paging:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardpairs.data.hard_pairs import HardPairTable
+from hardpairs.data.npy_files import row_blocks
 from hardpairs.data.samples import Samples
 from hardpairs.data.words import split_words
 
@@ -76,16 +77,22 @@ def statistics(table: HardPairTable) -> Statistics:
 
 
 def summary(table: HardPairTable) -> dict[str, float]:
-    """Return the few numbers that tell a good table from a bad one."""
+    """Return the few numbers that tell a good table from a bad one.
+
+    The table need not fit into memory; two numbers of each row must.
+    """
     lengths = np.asarray(table.lengths)
-    listed = np.asarray(table.indices)[np.asarray(table.indices) >= 0]
-    hardest = np.asarray(table.scores)[:, 0][lengths > 0]
+    listed, firsts = np.zeros(len(lengths), np.int32), []
+    for _, (indices, scores) in row_blocks(table.indices, table.scores):
+        np.add.at(listed, indices[indices >= 0], np.int32(1))
+        firsts.append(scores[indices[:, 0] >= 0, 0])
+    hardest = np.concatenate(firsts)
     return {
         "rows": len(lengths),
-        "rows_with_pairs": int((lengths > 0).sum()),
+        "rows_with_pairs": len(hardest),
         "pairs_per_row": float(lengths.mean()),
         "hardest_score_median": float(np.median(hardest)) if len(hardest) else 0.0,
-        "most_listed": int(np.bincount(listed).max()) if len(listed) else 0,
+        "most_listed": int(listed.max(initial=0)),
     }
 
 

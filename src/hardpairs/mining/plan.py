@@ -41,6 +41,8 @@ SHARE_OF_FREE = 0.5
 """Share of the free memory that a search may take by default."""
 ENTRY_BYTES, ROW_BYTES = 13, 9
 """Memory of a list's entry and of what a list has once, see ``hardpairs.mining.engine.lists``."""
+DECIDED_ENTRY_BYTES, DECIDED_ROW_BYTES = 12, 112
+"""The same of a decided list and its row numbers, see ``hardpairs.mining.result.Lists``."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,7 @@ def make_plan(
     held: str | None = None,
     precision: str = "bfloat16",
     first_target: int = 0,
+    beside: int = 0,
 ) -> Plan:
     """Return the fastest plan within a limit of memory.
 
@@ -225,6 +228,7 @@ def make_plan(
             do not fit.
         precision: Precision of the products.
         first_target: Rows before it are candidates alone.
+        beside: Bytes that are taken besides.
 
     Raises:
         UserError: Exit 5 when even the smallest plan does not fit.
@@ -232,16 +236,16 @@ def make_plan(
     allowed = int(free_memory() * SHARE_OF_FREE) if max_memory is None else max_memory
     tile = max(1, min(tile, rows))
     row = (6 if precision == "bfloat16" else 4) * sum(widths)
-    results = (rows - first_target) * (24 * depth + 112)  # and decided lists on the way to them
     targets, ways = rows - first_target, _ways(rows, tile, processes, held, allowed // max(row, 1))
     if ways[0].visiting:
         targets = -(-targets // processes)  # of each process
     smallest = 0
     for way in ways:
         for size in _halves(min(product_block, tile)):
-            fixed = way.rows * row + results + threads * _block_bytes(size, widths) + (64 << 20)
+            fixed = way.rows * row + beside + threads * _block_bytes(size, widths) + (64 << 20)
             for capacity in (4 * depth + 64, 2 * depth + 64):
                 list_bytes = capacity * ENTRY_BYTES + ROW_BYTES
+                list_bytes += _deciding_bytes(depth, 1 if way.visiting else processes)
                 fit = (allowed - fixed) // list_bytes
                 is_last = way == ways[-1] and size <= SMALLEST_PRODUCT_BLOCK
                 if fit >= min(targets, 8 * tile) or (fit >= min(tile, targets) and is_last):
@@ -300,6 +304,19 @@ def _halves(size: int) -> list[int]:
     while sizes[-1] > SMALLEST_PRODUCT_BLOCK:
         sizes.append(sizes[-1] // 2)
     return sizes
+
+
+def _deciding_bytes(depth: int, processes: int) -> int:
+    """Return the memory that it takes to decide the lists of a block, for each of its rows.
+
+    Args:
+        depth: Ranks of a list that must be known.
+        processes: Processes that have entries of the same lists. Each decides its share of them,
+            for which it reads what the others have put into all, one process after the other.
+    """
+    decided = -(-(depth * DECIDED_ENTRY_BYTES + DECIDED_ROW_BYTES) // processes)
+    read = depth * ENTRY_BYTES // processes + ROW_BYTES
+    return decided + (2 * read if processes > 1 else 0)  # read, and kept of the share
 
 
 def _block_bytes(block: int, widths: list[int]) -> int:

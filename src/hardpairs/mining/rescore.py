@@ -14,17 +14,17 @@ from hardpairs.core.errors import mismatch, usage
 from hardpairs.core.progress import Progress
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.manifest import check_same_dataset
+from hardpairs.data.npy_files import ENTRIES_AT_ONCE, row_blocks
 from hardpairs.data.remote_rows import Rows
+from hardpairs.data.stacked import leave_to_disk
 from hardpairs.mining.api import kernel_data
 from hardpairs.mining.engine import kernel
 from hardpairs.mining.engine.kernel import KEPT, NO_KEY, NOTHING, Data, Decided
 from hardpairs.mining.engine.lists import run_loop
 from hardpairs.mining.options import MiningOptions
-from hardpairs.mining.result import MiningResult, ResultBuilder
+from hardpairs.mining.result import DatasetRows, MiningResult, ResultBuilder
 from hardpairs.mining.unit_vectors import write_unit_vectors
 
-ROWS_AT_ONCE = 16_384
-"""Rows whose pairs are sorted together."""
 PROPOSAL = (
     *("method", "image_weight", "duplicate_threshold", "drop_nonfinite"),
     *("approx", "approx_targets", "candidates", "target_recall", "seed"),
@@ -89,6 +89,7 @@ def rescore(
     text: Rows,
     at: np.ndarray,
     options: MiningOptions,
+    named: DatasetRows,
     progress: Progress | None = None,
 ) -> MiningResult:
     """Return the hardest of the proposed pairs by other embeddings.
@@ -99,22 +100,38 @@ def rescore(
         text: (M, D_text) embeddings of the second model.
         at: (N,) int64, where the N rows are among these.
         options: The filters and ranks of the result.
-        progress: Where unit vectors are mapped, so that they need not fit into memory.
+        named: The N rows in the data set, all of whose rows the result is of.
+        progress: Where unit vectors and the result are mapped, so that they need not fit into
+            memory.
     """
-    builder = ResultBuilder(len(proposed.indices), options)
-    rows = np.unique(proposed.indices[proposed.indices >= 0])
-    rows = np.union1d(rows, np.flatnonzero((proposed.indices >= 0).any(axis=1)))
+    builder = ResultBuilder(named, options, progress, "rescored")
+    rows = _of_pairs(proposed.indices)
     if not len(rows):
         return builder.result()
     units = _units(image, text, at[rows], options, progress)
     data = kernel_data(units, rows, None, options, options.depth)
     position = np.full(len(proposed.indices) + 1, -1, np.int64)  # the last entry serves the padding
     position[rows] = np.arange(len(rows))
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        own = rows[start : start + ROWS_AT_ONCE]
+    size = max(1, ENTRIES_AT_ONCE // proposed.indices.shape[1])
+    for start in range(0, len(rows), size):
+        own = rows[start : start + size]
         listed = position[proposed.indices[own]]
+        leave_to_disk(proposed.indices)
         builder.add(_decide(data, start, listed), own, (listed >= 0).sum(axis=1))
     return builder.result()
+
+
+def _of_pairs(indices: np.ndarray) -> np.ndarray:
+    """Return the rows that have pairs, or are in them, ascending.
+
+    Args:
+        indices: (N, K) rows, padded with -1.
+    """
+    is_in_pair = np.zeros(len(indices), bool)
+    for start, (block,) in row_blocks(indices):
+        is_in_pair[block[block >= 0]] = True
+        is_in_pair[start : start + len(block)] |= (block >= 0).any(axis=1)
+    return np.flatnonzero(is_in_pair)
 
 
 def _units(

@@ -19,9 +19,10 @@ from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
 from hardpairs.core.threads import in_parallel
 from hardpairs.data.remote_rows import Rows, is_remote
+from hardpairs.data.stacked import leave_to_disk
 from hardpairs.mining.by_number import hand_out
 from hardpairs.mining.engine.error_bound import NORM_ROUNDING
-from hardpairs.mining.paging import Paging, leave_to_disk
+from hardpairs.mining.paging import Paging
 from hardpairs.mining.plan import Plan
 
 ROWS_AT_ONCE = 512

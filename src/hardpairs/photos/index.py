@@ -24,6 +24,7 @@ import numpy as np
 
 from hardpairs.core.atomic import atomic_open
 from hardpairs.core.errors import Exit, UserError, bad_input, mismatch, usage
+from hardpairs.core.npy import write_header
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
 from hardpairs.data.npy_files import map_array
 from hardpairs.photos.table import Table
@@ -163,9 +164,7 @@ def write_index(
     number = generation(folder) + 1
     names = [f"embeddings-{number}.npy", f"photos-{number}.npz", f"unread-{number}.npz"]
     with atomic_open(folder / names[0]) as file:
-        descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
-        header = {"descr": descr, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, shape, np.float32)
         for block in blocks:
             file.write(np.ascontiguousarray(block, np.float32).data)
     photos.write(folder / names[1])

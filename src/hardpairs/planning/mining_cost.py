@@ -179,7 +179,8 @@ def mining_cost(
     mapped = rows * row_bytes if plan.mapped else 0
     handed = _handed_over(plan, processes)
     result = table_bytes(rows, top_k)
-    stages["disk"] = (mapped + handed) / processes / machine.write_rate
+    filled = 2 * result  # process 0 makes the files of the table, and writes the lists into them
+    stages["disk"] = ((mapped + handed) / processes + filled) / machine.write_rate
     stages["files"] = rows * top_k * machine.mining.writing + 2 * rows * 4 * sum(widths) * (
         machine.mining.hashing
     )
@@ -189,9 +190,9 @@ def mining_cost(
         processes=processes,
         stages=stages,
         memory=machine.process_bytes + plan.bytes + in_memory,
-        written=mapped + handed + result,
+        written=mapped + handed + filled + result,
         kept=result,
-        read=rows * 4 * sum(widths) * 2 + handed,
+        read=rows * 4 * sum(widths) * 2 + handed + result,
         network=sent,
         fits=fits,
     )

@@ -29,6 +29,7 @@ from hardpairs.data.samples import Samples
 from hardpairs.losses.memory import MemoryBatch, in_batches
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
+from hardpairs.mining.result import DatasetRows
 from hardpairs.training.preemption import REQUESTS
 from hardpairs.training.validation_data import PairDataset, pair_loader
 
@@ -99,11 +100,11 @@ class Reminer:
                 replace(stored, top_k=start.indices.shape[1]),
                 groups=self.samples.positives[embedded.rows],
                 exclude=embedded.unreadable,
+                rows=DatasetRows(embedded.rows, len(self.samples)),
                 execution=Execution(self.device, progress=progress, ranks=self.ranks),
             )
             if result is None:
                 return
-            result = result.for_dataset(embedded.rows, len(self.samples))
             kept = {name: start.manifest[name] for name in KEPT if name in start.manifest}
             manifest = {**kept, "kind": "hard_pairs", **self._origin(epoch)}
             write_table(folder, result.indices, result.scores, manifest)

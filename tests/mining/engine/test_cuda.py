@@ -22,7 +22,7 @@ from hardpairs.mining.engine.error_bound import (
 from hardpairs.mining.list_blocks import ListBlocks
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import make_plan
-from hardpairs.mining.result import ResultBuilder
+from hardpairs.mining.result import DatasetRows, ResultBuilder
 from hardpairs.mining.unit_vectors import UnitVectors, write_unit_vectors
 from tests.mining.reference import dots, reference, unit
 from tests.mining.searches import assert_same, pool_of_row, search, themed
@@ -221,7 +221,7 @@ def test_what_was_removed_from_merged_lists_is_counted_once(through_device, tmp_
     brings = ((first.reason > 0) & used).any(axis=1)
     assert (brings & (second.overflowed > first.overflowed)).any()
     assert not list(blocks[1].run(False))
-    builder, top = ResultBuilder(260, options), 0
+    builder, top = ResultBuilder(DatasetRows.all(260), options), 0
     for decided in blocks[0].run(False):
         positions = np.arange(top, top + len(decided.indices))
         builder.add(decided, positions, plan.others(positions))

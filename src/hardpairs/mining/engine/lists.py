@@ -61,10 +61,10 @@ def unpack(packed: Packed, first_row: int, capacity: int) -> CandidateLists:
 
 
 def packed_rows(packed: Packed, start: int, stop: int) -> Packed:
-    """Return packed lists of slots [start, stop) alone."""
+    """Return a copy of packed lists of slots [start, stop) alone."""
     ends = np.concatenate(([0], np.cumsum(packed["entries"], dtype=np.int64)))
-    entries = {name: packed[name][ends[start] : ends[stop]] for name in ENTRY}
-    return {**entries, **{name: packed[name][start:stop] for name in ROW}}
+    entries = {name: packed[name][ends[start] : ends[stop]].copy() for name in ENTRY}
+    return {**entries, **{name: packed[name][start:stop].copy() for name in ROW}}
 
 
 def list_rows(lists: CandidateLists, start: int, stop: int) -> CandidateLists:
