@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,13 +119,19 @@ def check_table(
         where: The table, for the message.
     """
     for start, block in row_blocks(indices, lengths, scores):
-        _check_block(*block, start, len(indices), where)
+        _check_block(block, start, len(indices), where)
 
 
-def _check_block(
-    indices: np.ndarray, lengths: np.ndarray, scores: np.ndarray, start: int, count: int, where: str
-) -> None:
-    """Do what ``check_table`` does for the rows of a table of ``count`` from ``start`` on."""
+def _check_block(block: Sequence[np.ndarray], start: int, count: int, where: str) -> None:
+    """Do what ``check_table`` does for a block of the three arrays.
+
+    Args:
+        block: Rows of ``indices``, ``lengths`` and ``scores``.
+        start: Number of the first row.
+        count: Rows of the table.
+        where: The table, for the message.
+    """
+    indices, lengths, scores = block
     for what, bad in _faults(indices, lengths, scores, start, count).items():
         if bad.any():
             row = start + int(np.flatnonzero(bad.any(axis=1))[0])
@@ -190,11 +196,12 @@ def write_table(
         for start, rows in row_blocks(indices, scores):
             block = rows[0], (rows[0] >= 0).sum(axis=1), rows[1]
             arrays = [np.ascontiguousarray(a, kind) for a, kind in zip(block, DTYPES, strict=True)]
-            _check_block(*arrays, start, len(indices), str(folder))
+            _check_block(arrays, start, len(indices), str(folder))
             for file, array in zip(files, arrays, strict=True):
                 file.write(array.data)
-    manifest = write_manifest(folder, manifest, FILES)
-    return HardPairTable(*(map_array(folder / name) for name in FILES), manifest)
+    written = write_manifest(folder, manifest, FILES)
+    mapped_indices, lengths, mapped_scores = (map_array(folder / name) for name in FILES)
+    return HardPairTable(mapped_indices, lengths, mapped_scores, written)
 
 
 def write_helip(out: str | os.PathLike[str], dataset: str, table: HardPairTable) -> None:
