@@ -41,7 +41,7 @@ class EvidenceStudy:
         seeds: Runs of each recipe and split.
         epochs: Epochs of the plain recipe.
         batch_size: Rows of its batches.
-        recipes: The recipes that are compared: names, or ``NAME: FLAGS``.
+        recipes: The recipes that are compared: names, or ``NAME: FLAGS``; plain is one of them.
         rates: Learning rates that validation chooses among.
         image_size: Pixels of the start model's input.
         context: Tokens of its captions.
@@ -62,18 +62,54 @@ class EvidenceStudy:
 
 EMOJI = ("emoji", "--limit", "4000")
 ICONS = ("icons", "--limit", "12000")
+FEW_ICONS = ("icons", "--limit", "3000")
 MAP_RECIPES = ("plain", "large-batch", "large-batch-longer", "hard-pairs", "memory")
 """The recipes whose difference is shown over sizes of data and batch."""
 
 
-def map_studies(data: tuple[str, ...], sizes: tuple[int, ...]) -> dict[str, EvidenceStudy]:
+def map_studies(
+    name: str, data: tuple[str, ...], sizes: tuple[int, ...]
+) -> dict[str, EvidenceStudy]:
     """Return one study per batch size, named like ``icons-32``."""
     return {
-        f"{data[0]}-{size}": EvidenceStudy(
+        f"{name}-{size}": EvidenceStudy(
             data, splits=3, seeds=1, batch_size=size, recipes=MAP_RECIPES
         )
         for size in sizes
     }
+
+
+GRID_BATCHES = {
+    "random": "",
+    "image": "--batching hard-pairs --hard-topk 10 --mined image",
+    "text": "--batching hard-pairs --hard-topk 10 --mined text",
+    "HPM": "--batching hard-pairs --hard-topk 10 --mined HPM",
+    "cross-modal": "--batching hard-pairs --hard-topk 10 --mined cross-modal",
+    "neighborhood": "--batching neighbourhood --neighbourhood-size 8",
+}
+GRID_LOSSES = {
+    "clip": "",
+    "sanw": "--loss-fn sanw_debias",
+    "margin": "--margin-weight .1",
+    "memory": "--memory-batches 4",
+    "global": "--loss-fn global",
+}
+
+
+def grid_recipes() -> tuple[str, ...]:
+    """Return each way to make batches with each loss; the margin needs hard pairs of the batch."""
+    return tuple(
+        f"{batches}+{loss}: {how} {weights}"
+        for batches, how in GRID_BATCHES.items()
+        for loss, weights in GRID_LOSSES.items()
+        if (batches, loss) != ("random", "clip") and (loss != "margin" or "hard-pairs" in how)
+    )
+
+
+def grid(data: tuple[str, ...], batch_size: int, splits: int = 5) -> EvidenceStudy:
+    """Return a study of ``grid_recipes``; random batches with CLIP's loss are its plain recipe."""
+    recipes = ("plain", *grid_recipes())
+    return EvidenceStudy(data, splits, seeds=1, batch_size=batch_size, recipes=recipes)
 
 
 def whole_models(data: tuple[str, ...], splits: int, epochs: int) -> EvidenceStudy:
@@ -102,8 +138,12 @@ STUDIES = {
     "openclipart": EvidenceStudy(("openclipart",), seeds=1, batch_size=128),
     "emoji": EvidenceStudy(EMOJI, splits=3, seeds=1, batch_size=128),
     "icons": EvidenceStudy(ICONS, splits=3, seeds=1, batch_size=128),
-    **map_studies(EMOJI, (32, 512)),
-    **map_studies(ICONS, (32, 512, 2048)),
+    **map_studies("emoji", EMOJI, (32, 512)),
+    **map_studies("icons", ICONS, (32, 512, 2048)),
+    **map_studies("few-icons", FEW_ICONS, (32, 128, 512)),
+    "tuxpaint-grid": grid(("tuxpaint",), batch_size=64),
+    "openclipart-grid": grid(("openclipart",), batch_size=128),
+    "emoji-grid": grid(EMOJI, batch_size=128, splits=3),
     "icons-whole": whole_models(ICONS, splits=2, epochs=1),
     "emoji-whole": whole_models(EMOJI, splits=3, epochs=2),
 }
@@ -117,7 +157,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     args = parser.parse_args()
     study, work = STUDIES[args.name], args.work
-    data, model = work / study.data[0], work / f"{MODEL}-{study.image_size}-{study.context}"
+    data, model = work / data_name(study), work / f"{MODEL}-{study.image_size}-{study.context}"
     embeddings, out = work / f"{data.name}-by-{model.name}", work / f"{args.name}-study"
     run("data", "get", *study.data, "--out", data)
     run("models", "get", MODEL, "--out", work / MODEL)
@@ -147,6 +187,11 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (RESULTS / f"{args.name}.md").write_text((out / "recipes.md").read_text())
+
+
+def data_name(study: EvidenceStudy) -> str:
+    """Return the name of a study's data set."""
+    return "few-icons" if study.data == FEW_ICONS else study.data[0]
 
 
 def run(*words: object) -> None:

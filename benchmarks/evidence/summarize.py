@@ -2,15 +2,25 @@
 
     python -m benchmarks.evidence.summarize
 
-Reads results/*.json. Writes results/table.md, results/batches.md (the sets with several batch
-sizes) and src/hardpairs/training/measured_gains.py; the latter leaves out other batch sizes.
+Reads results/*.json. Writes results/table.md (all), results/batches.md (gains by data set and batch
+size), results/grid.md (gains by batches and loss) and src/hardpairs/training/measured_gains.py (the
+first study of each set).
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from benchmarks.evidence.run import (
+    GRID_BATCHES,
+    GRID_LOSSES,
+    MAP_RECIPES,
+    STUDIES,
+    data_name,
+)
 
 RESULTS = Path(__file__).parent / "results"
 MODULE = Path(__file__).parents[2] / "src/hardpairs/training/measured_gains.py"
@@ -43,6 +53,7 @@ def main() -> None:
     }
     (RESULTS / "table.md").write_text(table(studies), encoding="utf-8")
     (RESULTS / "batches.md").write_text(by_batch(studies), encoding="utf-8")
+    (RESULTS / "grid.md").write_text(by_loss(studies), encoding="utf-8")
     main_studies = {name: study for name, study in studies.items() if "-" not in name}
     MODULE.write_text(module(main_studies), encoding="utf-8")
 
@@ -50,17 +61,15 @@ def main() -> None:
 def table(studies: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table with a row per study and recipe."""
     lines = [
-        "| data | batch | recipe | R@1 | against plain | over splits | p (Holm) | time |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| data | trained | batch | recipe | R@1 | against plain | over splits | p (Holm) | time |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, study in studies.items():
+        whole = "whole" if STUDIES[name].whole else "heads"
+        head = (data_name(STUDIES[name]), whole, str(study["plan"]["batch_size"]))
         for row in study["rows"]:
-            gain, over = row["gain"], row["over_splits"]
             cells = [
-                *(name.partition("-")[0], str(study["plan"]["batch_size"]), row["recipe"]),
-                f"{row['recall']:.2f}",
-                "" if gain is None else f"{gain:+.2f}",
-                f"[{over[0]:+.2f}, {over[1]:+.2f}]" if over else "",
+                *(*head, row["recipe"], f"{row['recall']:.2f}", *gain_cells(row)),
                 "" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
                 "" if row["time"] is None else f"{row['time']:.2f}",
             ]
@@ -68,7 +77,13 @@ def table(studies: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-COMPARED = ("large-batch", "large-batch-longer", "hard-pairs", "memory")
+def gain_cells(row: dict[str, Any]) -> tuple[str, str]:
+    """Return a row's gain, and its interval over splits; empty where there is none."""
+    gain, over = row["gain"], row["over_splits"]
+    return (
+        "" if gain is None else f"{gain:+.2f}",
+        f"[{over[0]:+.2f}, {over[1]:+.2f}]" if over else "",
+    )
 
 
 def by_batch(studies: dict[str, dict[str, Any]]) -> str:
@@ -78,20 +93,38 @@ def by_batch(studies: dict[str, dict[str, Any]]) -> str:
         "| hard pairs | memory |",
         "|---|---|---|---|---|---|---|",
     ]
-    several = {name.partition("-")[0] for name in studies if "-" in name}
-    chosen = [name for name in studies if name.partition("-")[0] in several]
+
+    chosen = [
+        name
+        for name, study in STUDIES.items()
+        if name in studies and set(MAP_RECIPES) <= set(study.recipes) and not study.whole
+    ]
 
     def order(name: str) -> tuple[str, int]:
-        return name.partition("-")[0], studies[name]["plan"]["batch_size"]
+        return data_name(STUDIES[name]), STUDIES[name].batch_size
 
-    for name in sorted(chosen, key=order):
+    sets = Counter(data_name(STUDIES[name]) for name in chosen)
+    for name in sorted((name for name in chosen if sets[order(name)[0]] > 1), key=order):
         rows = {row["recipe"]: row for row in studies[name]["rows"]}
-        data, batch_size = order(name)
-        cells = [data, str(batch_size), f"{rows['plain']['recall']:.2f}"]
-        for recipe in COMPARED:
-            gain, (low, high) = rows[recipe]["gain"], rows[recipe]["over_splits"]
-            cells.append(f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]")
+        cells = [*map(str, order(name)), f"{rows['plain']['recall']:.2f}"]
+        cells += [" ".join(gain_cells(rows[recipe])) for recipe in MAP_RECIPES[1:]]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def by_loss(studies: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table of the grids: gains by data set, batches (rows) and loss (columns)."""
+    lines = [
+        f"| data | batches | {' | '.join(GRID_LOSSES)} |",
+        f"|---|---|{'---|' * len(GRID_LOSSES)}",
+    ]
+    for name in (name for name in studies if name.endswith("-grid")):
+        rows = {row["recipe"]: row for row in studies[name]["rows"]}
+        rows["random+clip"] = rows["plain"]
+        for batches in GRID_BATCHES:
+            found = [rows.get(f"{batches}+{loss}") for loss in GRID_LOSSES]
+            cells = [" ".join(gain_cells(row)) if row else "" for row in found]
+            lines.append(f"| {data_name(STUDIES[name])} | {batches} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
