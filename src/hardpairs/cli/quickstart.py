@@ -2,7 +2,7 @@
 
 Usage:
 
-    hardpairs quickstart              # 18 minutes of processor time, on two cores
+    hardpairs quickstart              # 20 minutes of processor time, on two cores
     hardpairs quickstart --seeds 3    # repeats the continuations, for mean and spread
     hardpairs quickstart --offline    # photographs of stickers, made here, and a model from nothing
     hardpairs quickstart --small      # colored shapes: one minute, without a package, too
