@@ -111,6 +111,61 @@ def test_is_its_formula(form, naive, name, block_rows):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("block_rows", [None, 4])
+@pytest.mark.parametrize("form", [ContrastiveLoss, SigmoidLoss])
+def test_matched_batches_are_those_with_the_moments_of_the_present_one(form, block_rows):
+    loss = form(block_rows=block_rows, memory_batches=2, matches_memory=True)
+    bias = (BIAS,) if form is SigmoidLoss else ()
+    for (image, text), info in PAST:
+        loss(image, text, SCALE, *bias, info=info)
+        loss.end_step()
+    matched = [naive_match([one[0][side] for one in PAST[1:]], PRESENT[0][side]) for side in (0, 1)]
+    past = [((image, text), one[1]) for image, text, one in zip(*matched, PAST[1:], strict=True)]
+    naive = softmax if form is ContrastiveLoss else sigmoid
+    batches = [PRESENT, *past]
+    expected = naive(batches, SCALE, naive_weights(batches, None))
+    (image, text), info = PRESENT
+    torch.testing.assert_close(loss(image, text, SCALE, *bias, info=info), expected)
+    assert torch.equal(loss.memory.batches[0].image, PAST[1][0][0])  # what is kept stays as it was
+
+
+def naive_match(past, present):
+    """Past features, component by component with the mean and spread of the present ones."""
+    joined = torch.cat(past)
+    moved = [torch.zeros_like(one) for one in past]
+    for d in range(present.shape[1]):
+        mean = joined[:, d].sum() / len(joined)
+        spread = ((joined[:, d] - mean) ** 2).mean().sqrt()
+        present_mean = present[:, d].sum() / len(present)
+        present_spread = ((present[:, d] - present_mean) ** 2).mean().sqrt()
+        for old, new in zip(past, moved, strict=True):
+            new[:, d] = (old[:, d] - mean) / spread * present_spread + present_mean
+    return [one / one.norm(dim=1, keepdim=True) for one in moved]
+
+
+def test_features_that_have_not_moved_stay_and_those_that_all_moved_come_back():
+    present = torch.nn.functional.normalize(features(40, width=6)[0], dim=1)
+    (same,) = memory.match_moments([present.roll(7, 0)], present)
+    torch.testing.assert_close(same, present.roll(7, 0))
+    moved = torch.nn.functional.normalize(present + present[0], dim=1)
+    (back,) = memory.match_moments([moved], present)
+    lost, left = ((moved - present).norm(dim=1), (back - present).norm(dim=1))
+    assert left.mean() < lost.mean() / 3
+    constant = torch.ones(40, 6, dtype=torch.float64) / 6**0.5
+    assert memory.match_moments([constant], present)[0].isfinite().all()
+
+
+def test_the_shift_is_the_distance_of_the_means():
+    """All images turn from one unit vector to another; texts stay."""
+    loss = ContrastiveLoss(memory_batches=2)
+    first, second = (torch.eye(6, dtype=torch.float64)[i].expand(6, 6) for i in (0, 1))
+    for number, image in enumerate((first, second)):
+        loss(image, first, SCALE, info=BatchInfo(rows=torch.arange(6) + 6 * number))
+        loss.end_step()
+    assert loss.statistics()[0]["memory_shift"] == pytest.approx(2**0.5 / 2)
+    assert "memory_shift" not in loss.statistics()[0]
+
+
 def saved_numbers(block_rows, batches):
     """How many numbers a call with a full memory keeps for its backward pass."""
     loss, kept = ContrastiveLoss(block_rows=block_rows, memory_batches=batches), []

@@ -136,6 +136,7 @@ def gradients(name, accumulate, **options):
         ("clip_ce", {"memory_batches": 2, "margin_weight": 0.3, "geometry_weight": 0.1}),
         ("sanw_bandpass", {"memory_batches": 2, "loss_block_rows": 5}),
         ("siglip", {"memory_batches": 2}),
+        ("clip_ce", {"memory_batches": 2, "memory_match": True}),
         ("global", {"global_rho": 2.0}),
         ("clip_ce", {"multi_positive": True, "hardness_weight": 3.0, "memory_batches": 1}),
     ],

@@ -2,16 +2,18 @@
 
 Source: Wang et al., arXiv 1912.06798 (XBM), for images and texts. The features get no gradient. The
 model moves between batches, so that old features are not quite what it would make of their rows
-now: ``Memory`` measures how far they are from it, by rows that are met again.
+now. ``Memory`` measures how far they are from it, by rows that are met again and by the means of
+batches, and gives them the mean and spread of the present batch (``match_moments``).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.functional import normalize
 
 from hardpairs.batches.info import PER_ROW, BatchInfo
 
@@ -65,6 +67,7 @@ class Memory:
     def __init__(self, batches: int | None) -> None:
         self.batches: deque[MemoryBatch] = deque(maxlen=batches)
         self._drift: torch.Tensor | None = None
+        self._shifts: list[torch.Tensor] = []
 
     def __iter__(self) -> Iterator[MemoryBatch]:
         """Iterate over the batches, oldest first."""
@@ -87,9 +90,23 @@ class Memory:
         """Keep a batch; the oldest one leaves a full memory."""
         drift = [_drift(old, batch) for old in self.batches]
         if drift:
+            self._shifts.append(_shift(list(self.batches), batch))
             total = torch.stack(drift).sum(0)
             self._drift = total if self._drift is None else self._drift + total
         self.batches.append(batch)
+
+    @torch.no_grad()
+    def matched(self, image: torch.Tensor, text: torch.Tensor) -> list[MemoryBatch]:
+        """Return the batches with the mean and spread of the present one, oldest first.
+
+        Args:
+            image: (B, D) features of the present global batch, unit length.
+            text: (B, D), likewise.
+        """
+        images = match_moments([batch.image for batch in self.batches], image)
+        texts = match_moments([batch.text for batch in self.batches], text)
+        sides = zip(self.batches, images, texts, strict=True)
+        return [batch._replace(image=first, text=second) for batch, first, second in sides]
 
     def hold(self, batches: Iterable[MemoryBatch]) -> None:
         """Keep these batches in place of those that were kept."""
@@ -100,15 +117,21 @@ class Memory:
         """Forget all batches."""
         self.batches.clear()
         self._drift = None
+        self._shifts.clear()
 
     def statistics(self) -> dict[str, float]:
-        """Return the rows, and the drift of rows that were met again since the last call.
+        """Return the rows, and how far the model has moved from them since the last call.
 
         Returns:
-            ``memory_rows``; and ``memory_drift``, the mean of 1 - cos of a row's old and new
-            features over both modalities, where a row was met again.
+            ``memory_rows``; ``memory_shift``, the distance between the mean features of the memory
+            and of the batch that came next, mean over batches and modalities; and
+            ``memory_drift``, the mean of 1 - cos of a row's old and new features over both
+            modalities, where a row was met again.
         """
         numbers = {"memory_rows": float(len(self))}
+        if self._shifts:
+            numbers["memory_shift"] = torch.stack(self._shifts).mean().item()
+            self._shifts.clear()
         total, count = (0.0, 0.0) if self._drift is None else self._drift.tolist()
         self._drift = None
         return {**numbers, "memory_drift": total / count} if count else numbers
@@ -121,6 +144,35 @@ class Memory:
         """Take over what ``state`` returned, on a device."""
         self.clear()
         self.batches.extend(_from_dictionary(entry).each(lambda t: t.to(device)) for entry in state)
+
+
+def match_moments(past: Sequence[torch.Tensor], present: torch.Tensor) -> list[torch.Tensor]:
+    """Return past features with the mean and standard deviation of the present ones, unit length.
+
+    Source: Ajanthan et al., arXiv 2303.17127 (XBN), with the moments of all past rows together, by
+    component, and without gradient.
+
+    Args:
+        past: K tensors (B, D), unit length.
+        present: (B, D), unit length.
+    """
+    if not past:
+        return []
+    spread, mean = torch.std_mean(torch.cat([*past]).double(), dim=0, correction=0)
+    present_spread, present_mean = torch.std_mean(present.double(), dim=0, correction=0)
+    factor = present_spread / spread.clamp(min=torch.finfo(torch.float32).eps)
+    moved = ((features.double() - mean) * factor + present_mean for features in past)
+    return [normalize(features, dim=1).to(present.dtype) for features in moved]
+
+
+def _shift(past: Sequence[MemoryBatch], new: MemoryBatch) -> torch.Tensor:
+    """Return (): the distance of the mean features of past batches and a new one, by modality."""
+    sides = (
+        ([batch.image for batch in past], new.image),
+        ([batch.text for batch in past], new.text),
+    )
+    moves = [torch.cat(before).double().mean(0) - after.double().mean(0) for before, after in sides]
+    return torch.stack(moves).norm(dim=1).mean()
 
 
 def _drift(old: MemoryBatch, new: MemoryBatch) -> torch.Tensor:

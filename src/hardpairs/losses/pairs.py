@@ -103,6 +103,11 @@ class PairOptions(Options):
     geometry_weight: float = option(0.0, "weight of the geometry loss", minimum=0)
     freeze_logit_scale_epochs: float = option(0.0, "epochs with a fixed scale", minimum=0)
     memory_batches: int = option(0, "past batches as more negatives", minimum=0)
+    memory_match: bool = option(
+        False,
+        "past batches get the mean and spread of the present one",
+        needs={"memory_batches": ()},
+    )
     memory_every: int | None = option(
         None, "all rows as negatives, embedded each N epochs", minimum=1
     )
@@ -179,6 +184,7 @@ class ContrastiveLoss(PairLoss):
         blend: The start model's part of the targets; needs ``start_features`` of the batch.
         memory_batches: Past global batches whose features are further negatives; needs the row
             numbers of each batch.
+        matches_memory: Whether past batches have the mean and spread of the present one.
         holds_all: Whether features of all rows, which ``hold`` takes, are further negatives
             instead.
 
@@ -200,6 +206,7 @@ class ContrastiveLoss(PairLoss):
         hardness: float = 0.0,
         blend: Blend | None = None,
         memory_batches: int = 0,
+        matches_memory: bool = False,
         holds_all: bool = False,
     ) -> None:
         super().__init__()
@@ -209,7 +216,7 @@ class ContrastiveLoss(PairLoss):
         self.multi_positive, self.guide = multi_positive, guide
         self.hardness, self.blend = hardness, blend
         self.last: LastCall | None = None
-        self.holds_all = holds_all
+        self.matches_memory, self.holds_all = matches_memory, holds_all
         keeps = memory_batches or holds_all
         self.memory = Memory(None if holds_all else memory_batches) if keeps else None
         needs_all = multi_positive or guide or hardness or blend or keeps
@@ -287,7 +294,10 @@ class ContrastiveLoss(PairLoss):
             self.memory.to(image.dtype)
             own = None if source is None else negatives.row_source
             known = (own, weights, self.duplicate_threshold, self.hardness)
-            negatives.past = [PastNegatives(negatives.rows, past, *known) for past in self.memory]
+            batches = list(self.memory)
+            if self.matches_memory:
+                batches = self.memory.matched(*world.gather_pairs(image.detach(), text.detach()))
+            negatives.past = [PastNegatives(negatives.rows, past, *known) for past in batches]
         count = len(image) if world.local_loss else len(image) * world.world_size
         blocks = blocks_of(count, self.block_rows, image.device)
         if weights is not None and weights.normalize:
@@ -434,6 +444,7 @@ def _negatives_and_targets(config: PairOptions) -> dict[str, Any]:
         values["blend"] = Blend(config.blend_share, config.blend_scale)
     if config.memory_batches:
         values["memory_batches"] = config.memory_batches
+        values["matches_memory"] = config.memory_match
     if config.memory_every:
         values["holds_all"] = True
     return values

@@ -46,6 +46,7 @@ RECIPES = {
     "hard-pairs-sanw": "--batching hard-pairs --hard-topk 10 --loss-fn sanw_debias",
     "hardness": "--hardness-weight 3 | --hardness-weight 9",
     "memory": "--memory-batches 4 | --memory-batches 16",
+    "memory-matched": "--memory-batches 4 --memory-match | --memory-batches 16 --memory-match",
     "memory-of-all": "--memory-every 1",
     "hard-pairs-memory": "--batching hard-pairs --hard-topk 10 --memory-batches 16",
     "global": "--loss-fn global",
