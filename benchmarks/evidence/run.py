@@ -79,6 +79,23 @@ def map_studies(
     }
 
 
+def matched_studies() -> dict[str, EvidenceStudy]:
+    """Return studies of a memory whose past batches have the moments of the present one."""
+    recipes = ("plain", "memory", "memory-matched")
+    sets = {
+        "tuxpaint": (("tuxpaint",), 5, 64),
+        "openclipart": (("openclipart",), 5, 128),
+        "emoji": (EMOJI, 3, 128),
+        "icons": (ICONS, 3, 128),
+    }
+    return {
+        f"{name}-matched": EvidenceStudy(
+            data, splits=splits, seeds=1, batch_size=batch_size, recipes=recipes
+        )
+        for name, (data, splits, batch_size) in sets.items()
+    }
+
+
 GRID_BATCHES = {
     "random": "",
     "image": "--batching hard-pairs --hard-topk 10 --mined image",
@@ -112,8 +129,18 @@ def grid(data: tuple[str, ...], batch_size: int, splits: int = 5) -> EvidenceStu
     return EvidenceStudy(data, splits, seeds=1, batch_size=batch_size, recipes=recipes)
 
 
-def whole_models(data: tuple[str, ...], splits: int, epochs: int) -> EvidenceStudy:
-    """Return a study of all weights: plain, hard pairs, and the best two of the heads' studies.
+WHOLE_RECIPES = (
+    *("plain", "hard-pairs: --batching hard-pairs --hard-topk 50"),
+    *("memory: --memory-batches 16", "global"),
+)
+"""Plain, hard pairs, and the best two of the heads' studies."""
+MATCHED = "memory-matched: --memory-batches 16 --memory-match"
+
+
+def whole_models(
+    data: tuple[str, ...], splits: int, epochs: int, recipes: tuple[str, ...] = WHOLE_RECIPES
+) -> EvidenceStudy:
+    """Return a study of all weights.
 
     Images and captions are as small as these drawings and names allow, for two cores.
     """
@@ -122,10 +149,7 @@ def whole_models(data: tuple[str, ...], splits: int, epochs: int) -> EvidenceStu
         splits=splits,
         seeds=1,
         epochs=epochs,
-        recipes=(
-            *("plain", "hard-pairs: --batching hard-pairs --hard-topk 50"),
-            *("memory: --memory-batches 16", "global"),
-        ),
+        recipes=recipes,
         rates=("1e-4",),
         image_size=64,
         context=12,
@@ -146,6 +170,10 @@ STUDIES = {
     "emoji-grid": grid(EMOJI, batch_size=128, splits=3),
     "icons-whole": whole_models(ICONS, splits=2, epochs=1),
     "emoji-whole": whole_models(EMOJI, splits=3, epochs=2),
+    "tuxpaint-whole": whole_models(
+        ("tuxpaint",), splits=3, epochs=4, recipes=(*WHOLE_RECIPES[:3], MATCHED)
+    ),
+    **matched_studies(),
 }
 
 
