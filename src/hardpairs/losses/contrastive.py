@@ -21,9 +21,7 @@ class DistanceContrastiveLoss(LabelLoss):
         """Options of the contrastive loss."""
 
         metric_margin: float = option(0.0, "largest distance of positives that costs 0", minimum=0)
-        metric_negative_margin: float = option(
-            0.5, "smallest distance of negatives that costs 0", minimum=0
-        )
+        metric_negative_margin: float = option(0.5, "distance where negatives cost 0", minimum=0)
 
     @classmethod
     def from_config(cls, config: Config, context: LossContext) -> LabelLoss:

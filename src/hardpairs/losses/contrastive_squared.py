@@ -24,9 +24,7 @@ class SquaredContrastiveLoss(LabelLoss):
     class Config(Options):
         """Options of the squared contrastive loss."""
 
-        metric_negative_margin: float = option(
-            0.5, "smallest distance of negatives that costs 0", minimum=0
-        )
+        metric_negative_margin: float = option(0.5, "distance where negatives cost 0", minimum=0)
 
     @classmethod
     def from_config(cls, config: Config, context: LossContext) -> LabelLoss:

@@ -105,7 +105,7 @@ class PairOptions(Options):
     memory_batches: int = option(0, "past batches as more negatives", minimum=0)
     memory_match: bool = option(
         False,
-        "past batches get the mean and spread of the present one",
+        "past batches get the present one's moments",
         needs={"memory_batches": ()},
     )
     memory_every: int | None = option(
