@@ -102,10 +102,7 @@ def test_options_stay_few():
         *("--freeze-backbone", "--freeze-bn-stats", "--freeze-epochs"),
         *("--global-eps", "--global-gamma", "--global-reference", "--global-rho"),
         *("--freeze-logit-scale-epochs", "--geometry-weight", "--hard-choice", "--hard-dict-dir"),
-        *(
-            "--memory-batches",
-            "--memory-every",
-        ),
+        *("--memory-batches", "--memory-every", "--memory-match"),
         *(
             "--hard-per-target",
             "--hard-schedule",
