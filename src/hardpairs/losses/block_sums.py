@@ -165,8 +165,9 @@ def gradients_of_sums(
     kernels = None if kept else kernels_for(inputs)
     image, text, scale = inputs.image, inputs.text, inputs.scale
     (row_sum, column_sum), (of_rows, of_columns, of_own) = sums, gradients
-    grad_image, grad_text = torch.empty_like(image), torch.zeros_like(text)
     grad_scale = torch.zeros_like(row_sum[0])
+    # Sums over many blocks would lose the small terms in the dtype of low precision.
+    grad_image, grad_text = torch.empty_like(image), torch.zeros_like(text, dtype=grad_scale.dtype)
     for number, block in enumerate(blocks):
         given = (row_sum[block], column_sum, of_rows[block], of_columns, of_own[block])
         grad_logits = (
@@ -179,7 +180,7 @@ def gradients_of_sums(
         grad_image[block] = toward_text * scale
         grad_text += grad_logits.T @ image[block]
         del grad_logits  # or it would be held beside those of the next block
-    return grad_image, grad_text.mul_(scale), grad_scale
+    return grad_image, grad_text.mul_(scale).to(text.dtype), grad_scale
 
 
 def gradients_of_block(
