@@ -172,7 +172,8 @@ def _shift(past: Sequence[MemoryBatch], new: MemoryBatch) -> torch.Tensor:
         ([batch.text for batch in past], new.text),
     )
     moves = [torch.cat(before).double().mean(0) - after.double().mean(0) for before, after in sides]
-    return torch.stack(moves).norm(dim=1).mean()
+    distances: torch.Tensor = torch.linalg.vector_norm(torch.stack(moves), dim=1)
+    return distances.mean()
 
 
 def _drift(old: MemoryBatch, new: MemoryBatch) -> torch.Tensor:
