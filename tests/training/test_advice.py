@@ -68,6 +68,7 @@ def test_stored_embeddings_tell_what_is_solved(mined):
         ({"batching": "hard-pairs", "loss_fn": "sanw_debias"}, None),
         ({"batching": "neighbourhood"}, "neighborhood"),
         ({"memory_batches": 4}, "memory"),
+        ({"memory_batches": 4, "memory_match": True}, None),
         ({"hardness_weight": 9.0}, "hardness"),
         ({"loss_fn": "global"}, "global"),
         ({"loss_fn": "sanw_debias"}, "sanw"),

@@ -64,6 +64,8 @@ def _facts_line(facts: Readiness, folder: str | None) -> str:
 
 def recipe_of(config: TrainingConfig) -> str | None:
     """Return the name in ``GAINS`` of what a run does; ``None`` for what was not measured."""
+    if getattr(config.loss, "memory_match", False):
+        return None
     memory = "-memory" if getattr(config.loss, "memory_batches", None) else ""
     by_loss = {"global": "global", "sanw_debias": "sanw"}.get(config.loss_fn)
     if config.loss_fn == "clip_ce" and getattr(config.loss, "hardness_weight", None):
