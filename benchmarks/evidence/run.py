@@ -86,6 +86,7 @@ def matched_studies() -> dict[str, EvidenceStudy]:
         "tuxpaint": (("tuxpaint",), 5, 64),
         "openclipart": (("openclipart",), 5, 128),
         "emoji": (EMOJI, 3, 128),
+        "few-icons": (FEW_ICONS, 3, 128),
         "icons": (ICONS, 3, 128),
     }
     return {
