@@ -144,16 +144,32 @@ def prepare_model(model: nn.Module, args: argparse.Namespace) -> nn.Module:
                 epochs=config.trained.freeze_epochs,
                 needs_training=bool(args.train_data),
             )
-    memories = (getattr(config.loss, name, 0) for name in ("memory_batches", "memory_every"))
-    has_memory = any(memories) and config.batching is not None
-    if has_memory and not args.rank and freezing.has_moving_statistics(model):
+    if config.batching is not None and not args.rank:
+        _warn_of_memory(model, config)
+    if _is_file(args.resume):
+        check_weights(args.resume, model)
+    return model
+
+
+def _warn_of_memory(model: nn.Module, config: TrainingConfig) -> None:
+    """Warn where the loss has a memory of features that the model leaves behind."""
+    of_batches, matched, of_all = (
+        bool(getattr(config.loss, name, False))
+        for name in ("memory_batches", "memory_match", "memory_every")
+    )
+    if (of_batches or of_all) and freezing.has_moving_statistics(model):
         logging.warning(
             "Batch norms train: each batch of the memory was made with statistics of its own. "
             "--freeze-bn-stats keeps them."
         )
-    if _is_file(args.resume):
-        check_weights(args.resume, model)
-    return model
+    trained = config.trained
+    stays_frozen = trained.freeze_backbone and not trained.freeze_epochs
+    if of_batches and not matched and not stays_frozen:
+        logging.warning(
+            "Whole towers train, and the features of past batches stand still: a model can move "
+            "everything away from them, until all embeddings are nearly one. --memory-match "
+            "moves them along."
+        )
 
 
 def ddp_options(args: argparse.Namespace) -> dict[str, Any]:
