@@ -6,14 +6,16 @@ import os
 import signal
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hardpairs.cli import embed as embed_command
 from hardpairs.cli import mine as mine_command
-from hardpairs.core import atomic
+from hardpairs.core import atomic, temporary
 from hardpairs.core.errors import UserError
+from hardpairs.core.temporary import temporary_file
 from hardpairs.data.embeddings import open_embeddings
 from hardpairs.data.hard_pairs import HardPairTable
 from hardpairs.data.images import decode
@@ -99,6 +101,21 @@ def test_what_was_seen_is_kept_or_rejected(table, tmp_path, capsys):
         }
         assert manifest["kept"] + len(manifest["rejected"]) == manifest["num_samples"] == 40
     assert content(tmp_path / "2")[1:3] == content(tmp_path / "40")[1:3]
+
+
+def test_what_a_killed_process_left_goes_even_if_another_has_ended_its_work(table, tmp_path):
+    """Two processes may join the parts; the second one looked for such files before."""
+    out = tmp_path / "e"
+    embed_to_folder(open_samples(table), simple_encoders(), out, workers=0)
+    for folder in (out, out / "img_emb"):
+        with pytest.raises(RuntimeError), temporary_file(folder / "manifest.json") as name:
+            left = Path(name)
+            temporary._forget()  # the lock ends with the process
+            raise RuntimeError
+        assert left.exists()
+    temporary._forget()
+    embed_to_folder(open_samples(table), simple_encoders(), out, workers=0)
+    assert not [*out.rglob("*.tmp")] and len(content(out)) == 4
 
 
 def test_memory_holds_one_part(table, tmp_path, monkeypatch):

@@ -133,6 +133,7 @@ def embed_to_folder(
     join = partial(join_parts, samples, parts, unreadable, manifest)
     is_done = partial(_is_done, out, manifest)
     if is_done():
+        parts.sweep()  # one process may have been killed, and another have finished its work
         print(f"already embedded: {out}", file=sys.stderr)
     else:
         try:

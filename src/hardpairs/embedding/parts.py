@@ -71,9 +71,13 @@ class Parts:
                 where=str(self.out),
                 fix="choose another output folder",
             )
-        for folder in self.out.glob("*/"):  # as large as what this run needs room for
-            sweep(folder)
+        self.sweep()  # what killed runs left is as large as what this run needs room for
         self.progress.claim()
+
+    def sweep(self) -> None:
+        """Remove the temporary files of killed processes from the output folder."""
+        for folder in (self.out, *self.out.glob("*/")):
+            sweep(folder)
 
     def check(self) -> None:
         """Refuse a folder that another run has taken in the meantime (exit 4)."""
