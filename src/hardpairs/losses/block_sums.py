@@ -30,7 +30,7 @@ def blocks_of(count: int, size: int | None, device: torch.device | None = None) 
 
 @dataclass(frozen=True, eq=False)
 class LogitInputs:
-    """What the logits of some images with some texts are made of.
+    """The tensors that logits of some images with some texts follow from.
 
     Attributes:
         image: (b, D), this rank's rows.
