@@ -170,7 +170,11 @@ STUDIES = {
     "openclipart-grid": grid(("openclipart",), batch_size=128),
     "emoji-grid": grid(EMOJI, batch_size=128, splits=3),
     "icons-whole": whole_models(ICONS, splits=2, epochs=1),
-    "emoji-whole": whole_models(EMOJI, splits=3, epochs=2),
+    "icons-whole-matched": whole_models(ICONS, splits=2, epochs=1, recipes=("plain", MATCHED)),
+    "emoji-whole": whole_models(EMOJI, splits=3, epochs=2, recipes=(*WHOLE_RECIPES, MATCHED)),
+    "openclipart-whole": whole_models(
+        ("openclipart",), splits=3, epochs=2, recipes=(*WHOLE_RECIPES[:2], MATCHED)
+    ),
     "tuxpaint-whole": whole_models(
         ("tuxpaint",), splits=3, epochs=4, recipes=(*WHOLE_RECIPES[:3], MATCHED)
     ),
