@@ -1,27 +1,74 @@
-"""Weights that are not on this machine are named before they are fetched."""
+"""Weights that are not on this machine are named before they are fetched, and a silent server is one error."""
+
+import socket
+import time
 
 import pytest
+from huggingface_hub import constants
+from open_clip import pretrained
 
-from hardpairs.models.download import announce_download
+from hardpairs.core.errors import UserError
+from hardpairs.models.download import before_download, before_fetch
+from hardpairs.models.load import load_encoder
+
+WEIGHTS = ("ViT-B-32", "laion2b_s34b_b79k")
 
 
-@pytest.fixture(autouse=True)
-def with_a_network(monkeypatch):
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+@pytest.fixture
+def hub(monkeypatch):
+    """A port of this machine that answers, in place of Hugging Face."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield server
 
 
-def test_a_download_is_announced(tmp_path, capsys):
-    announce_download("ViT-B-32", "laion2b_s34b_b79k", str(tmp_path))
+def test_a_download_is_announced(hub, tmp_path, capsys):
+    before_download(*WEIGHTS, str(tmp_path))
     assert "fetching the weights laion2b_s34b_b79k of ViT-B-32 from Hugging Face, laion/" in (
         capsys.readouterr().err
     )
+    before_fetch("acme/encoder", ["modules.json"], str(tmp_path))
+    assert capsys.readouterr().err == "fetching acme/encoder from Hugging Face\n"
 
 
-def test_what_is_in_the_cache_is_not_announced(tmp_path, capsys):
+def test_what_is_in_the_cache_is_not_announced_and_needs_no_server(hub, tmp_path, capsys):
+    hub.close()
     folder = tmp_path / "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K"
     (folder / "snapshots/abc").mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs/main").write_text("abc")
     (folder / "snapshots/abc/open_clip_model.safetensors").write_text("")
-    announce_download("ViT-B-32", "laion2b_s34b_b79k", str(tmp_path))
+    before_download(*WEIGHTS, str(tmp_path))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_server_that_does_not_answer_is_one_error_at_once(hub, tmp_path):
+    hub.close()
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"127\.0\.0\.1 does not answer: .*refused") as error:
+        load_encoder(*WEIGHTS, cache_dir=str(tmp_path))
+    assert error.value.code == 3 and "without a network give a file" in error.value.fix
+    assert time.monotonic() - began < 5
+
+
+def test_a_proxy_is_trusted_to_reach_it(hub, tmp_path, monkeypatch):
+    hub.close()
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    before_download(*WEIGHTS, str(tmp_path))
+
+
+def test_who_is_offline_downloads_nothing(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    before_download(*WEIGHTS, str(tmp_path))  # the hub's own library refuses
+    address = "https://weights.invalid/vit.pt"
+    monkeypatch.setitem(pretrained._PRETRAINED["ViT-B-32"], "elsewhere", {"url": address})
+    with pytest.raises(UserError, match="not on this machine") as error:
+        before_download("ViT-B-32", "elsewhere", str(tmp_path))
+    assert error.value.code == 3 and error.value.where == address
+    (tmp_path / "vit.pt").write_text("")
+    before_download("ViT-B-32", "elsewhere", str(tmp_path))
     assert capsys.readouterr().err == ""

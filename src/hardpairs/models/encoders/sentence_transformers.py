@@ -14,7 +14,7 @@ from typing import Any
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.models.checkpoint import verify_weights
-from hardpairs.models.download import announce_fetch
+from hardpairs.models.download import before_fetch
 from hardpairs.models.encoders.base import EncoderContext, TextEncoder, plain, weights_hash
 
 INSTALL = "pip install sentence-transformers, which is the extra openclip-hardpairs[text-encoders]"
@@ -55,7 +55,7 @@ class SentenceTransformersEncoder(TextEncoder):
             for folder in (Path(name), *sorted(Path(name).glob("[0-9]_*/"))):
                 verify_weights(folder)
         else:
-            announce_fetch(name, ("modules.json",))
+            before_fetch(name, ("modules.json",))
         try:
             model = SentenceTransformer(name, device=context.device).eval()
         except Exception as error:  # the hub's, safetensors' and transformers' own

@@ -22,7 +22,7 @@ from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.core.parse import parse_json
 from hardpairs.models.checkpoint import verify_weights
-from hardpairs.models.download import announce_fetch
+from hardpairs.models.download import before_fetch
 from hardpairs.models.encoders import RANDOM
 from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, weights_hash
 from hardpairs.models.memory_format import order_for_inference
@@ -76,7 +76,8 @@ class TimmEncoder(ImageEncoder):
             overlay["input_size"] = (3, image_size, image_size)
         options = {"img_size": image_size} if fixed and image_size else {}
         if weights is None and name.startswith(PREFIX):
-            announce_fetch(name, ("model.safetensors", "pytorch_model.bin"))
+            repository = timm.get_pretrained_cfg(source).hf_hub_id or name
+            before_fetch(repository, ("model.safetensors", "pytorch_model.bin"))
         model: Any = _create(name, weights, source, overlay, options, config.seed)
         if weights != RANDOM:
             untouched = _create(name, RANDOM, source, overlay, options, config.seed)
