@@ -14,24 +14,24 @@ from tests.kills.run import SHARES, found_by, pieces
 from tests.kills.scenarios import SCENARIOS
 
 KILLS = int(os.environ.get("HARDPAIRS_KILLS", "10000"))
-POINTS = 300
+POINTS = 200
 """Kills of the usual run."""
 USUAL = {
     "checkpoint": (8, 16),
-    "conversion": (20, 43),
-    "url-index": (8, 12),
+    "conversion": (14, 27),
+    "url-index": (6, 10),
     "format-news": (5, 10),
-    "table": (12, 22),
-    "split": (20, 50),
-    "list-shards": (20, 50),
-    "export": (12, 36),
+    "table": (10, 18),
+    "split": (12, 24),
+    "list-shards": (12, 24),
+    "export": (8, 18),
     "link": (2, 4),
     "evaluate and retrieve": (2, 3),
     "report": (2, 4),
-    "index": (6, 12),
+    "index": (4, 8),
     "embed": (5, 10),
     "embed on 1 to 3 processes": (1, 4),
-    "mine": (6, 12),
+    "mine": (4, 8),
     "mine on 1 to 3 processes": (2, 6),
     "mine in a ring": (1, 4),
     "train on 2 processes": (1, 2),

@@ -134,9 +134,8 @@ class Demonstration:
         columns = max((len(answer.rows) for answer in answers), default=1) or 1
         figure = Figure(figsize=(2.6 * columns, 3 * len(answers)), layout="constrained")
         FigureCanvasAgg(figure)
-        grid = figure.subplots(len(answers), columns, squeeze=False)
-        for axes in grid.flat:
-            axes.axis("off")
+        bare: dict[str, Any] = {"xticks": (), "yticks": (), "frame_on": False}
+        grid = figure.subplots(len(answers), columns, squeeze=False, subplot_kw=bare)
         for line, answer in zip(grid, answers, strict=True):
             for axes, row, result in zip(line, answer.rows, answer.results, strict=False):
                 axes.imshow(_thumbnail(self.index.photos.file(row)))
