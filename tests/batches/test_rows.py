@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardpairs.batches.rows import RowSet
+from hardpairs.batches.rows import RowSet, first_of_each
 
 
 @given(
@@ -39,3 +39,12 @@ def test_draws_are_even():
 def test_rows_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match=r"\[0, 5\)"):
         RowSet(5, [5])
+
+
+def test_first_of_each_is_what_numpy_returns():
+    rng = np.random.default_rng(0)
+    for values in (rng.integers(0, 50, 300), np.array([2**40, 0, 2**40]), np.array([], np.int64)):
+        for ours, theirs in zip(
+            first_of_each(values), np.unique(values, return_index=True), strict=True
+        ):
+            assert ours.tolist() == theirs.tolist()

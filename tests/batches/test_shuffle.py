@@ -62,3 +62,11 @@ def test_epochs_are_not_alike():
         abs(np.corrcoef(first, second)[0, 1]) < 0.02
         and abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 0.02
     )
+
+
+def test_the_order_is_that_of_earlier_versions():
+    """A run that another version of this project began goes on in the same order."""
+    keys = shuffle_keys(1, 2)
+    assert shuffled(np.arange(10), 10, keys).tolist() == [3, 0, 8, 6, 4, 7, 1, 5, 2, 9]
+    some = shuffled(np.array([0, 5, 399_999_999]), 400_000_000, keys)
+    assert some.tolist() == [111379042, 257019636, 188677664]

@@ -7,8 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
-from hardpairs.batches.rows import is_in
+from hardpairs.batches.rows import first_of_each, is_in
 from hardpairs.batches.shuffle import mix, shuffle_keys
+
+NO_RANK = np.iinfo(np.int64).max
+"""Stands among the ranks that a target has drawn where it drew nothing: above every rank."""
 
 
 class Draw(Protocol):
@@ -64,7 +67,7 @@ class UniformDraw:
 
     def __init__(self, lengths: np.ndarray, rng: np.random.Generator) -> None:
         self._left, self._rng = np.array(lengths, np.int64), rng
-        # Ascending in each row; rows that drew nothing hold a number above every rank.
+        # Ascending in each row.
         self._drawn = np.empty((len(lengths), 0), np.int64)
 
     def next(self, targets: np.ndarray) -> np.ndarray:
@@ -72,13 +75,15 @@ class UniformDraw:
         left = self._left[targets]
         # A number among the ranks that are left, which then steps over those drawn before.
         rank = np.minimum((self._rng.random(len(targets)) * left).astype(np.int64), left - 1)
-        for drawn in self._drawn[targets].T:
-            rank += rank >= drawn
+        drawn = self._drawn[targets]
+        for column in drawn.T:
+            rank += rank >= column
         some = left > 0
         self._left[targets[some]] -= 1
-        column = np.full((len(self._left), 1), np.iinfo(np.int64).max)
-        column[targets[some], 0] = rank[some]
-        self._drawn = np.sort(np.concatenate([self._drawn, column], axis=1), axis=1)
+        drawn = np.concatenate([drawn, np.where(some, rank, NO_RANK)[:, None]], axis=1)
+        nothing = np.full((len(self._left), 1), NO_RANK)
+        self._drawn = np.concatenate([self._drawn, nothing], axis=1)
+        self._drawn[targets] = np.sort(drawn, axis=1) if drawn.shape[1] > 1 else drawn
         return np.where(some, rank, -1)
 
 
@@ -168,9 +173,10 @@ def choose_hard_pairs(
             ranks = draw.next(waiting)
             waiting, ranks = waiting[ranks >= 0], ranks[ranks >= 0]
             rows = np.asarray(row_at(waiting, ranks), np.int64)
-            free = np.flatnonzero(usable(rows) & ~is_in(rows, taken))
-            claimed, first = np.unique(rows[free], return_index=True)
-            chosen[waiting[free[first]], column] = claimed
-            taken = np.sort(np.concatenate([taken, claimed]))
-            waiting = np.delete(waiting, free[first])
+            claimed, first = first_of_each(rows)
+            free = usable(claimed) & ~is_in(claimed, taken)
+            claimed, first = claimed[free], first[free]
+            chosen[waiting[first], column] = claimed
+            taken = np.sort(np.concatenate([taken, claimed]), kind="stable")  # merges two runs
+            waiting = np.delete(waiting, first)
     return chosen

@@ -203,7 +203,7 @@ class HardPairBatchSampler(BatchSampler):
         hard_pairs = choose_hard_pairs(
             targets,
             self._draw(targets, first, count, epoch, rng),
-            lambda some, ranks: self.table.indices[targets[some], first[some] + ranks],
+            lambda some, ranks: self._listed(targets[some], first[some] + ranks),
             self.rows.has,
             self.options.hard_per_target,
         )
@@ -215,6 +215,14 @@ class HardPairBatchSampler(BatchSampler):
             [np.full((len(targets), 1), TARGET), np.where(gaps, RANDOM, HARD_PAIR)], axis=1
         )
         return rows.ravel(), roles.ravel().astype(np.uint8)
+
+    def _listed(self, targets: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+        """Return the rows at some ranks of targets' lists.
+
+        One index into all entries takes NumPy a third of the time of two.
+        """
+        indices = self.table.indices
+        return np.asarray(indices.reshape(-1)[targets * indices.shape[1] + ranks])
 
     def _draw(
         self,

@@ -122,12 +122,12 @@ class NeighborhoodBatchSampler(BatchSampler):
         The rows that make no whole one come last, and random rows behind them.
         """
         total, size = len(self.order), self.size
-        positions = step * self.global_batch_size + np.arange(self.global_batch_size)
-        whole = positions < total // size * size
-        numbers, inside = positions[whole] // size, positions[whole] % size
-        positions[whole] = (
-            shuffled(numbers, total // size, shuffle_keys(self.seed, epoch)) * size + inside
-        )
+        count = self.global_batch_size // size
+        numbers = step * count + np.arange(count)
+        whole = numbers < total // size
+        keys = shuffle_keys(self.seed, epoch)
+        numbers[whole] = shuffled(numbers[whole], total // size, keys)
+        positions = (numbers[:, None] * size + np.arange(size)).ravel()
         there = positions < total
         rows = np.full(len(positions), -1, np.int64)
         rows[there] = self.order[(positions[there] + self._shift_of(epoch)) % total]

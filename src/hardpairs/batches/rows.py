@@ -13,6 +13,25 @@ def is_in(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     return np.asarray(ordered[np.minimum(position, len(ordered) - 1)] == values)
 
 
+def first_of_each(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct values, ascending, and the position of the first one of each.
+
+    ``np.unique`` returns the same, and takes longer: it sorts positions beside the values.
+
+    Args:
+        values: (V,) int64 from 0 on, below 2**63 / V.
+
+    Example:
+        >>> first_of_each(np.array([7, 3, 7]))
+        (array([3, 7]), array([1, 0]))
+    """
+    count = max(1, len(values))
+    both = np.sort(values * count + np.arange(len(values)))
+    distinct = both // count
+    is_first = np.append(True, distinct[1:] != distinct[:-1])[: len(both)]
+    return distinct[is_first], (both - distinct * count)[is_first]
+
+
 class RowSet:
     """The rows 0..N-1 without some. Only those left out are stored.
 
@@ -40,6 +59,8 @@ class RowSet:
             >>> RowSet(5, [1, 2]).at(np.array([0, 1, 2]))
             array([0, 3, 4])
         """
+        if not len(self.excluded):
+            return positions
         return positions + np.searchsorted(self._kept_before, positions, side="right")
 
     def all(self) -> np.ndarray:
@@ -61,9 +82,11 @@ class RowSet:
         Returns:
             (count,) int64; fewer when there are no more.
         """
-        used = np.sort(used)
         # Where the set is large, most draws are outside ``used``.
         large = len(self) > 4 * (len(used) + count)
+        if large and not count:
+            return np.empty(0, np.int64)
+        used = np.sort(used)
         wanted = 2 * count if large else len(self)
         while True:
             draw = self.at(rng.choice(len(self), size=min(wanted, len(self)), replace=False))

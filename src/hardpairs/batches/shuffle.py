@@ -61,7 +61,10 @@ def _rounds(values: np.ndarray, width: np.uint64, keys: np.ndarray) -> np.ndarra
     left = values // width
     right = values - left * width
     for key in keys:
-        left, right = right, (left + mix(right ^ key) % width) % width
+        sums = mix(right ^ key)
+        sums -= sums // width * width  # NumPy's % by a scalar is slower
+        sums += left
+        left, right = right, np.minimum(sums, sums - width)  # below width, sums - width wraps
     return np.asarray(left * width + right)
 
 
@@ -70,6 +73,9 @@ def mix(values: np.ndarray) -> np.ndarray:
 
     Source: Steele, Lea, Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014.
     """
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(values ^ (values >> np.uint64(31)))
+    mixed = values ^ (values >> np.uint64(30))
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return np.asarray(mixed)

@@ -76,7 +76,7 @@ class TimmEncoder(ImageEncoder):
             overlay["input_size"] = (3, image_size, image_size)
         options = {"img_size": image_size} if fixed and image_size else {}
         if weights is None and name.startswith(PREFIX):
-            repository = timm.get_pretrained_cfg(source).hf_hub_id or name
+            repository = getattr(timm.get_pretrained_cfg(source), "hf_hub_id", None) or name
             before_fetch(repository, ("model.safetensors", "pytorch_model.bin"))
         model: Any = _create(name, weights, source, overlay, options, config.seed)
         if weights != RANDOM:
