@@ -4,7 +4,7 @@
 
 Reads results/*.json. Writes results/table.md (all), results/batches.md (gains by data set and batch
 size), results/grid.md (gains by batches and loss) and src/hardpairs/training/measured_gains.py (the
-first study of each set).
+first study of each set, and its matched memory).
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from benchmarks.evidence.run import (
 
 RESULTS = Path(__file__).parent / "results"
 MODULE = Path(__file__).parents[2] / "src/hardpairs/training/measured_gains.py"
+MATCHED_MEMORY = "memory-matched"
 RECIPES = (
     "hard-pairs",
     "hard-pairs-memory",
     "neighborhood",
     "memory",
+    MATCHED_MEMORY,
     "global",
     "sanw",
     "hardness",
@@ -54,8 +56,16 @@ def main() -> None:
     (RESULTS / "table.md").write_text(table(studies), encoding="utf-8")
     (RESULTS / "batches.md").write_text(by_batch(studies), encoding="utf-8")
     (RESULTS / "grid.md").write_text(by_loss(studies), encoding="utf-8")
-    main_studies = {name: study for name, study in studies.items() if "-" not in name}
-    MODULE.write_text(module(main_studies), encoding="utf-8")
+    MODULE.write_text(module(main_rows(studies)), encoding="utf-8")
+
+
+def main_rows(studies: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of each set's first study, with the matched memory of its other one."""
+    rows = {name: list(study["rows"]) for name, study in studies.items() if "-" not in name}
+    for name, of_set in rows.items():
+        other = studies.get(f"{name}-matched", {"rows": ()})["rows"]
+        of_set += (row for row in other if row["recipe"] == MATCHED_MEMORY)
+    return rows
 
 
 def table(studies: dict[str, dict[str, Any]]) -> str:
@@ -128,11 +138,11 @@ def by_loss(studies: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def module(studies: dict[str, dict[str, Any]]) -> str:
+def module(rows_of_sets: dict[str, list[dict[str, Any]]]) -> str:
     """Return the source of the package's module."""
     gains: dict[str, dict[str, tuple[float, ...]]] = {name: {} for name in RECIPES}
-    for name, study in studies.items():
-        for row in study["rows"]:
+    for name, rows in rows_of_sets.items():
+        for row in rows:
             if row["recipe"] in gains and row["over_splits"]:
                 values = (row["gain"], *row["over_splits"])
                 gains[row["recipe"]][name] = tuple(

@@ -14,6 +14,9 @@ MOST_PAIRS = 1_000_000
 MOST_ROWS = 2000
 """Random rows that are looked at, so that it takes a second."""
 
+BATCHES = {"random": None, "hard-pairs": "hard-pairs", "neighbourhood": "neighborhood"}
+"""Part of a recipe's name by batch maker, for those that were measured."""
+
 
 def before_training(
     config: TrainingConfig, samples: Samples, table: HardPairTable | None, batch_size: int
@@ -64,18 +67,16 @@ def _facts_line(facts: Readiness, folder: str | None) -> str:
 
 def recipe_of(config: TrainingConfig) -> str | None:
     """Return the name in ``GAINS`` of what a run does; ``None`` for what was not measured."""
-    if getattr(config.loss, "memory_match", False):
+    if config.batching not in BATCHES:
         return None
-    memory = "-memory" if getattr(config.loss, "memory_batches", None) else ""
+    memory = "memory" if getattr(config.loss, "memory_batches", None) else None
+    if getattr(config.loss, "memory_match", False):
+        memory = "memory-matched"
     by_loss = {"global": "global", "sanw_debias": "sanw"}.get(config.loss_fn)
     if config.loss_fn == "clip_ce" and getattr(config.loss, "hardness_weight", None):
         by_loss = "hardness"
-    names = {
-        "hard-pairs": None if by_loss else f"hard-pairs{memory}",
-        "neighbourhood": None if by_loss or memory else "neighborhood",
-        "random": by_loss if not memory else None if by_loss else "memory",
-    }
-    return names.get(config.batching or "")
+    name = "-".join(part for part in (BATCHES[config.batching], memory, by_loss) if part)
+    return name if name in GAINS else None
 
 
 def _gain_lines(recipe: str | None) -> list[str]:

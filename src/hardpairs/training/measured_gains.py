@@ -31,6 +31,11 @@ GAINS: dict[str, dict[str, tuple[float, float, float]]] = {
         "openclipart": (0.76, -0.33, 1.86),
         "tuxpaint": (0.96, -2.8, 4.72),
     },
+    "memory-matched": {
+        "emoji": (2.07, -1.26, 5.39),
+        "openclipart": (0.63, -0.51, 1.77),
+        "tuxpaint": (2.33, -0.16, 4.81),
+    },
     "global": {
         "emoji": (1.43, -2.05, 4.92),
         "icons": (0.65, -1.22, 2.51),
