@@ -167,7 +167,7 @@ def test_the_real_form_has_every_method_with_equal_samples(tmp_path):
         "train_plain",
         "train_large_batch",
         "train_hard",
-        "train_hard_memory",
+        "train_memory_matched",
     ]
     assert not any(HARD in shlex.split(line) for line in steps.values())
     samples = set()

@@ -59,8 +59,11 @@ NORMAL = Settings(
         ("large_batch", _flags("--batching random --batch-size 64 --max-steps 15")),
         ("hard", _flags(f"{_HARD_OF_20} --batch-size 16 --max-steps 60")),
         (
-            "hard_memory",
-            _flags(f"{_HARD_OF_20} --memory-batches 16 --batch-size 16 --max-steps 60"),
+            "memory_matched",
+            _flags(
+                "--batching random --memory-batches 16 --memory-match --batch-size 16"
+                " --max-steps 60"
+            ),
         ),
     ),
 )
