@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -271,6 +272,30 @@ def one_search(image: np.ndarray, text: np.ndarray, device: str) -> tuple[Mining
     return result, time.perf_counter() - start
 
 
+def measured(
+    image: np.ndarray, text: np.ndarray, stages: Stages, args: argparse.Namespace
+) -> tuple[MiningResult, dict[str, Any]]:
+    """Return the result and the figures of one search."""
+    stages.clear()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if args.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    result, seconds = one_search(image, text, args.device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    offered, products = stages.pairs, args.pairs * (args.pairs + args.tile) * sum(WIDTHS)
+    return result, {
+        "seconds": seconds,
+        "stages": dict(stages.seconds),
+        "batches": stages.calls["receive"],
+        "pairs_offered_per_row": offered / args.pairs,
+        "nanoseconds_per_pair_offered": stages.seconds["offer pairs"] / max(1, offered) * 1e9,
+        **_device_memory(args.device),
+        "host_gb_above_embeddings": (peak - before) / 1e6,
+        "fill_tflops": products / stages.seconds["fill"] / 1e12,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=2_900_000)
@@ -292,57 +317,25 @@ def main() -> None:
     runs, stages = [], Stages()
     stages.watch()
     for _ in range(args.repeats):
-        stages.clear()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if args.device == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        result, seconds = one_search(image, text, args.device)
-        runs.append(
-            {
-                "seconds": seconds,
-                "stages": dict(stages.seconds),
-                "batches": stages.calls["receive"],
-                "pairs_offered_per_row": stages.pairs / args.pairs,
-                "nanoseconds_per_pair_offered": stages.seconds["offer pairs"]
-                / max(1, stages.pairs)
-                * 1e9,
-                **_device_memory(args.device),
-                "host_gb_above_embeddings": (
-                    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-                )
-                / 1e6,
-                "fill_tflops": args.pairs
-                * (args.pairs + args.tile)
-                * sum(WIDTHS)
-                / stages.seconds["fill"]
-                / 1e12,
-            }
-        )
-        print(runs[-1], flush=True)
+        result, figures = measured(image, text, stages, args)
+        runs.append(figures)
+        print(figures, flush=True)
     assert stages.engine is not None
     tile = of_one_tile(stages.engine, args.pairs)
     print(tile, flush=True)
     stages.engine = None
+    if peaks:
+        tile["share_of_bfloat16_peak"] = tile["products_tflops"] / peaks["bfloat16_tflops"]
+    gpu = torch.cuda.get_device_name() if args.device == "cuda" else None
     results = {
         "command": " ".join(["python -m benchmarks.mining_gpu", *sys.argv[1:]]),
-        "machine": {
-            **describe_machine(),
-            "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None,
-        },
+        "machine": {**describe_machine(), "gpu": gpu},
         "pairs": args.pairs,
         "tile": args.tile,
         "threads": torch.get_num_threads(),
         "peaks": peaks,
         "runs": runs,
-        "one_tile": {
-            **tile,
-            **(
-                {"share_of_bfloat16_peak": tile["products_tflops"] / peaks["bfloat16_tflops"]}
-                if peaks
-                else {}
-            ),
-        },
+        "one_tile": tile,
         "kept": result.kept,
         "removed": result.removed,
         "check": check(image, text, result, args.sample, args.device),

@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
@@ -132,19 +133,53 @@ def timed(command: list[str]) -> dict[str, float]:
 def bare_loop(flags: list[str]) -> float:
     """Trains, validates and saves as the flags say; seconds of the training loops."""
     import torch
-    from PIL import Image
-    from torch.nn import functional
-    from torch.utils.data import DataLoader, Dataset, RandomSampler
 
     from hardpairs.cli.command_line import command_arguments
-    from hardpairs.data.opening import open_samples
-    from hardpairs.models.create import create_model_and_transforms
-    from hardpairs.models.model_config import make_tokenizer, vocabulary_of
     from hardpairs.training.upstream import patched
 
     args = patched("params").parse_args(command_arguments("train", flags))
-    train_rows, val_rows = open_samples(args.train_data), open_samples(args.val_data)
     torch.manual_seed(args.seed)
+    model, loader, val_loader = model_and_loaders(args)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=args.lr,
+        betas=(args.beta1, args.beta2),
+        eps=args.eps,
+        weight_decay=args.wd,
+    )
+    total, seconds = len(loader) * args.epochs, 0.0
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(step, args.warmup, total)
+    )
+    for epoch in range(args.epochs):
+        model.train()
+        start = time.perf_counter()
+        for batch in loader:
+            bare_step(model, batch, optimizer, args)
+            schedule.step()
+        seconds += time.perf_counter() - start
+        model.eval()
+        with torch.no_grad():
+            for images, tokens in val_loader:
+                model(images.to(args.device), tokens.to(args.device))
+        if (epoch + 1) % args.save_frequency == 0 or epoch + 1 == args.epochs:
+            torch.save(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict()},
+                Path(args.logs) / f"{args.name}.pt",
+            )
+    return seconds
+
+
+def model_and_loaders(args: Any) -> tuple[Any, Any, Any]:
+    """The model, and loaders of the training and validation pictures with their tokens."""
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+    from hardpairs.data.opening import open_samples
+    from hardpairs.models.create import create_model_and_transforms
+    from hardpairs.models.model_config import make_tokenizer, vocabulary_of
+
+    train_rows, val_rows = open_samples(args.train_data), open_samples(args.val_data)
     words = vocabulary_of(args.model, train_rows.captions)
     model, augment, transform = create_model_and_transforms(
         args.model, vocabulary=words, device=args.device
@@ -171,49 +206,26 @@ def bare_loop(flags: list[str]) -> float:
     sampler = RandomSampler(photos, num_samples=steps * args.batch_size)
     options = {"batch_size": args.batch_size, "num_workers": args.workers}
     loader = DataLoader(photos, sampler=sampler, persistent_workers=args.workers > 0, **options)
-    val_loader = DataLoader(Photos(val_rows, transform), **options)
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=args.lr,
-        betas=(args.beta1, args.beta2),
-        eps=args.eps,
-        weight_decay=args.wd,
-    )
-    total, seconds = steps * args.epochs, 0.0
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _rate(step, args.warmup, total)
-    )
-    for epoch in range(args.epochs):
-        model.train()
-        start = time.perf_counter()
-        for images, tokens in loader:
-            image_features, text_features, scale = model(
-                images.to(args.device), tokens.to(args.device)
-            )
-            logits = scale * image_features @ text_features.T
-            right = torch.arange(len(logits), device=args.device)
-            loss = (
-                functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)
-            ) / 2
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), args.grad_clip_norm)
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                model.logit_scale.clamp_(0, math.log(100))
-            loss.item()  # a loop that shows its loss waits for each step, as the trainer does here
-        seconds += time.perf_counter() - start
-        model.eval()
-        with torch.no_grad():
-            for images, tokens in val_loader:
-                model(images.to(args.device), tokens.to(args.device))
-        if (epoch + 1) % args.save_frequency == 0 or epoch + 1 == args.epochs:
-            torch.save(
-                {"model": model.state_dict(), "optimizer": optimizer.state_dict()},
-                Path(args.logs) / f"{args.name}.pt",
-            )
-    return seconds
+    return model, loader, DataLoader(Photos(val_rows, transform), **options)
+
+
+def bare_step(model: Any, batch: Any, optimizer: Any, args: Any) -> None:
+    """One step of CLIP's loss."""
+    import torch
+    from torch.nn import functional
+
+    images, tokens = batch
+    image_features, text_features, scale = model(images.to(args.device), tokens.to(args.device))
+    logits = scale * image_features @ text_features.T
+    right = torch.arange(len(logits), device=args.device)
+    loss = (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), args.grad_clip_norm)
+    optimizer.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, math.log(100))
+    loss.item()  # a loop that shows its loss waits for each step, as the trainer does here
 
 
 def _rate(step: int, warmup: int, total: int) -> float:
