@@ -8,7 +8,7 @@ from huggingface_hub import constants
 from open_clip import pretrained
 
 from hardpairs.core.errors import UserError
-from hardpairs.models.download import before_download, before_fetch
+from hardpairs.models.download import downloading, fetching
 from hardpairs.models.load import load_encoder
 
 WEIGHTS = ("ViT-B-32", "laion2b_s34b_b79k")
@@ -27,23 +27,28 @@ def hub(monkeypatch):
 
 
 def test_a_download_is_announced(hub, tmp_path, capsys):
-    before_download(*WEIGHTS, str(tmp_path))
+    with downloading(*WEIGHTS, str(tmp_path)):
+        assert not constants.HF_HUB_OFFLINE
     assert "fetching the weights laion2b_s34b_b79k of ViT-B-32 from Hugging Face, laion/" in (
         capsys.readouterr().err
     )
-    before_fetch("acme/encoder", ["modules.json"], str(tmp_path))
+    with fetching("acme/encoder", ["modules.json"], str(tmp_path)):
+        pass
     assert capsys.readouterr().err == "fetching acme/encoder from Hugging Face\n"
 
 
-def test_what_is_in_the_cache_is_not_announced_and_needs_no_server(hub, tmp_path, capsys):
-    hub.close()
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_is_in_the_cache_is_not_announced_and_needs_no_server(hub, tmp_path, capsys, answers):
+    if not answers:
+        hub.close()
     folder = tmp_path / "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K"
     (folder / "snapshots/abc").mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs/main").write_text("abc")
     (folder / "snapshots/abc/open_clip_model.safetensors").write_text("")
-    before_download(*WEIGHTS, str(tmp_path))
-    assert capsys.readouterr().err == ""
+    with downloading(*WEIGHTS, str(tmp_path)):
+        assert answers != constants.HF_HUB_OFFLINE  # else it would ask for a minute
+    assert capsys.readouterr().err == "" and not constants.HF_HUB_OFFLINE
 
 
 def test_a_server_that_does_not_answer_is_one_error_at_once(hub, tmp_path):
@@ -58,17 +63,20 @@ def test_a_server_that_does_not_answer_is_one_error_at_once(hub, tmp_path):
 def test_a_proxy_is_trusted_to_reach_it(hub, tmp_path, monkeypatch):
     hub.close()
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    before_download(*WEIGHTS, str(tmp_path))
+    with downloading(*WEIGHTS, str(tmp_path)):
+        assert not constants.HF_HUB_OFFLINE
 
 
 def test_who_is_offline_downloads_nothing(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    before_download(*WEIGHTS, str(tmp_path))  # the hub's own library refuses
+    with downloading(*WEIGHTS, str(tmp_path)):  # the hub's own library refuses
+        pass
     address = "https://weights.invalid/vit.pt"
     monkeypatch.setitem(pretrained._PRETRAINED["ViT-B-32"], "elsewhere", {"url": address})
     with pytest.raises(UserError, match="not on this machine") as error:
-        before_download("ViT-B-32", "elsewhere", str(tmp_path))
+        load_encoder("ViT-B-32", "elsewhere", cache_dir=str(tmp_path))
     assert error.value.code == 3 and error.value.where == address
     (tmp_path / "vit.pt").write_text("")
-    before_download("ViT-B-32", "elsewhere", str(tmp_path))
+    with downloading("ViT-B-32", "elsewhere", str(tmp_path)):
+        pass
     assert capsys.readouterr().err == ""

@@ -27,6 +27,7 @@ from hardpairs.models.checkpoint import (
     weights_in,
     without_head,
 )
+from hardpairs.models.download import downloading
 from hardpairs.models.miniclip import MiniCLIP, create_miniclip, image_weights, is_miniclip
 from hardpairs.models.model_config import make_tokenizer, model_config, unknown_model
 from hardpairs.models.model_folder import folder_options, folder_weights, model_folder
@@ -67,9 +68,13 @@ def create_model_and_transforms(
                 verify_weights(weights)
             return _from_folder(folder, model_name, pretrained, options)
         if config is None or not is_miniclip(config):
-            with loadable(pretrained, model_name) as weights, mapped(weights):
+            is_tag = bool(pretrained) and not is_weights(pretrained)
+            source: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+            if is_tag:
+                source = downloading(model_name, str(pretrained), options.get("cache_dir"))
+            with source, loadable(pretrained, model_name) as weights, mapped(weights):
                 made = open_clip.create_model_and_transforms(model_name, weights, **options)
-            if pretrained and not is_weights(pretrained):  # a tag, whose file OpenCLIP has read
+            if is_tag:  # OpenCLIP has read its file
                 check_finite(made[0].state_dict(), f"{model_name} {pretrained}")
             return made[0], made[1], made[2]
         if not pretrained:

@@ -22,7 +22,6 @@ from hardpairs.models.checkpoint import (
     weights_identity,
 )
 from hardpairs.models.create import create_model_and_transforms, preprocess_of
-from hardpairs.models.download import before_download
 from hardpairs.models.model_config import Tokenizer, make_tokenizer, model_config, unknown_model
 from hardpairs.models.model_folder import folder_weights
 
@@ -86,8 +85,6 @@ def load_encoder(
             where=pretrained,
             fix="check the path",
         )
-    elif pretrained is not None:
-        before_download(model_name, pretrained, cache_dir)
     tokenizer = make_tokenizer(model_name, vocabulary, cache_dir=cache_dir)
     preprocess |= {"image_resize_mode": resize_mode} if resize_mode else {}
     torch.manual_seed(seed)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardpairs.core.errors import Exit, UserError, bad_input, usage
+from hardpairs.models.download import offline
 from hardpairs.models.model_folder import folder_weights
 from hardpairs.photos.index import Index, check_model
 
@@ -101,7 +100,7 @@ class ModelName:
                 errors as ``hardpairs.models.encoders.open_encoders``.
         """
         try:
-            with _without_network():
+            with offline():
                 return self._open(device)
         except UserError as error:
             if error.code != Exit.BAD_INPUT or os.path.isfile(self.pretrained):
@@ -130,22 +129,6 @@ class ModelName:
             return open_encoders(model=self.model, pretrained=self.pretrained, device=device)
         finally:
             logging.disable(logging.NOTSET)
-
-
-@contextlib.contextmanager
-def _without_network() -> Iterator[None]:
-    """Keep Hugging Face's library from using the network; it raises what its cache lacks.
-
-    Otherwise it asks even for cached files whether there are newer ones. Its environment variable
-    (HF_HUB_OFFLINE) is read at import, which may have happened.
-    """
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def open_model(

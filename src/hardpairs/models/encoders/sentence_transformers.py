@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import bad_input, usage
 from hardpairs.models.checkpoint import verify_weights
-from hardpairs.models.download import before_fetch
+from hardpairs.models.download import fetching
 from hardpairs.models.encoders.base import EncoderContext, TextEncoder, plain, weights_hash
 
 INSTALL = "pip install sentence-transformers, which is the extra openclip-hardpairs[text-encoders]"
@@ -54,22 +55,21 @@ class SentenceTransformersEncoder(TextEncoder):
             _check_modules(Path(name) / "modules.json", name)
             for folder in (Path(name), *sorted(Path(name).glob("[0-9]_*/"))):
                 verify_weights(folder)
-        else:
-            before_fetch(name, ("modules.json",))
-        try:
-            model = SentenceTransformer(name, device=context.device).eval()
-        except Exception as error:  # the hub's, safetensors' and transformers' own
-            reason = " ".join(str(error).split())[:300]
-            raise bad_input(
-                f"the text encoder {name} cannot be had: {reason}",
-                fix="give a folder that holds it",
-            ) from None
-        if not os.path.isdir(name):
+        is_folder = os.path.isdir(name)
+        with nullcontext() if is_folder else fetching(name, ("modules.json",)):
+            try:
+                model = SentenceTransformer(name, device=context.device).eval()
+            except Exception as error:  # the hub's, safetensors' and transformers' own
+                reason = " ".join(str(error).split())[:300]
+                raise bad_input(
+                    f"the text encoder {name} cannot be had: {reason}",
+                    fix="give a folder that holds it",
+                ) from None
+        if not is_folder:
             from huggingface_hub import try_to_load_from_cache
 
             _check_modules(Path(str(try_to_load_from_cache(name, "modules.json"))), name)
         prompt = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
-        is_folder = os.path.isdir(name)
         description = {
             "model": os.path.basename(os.path.normpath(name)) if is_folder else name,
             "weights": weights_hash(model),

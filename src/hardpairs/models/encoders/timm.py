@@ -9,6 +9,7 @@ path/to/folder                                  config.json and weights, as timm
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hardpairs.core.components import Options, option, register
 from hardpairs.core.errors import UserError, bad_input, mismatch, usage
 from hardpairs.core.parse import parse_json
 from hardpairs.models.checkpoint import verify_weights
-from hardpairs.models.download import before_fetch
+from hardpairs.models.download import fetching
 from hardpairs.models.encoders import RANDOM
 from hardpairs.models.encoders.base import EncoderContext, ImageEncoder, plain, weights_hash
 from hardpairs.models.memory_format import order_for_inference
@@ -75,10 +76,12 @@ class TimmEncoder(ImageEncoder):
         if image_size is not None:
             overlay["input_size"] = (3, image_size, image_size)
         options = {"img_size": image_size} if fixed and image_size else {}
+        fetched: AbstractContextManager[None] = nullcontext()
         if weights is None and name.startswith(PREFIX):
             repository = getattr(timm.get_pretrained_cfg(source), "hf_hub_id", None) or name
-            before_fetch(repository, ("model.safetensors", "pytorch_model.bin"))
-        model: Any = _create(name, weights, source, overlay, options, config.seed)
+            fetched = fetching(repository, ("model.safetensors", "pytorch_model.bin"))
+        with fetched:
+            model: Any = _create(name, weights, source, overlay, options, config.seed)
         if weights != RANDOM:
             untouched = _create(name, RANDOM, source, overlay, options, config.seed)
             _check_loaded(model, untouched, str(weights or name))
