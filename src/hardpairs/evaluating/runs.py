@@ -27,7 +27,7 @@ LABELS = {
     "large_batch": "plain batches of four times the size",
     "hard": "hard-pair batches",
     "hard_sanw": "hard-pair batches + SANW",
-    "memory_matched": "plain batches + memory, matched",
+    "memory_matched": "plain batches + matched memory",
 }
 """Labels of the quickstart's methods; the label of any other method is its name."""
 
