@@ -35,6 +35,11 @@ VISITING_TILES = 4
 """Tiles of the rows that travel at once from process to process, if memory allows."""
 RESIDENT_TILES = 4
 """Tiles of rows that are in memory at a time where one process has them in mapped files."""
+STEP_COST = 1.1
+"""Time to that before a step that saves memory: smaller blocks of products, less room in a list,
+mapped rows that the system has in its cache. Two blocks of lists take 1.4 times as long as one."""
+FEW_TILES = 8
+"""Tiles of rows of a block of lists below which everything else is tried first."""
 SHARED, RING = "shared", "ring"
 """Where processes have the rows: in one mapped file, or each one its share."""
 SHARE_OF_FREE = 0.5
@@ -212,7 +217,7 @@ def make_plan(
     first_target: int = 0,
     beside: int = 0,
 ) -> Plan:
-    """Return the fastest plan within a limit of memory.
+    """Return the plan within a limit of memory that is expected to be the fastest.
 
     Args:
         rows: M rows, targets and candidates.
@@ -239,30 +244,49 @@ def make_plan(
     targets, ways = rows - first_target, _ways(rows, tile, processes, held, allowed // max(row, 1))
     if ways[0].visiting:
         targets = -(-targets // processes)  # of each process
-    smallest = 0
-    for way in ways:
-        for size in _halves(min(product_block, tile)):
-            fixed = way.rows * row + beside + threads * _block_bytes(size, widths) + (64 << 20)
-            for capacity in (4 * depth + 64, 2 * depth + 64):
-                list_bytes = capacity * ENTRY_BYTES + ROW_BYTES
-                list_bytes += _deciding_bytes(depth, 1 if way.visiting else processes)
-                fit = (allowed - fixed) // list_bytes
-                is_last = way == ways[-1] and size <= SMALLEST_PRODUCT_BLOCK
-                if fit >= min(targets, 8 * tile) or (fit >= min(tile, targets) and is_last):
-                    block = max(targets, 1) if fit >= targets else int(fit) // tile * tile
-                    total = fixed + block * list_bytes
-                    of_all = block * processes if way.visiting else block
-                    sizes = (rows, pool, depth, capacity, tile, size, of_all)
-                    resident = way.rows if way.mapped else 0
-                    more = precision, first_target, way.visiting, resident
-                    return Plan(*sizes, way.mapped, total, *more)
-                smallest = fixed + min(tile, targets) * list_bytes
+    sizes, capacities = _halves(min(product_block, tile)), (4 * depth + 64, 2 * depth + 64)
+    plans, smallest = [], math.inf
+    for way, size, capacity in itertools.product(ways, sizes, capacities):
+        fixed = way.rows * row + beside + threads * _block_bytes(size, widths) + (64 << 20)
+        list_bytes = capacity * ENTRY_BYTES + ROW_BYTES
+        list_bytes += _deciding_bytes(depth, 1 if way.visiting else processes)
+        smallest = min(smallest, fixed + min(tile, targets) * list_bytes)
+        fit = (allowed - fixed) // list_bytes
+        if fit < min(tile, targets):
+            continue
+        block = max(targets, 1) if fit >= targets else int(fit) // tile * tile
+        plan = Plan(
+            *(rows, pool, depth, capacity, tile, size),
+            list_block=block * processes if way.visiting else block,
+            mapped=way.mapped,
+            bytes=fixed + block * list_bytes,
+            precision=precision,
+            first_target=first_target,
+            visiting=way.visiting,
+            resident=way.rows if way.mapped else 0,
+        )
+        steps = ways.index(way) + sizes.index(size) + capacities.index(capacity)
+        few = block < min(targets, FEW_TILES * tile)
+        plans.append((few, _pairs(plan, processes) * STEP_COST**steps, plan))
+    if plans:
+        return min(plans, key=lambda candidate: candidate[:2])[2]
     raise UserError(
         Exit.RESOURCES,
         f"the search needs at least {math.ceil(smallest / 1e6)}M of memory, "
         f"{allowed // 10**6}M are allowed",
         fix="allow more with `max_memory`, take a smaller `top_k`, or a pool with `approx`",
     )
+
+
+def _pairs(plan: Plan, processes: int = 1) -> float:
+    """Return the pairs that are multiplied: those within a block of lists serve both sides.
+
+    In a ring, a block of lists is that of each process.
+    """
+    whole, rest = divmod(max(0, plan.pool - plan.first_target), plan.list_block)
+    twice = whole * plan.list_block**2 + rest**2
+    once = (plan.rows - plan.first_target) * plan.pool
+    return once - twice / (2 * processes if plan.visiting else 2)
 
 
 @dataclass(frozen=True)
