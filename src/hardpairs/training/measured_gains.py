@@ -33,6 +33,7 @@ GAINS: dict[str, dict[str, tuple[float, float, float]]] = {
     },
     "memory-matched": {
         "emoji": (2.07, -1.26, 5.39),
+        "icons": (-0.04, -3.5, 3.42),
         "openclipart": (0.63, -0.51, 1.77),
         "tuxpaint": (2.33, -0.16, 4.81),
     },
