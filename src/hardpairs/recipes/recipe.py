@@ -57,7 +57,7 @@ RECIPES = {
 """The recipes that have a name: settings, of which validation data chooses one."""
 DEFAULT = (
     *(PLAIN, "longer", "large-batch", "large-batch-longer"),
-    *("hard-pairs", "sanw", "hardness", "memory", "hard-pairs-memory", "global"),
+    *("hard-pairs", "sanw", "hardness", "memory", "memory-matched", "global"),
 )
 """The recipes that are compared where none are named."""
 
