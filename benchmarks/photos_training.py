@@ -171,7 +171,7 @@ def bare_loop(flags: list[str]) -> float:
 
 
 def model_and_loaders(args: Any) -> tuple[Any, Any, Any]:
-    """The model, and loaders of the training and validation pictures with their tokens."""
+    """Return the model, and loaders of the training and validation pictures with their tokens."""
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -210,7 +210,7 @@ def model_and_loaders(args: Any) -> tuple[Any, Any, Any]:
 
 
 def bare_step(model: Any, batch: Any, optimizer: Any, args: Any) -> None:
-    """One step of CLIP's loss."""
+    """Train one step with CLIP's loss."""
     import torch
     from torch.nn import functional
 

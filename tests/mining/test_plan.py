@@ -58,18 +58,20 @@ def test_a_plan_keeps_within_its_memory():
 
 
 @pytest.mark.parametrize(
-    ("rows", "gigabytes", "mapped", "capacity", "blocks"),
+    ("rows", "gigabytes", "free", "mapped", "capacity", "blocks"),
     [
-        (1_000_000, 12, False, 304, 1),
-        (1_500_000, 12, False, 184, 1),  # less room in each list
-        (3_000_000, 12, True, 184, 1),
-        (12_000_000, 64, True, 304, 1),
-        (12_000_000, 12, True, 304, 5),
+        (1_000_000, 12, 24, False, 304, 1),
+        (1_500_000, 12, 24, False, 184, 1),  # less room in each list
+        (3_000_000, 12, 24, True, 184, 1),
+        (12_000_000, 64, 128, True, 304, 1),
+        (12_000_000, 64, 100, True, 184, 1),
+        (12_000_000, 64, 80, False, 304, 5),  # mapped rows would come from the disk each time
+        (12_000_000, 12, 24, True, 304, 5),
     ],
 )
-def test_blocks_of_lists_come_last(rows, gigabytes, mapped, capacity, blocks):
+def test_one_block_of_lists_is_preferred(rows, gigabytes, free, mapped, capacity, blocks):
     """Two blocks take half as many products again; mapped rows and less room take a tenth more time."""
-    sizes = {"rows": rows, "pool": rows, "widths": [384, 768], "depth": 60}
+    sizes = {"rows": rows, "pool": rows, "widths": [384, 768], "depth": 60, "free": free << 30}
     plan = make_plan(**sizes, max_memory=gigabytes << 30, precision="float32")
     chosen = (plan.mapped, plan.capacity, len(plan.list_blocks()))
     assert chosen == (mapped, capacity, blocks) and plan.bytes <= gigabytes << 30

@@ -10,6 +10,7 @@ from open_clip import pretrained
 from hardpairs.core.errors import UserError
 from hardpairs.models.download import downloading, fetching
 from hardpairs.models.load import load_encoder
+from hardpairs.models.model_config import make_tokenizer
 
 WEIGHTS = ("ViT-B-32", "laion2b_s34b_b79k")
 
@@ -18,7 +19,7 @@ WEIGHTS = ("ViT-B-32", "laion2b_s34b_b79k")
 def hub(monkeypatch):
     """A port of this machine that answers, in place of Hugging Face."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -62,7 +63,7 @@ def test_a_server_that_does_not_answer_is_one_error_at_once(hub, tmp_path):
 
 def test_a_proxy_is_trusted_to_reach_it(hub, tmp_path, monkeypatch):
     hub.close()
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with downloading(*WEIGHTS, str(tmp_path)):
         assert not constants.HF_HUB_OFFLINE
 
@@ -80,3 +81,27 @@ def test_who_is_offline_downloads_nothing(hub, tmp_path, monkeypatch, capsys):
     with downloading("ViT-B-32", "elsewhere", str(tmp_path)):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_tokenizer_of_the_hub_needs_it_or_is_one_error(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="tokenizer of ViT-B-16-SigLIP cannot be had") as error:
+        make_tokenizer("ViT-B-16-SigLIP", cache_dir=str(tmp_path))
+    assert error.value.code == 3
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub.close()
+    with pytest.raises(UserError, match="does not answer"):
+        make_tokenizer("ViT-B-16-SigLIP", cache_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "http://127.0.0.1:9", "https://" + "a" * 70])
+def test_any_address_that_does_not_answer_is_the_error(hub, tmp_path, monkeypatch, address):
+    """One without a scheme, one that refuses, and one that is no name of a host."""
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setenv("NO_PROXY", "localhost")  # is no proxy
+    with (
+        pytest.raises(UserError, match="does not answer") as error,
+        fetching("acme/encoder", ["modules.json"], str(tmp_path)),
+    ):
+        pass
+    assert error.value.code == 3

@@ -71,6 +71,8 @@ def test_stored_embeddings_tell_what_is_solved(mined):
         ({"memory_batches": 4, "memory_match": True}, "memory-matched"),
         ({"batching": "hard-pairs", "memory_batches": 4, "memory_match": True}, None),
         ({"batching": "topical", "loss_fn": "global"}, None),
+        ({"batching": "hard-pairs", "loss_fn": "siglip"}, None),
+        ({"batching": "hard-pairs", "margin_weight": 0.1}, None),
         ({"hardness_weight": 9.0}, "hardness"),
         ({"loss_fn": "global"}, "global"),
         ({"loss_fn": "sanw_debias"}, "sanw"),

@@ -11,7 +11,7 @@ from hardpairs.batches.rows import first_of_each, is_in
 from hardpairs.batches.shuffle import mix, shuffle_keys
 
 NO_RANK = np.iinfo(np.int64).max
-"""Stands among the ranks that a target has drawn where it drew nothing: above every rank."""
+"""Placeholder of a target that drew no rank. It is above every rank."""
 
 
 class Draw(Protocol):

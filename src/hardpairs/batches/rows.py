@@ -53,7 +53,7 @@ class RowSet:
         return self._length
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """Return the row numbers at positions of the ascending set.
+        """Return the row numbers at positions of the ascending set; where all are in it, those.
 
         Example:
             >>> RowSet(5, [1, 2]).at(np.array([0, 1, 2]))

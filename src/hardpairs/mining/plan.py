@@ -36,10 +36,11 @@ VISITING_TILES = 4
 RESIDENT_TILES = 4
 """Tiles of rows that are in memory at a time where one process has them in mapped files."""
 STEP_COST = 1.1
-"""Time to that before a step that saves memory: smaller blocks of products, less room in a list,
-mapped rows that the system has in its cache. Two blocks of lists take 1.4 times as long as one."""
+"""Factor by which a step that saves memory is taken to lengthen a search: smaller blocks of
+products or of travelling rows, less room in a list, mapped rows that the system keeps in its cache.
+Two blocks of lists were measured to lengthen it by 1.4."""
 FEW_TILES = 8
-"""Tiles of rows of a block of lists below which everything else is tried first."""
+"""A block of lists of fewer tiles of rows is taken only where every plan has as few."""
 SHARED, RING = "shared", "ring"
 """Where processes have the rows: in one mapped file, or each one its share."""
 SHARE_OF_FREE = 0.5
@@ -216,6 +217,7 @@ def make_plan(
     precision: str = "bfloat16",
     first_target: int = 0,
     beside: int = 0,
+    free: int | None = None,
 ) -> Plan:
     """Return the plan within a limit of memory that is expected to be the fastest.
 
@@ -234,11 +236,14 @@ def make_plan(
         precision: Precision of the products.
         first_target: Rows before it are candidates alone.
         beside: Bytes that are taken besides.
+        free: Bytes that are free on the machine, without which mapped rows are read from the disk
+            again and again; default those of this one.
 
     Raises:
         UserError: Exit 5 when even the smallest plan does not fit.
     """
-    allowed = int(free_memory() * SHARE_OF_FREE) if max_memory is None else max_memory
+    free = free_memory() if free is None else free
+    allowed = int(free * SHARE_OF_FREE) if max_memory is None else max_memory
     tile = max(1, min(tile, rows))
     row = (6 if precision == "bfloat16" else 4) * sum(widths)
     targets, ways = rows - first_target, _ways(rows, tile, processes, held, allowed // max(row, 1))
@@ -246,7 +251,8 @@ def make_plan(
         targets = -(-targets // processes)  # of each process
     sizes, capacities = _halves(min(product_block, tile)), (4 * depth + 64, 2 * depth + 64)
     plans, smallest = [], math.inf
-    for way, size, capacity in itertools.product(ways, sizes, capacities):
+    choices = itertools.product(enumerate(ways), enumerate(sizes), enumerate(capacities))
+    for (i, way), (j, size), (k, capacity) in choices:
         fixed = way.rows * row + beside + threads * _block_bytes(size, widths) + (64 << 20)
         list_bytes = capacity * ENTRY_BYTES + ROW_BYTES
         list_bytes += _deciding_bytes(depth, 1 if way.visiting else processes)
@@ -265,11 +271,11 @@ def make_plan(
             visiting=way.visiting,
             resident=way.rows if way.mapped else 0,
         )
-        steps = ways.index(way) + sizes.index(size) + capacities.index(capacity)
         few = block < min(targets, FEW_TILES * tile)
-        plans.append((few, _pairs(plan, processes) * STEP_COST**steps, plan))
+        from_disk = processes == 1 and way.mapped and plan.bytes + rows * row > free
+        plans.append((few, from_disk, _pairs(plan, processes) * STEP_COST ** (i + j + k), plan))
     if plans:
-        return min(plans, key=lambda candidate: candidate[:2])[2]
+        return min(plans, key=lambda candidate: candidate[:3])[3]
     raise UserError(
         Exit.RESOURCES,
         f"the search needs at least {math.ceil(smallest / 1e6)}M of memory, "
@@ -279,9 +285,10 @@ def make_plan(
 
 
 def _pairs(plan: Plan, processes: int = 1) -> float:
-    """Return the pairs that are multiplied: those within a block of lists serve both sides.
+    """Return how many pairs are multiplied.
 
-    In a ring, a block of lists is that of each process.
+    A pair within a block of lists is multiplied once for both sides, any other for each. In a ring,
+    each process has a block of its own.
     """
     whole, rest = divmod(max(0, plan.pool - plan.first_target), plan.list_block)
     twice = whole * plan.list_block**2 + rest**2

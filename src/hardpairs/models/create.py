@@ -68,13 +68,10 @@ def create_model_and_transforms(
                 verify_weights(weights)
             return _from_folder(folder, model_name, pretrained, options)
         if config is None or not is_miniclip(config):
-            is_tag = bool(pretrained) and not is_weights(pretrained)
-            source: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-            if is_tag:
-                source = downloading(model_name, str(pretrained), options.get("cache_dir"))
+            source = downloading(model_name, pretrained, options.get("cache_dir"))
             with source, loadable(pretrained, model_name) as weights, mapped(weights):
                 made = open_clip.create_model_and_transforms(model_name, weights, **options)
-            if is_tag:  # OpenCLIP has read its file
+            if pretrained and not is_weights(pretrained):  # a tag, whose file OpenCLIP has read
                 check_finite(made[0].state_dict(), f"{model_name} {pretrained}")
             return made[0], made[1], made[2]
         if not pretrained:

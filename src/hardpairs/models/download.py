@@ -1,6 +1,6 @@
 """Weights from a network: the source is named, and a silent server is noticed at once.
 
-Without a network the libraries would try again and again for a minute, also for what they have.
+Without a network, the libraries would retry for a minute, even for cached files.
 """
 
 from __future__ import annotations
@@ -16,20 +16,25 @@ from urllib.parse import urlsplit
 
 from hardpairs.core.errors import UserError, bad_input
 
+HUB = "hf-hub:"
+"""Prefix of a model that is named by its repository on Hugging Face."""
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """Names of OpenCLIP's weights in a repository of Hugging Face."""
-TIMEOUT = 10.0
-"""Seconds within which a server must answer."""
+TIMEOUT = 3.0
+"""Seconds within which each address of a server must answer."""
 PORTS = {"https": 443, "http": 80}
+FIX = "without a network give a file or folder; a proxy is taken from HTTPS_PROXY"
 
 
 @contextlib.contextmanager
-def downloading(model_name: str, tag: str, cache_dir: str | None = None) -> Iterator[None]:
-    """Let a block load the weights of a tag, which are downloaded where the cache lacks them.
+def downloading(
+    model_name: str, pretrained: str | None, cache_dir: str | None = None
+) -> Iterator[None]:
+    """Let a block load weights; those of a tag are downloaded where the cache lacks them.
 
     Args:
-        model_name: A model of OpenCLIP.
-        tag: The tag of its weights.
+        model_name: A model of OpenCLIP or of ours, or ``hf-hub:REPOSITORY``.
+        pretrained: The tag of its weights; a file, or ``None``, takes no network.
         cache_dir: Folder of what OpenCLIP downloads; ``None``: its default.
 
     Raises:
@@ -38,36 +43,34 @@ def downloading(model_name: str, tag: str, cache_dir: str | None = None) -> Iter
     """
     import open_clip  # not at the top: other encoders do not need it
 
-    weights = f"the weights {tag} of {model_name}"
-    source = open_clip.get_pretrained_cfg(model_name, tag) or {}
+    weights = f"the weights {pretrained} of {model_name}"
+    source = (open_clip.get_pretrained_cfg(model_name, pretrained) if pretrained else None) or {}
     repository, _, file = source.get("hf_hub", "").rpartition("/")
-    if repository:
-        files = (file,) if file else FILES
+    if model_name.startswith(HUB):
+        with fetching(model_name.removeprefix(HUB), ["open_clip_config.json"], cache_dir):
+            yield
+    elif repository:
+        files = (file, f"{Path(file).stem}.safetensors") if file else FILES
         with fetching(repository, files, cache_dir, what=f"{weights} from Hugging Face, "):
             yield
-        return
-    address = source.get("url", "")
-    folder = Path(cache_dir or "~/.cache/clip").expanduser()
-    if address and not (folder / os.path.basename(address)).is_file():
-        if is_offline():  # OpenCLIP would download them all the same
-            raise bad_input(f"{weights} are not on this machine", where=address, fix=_fix())
-        _announce(f"{weights} from {address}")
-        if reason := _silence(address):
-            raise _no_answer(address, reason)
-    yield
+    else:
+        if address := source.get("url", ""):
+            folder = Path(cache_dir or "~/.cache/clip").expanduser()
+            _check_server(weights, address, folder / os.path.basename(address))
+        yield
 
 
 @contextlib.contextmanager
 def fetching(
     repository: str, files: Iterable[str], cache_dir: str | None = None, what: str = ""
 ) -> Iterator[None]:
-    """Let a block load a model of Hugging Face, which is fetched where the hub's cache lacks it.
+    """Let a block load what is on Hugging Face, and is fetched where the hub's cache lacks it.
 
     Where the hub does not answer, the block takes what the cache has, without asking again.
 
     Args:
         repository: Its name on Hugging Face.
-        files: Files of which a fetched model has one.
+        files: Files of which a fetched repository has one.
         cache_dir: Folder of the cache; ``None``: the hub's default.
         what: Stands before the repository's name in the announcement.
 
@@ -91,10 +94,11 @@ def fetching(
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """Keep Hugging Face's library from using the network; it raises what its cache lacks.
+    """Keep Hugging Face's library from using the network.
 
-    Otherwise it asks even for cached files whether there are newer ones. Its environment variable
-    (HF_HUB_OFFLINE) is read at import, which may have happened.
+    It raises an error for a file that its cache lacks. Otherwise it asks even for cached files
+    whether there are newer ones. Its environment variable (HF_HUB_OFFLINE) is read at import, which
+    may have happened.
     """
     from huggingface_hub import constants
 
@@ -112,34 +116,47 @@ def is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
+def _check_server(weights: str, address: str, file: Path) -> None:
+    """Refuse weights behind a URL that are not in the cache and cannot be downloaded."""
+    if file.is_file():
+        return
+    if is_offline():  # OpenCLIP would download them all the same
+        raise bad_input(f"{weights} are not on this machine", where=address, fix=FIX)
+    _announce(f"{weights} from {address}")
+    if reason := _silence(address):
+        raise _no_answer(address, reason)
+
+
 def _announce(what: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes, one
         print(f"fetching {what}", file=sys.stderr)
 
 
 def _silence(address: str) -> str:
-    """Return why a server cannot be reached; nothing where it or a proxy may answer."""
-    if urllib.request.getproxies():  # a proxy may reach what this machine does not
+    """Return why a server cannot be reached, or an empty string where it or a proxy may answer."""
+    parts = urlsplit(address if "//" in address else f"https://{address}")
+    host, proxies = str(parts.hostname), urllib.request.getproxies()
+    has_proxy = parts.scheme in proxies or "all" in proxies
+    if has_proxy and not urllib.request.proxy_bypass(host):  # it may reach what we do not
         return ""
-    parts = urlsplit(address)
     try:
-        port = parts.port or PORTS[parts.scheme]
-        socket.create_connection((str(parts.hostname), port), timeout=TIMEOUT).close()
-    except OSError as error:
+        port = parts.port or PORTS.get(parts.scheme, PORTS["https"])
+        socket.create_connection((host, port), timeout=TIMEOUT).close()
+    except (OSError, ValueError) as error:  # no address, no answer, or no name of a host
         return str(error)
     return ""
 
 
 def _no_answer(address: str, reason: str) -> UserError:
-    return bad_input(f"{urlsplit(address).hostname} does not answer: {reason}", fix=_fix())
-
-
-def _fix() -> str:
-    return "without a network give a file or folder; a proxy is taken from HTTPS_PROXY"
+    return bad_input(f"{urlsplit(address).hostname or address} does not answer: {reason}", fix=FIX)
 
 
 def _in_hub_cache(repository: str, files: Iterable[str], cache_dir: str | None) -> bool:
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    found = (try_to_load_from_cache(repository, file, cache_dir=cache_dir) for file in files)
+    try:
+        found = [try_to_load_from_cache(repository, file, cache_dir=cache_dir) for file in files]
+    except HFValidationError:  # no name of a repository; the library says so when it loads
+        return False
     return any(isinstance(path, str) for path in found)

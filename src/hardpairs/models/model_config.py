@@ -6,7 +6,9 @@ The names are OpenCLIP's and ours: ``hardpairs-*`` and ``miniclip-*``.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ from typing import Any
 import open_clip
 import torch
 
-from hardpairs.core.errors import UserError, usage
+from hardpairs.core.errors import UserError, bad_input, usage
+from hardpairs.models.download import FIX, HUB, fetching
 from hardpairs.models.model_folder import check_tokenizer, folder_config, model_folder
 from hardpairs.models.tokenizer import PlainWordTokenizer, WordTokenizer, build_vocabulary
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 CONFIGS = Path(__file__).parent / "configs"
+TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "open_clip_config.json")
+"""Files of which a repository with a tokenizer has one."""
 WORD_TOKENIZERS = {"words": WordTokenizer, "plain-words": PlainWordTokenizer}
 """Our tokenizers by the ``tokenizer_mode`` of a model configuration."""
 
@@ -92,9 +97,7 @@ def make_tokenizer(
     """
     if not uses_words(model_name):
         check_tokenizer(model_name, _text_config(model_name))
-        return open_clip.get_tokenizer(  # type: ignore[no-any-return]
-            model_name, cache_dir=cache_dir, context_length=context_length
-        )
+        return _openclip_tokenizer(model_name, context_length, cache_dir)
     if vocabulary is None:
         raise usage(
             f"{model_name} reads words and needs a vocabulary",
@@ -103,6 +106,31 @@ def make_tokenizer(
     config = _text_config(model_name)
     tokenizer = WORD_TOKENIZERS[config["tokenizer_mode"]]
     return tokenizer(vocabulary, context_length or config["context_length"])
+
+
+def _openclip_tokenizer(
+    model_name: str, context_length: int | None, cache_dir: str | None
+) -> Tokenizer:
+    """Return OpenCLIP's tokenizer of a model, which may be on Hugging Face."""
+    repository = _text_config(model_name).get("hf_tokenizer_name")
+    if model_name.startswith(HUB):
+        repository = model_name.removeprefix(HUB)
+    is_fetched = bool(repository) and not os.path.isdir(str(repository))
+    source = fetching(str(repository), TOKENIZER_FILES, cache_dir) if is_fetched else nullcontext()
+    try:
+        with source:
+            return open_clip.get_tokenizer(  # type: ignore[no-any-return]
+                model_name, cache_dir=cache_dir, context_length=context_length
+            )
+    except OSError as error:  # of transformers and the hub, where it is neither here nor there
+        if not is_fetched:
+            raise
+        reason = str(error).partition("\n")[0]
+        raise bad_input(
+            f"the tokenizer of {model_name} cannot be had: {reason}",
+            where=str(repository),
+            fix=FIX,
+        ) from None
 
 
 def _text_config(model_name: str) -> dict[str, Any]:

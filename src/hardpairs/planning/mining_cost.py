@@ -20,7 +20,15 @@ from hardpairs.mining.clusters import (
     ROWS_PER_CLUSTER,
 )
 from hardpairs.mining.options import IVF, TARGET_RECALL, MiningOptions
-from hardpairs.mining.plan import ENTRY_BYTES, RING, ROW_BYTES, SHARED, Plan, make_plan
+from hardpairs.mining.plan import (
+    ENTRY_BYTES,
+    RING,
+    ROW_BYTES,
+    SHARE_OF_FREE,
+    SHARED,
+    Plan,
+    make_plan,
+)
 from hardpairs.mining.recall import sample_size
 from hardpairs.mining.route import make_route
 from hardpairs.mining.unit_vectors import MOST_PIVOTS, ROWS_PER_PIVOT, SAMPLE_PER_PIVOT
@@ -136,6 +144,7 @@ def mining_plan(
             processes=processes,
             held=held,
             precision=machine.mining.precision(max(widths)),
+            free=machine.free_memory if max_memory is None else int(max_memory / SHARE_OF_FREE),
         )
 
     try:

@@ -15,7 +15,9 @@ MOST_ROWS = 2000
 """Random rows that are looked at, so that it takes a second."""
 
 BATCHES = {"random": None, "hard-pairs": "hard-pairs", "neighbourhood": "neighborhood"}
-"""Part of a recipe's name by batch maker, for those that were measured."""
+"""What each measured batch maker adds to a recipe's name."""
+LOSSES = {"clip_ce": None, "global": "global", "sanw_debias": "sanw"}
+"""What each measured loss adds to it."""
 
 
 def before_training(
@@ -67,12 +69,13 @@ def _facts_line(facts: Readiness, folder: str | None) -> str:
 
 def recipe_of(config: TrainingConfig) -> str | None:
     """Return the name in ``GAINS`` of what a run does; ``None`` for what was not measured."""
-    if config.batching not in BATCHES:
+    others = any(getattr(config.loss, name, None) for name in ("margin_weight", "memory_every"))
+    if config.batching not in BATCHES or config.loss_fn not in LOSSES or others:
         return None
     memory = "memory" if getattr(config.loss, "memory_batches", None) else None
     if getattr(config.loss, "memory_match", False):
         memory = "memory-matched"
-    by_loss = {"global": "global", "sanw_debias": "sanw"}.get(config.loss_fn)
+    by_loss = LOSSES[config.loss_fn]
     if config.loss_fn == "clip_ce" and getattr(config.loss, "hardness_weight", None):
         by_loss = "hardness"
     name = "-".join(part for part in (BATCHES[config.batching], memory, by_loss) if part)

@@ -51,11 +51,11 @@ class SentenceTransformersEncoder(TextEncoder):
             )
         from sentence_transformers import SentenceTransformer
 
-        if os.path.isdir(name):
+        is_folder = os.path.isdir(name)
+        if is_folder:
             _check_modules(Path(name) / "modules.json", name)
             for folder in (Path(name), *sorted(Path(name).glob("[0-9]_*/"))):
                 verify_weights(folder)
-        is_folder = os.path.isdir(name)
         with nullcontext() if is_folder else fetching(name, ("modules.json",)):
             try:
                 model = SentenceTransformer(name, device=context.device).eval()

@@ -9,7 +9,7 @@ path/to/folder                                  config.json and weights, as timm
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,11 @@ class TimmEncoder(ImageEncoder):
         if image_size is not None:
             overlay["input_size"] = (3, image_size, image_size)
         options = {"img_size": image_size} if fixed and image_size else {}
-        fetched: AbstractContextManager[None] = nullcontext()
-        if weights is None and name.startswith(PREFIX):
-            repository = getattr(timm.get_pretrained_cfg(source), "hf_hub_id", None) or name
-            fetched = fetching(repository, ("model.safetensors", "pytorch_model.bin"))
-        with fetched:
+        is_fetched = weights is None and name.startswith(PREFIX)
+        weights_config = timm.get_pretrained_cfg(source) if is_fetched else None
+        repository = getattr(weights_config, "hf_hub_id", None)  # some weights are elsewhere
+        files = ("model.safetensors", "pytorch_model.bin")
+        with fetching(repository, files) if repository else nullcontext():
             model: Any = _create(name, weights, source, overlay, options, config.seed)
         if weights != RANDOM:
             untouched = _create(name, RANDOM, source, overlay, options, config.seed)
