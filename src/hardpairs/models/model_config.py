@@ -6,7 +6,6 @@ The names are OpenCLIP's and ours: ``hardpairs-*`` and ``miniclip-*``.
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import cache
@@ -115,7 +114,7 @@ def _openclip_tokenizer(
     repository = _text_config(model_name).get("hf_tokenizer_name")
     if model_name.startswith(HUB):
         repository = model_name.removeprefix(HUB)
-    is_fetched = bool(repository) and not os.path.isdir(str(repository))
+    is_fetched = bool(repository) and model_folder(model_name) is None  # which has its own
     source = fetching(str(repository), TOKENIZER_FILES, cache_dir) if is_fetched else nullcontext()
     try:
         with source:

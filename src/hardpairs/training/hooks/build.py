@@ -164,11 +164,12 @@ def _warn_of_memory(model: nn.Module, config: TrainingConfig) -> None:
         )
     trained = config.trained
     stays_frozen = trained.freeze_backbone and not trained.freeze_epochs
-    if of_batches and not matched and not stays_frozen:
+    if of_batches and not stays_frozen:
+        slower = "" if matched else " --memory-match makes that slower."
         logging.warning(
             "Whole towers train, and the features of past batches stand still: a model can move "
-            "everything away from them, until all embeddings are nearly one. --memory-match "
-            "moves them along."
+            "everything away from them, until all embeddings are nearly one and pos_logit and "
+            f"hard_logit are equal.{slower}"
         )
 
 
