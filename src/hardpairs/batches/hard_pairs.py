@@ -219,7 +219,7 @@ class HardPairBatchSampler(BatchSampler):
     def _listed(self, targets: np.ndarray, ranks: np.ndarray) -> np.ndarray:
         """Return the rows at some ranks of targets' lists.
 
-        One index into all entries takes NumPy a third of the time of two.
+        NumPy takes less time for one index into all entries than for two.
         """
         indices = self.table.indices
         return np.asarray(indices.reshape(-1)[targets * indices.shape[1] + ranks])

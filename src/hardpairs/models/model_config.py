@@ -114,14 +114,14 @@ def _openclip_tokenizer(
     repository = _text_config(model_name).get("hf_tokenizer_name")
     if model_name.startswith(HUB):
         repository = model_name.removeprefix(HUB)
-    is_fetched = bool(repository) and model_folder(model_name) is None  # which has its own
+    is_fetched = bool(repository) and model_folder(model_name) is None  # a folder has its own
     source = fetching(str(repository), TOKENIZER_FILES, cache_dir) if is_fetched else nullcontext()
     try:
         with source:
             return open_clip.get_tokenizer(  # type: ignore[no-any-return]
                 model_name, cache_dir=cache_dir, context_length=context_length
             )
-    except OSError as error:  # of transformers and the hub, where it is neither here nor there
+    except OSError as error:  # transformers' and the hub's
         if not is_fetched:
             raise
         reason = str(error).partition("\n")[0]
