@@ -1,4 +1,4 @@
-"""Damaged files: 20,000 in every run of the tests, ``HARDPAIRS_FUZZ`` (200,000) in a slow one.
+"""Damaged files: 5,000 in every run of the tests, ``HARDPAIRS_FUZZ`` (200,000) in a slow one.
 
 A failure names the reader and the seed; ``mutated(reader.whole, seed, reader.more)`` makes its file
 again. ``python -m benchmarks.fuzz`` writes the figures of docs/reliability.md.
@@ -15,7 +15,7 @@ from tests.fuzz.check import check
 from tests.fuzz.reader import Reader
 from tests.fuzz.readers import files_of
 
-FILES = 10_000
+FILES = 5_000
 MANY = int(os.environ.get("HARDPAIRS_FUZZ", "200000"))
 
 
