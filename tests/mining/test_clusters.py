@@ -31,7 +31,7 @@ def small(monkeypatch):
 
 def clusters_of(image, text, rows=None, seed=0):
     rows = np.arange(len(image)) if rows is None else rows
-    return make_clusters({"image": image, "text": text}, rows, seed, None, ALONE)
+    return make_clusters({"image": image, "text": text}, rows, seed, ALONE)
 
 
 def as_before(one, other):
@@ -108,7 +108,7 @@ def test_equal_to_the_reference(case, little_memory, monkeypatch):
     sides = {"image": image, "text": text}
     if case == "captions":
         sides = {"text": text}
-    made = make_clusters(sides, rows, 0, None, ALONE)
+    made = make_clusters(sides, rows, 0, ALONE)
     near = made.need < probes
 
     def pool(row):

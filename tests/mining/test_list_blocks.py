@@ -6,6 +6,8 @@ import os
 import random
 import re
 import signal
+import socket
+import sys
 import time
 from pathlib import Path
 
@@ -139,7 +141,7 @@ def test_two_processes_wait_until_work_of_others_is_discarded(processes, tmp_pat
     flags += ("--text-embeddings", str(tmp_path / "b.npy"), "--save_path")
     assert mine(*flags, tmp_path / "alone").returncode == 0
     stale = Progress(tmp_path / "two/.x.work", {"processes": processes})
-    stale.save("cells_candidates_1", cells=np.zeros(750, np.int64))
+    stale.save("lists0_1", column=np.zeros(750, np.int32))
     stale.save("plan", order=np.arange(1500))
     (tmp_path / "slow.py").write_text(SLOW_TO_DISCARD)
     done = torchrun(2, str(tmp_path / "slow.py"), *flags, str(tmp_path / "two"))
@@ -211,3 +213,50 @@ def test_little_memory_gives_the_same_bytes(mined):
         done.returncode == 0 and "mapped from disk" in done.stderr and "blocks of" in done.stderr
     ), done.stderr
     assert output(folder / "small") == expected
+
+
+def on_machines(count, flags, folders) -> list[Popen]:
+    """Start a process of a run on each of some machines, which have a folder each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    where |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "LOCAL_RANK": "0"}
+    return [
+        Popen(
+            [sys.executable, *COMMAND, *flags, "--save_path", str(folder)],
+            cwd=ROOT,
+            env={**os.environ, **where, "RANK": str(rank)},
+            text=True,
+        )
+        for rank, folder in enumerate(folders)
+    ]
+
+
+def test_machines_in_a_ring_need_no_common_folder(mined, tmp_path):
+    """Also after a kill: each machine goes on with what is in its own folder."""
+    _, flags, expected = mined
+    folders = [tmp_path / "first", tmp_path / "second"]
+    ring = (*flags, "--rows", "ring")
+    begun = on_machines(2, (*ring, "--commit-seconds", "0"), folders)
+    while not (committed(folders[1]) and committed(folders[0])):
+        assert all(process.poll() is None for process in begun), "it was too fast to be killed"
+        time.sleep(0.002)
+    for process in begun:
+        process.kill()
+        process.communicate()
+    ended = on_machines(2, ring, folders)
+    told = [process.communicate(timeout=120)[1] for process in ended]
+    assert [process.returncode for process in ended] == [0, 0], told
+    assert all("going on with the unfinished hard pairs" in text for text in told), told
+    assert output(folders[0]) == expected
+    assert not list(folders[1].iterdir())
+
+
+def test_machines_that_share_a_file_of_rows_need_a_common_folder(mined, tmp_path):
+    _, flags, _ = mined
+    folders = [tmp_path / "first", tmp_path / "second"]
+    ended = on_machines(2, (*flags, "--rows", "shared"), folders)
+    told = [process.communicate(timeout=120)[1] for process in ended]
+    assert ended[1].returncode == 2 and "process 1 does not see the unit vectors" in told[1], told
+    assert "--rows ring" in told[1] and ended[0].returncode == 7, told

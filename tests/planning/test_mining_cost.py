@@ -27,9 +27,10 @@ SIZES = (1_000, 30_000, 100_000, 3_000_000, 12_000_000, 400_000_000)
 @pytest.mark.parametrize("share", [1.0, 0.05])
 @pytest.mark.parametrize("processes", [1, 2, 128])
 def test_more_rows_cost_more(processes, share):
-    costs = [
-        mining_cost(MACHINE, rows, [384, 768], processes=processes, share=share) for rows in SIZES
-    ]
+    widths = [384, 768]
+    costs = [mining_cost(MACHINE, rows, widths, processes=processes, share=share) for rows in SIZES]
+    limits = {"processes": processes, "max_memory": None, "top_k": 50}
+    plans = [mining_plan(MACHINE, rows, widths, **limits)[0] for rows in SIZES]
     fit = [cost for cost in costs if cost.fits]
     assert fit == costs[: len(fit)]
     for group in (fit, costs[len(fit) :]):
@@ -37,7 +38,12 @@ def test_more_rows_cost_more(processes, share):
             amounts = [getattr(cost, name) for cost in group]
             assert amounts == sorted(amounts), name
         for in_a_ring in (False, True):  # where a process has fewer rows and lists
-            memory = [cost.memory for cost in group if bool(cost.network) == in_a_ring]
+            pairs = zip(costs, plans, strict=True)
+            memory = [
+                cost.memory
+                for cost, plan in pairs
+                if cost in group and bool(plan.visiting) == in_a_ring
+            ]
             # At the limit, blocks of lists end with a whole tile.
             assert all(more > 0.99 * less for less, more in itertools.pairwise(memory))
 
@@ -96,8 +102,16 @@ def test_a_ring_sends_the_rows_of_the_others():
     plan, fits = mining_plan(MACHINE, 100_000, [768, 768], **limits)
     assert fits and plan.visiting
     cost = mining_cost(MACHINE, 100_000, [768, 768], **limits)
-    assert cost.network == 50_000 * 1536 * 4 * len(plan.list_blocks())
-    assert mining_cost(MACHINE, 100_000, [64, 64], processes=2).network == 0
+    final_lists = 50_000 * (12 * plan.depth + 8)
+    assert cost.network == 50_000 * 1536 * 4 * len(plan.list_blocks()) + final_lists
+
+
+def test_processes_send_each_other_lists():
+    plan, _ = mining_plan(MACHINE, 100_000, [64, 64], processes=4, max_memory=None, top_k=50)
+    sent = mining_cost(MACHINE, 100_000, [64, 64], processes=4).network
+    others, final = 75_000 * (13 * plan.depth // 4 + 9), 25_000 * (12 * plan.depth + 8)
+    assert not plan.visiting and sent == others + final
+    assert mining_cost(MACHINE, 100_000, [64, 64]).network == 0
 
 
 def test_the_table_has_the_predicted_bytes(tmp_path):

@@ -292,14 +292,15 @@ def _mine(args: argparse.Namespace, options: MiningOptions, device: str, ranks: 
     execution = Execution(
         device, args.max_memory, progress=progress, ranks=ranks, verbose=True, held=args.rows
     )
-    with flags(vars(args), **FLAGS):
+    with flags(vars(args), held="--rows", **FLAGS):
         mined = mine_dataset(
             embeddings, options, reject=reject, rescoring=rescoring, execution=execution
         )
     if mined is not None:
         table = write_mined(args.save_path, args.dataset, mined, embeddings, options, rescoring)
         _report(mined, table, Path(args.save_path) / f"{args.dataset}_hard_sample.csv")
-        progress.remove()
+    ranks.barrier()  # before it, the result is in the folder of unfinished work
+    progress.remove()
 
 
 def _progress(
@@ -310,14 +311,16 @@ def _progress(
     rescoring: Rescoring | None,
     ranks: Ranks,
 ) -> Progress:
-    """Return the folder of unfinished work, which belongs to these options and embeddings."""
+    """Return the folder of unfinished work, which belongs to these options and embeddings.
+
+    Machines may have a folder of this name each: the first process of each machine owns it.
+    """
     from hardpairs.core.progress import Progress
     from hardpairs.data.remote_rows import is_remote
     from hardpairs.mining.dataset import content_hash
 
-    progress = Progress(
-        Path(args.save_path) / f".{args.dataset}.work",
-        lambda: {
+    def recipe() -> dict[str, Any]:
+        return {
             "options": options.for_manifest(),
             "embeddings": content_hash(embeddings),
             "processes": ranks.world_size,
@@ -325,10 +328,14 @@ def _progress(
             **({"rows": args.rows} if args.rows else {}),
             **({"reject": sorted(reject)} if reject else {}),
             **({"rescored": _identity(rescoring)} if rescoring else {}),
-        },
+        }
+
+    progress = Progress(
+        Path(args.save_path) / f".{args.dataset}.work",
+        recipe if ranks.world_size == 1 else ranks.of_first(recipe),
         kind="hard pairs",
         every=args.commit_seconds,
-        owner=ranks.rank == 0,
+        owner=ranks.is_first_of_machine,
     )
     of_all = [embeddings, *([rescoring.embeddings] if rescoring else [])]
     remote = any(is_remote(side) for each in of_all for side in (each.image, each.text))

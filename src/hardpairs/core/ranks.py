@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ T = TypeVar("T")
 class Ranks:
     """The number of this process and the number of processes.
 
-    Processes share files of a folder that all can reach, and wait for each other at barriers.
+    Processes hand arrays to each other, and wait for each other at barriers.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -55,6 +56,24 @@ class Ranks:
             self.barrier()
         return result
 
+    def of_first(self, make: Callable[[], T]) -> T:
+        """Return on all processes what ``make`` returns on rank 0, the only one that calls it.
+
+        Args:
+            make: Returns something small that can be pickled.
+        """
+        if self.world_size == 1:
+            return make()
+        made = [make() if self.rank == 0 else None]
+        with _peers_alive():
+            distributed.broadcast_object_list(made, src=0)
+        return made[0]  # type: ignore[return-value]
+
+    @property
+    def is_first_of_machine(self) -> bool:
+        """Tell whether this is the first process of its machine."""
+        return self.rank == 0 or int(os.environ.get("LOCAL_RANK", 1)) == 0
+
     def device(self, name: str) -> str:
         """Return the device of a name: with several processes "cuda" is this process's own GPU."""
         own = name == "cuda" and self.world_size > 1
@@ -66,21 +85,28 @@ class Ranks:
             with _peers_alive():
                 distributed.all_reduce(torch.from_numpy(values), distributed.ReduceOp.MAX)
 
+    def take_first(self, values: np.ndarray) -> None:
+        """Replace ``values`` by those of rank 0; all have one shape and one dtype."""
+        if self.world_size > 1:
+            with _peers_alive():
+                distributed.broadcast(torch.from_numpy(values), src=0)
+
     def exchange(
-        self, outgoing: Sequence[np.ndarray], incoming: Sequence[np.ndarray]
+        self, outgoing: Sequence[np.ndarray], incoming: Sequence[np.ndarray], step: int = 1
     ) -> Callable[[], None]:
         """Begin to send arrays to the process before this one and to receive those of the next one.
 
         The last process is the one before the first. Empty arrays are left out.
 
         Args:
-            outgoing: What is sent; it must stay as it is until all is there.
+            outgoing: What is sent, contiguous; it must stay as it is until all is there.
             incoming: What is received into; the next process must send arrays of these sizes.
+            step: How many places before and after this process the others are.
 
         Returns:
             A function that waits until all is sent and received.
         """
-        before, after = ((self.rank + step) % self.world_size for step in (-1, 1))
+        before, after = ((self.rank + places) % self.world_size for places in (-step, step))
         with _peers_alive():
             begun = [
                 call(torch.from_numpy(array.reshape(-1).view(np.uint8)), peer, tag=number)
@@ -99,6 +125,19 @@ class Ranks:
 
         return wait
 
+    def gather(self, own: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
+        """Return the arrays of all processes, by rank.
+
+        Args:
+            own: (n, ...) this process's array.
+            lengths: The first axis of each process's array; the other axes and the dtype are equal.
+        """
+        gathered = [np.empty((length, *own.shape[1:]), own.dtype) for length in lengths]
+        gathered[self.rank] = own
+        for step in range(1, self.world_size):
+            self.exchange([own], [gathered[(self.rank + step) % self.world_size]], step)()
+        return gathered
+
     def at(self, where: str) -> None:
         """Tell the other processes what this one does; a message names it when it is lost."""
         peers.at(where)
@@ -111,9 +150,23 @@ class Ranks:
 
     def share(self, start: int, stop: int) -> tuple[int, int]:
         """Return the first row and the end of this process's share of a range."""
+        return self.shares(start, stop)[self.rank]
+
+    def shares(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the first row and the end of each process's share of a range."""
         size = stop - start
-        first = start + size * self.rank // self.world_size
-        return first, start + size * (self.rank + 1) // self.world_size
+        cuts = [start + size * rank // self.world_size for rank in range(self.world_size + 1)]
+        return list(itertools.pairwise(cuts))
+
+    def of_all(self, own: np.ndarray, count: int) -> np.ndarray:
+        """Return the (count, ...) array of which each process has its share.
+
+        Args:
+            own: (n, ...) the rows ``share(0, count)``.
+            count: Rows of all processes.
+        """
+        lengths = [stop - start for start, stop in self.shares(0, count)]
+        return own if self.world_size == 1 else np.concatenate(self.gather(own, lengths))
 
 
 @contextlib.contextmanager

@@ -66,8 +66,8 @@ class Execution:
         max_memory: Bytes to stay within; default half of what is free.
         precision: "bfloat16" or "float32" for the products that choose candidates; default the
             faster one here.
-        progress: Where unfinished work is committed. Several ranks need it, since they share the
-            unit vectors through it.
+        progress: Where unfinished work is committed. Several ranks that map one file of the unit
+            vectors need one folder; in a ring, each may have a folder of its own.
         ranks: This process and the others that share the search.
         verbose: Print the plan and a progress bar to stderr.
         held: Where several ranks have the rows: "shared" for one file that all of them map, "ring"
@@ -275,7 +275,7 @@ def _search_clusters(
     )
     sample = np.union1d(choosing, measuring) if measures else choosing
     exact = _exact_lists(sample, rows, embeddings, groups, options, execution)
-    clusters = make_clusters(embeddings, rows, options.seed, execution.progress, execution.ranks)
+    clusters = make_clusters(embeddings, rows, options.seed, execution.ranks)
     probing = Probing(clusters, clusters.probes_for(target, exact.of(choosing)))
     _tell(execution, probing.text(target))
     pool = Pool(rows, rows)
@@ -439,9 +439,7 @@ def search_order(
             from hardpairs.mining.engine.cuda import own_device
 
             device = str(own_device(device))
-        order = order_by_similarity(
-            embeddings, pool.candidates, others, device, execution.progress, execution.ranks
-        )
+        order = order_by_similarity(embeddings, pool.candidates, others, device, execution.ranks)
     candidates = order[: len(pool.candidates)]
     is_target = np.isin(candidates, pool.targets)
     order[: len(candidates)] = candidates[np.argsort(is_target, kind="stable")]

@@ -39,10 +39,7 @@ def hand_out(
     """
     by_number = np.argsort(order, kind="stable")
     count = len(order)
-    shares = [
-        by_number[slice(*Ranks(rank, ranks.world_size).share(0, count))]
-        for rank in range(ranks.world_size)
-    ]
+    shares = [by_number[start:stop] for start, stop in ranks.shares(0, count)]
     for start in range(0, max(map(len, shares)), ROWS_AT_ONCE):
         parts = [share[start : start + ROWS_AT_ONCE] for share in shares]
         rows = make(parts[ranks.rank])

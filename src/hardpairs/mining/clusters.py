@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.core.threads import in_parallel
 from hardpairs.data.remote_rows import Rows
 from hardpairs.mining.recall import ExactLists, estimated_share, sample_size
-from hardpairs.mining.unit_vectors import of_all_ranks, write_unit_vectors
+from hardpairs.mining.unit_vectors import write_unit_vectors
 
 ROWS_PER_CLUSTER, MOST_CLUSTERS = 256, 4096
 FITTED_PER_CLUSTER = 32
@@ -161,7 +160,6 @@ def make_clusters(
     embeddings: Mapping[str, Rows],
     rows: np.ndarray,
     seed: int,
-    progress: Progress | None,
     ranks: Ranks,
 ) -> Clusters:
     """Return the clusters of rows; several ranks share the work.
@@ -170,7 +168,6 @@ def make_clusters(
         embeddings: (N, D) by name of the modality.
         rows: (M,) row numbers, ascending; at least two clusters of them.
         seed: Seed of the rows that centers are fitted to.
-        progress: Through which several ranks hand each other their shares.
         ranks: This process and the others.
     """
     count = min(MOST_CLUSTERS, len(rows) // ROWS_PER_CLUSTER)
@@ -178,7 +175,7 @@ def make_clusters(
     own = rows[slice(*ranks.share(0, len(rows)))]
     blocks = np.split(own, range(ROWS_AT_ONCE, len(own), ROWS_AT_ONCE))
     nearest = in_parallel(lambda part: _nearest(_joined(embeddings, part), centers), blocks)
-    cells = of_all_ranks(np.concatenate(nearest), "cells_clusters", progress, ranks)
+    cells = ranks.of_all(np.concatenate(nearest), len(rows))
     similarity = _similarities(centers)
     chain = _chain(similarity)
     number = np.argsort(chain)[cells]

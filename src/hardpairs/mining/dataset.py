@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hardpairs.core.errors import Exit, UserError, usage
+from hardpairs.core.ranks import Ranks
 from hardpairs.data.embeddings import Embeddings
 from hardpairs.data.hard_pairs import HardPairTable, table_folder, write_helip, write_table
 from hardpairs.data.one_space import check_one_space
@@ -22,7 +23,7 @@ from hardpairs.mining.api import Execution, search
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.rescore import Rescoring, rescore
 from hardpairs.mining.result import DatasetRows, MiningResult
-from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM, of_all_ranks
+from hardpairs.mining.unit_vectors import ROWS_AT_ONCE, SMALLEST_NORM
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,14 @@ def mine_dataset(
             the embeddings are of two encoders.
     """
     reject, execution = dict(reject or {}), execution or Execution()
-    unusable = _unusable(embeddings, options.drop_nonfinite, execution, "norms")
+    unusable = _unusable(embeddings, options.drop_nonfinite, execution.ranks)
     dropped = {**unusable, **_positions(embeddings, reject)}
     proposal = options
     if rescoring is not None:
         proposal, second = rescoring.proposal(options), rescoring.embeddings
         at = rescoring.positions(embeddings)
         _check_spaces(second, options)
-        unusable = _unusable(second, options.drop_nonfinite, execution, "norms_rescored")
+        unusable = _unusable(second, options.drop_nonfinite, execution.ranks)
         dropped |= {int(i): unusable[int(at[i])] for i in np.flatnonzero(np.isin(at, [*unusable]))}
     _check_spaces(embeddings, proposal)
     rows = DatasetRows(np.asarray(embeddings.rows), embeddings.num_samples)
@@ -116,23 +117,15 @@ def _check_spaces(embeddings: Embeddings, options: MiningOptions) -> None:
         check_one_space(embeddings, str(embeddings.manifest.get("model", "the embeddings")))
 
 
-def _unusable(
-    embeddings: Embeddings, drop_nonfinite: bool, execution: Execution, name: str
-) -> dict[int, str]:
+def _unusable(embeddings: Embeddings, drop_nonfinite: bool, ranks: Ranks) -> dict[int, str]:
     """Return positions of zero rows and, if allowed, of non-finite ones, with the reason.
 
     Args:
         embeddings: The embeddings.
         drop_nonfinite: Whether non-finite rows are allowed.
-        execution: The ranks, which share the work.
-        name: Tells these embeddings from others.
+        ranks: This process and the others, which share the work.
     """
-    norms = np.stack(
-        [
-            _norms(rows, execution, f"{name}_{side}")
-            for side, rows in (("image", embeddings.image), ("text", embeddings.text))
-        ]
-    )
+    norms = np.stack([_norms(rows, ranks) for rows in (embeddings.image, embeddings.text)])
     nonfinite = np.flatnonzero(~np.isfinite(norms).all(axis=0))
     if len(nonfinite) and not drop_nonfinite:
         raise UserError(
@@ -151,16 +144,16 @@ def _positions(embeddings: Embeddings, reject: Mapping[int, str]) -> dict[int, s
     return {int(i): reject[int(embeddings.rows[i])] for i in positions}
 
 
-def _norms(rows: Rows, execution: Execution, name: str) -> np.ndarray:
+def _norms(rows: Rows, ranks: Ranks) -> np.ndarray:
     """Return the (M,) float64 norms of embeddings, of which each rank reads its share."""
-    first, end = execution.ranks.share(0, len(rows))
+    first, end = ranks.share(0, len(rows))
     norms = np.zeros(end - first)
     for start in range(first, end, ROWS_AT_ONCE):
         block = slice(start, min(start + ROWS_AT_ONCE, end))
         wide = np.asarray(rows[block], np.float64)
         norms[start - first : block.stop - first] = np.linalg.norm(wide, axis=1)
         leave_to_disk(rows)
-    return of_all_ranks(norms, name, execution.progress, execution.ranks)
+    return ranks.of_all(norms, len(rows))
 
 
 def content_hash(embeddings: Embeddings) -> str:

@@ -35,15 +35,18 @@ class FinishedPools:
         self._builder = builder
         self._waiting: list[Lists] = []
         self._bytes = 0
-        stored = progress.load("pools") if progress else None
-        done, pieces = (0, 0) if stored is None else (stored["done"], stored["pieces"])
-        self.count, self._pieces, self._committed = int(done), int(pieces), int(pieces)
+        self.count, self._pieces = ranks.of_first(self._finished)
+        self._committed = self._pieces
         if progress:
             progress.claim()
-        ranks.barrier()  # before it, nobody commits more
         if self._progress:
             for piece in range(self._pieces):
                 self._restore(self._progress.load_others(f"finished{piece}"))
+
+    def _finished(self) -> tuple[int, int]:
+        """Return how many pools are done, and how many pieces have their lists."""
+        stored = self._progress.load("pools") if self._progress else None
+        return (0, 0) if stored is None else (int(stored["done"]), int(stored["pieces"]))
 
     def _restore(self, stored: dict[str, np.ndarray]) -> None:
         rows, others = stored.pop("rows"), stored.pop("others")
@@ -65,14 +68,13 @@ class FinishedPools:
             number: The pool whose lists are all added.
             part: The progress of its search.
         """
-        if self._progress is None or part is None:
-            return
-        if self._progress.due() or self._pieces > self._committed:
+        if self._progress and (self._progress.due() or self._pieces > self._committed):
             self._save(self._progress)
             self._committed = self._pieces
             done, pieces = np.array(number + 1), np.array(self._pieces)
             self._progress.save("pools", done=done, pieces=pieces)
-        part.remove()
+        if part:
+            part.remove()
 
     def _save(self, progress: Progress) -> None:
         """Store the lists that wait, as one piece."""

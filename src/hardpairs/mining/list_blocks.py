@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hardpairs.core.errors import mismatch
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks
 from hardpairs.mining.engine import Engine
 from hardpairs.mining.engine.kernel import REASONS, CandidateLists, Decided
 from hardpairs.mining.engine.lists import (
+    Packed,
     decide_lists,
     empty_lists,
+    empty_packed,
     list_rows,
     merge,
     pack,
-    packed_rows,
     raise_thresholds,
     settle,
     unpack,
@@ -38,8 +38,8 @@ def agreed_plan(
 ) -> tuple[Plan, np.ndarray]:
     """Return the plan and the order of rows that all ranks and an earlier run follow.
 
-    Unfinished work keeps its own, since its tiles must stay. Otherwise rank 0's count, since free
-    memory and the rounding of products differ between ranks.
+    They are those of rank 0, since free memory and the rounding of products differ between ranks.
+    Unfinished work keeps its own, since its tiles must stay.
 
     Args:
         plan: This rank's plan.
@@ -47,16 +47,16 @@ def agreed_plan(
         progress: Where unfinished work is.
         ranks: This process and the others.
     """
-    if progress is None:
-        return plan, order
-    if ranks.rank == 0 and ranks.world_size > 1:
-        _save_plan(progress, plan, order)
-    ranks.barrier()
-    stored = progress.load("plan")
-    if stored is None:
-        return plan, order
-    order = stored.pop("order")
-    return Plan(**{name: value.item() for name, value in stored.items()}), order
+    if progress and ranks.rank == 0:
+        if ranks.world_size > 1:
+            _save_plan(progress, plan, order)
+        stored = progress.load("plan")
+        if stored is not None:
+            order = stored.pop("order")
+            plan = Plan(**{name: value.item() for name, value in stored.items()})
+    plan = ranks.of_first(lambda: plan)
+    ranks.take_first(order)
+    return plan, order
 
 
 def _save_plan(progress: Progress, plan: Plan, order: np.ndarray) -> None:
@@ -80,15 +80,17 @@ def own_tiles(tiles: list[Tile], ranks: Ranks) -> list[Tile]:
 class ListBlocks:
     """The search of one rank, over all blocks of lists.
 
+    A rank fills lists of all rows of a block from its own tiles, and hands each other rank what it
+    has of that rank's share. Rank 0 receives the final lists.
+
     Names of committed progress: ``lists{block}_{rank}``, a rank's lists of a block as far as they
     are filled; ``result{block}_{rank}``, its share of the decided ones. Each says which plan it
-    follows, and none of another plan is read.
+    follows, and none of another plan is read. A rank reads its own alone.
 
     Args:
         plan: The sizes of the search.
         engine: Compares the pairs of a tile.
-        progress: Where unfinished work is committed. Several ranks need it to hand their lists to
-            each other.
+        progress: Where unfinished work is committed.
         ranks: This process and the others.
         grid: Which pairs are compared, by default all of them.
         paging: Where the rows are mapped, says how many of them may be in memory.
@@ -130,10 +132,22 @@ class ListBlocks:
         self.ranks.barrier()  # after it all results are committed, and no rank needs lists
         if self.progress:
             self.progress.forget(f"lists{number}_{rank}")
+        yield from self._on_first(own, start, stop)
+
+    def _on_first(self, own: Decided, start: int, stop: int) -> Iterator[Decided]:
+        """Yield the final lists of all ranks' shares on rank 0; hand them over on the others."""
+        rank = self.ranks.rank
         if rank == 0:
             yield own
-            for other in range(1, self.ranks.world_size):
-                yield Decided(**self._stored(f"result{number}_{other}"))
+        for other, (top, bottom) in enumerate(self.ranks.shares(start, stop)):
+            if other == 0:
+                continue
+            coming: list[np.ndarray] = []
+            if rank == 0:
+                coming = [np.empty((bottom - top, *one.shape[1:]), one.dtype) for one in own]
+            self.ranks.exchange(own if rank == other else [], coming, other)()
+            if rank == 0:
+                yield Decided(*coming)
 
     def _search(
         self, number: int, start: int, stop: int, bar: tqdm, finished: Decided | None
@@ -145,19 +159,22 @@ class ListBlocks:
             start: First row.
             stop: Row after the last one.
             bar: Shows the pairs that are done.
-            finished: The lists, where an earlier run has committed them; the others may need this
-                rank all the same.
+            finished: The lists, where an earlier run has committed them. A rank that lacks its own
+                needs the lists of all others, which have committed them, too.
         """
+        if self._all(finished is not None):
+            assert finished is not None
+            return finished
+        decided = self._decide(start, stop, self.fill(number, start, stop, bar))
         if finished is None:
-            lists = self.fill(number, start, stop, bar)
-        else:
-            for _ in range(2):  # the other ranks share their thresholds twice
-                self.ranks.maximum(np.zeros(stop - start, np.float32))
-        self.ranks.barrier()  # after it the lists of all ranks are committed
-        if finished is None:
-            finished = self._decide(number, start, stop, lists)
-            self._save_result(number, finished)
-        return finished
+            self._save_result(number, decided)
+        return decided
+
+    def _all(self, answer: bool) -> bool:
+        """Tell whether the answer of all ranks is yes."""
+        answers = np.array([not answer], np.uint8)
+        self.ranks.maximum(answers)
+        return not answers[0]
 
     def _save_result(self, number: int, decided: Decided) -> None:
         several_blocks = len(self.plan.list_blocks()) > 1
@@ -170,7 +187,7 @@ class ListBlocks:
         return own_tiles(self.grid.tiles(start, stop), self.ranks)
 
     def fill(self, number: int, start: int, stop: int, bar: tqdm) -> CandidateLists:
-        """Return lists filled from this rank's tiles, committed where other ranks wait for them.
+        """Return lists filled from this rank's tiles, committed before other ranks get them.
 
         Args:
             number: Number of the block; committed lists of it are continued.
@@ -186,10 +203,11 @@ class ListBlocks:
         self._share_thresholds(lists)
         self._offer(number, tiles, range(near, len(tiles)), lists, bar)
         self.engine.flush()
-        if self.progress and self.ranks.world_size > 1:
+        if self.ranks.world_size > 1:
             self._share_thresholds(lists)
             raise_thresholds(self.engine.data, lists)
-            self._save_lists(number, len(tiles), lists)
+            if self.progress:
+                self._save_lists(number, len(tiles), lists)
         return lists
 
     def _begun(self, number: int, start: int, stop: int) -> tuple[int, CandidateLists]:
@@ -231,14 +249,25 @@ class ListBlocks:
             raise_thresholds(self.engine.data, lists)
             self.ranks.maximum(lists.threshold)
 
-    def _decide(self, number: int, start: int, stop: int, lists: CandidateLists) -> Decided:
+    def _from_others(self, lists: CandidateLists) -> list[Packed]:
+        """Hand each rank its share of the lists; return what the others have of this rank's."""
+        rank, shares = self.ranks.rank, self.ranks.shares(0, len(lists.entries))
+        top, bottom = shares[rank]
+        received = []
+        for step in range(1, len(shares)):
+            going = pack(list_rows(lists, *shares[(rank - step) % len(shares)]))
+            entries = np.zeros(1, np.int64)
+            self.ranks.exchange([np.array([len(going["column"])])], [entries], step)()
+            coming = empty_packed(bottom - top, int(entries[0]))
+            self.ranks.exchange([*going.values()], [*coming.values()], step)()
+            received.append(coming)
+        return received
+
+    def _decide(self, start: int, stop: int, lists: CandidateLists) -> Decided:
         """Return the final lists of this rank's share, from what every rank put into them."""
         top, bottom = (row - start for row in self.ranks.share(start, stop))
+        packed = self._from_others(lists)
         lists = list_rows(lists, top, bottom)
-        others = (rank for rank in range(self.ranks.world_size) if rank != self.ranks.rank)
-        packed = [
-            packed_rows(self._stored(f"lists{number}_{rank}"), top, bottom) for rank in others
-        ]
         lists = merge(lists, packed) if packed else lists
         capacity = lists.column.shape[1]
         for first, end in self.paging.pieces(0, bottom - top, reads=capacity + 1):
@@ -270,25 +299,9 @@ class ListBlocks:
     def _own(self, name: str) -> dict[str, np.ndarray] | None:
         """Return what this rank has committed under this plan, or ``None``."""
         stored = self.progress.load(name) if self.progress else None
-        if stored is None or not self._is_ours(stored):
+        if stored is None or not np.array_equal(stored.pop("plan", np.zeros(0)), self._plan_hash):
             return None
         return stored
-
-    def _stored(self, name: str) -> dict[str, np.ndarray]:
-        """Return what another rank has committed before the last barrier."""
-        assert self.progress is not None
-        stored = self.progress.load_others(name)
-        if not self._is_ours(stored):
-            raise mismatch(
-                "a process of this run searched by another plan",
-                where=str(self.progress.folder / name),
-                fix="start all processes with the same command",
-            )
-        return stored
-
-    def _is_ours(self, stored: dict[str, np.ndarray]) -> bool:
-        """Take the hash of the plan out of a piece, and compare it."""
-        return np.array_equal(stored.pop("plan", np.zeros(0)), self._plan_hash)
 
 
 def _hash(followed: list[Any], order: np.ndarray) -> np.ndarray:

@@ -343,11 +343,11 @@ def _deciding_bytes(depth: int, processes: int) -> int:
     Args:
         depth: Ranks of a list that must be known.
         processes: Processes that have entries of the same lists. Each decides its share of them,
-            for which it reads what the others have put into all, one process after the other.
+            and hands the others what it has in theirs.
     """
     decided = -(-(depth * DECIDED_ENTRY_BYTES + DECIDED_ROW_BYTES) // processes)
-    read = depth * ENTRY_BYTES // processes + ROW_BYTES
-    return decided + (2 * read if processes > 1 else 0)  # read, and kept of the share
+    packed = depth * ENTRY_BYTES // processes + ROW_BYTES
+    return decided + (2 * packed if processes > 1 else 0)  # handed over, and received
 
 
 def _block_bytes(block: int, widths: list[int]) -> int:

@@ -206,7 +206,7 @@ def search_sample(
         rows: (M,) row numbers, ascending, that are candidates.
         search_pool: Yields the lists of a pool's targets, and their row numbers beside them.
         depth: Ranks of a list that must be known.
-        progress: Where unfinished work is committed. Several ranks need it.
+        progress: Where unfinished work is committed.
         ranks: This process and the others.
     """
     own = progress.load(f"sample_{ranks.rank}") if progress else None
@@ -222,11 +222,7 @@ def search_sample(
         own = {"keys": keys}
         if progress:
             progress.save(f"sample_{ranks.rank}", **own)
-    shares = [own["keys"]]
-    if progress and ranks.world_size > 1:
-        ranks.barrier()
-        stored = [progress.load_others(f"sample_{rank}") for rank in range(ranks.world_size)]
-        shares = [arrays["keys"] for arrays in stored]
+    shares = ranks.gather(own["keys"], [len(sample)] * ranks.world_size)
     keys = _best(shares, depth)[np.argsort(np.argsort(sample))]  # in the order of the draw
     return ExactLists(sample, *_lists_of(keys), len(rows))
 

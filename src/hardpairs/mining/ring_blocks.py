@@ -25,7 +25,7 @@ class RingBlocks(ListBlocks):
     Args:
         plan: The sizes of the search.
         engine: Compares the pairs of a tile.
-        progress: Where unfinished work is committed, and ranks hand final lists to rank 0.
+        progress: Where unfinished work is committed.
         ranks: This process and the others.
         grid: Which pairs are compared.
         ring: Brings the rows of the others.
@@ -55,7 +55,7 @@ class RingBlocks(ListBlocks):
             return finished
         start, stop = self.ranks.share(start, stop)
         lists = self.fill(number, start, stop if finished is None else start, bar)
-        decided = self._decide(number, start, stop, lists)
+        decided = self._decide(start, stop, lists)
         if finished is None:
             self._save_result(number, decided)
         return finished or decided
@@ -102,13 +102,7 @@ class RingBlocks(ListBlocks):
         self.ranks.maximum(latest)
         return -int(latest[0])
 
-    def _all(self, answer: bool) -> bool:
-        """Tell whether the answer of all ranks is yes."""
-        answers = np.array([not answer], np.uint8)
-        self.ranks.maximum(answers)
-        return not answers[0]
-
-    def _decide(self, number: int, start: int, stop: int, lists: CandidateLists) -> Decided:
+    def _decide(self, start: int, stop: int, lists: CandidateLists) -> Decided:
         """Return the final lists; another round counts what was removed and had no room."""
         decided = decide_lists(self.engine.data, lists)
         overflowed = np.flatnonzero(lists.overflowed)

@@ -91,10 +91,9 @@ def make_route(plan: Plan, ranks: Ranks) -> Route:
         plan: The sizes of the search.
         ranks: This process and the others.
     """
-    all_ranks = [Ranks(rank, ranks.world_size) for rank in range(ranks.world_size)]
     own, rounds = [], []
     for start, stop in [(0, plan.first_target), *plan.list_blocks()]:
-        shares = [rank.share(start, stop) for rank in all_ranks]
+        shares = ranks.shares(start, stop)
         own.append(shares[ranks.rank])
         for first in range(0, max(end - top for top, end in shares), plan.visiting):
             sent = [(top + first, min(top + first + plan.visiting, end)) for top, end in shares]

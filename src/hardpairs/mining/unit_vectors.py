@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hardpairs.core.errors import Exit, UserError
+from hardpairs.core.errors import Exit, UserError, usage
 from hardpairs.core.memory import reserve
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import ALONE, Ranks
@@ -77,7 +77,7 @@ def make_unit_vectors(
         embeddings: (N, D) by name of the modality.
         order: (M,) row numbers in search order.
         plan: Says whether the vectors are mapped, and the precision of products.
-        progress: Holds the mapped files; needed by a plan with mapped vectors and by several ranks.
+        progress: Holds the mapped files; needed by a plan with mapped vectors.
         ranks: This process and the others.
         kept: Rows in search order that this process keeps, where the others' travel.
 
@@ -175,7 +175,15 @@ def _allocate(
         for name, shape in shapes.items():
             progress.create_map(name, shape, kind)
     ranks.barrier()
-    return [progress.map(name) for name in shapes]
+    try:
+        return [progress.map(name) for name in shapes]
+    except FileNotFoundError as error:
+        raise usage(
+            f"process {ranks.rank} does not see the unit vectors, which process 0 has in a file",
+            where=error.filename,
+            fix="give a folder that all machines share, or let each process keep its share of the "
+            "rows: `held` ring",
+        ) from None
 
 
 def write_unit_vectors(embeddings: Rows, order: np.ndarray, name: str, out: np.ndarray) -> None:
@@ -235,7 +243,6 @@ def order_by_similarity(
     candidates: np.ndarray,
     others: np.ndarray,
     device: str = "cpu",
-    progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> np.ndarray:
     """Return the rows of the candidates, then the others, each sorted by the nearest pivot.
@@ -249,7 +256,6 @@ def order_by_similarity(
         candidates: Row numbers of the candidate pool.
         others: Row numbers of the other targets.
         device: Where products are computed.
-        progress: Through which several ranks hand each other their shares.
         ranks: This process and the others.
     """
     count = min(MOST_PIVOTS, len(candidates) // ROWS_PER_PIVOT)
@@ -265,30 +271,13 @@ def order_by_similarity(
         return (_joined(modalities, numbers, device) @ pivots.T).argmax(dim=1).cpu().numpy()
 
     ordered = []
-    for name, numbers in (("candidates", candidates), ("others", others)):
+    for numbers in (candidates, others):
         own = numbers[slice(*ranks.share(0, len(numbers)))]
         blocks = np.split(own, range(ROWS_AT_ONCE, len(own), ROWS_AT_ONCE))
         cells = np.concatenate(in_parallel(nearest, blocks))
-        cells = of_all_ranks(cells, f"cells_{name}", progress, ranks)
+        cells = ranks.of_all(cells, len(numbers))
         ordered.append(numbers[np.argsort(cells, kind="stable")])
     return np.concatenate(ordered)
-
-
-def of_all_ranks(own: np.ndarray, name: str, progress: Progress | None, ranks: Ranks) -> np.ndarray:
-    """Return the shares of all ranks one after the other.
-
-    Args:
-        own: This rank's share.
-        name: Name of the pieces of progress.
-        progress: Through which several ranks hand each other their shares.
-        ranks: This process and the others.
-    """
-    if progress is None or ranks.world_size == 1:
-        return own
-    progress.save(f"{name}_{ranks.rank}", cells=own)
-    ranks.barrier()
-    stored = [progress.load_others(f"{name}_{rank}") for rank in range(ranks.world_size)]
-    return np.concatenate([arrays["cells"] for arrays in stored])
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:

@@ -52,8 +52,8 @@ class ListRate:
         doubling: For each time that the number of columns it was compared with doubles.
         settling: To make the scores of its entries exact.
         deciding: To decide and sort it then.
-        handing: To store it for another process.
-        taking: To add what another process has stored.
+        handing: To commit it, and to pack it for other processes.
+        taking: To add what another process has packed.
     """
 
     width: int

@@ -28,7 +28,6 @@ from hardpairs.mining.engine.lists import (
     empty_lists,
     merge,
     pack,
-    packed_rows,
     raise_thresholds,
     settle,
 )
@@ -265,17 +264,18 @@ def _list_rate(width: int, known: MiningRates, effort: Effort) -> ListRate:
 
 
 def _handing_over(lists: CandidateLists, repeats: int) -> tuple[float, float]:
-    """Return the seconds to store lists for another process, and to take over what one stored."""
+    """Return the seconds to commit lists and to pack them for others, and to add packed ones."""
     with tempfile.TemporaryDirectory(prefix="hardpairs_plan_") as folder:
         progress = Progress(Path(folder) / "progress", {})
-        handing = processor_seconds(lambda: progress.save("lists", **pack(lists)), repeats)
 
-        def take() -> None:
-            stored = progress.load("lists")
-            assert stored is not None
-            merge(lists, [packed_rows(stored, 0, len(lists.entries))])
+        def hand() -> None:
+            progress.save("lists", **pack(lists))
+            pack(lists)
 
-        return handing * torch.get_num_threads(), processor_seconds(take, repeats)
+        handing = processor_seconds(hand, repeats)
+    packed = pack(lists)
+    taking = processor_seconds(lambda: merge(lists, [packed]), repeats)
+    return handing * torch.get_num_threads(), taking
 
 
 def _writing(effort: Effort) -> float:

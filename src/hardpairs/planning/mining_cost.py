@@ -181,15 +181,18 @@ def mining_cost(
         **_preparation(machine, plan, widths, processes, share),
         **_search(machine, plan, widths, processes, share),
     }
-    sent = _travelling(plan, widths, processes)
+    travelling = _travelling(plan, widths, processes)
     searching = stages["search"]
-    stages["wait for rows"] = max(0.0, sent / machine.network_rate - searching)
+    stages["wait for rows"] = max(0.0, travelling / machine.network_rate - searching)
     row_bytes = (6 if plan.precision == "bfloat16" else 4) * sum(widths)
     mapped = rows * row_bytes if plan.mapped else 0
-    handed = _handed_over(plan, processes)
+    committed = _committed(plan, processes)
+    to_first = (rows - rows // processes) * _decided_bytes(plan)
+    lists = _lists_sent(plan, processes)
+    stages["hand over"] += (lists + to_first) / machine.network_rate
     result = table_bytes(rows, top_k)
     filled = 2 * result  # process 0 makes the files of the table, and writes the lists into them
-    stages["disk"] = ((mapped + handed) / processes + filled) / machine.write_rate
+    stages["disk"] = ((mapped + committed) / processes + filled) / machine.write_rate
     stages["files"] = rows * top_k * machine.mining.writing + 2 * rows * 4 * sum(widths) * (
         machine.mining.hashing
     )
@@ -199,10 +202,10 @@ def mining_cost(
         processes=processes,
         stages=stages,
         memory=machine.process_bytes + plan.bytes + in_memory,
-        written=mapped + handed + filled + result,
+        written=mapped + committed + filled + result,
         kept=result,
-        read=rows * 4 * sum(widths) * 2 + handed + result,
-        network=sent,
+        read=rows * 4 * sum(widths) * 2 + result,
+        network=travelling + lists + to_first // max(processes - 1, 1),
         fits=fits,
     )
 
@@ -252,12 +255,16 @@ def _search(
     lists, met = (own, share * rows) if plan.visiting else (rows, share * rows / processes)
     visits = 1 + _rounds(plan, processes) if plan.visiting else 1
     fill, settle, decide = list_seconds(rates, sum(widths), plan.depth, met, visits)
-    stages = {"search": pairs + lists * fill, "decide": own * (settle + decide)}
+    handed = 0.0
     if processes > 1 and not plan.visiting:
         rate, entries = rates.list_rate(sum(widths)), plan.depth / rates.top_k
-        handed = own * rate.handing + (rows - own) * rate.taking  # each has a part of the entries
-        stages["hand over"] = entries * handed
-    return stages
+        # Each has a part of the entries.
+        handed = entries * (own * rate.handing + (rows - own) / processes * rate.taking)
+    return {
+        "search": pairs + lists * fill,
+        "decide": own * (settle + decide),
+        "hand over": handed,
+    }
 
 
 def block_of(plan: Plan, threads: int, share: float = 1.0) -> int:
@@ -303,11 +310,24 @@ def _travelling(plan: Plan, widths: Sequence[int], processes: int) -> int:
     return others * 4 * sum(widths) * len(plan.list_blocks())
 
 
-def _handed_over(plan: Plan, processes: int) -> int:
-    """Return the bytes of lists that processes hand to each other through files."""
+def _decided_bytes(plan: Plan) -> int:
+    """Return the bytes of a final list."""
+    return plan.depth * RESULT_ENTRY + RESULT_ROW
+
+
+def _lists_sent(plan: Plan, processes: int) -> int:
+    """Return the bytes of lists of other processes' rows that a process sends."""
+    if plan.visiting:
+        return 0
+    others = plan.rows - plan.rows // processes
+    return others * (plan.depth * ENTRY_BYTES // processes + ROW_BYTES)
+
+
+def _committed(plan: Plan, processes: int) -> int:
+    """Return the bytes of lists that several processes commit before they hand them over."""
     if processes == 1:
         return 0
-    results = plan.rows * (plan.depth * RESULT_ENTRY + RESULT_ROW)
+    results = plan.rows * _decided_bytes(plan)
     if plan.visiting:
         return results
     return results + plan.rows * (plan.depth * ENTRY_BYTES + processes * ROW_BYTES)

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from hardpairs.core.errors import UserError
 from hardpairs.core.progress import Progress
-from hardpairs.core.ranks import Ranks
 from hardpairs.mining import api, engine
 from hardpairs.mining.api import Execution, kernel_data
 from hardpairs.mining.engine import candidates, cuda, lists
@@ -26,6 +25,7 @@ from hardpairs.mining.result import DatasetRows, ResultBuilder
 from hardpairs.mining.unit_vectors import UnitVectors, write_unit_vectors
 from tests.mining.reference import dots, reference, unit
 from tests.mining.searches import assert_same, pool_of_row, search, themed
+from tests.mining.thread_ranks import Threads, in_threads
 
 gpu = pytest.param(
     "cuda",
@@ -162,16 +162,6 @@ def units_of(image, text):
     return units
 
 
-class Apart(Ranks):
-    """Ranks that tell each other no thresholds, and work one after the other."""
-
-    def maximum(self, values):
-        pass
-
-    def barrier(self):
-        pass
-
-
 @pytest.mark.parametrize("where", ["cpu", gpu])
 def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
     """Each rank has lists of all rows from its own tiles alone.
@@ -186,19 +176,12 @@ def test_tiles_shared_by_ranks_make_the_same_lists(through_device, where):
     packed = []
     for rank in range(3):
         one = engine.open_engine(known, UnitVectors(units, units, [0.0, 0.0]), plan, where)
-        blocks = ListBlocks(plan, one, None, Apart(rank, 3))
+        blocks = ListBlocks(plan, one, None, Threads(rank, 3))
         packed.append(lists.pack(blocks.fill(0, 0, 260, tqdm(disable=True))))
     merged = lists.merge(lists.unpack(packed[0], 0, plan.capacity), packed[1:])
     decided = lists.decide_lists(known, merged)
     expected = reference(image, text, 6)
     assert (decided.indices == expected[0]).all() and (decided.scores == expected[1]).all()
-
-
-class Kept(Progress):
-    """What ranks that work one after the other hand to each other."""
-
-    def forget(self, name):
-        pass
 
 
 @pytest.mark.parametrize("where", ["cpu", gpu])
@@ -212,17 +195,21 @@ def test_what_was_removed_from_merged_lists_is_counted_once(through_device, tmp_
     units = units_of(image, text)
     plan = make_plan(rows=260, pool=260, widths=[8, 12], depth=4, tile=60)
     known = kernel_data(units, np.arange(260), None, options, plan.depth)
-    progress, blocks = Kept(tmp_path / "work", {}), []
-    for rank in range(2):
+
+    def blocks(ranks):
         one = engine.open_engine(known, UnitVectors(units, units, [0.0, 0.0]), plan, where)
-        blocks.append(ListBlocks(plan, one, progress, Apart(rank, 2)))
-    first, second = (one.fill(0, 0, 260, tqdm(disable=True)) for one in blocks)
+        return ListBlocks(plan, one, Progress(tmp_path / f"{ranks.rank}", {}), ranks)
+
+    first, second = (
+        blocks(Threads(rank, 2)).fill(0, 0, 260, tqdm(disable=True)) for rank in range(2)
+    )
     used = np.arange(plan.capacity) < first.entries[:, None]
     brings = ((first.reason > 0) & used).any(axis=1)
     assert (brings & (second.overflowed > first.overflowed)).any()
-    assert not list(blocks[1].run(False))
+    by_rank = in_threads(2, lambda ranks: list(blocks(ranks).run(False)))
+    assert not by_rank[1]
     builder, top = ResultBuilder(DatasetRows.all(260), options), 0
-    for decided in blocks[0].run(False):
+    for decided in by_rank[0]:
         positions = np.arange(top, top + len(decided.indices))
         builder.add(decided, positions, plan.others(positions))
         top += len(positions)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hardpairs.mining.engine.lists import empty_lists, list_rows, merge, pack, packed_rows, unpack
+from hardpairs.mining.engine.lists import empty_lists, list_rows, merge, pack, unpack
 
 
 def test_lists_survive_being_packed():
@@ -15,7 +15,7 @@ def test_lists_survive_being_packed():
     assert again.first_row == 100
     for row, count in enumerate(own.entries):
         assert again.column[row, :count].tolist() == own.column[row, :count].tolist()
-    part = packed_rows(packed, 1, 3)
+    part = pack(list_rows(own, 1, 3))
     assert part["entries"].tolist() == [3, 6] and part["column"].tolist() == [
         6,
         7,

@@ -49,6 +49,17 @@ def pack(lists: CandidateLists) -> Packed:
     return {**entries, **{name: getattr(lists, name) for name in ROW}}
 
 
+def empty_packed(rows: int, entries: int) -> Packed:
+    """Return room for packed lists.
+
+    Args:
+        rows: Number of lists.
+        entries: Entries of all lists.
+    """
+    columns = {name: np.empty(entries, kind) for name, kind in ENTRY.items()}
+    return {**columns, **{name: np.empty(rows, kind) for name, kind in ROW.items()}}
+
+
 def unpack(packed: Packed, first_row: int, capacity: int) -> CandidateLists:
     """Return lists from what ``pack`` made of them, with room for ``capacity`` entries or more."""
     count = packed["entries"]
@@ -58,13 +69,6 @@ def unpack(packed: Packed, first_row: int, capacity: int) -> CandidateLists:
         getattr(lists, name)[used] = packed[name]
     entries = {name: getattr(lists, name) for name in ENTRY}
     return CandidateLists(first_row, **entries, **{name: packed[name] for name in ROW})
-
-
-def packed_rows(packed: Packed, start: int, stop: int) -> Packed:
-    """Return a copy of packed lists of slots [start, stop) alone."""
-    ends = np.concatenate(([0], np.cumsum(packed["entries"], dtype=np.int64)))
-    entries = {name: packed[name][ends[start] : ends[stop]].copy() for name in ENTRY}
-    return {**entries, **{name: packed[name][start:stop].copy() for name in ROW}}
 
 
 def list_rows(lists: CandidateLists, start: int, stop: int) -> CandidateLists:
