@@ -22,6 +22,8 @@ import numpy as np
 
 ROUNDS = 8
 """Luby and Rackoff need four with ideal round functions; a mixing function gets twice as many."""
+VALUES_AT_ONCE = 8192
+"""Values that go through the rounds together: their arrays fit into a core's cache."""
 
 
 @lru_cache(maxsize=64)
@@ -51,7 +53,10 @@ def shuffled(positions: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
         (P,) int64.
     """
     width = np.uint64(isqrt(count - 1) + 1 if count else 1)
-    values = _rounds(np.asarray(positions).astype(np.uint64), width, keys)
+    values = np.asarray(positions).astype(np.uint64)
+    for start in range(0, len(values), VALUES_AT_ONCE):
+        part = values[start : start + VALUES_AT_ONCE]
+        part[:] = _rounds(part, width, keys)
     while len(outside := np.flatnonzero(values >= count)):
         values[outside] = _rounds(values[outside], width, keys)
     return values.astype(np.int64)
@@ -60,22 +65,31 @@ def shuffled(positions: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
 def _rounds(values: np.ndarray, width: np.uint64, keys: np.ndarray) -> np.ndarray:
     left = values // width
     right = values - left * width
+    sums, spare = np.empty_like(left), np.empty_like(left)
     for key in keys:
-        sums = mix(right ^ key)
-        sums -= sums // width * width  # NumPy's % by a scalar is slower
+        mix(np.bitwise_xor(right, key, out=sums), spare)
+        sums -= np.multiply(np.floor_divide(sums, width, out=spare), width, out=spare)
         sums += left
-        left, right = right, np.minimum(sums, sums - width)  # below width, sums - width wraps
+        np.subtract(sums, width, out=spare)  # wraps where sums are below width
+        left, right = right, np.minimum(sums, spare, out=left)
     return np.asarray(left * width + right)
 
 
-def mix(values: np.ndarray) -> np.ndarray:
-    """Return well-spread uint64 of uint64: the finalizer of SplitMix64.
+def mix(values: np.ndarray, spare: np.ndarray | None = None) -> np.ndarray:
+    """Spread uint64 numbers well, in place: the finalizer of SplitMix64.
 
     Source: Steele, Lea, Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014.
+
+    Args:
+        values: The numbers, which are replaced.
+        spare: An array like it, which is written to.
+
+    Returns:
+        ``values``.
     """
-    mixed = values ^ (values >> np.uint64(30))
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return np.asarray(mixed)
+    values ^= np.right_shift(values, np.uint64(30), out=spare)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= np.right_shift(values, np.uint64(27), out=spare)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= np.right_shift(values, np.uint64(31), out=spare)
+    return values
