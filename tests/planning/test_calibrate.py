@@ -14,6 +14,7 @@ def test_what_is_measured_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(calibrate, "measure_mining", lambda effort: MINING)
     monkeypatch.setattr(calibrate, "measure_loss", lambda: LossRates(1e-8, 1e-10))
     monkeypatch.setattr(calibrate, "network_rate", lambda size: 1e9)
+    monkeypatch.setattr(calibrate, "_process_bytes", calibrate._load)
     machine = calibrate.calibrate(tmp_path, effort=SMALL, transfer=1 << 16)
     assert machine.process_bytes > 1 << 20 and machine.free_memory > 1 << 20
     assert machine.description["torch"] and machine.encoder is None

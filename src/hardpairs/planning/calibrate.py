@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import multiprocessing
 import platform
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -41,8 +43,8 @@ def calibrate(
     effort = effort or Effort()
     free = free_memory()
     load_loops(effort.top_k)
-    size = resident_bytes()
     _tell("disk and processes")
+    size = _process_bytes(effort.top_k)
     read, write = disk_rates(folder, transfer)
     network = network_rate(transfer)
     _tell("mining")
@@ -61,6 +63,20 @@ def calibrate(
         loss=loss,
         encoder=None if model is None else measure_encoder(model),
     )
+
+
+def _process_bytes(top_k: int) -> int:
+    """Return the memory of a process with everything loaded.
+
+    It is a new one, since compiling the loops has left memory in this one.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_load, top_k).result()
+
+
+def _load(top_k: int) -> int:
+    load_loops(top_k)
+    return resident_bytes()
 
 
 def _tell(what: str) -> None:

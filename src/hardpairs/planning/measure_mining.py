@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import statistics
 import tempfile
 import threading
 import time
@@ -57,7 +58,8 @@ class Effort:
         blocks: Rows of a block of products.
         rows: Rows of the searches that lists are measured on, the first and a multiple of it.
         clustered: Rows of the search in clusters.
-        repeats: Times that a small piece is measured; the shortest counts.
+        repeats: Times that a small piece is measured; the median counts. The shortest would be that
+            of a moment in which the machine had nothing else to do.
         top_k: Entries of a list.
     """
 
@@ -70,13 +72,13 @@ class Effort:
 
 
 def processor_seconds(action: Callable[[], Any], repeats: int) -> float:
-    """Return the processor time of an action, divided by the threads; the least of some tries."""
+    """Return the processor time of an action, divided by the threads: the median of some tries."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
         action()
         times.append(time.process_time() - start)
-    return min(times) / torch.get_num_threads()
+    return statistics.median(times) / torch.get_num_threads()
 
 
 class TimedProducts(cpu.Products):
@@ -152,9 +154,10 @@ class _Opened:
         lists = self.lists()
         lists.threshold[:] = np.inf
         tile = Tile(half, 2 * half, 0, half, both=both)
-        offers = range(repeats)
-        least = min(self._beside_products(lambda: self.engine.offer(tile, lists)) for _ in offers)
-        return least / tile.pairs
+        offers = [
+            self._beside_products(lambda: self.engine.offer(tile, lists)) for _ in range(repeats)
+        ]
+        return statistics.median(offers) / tile.pairs
 
     def _beside_products(self, action: Callable[[], Any]) -> float:
         """Return the processor time of an action without that of its products, by thread."""

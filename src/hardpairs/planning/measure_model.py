@@ -39,13 +39,13 @@ def measure_loss(batch: int = LOSS_BATCH, repeats: int = 3) -> LossRates:
     return LossRates(pair, component)
 
 
-def measure_encoder(name: str, batch: int = BATCH, repeats: int = 2) -> EncoderRates:
+def measure_encoder(name: str, batch: int = BATCH, repeats: int = 3) -> EncoderRates:
     """Return the constants of a model with random weights, on random pixels.
 
     Args:
         name: A model of OpenCLIP or of ours.
         batch: Pairs of a batch.
-        repeats: Times that a batch is measured; the shortest counts.
+        repeats: Times that a batch is measured; the median counts.
 
     Raises:
         UserError: Exit 2 for an unknown name.
@@ -94,4 +94,4 @@ def _training_seconds(model: Any, images: torch.Tensor, texts: torch.Tensor, rep
         torch.autograd.backward([side.square().sum() for side in features])
         optimizer.step()
 
-    return processor_seconds(step, repeats + 1)  # the first one makes the optimizer's moments
+    return processor_seconds(step, repeats)
