@@ -137,6 +137,7 @@ class Processes:
     def __init__(self, count: int, shards: str, args: argparse.Namespace) -> None:
         context = multiprocessing.get_context("spawn")
         ready, self.connections = context.Barrier(count), []
+        self.ready = ready  # a barrier that nobody has is gone before the processes have opened it
         own = argparse.Namespace(**{**vars(args), "workers": max(args.workers // count, 1)})
         self.threads = max(torch.get_num_threads() // count, 1)
         for _ in range(count):
