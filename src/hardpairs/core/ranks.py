@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -18,13 +19,16 @@ from hardpairs.core import peers
 from hardpairs.core.errors import Exit, UserError
 
 T = TypeVar("T")
+PATIENCE = timedelta(days=30)
+"""One process may have much more to do than the others. ``hardpairs.core.peers`` ends a wait."""
 
 
 @dataclass(frozen=True)
 class Ranks:
     """The number of this process and the number of processes.
 
-    Processes hand arrays to each other, and wait for each other at barriers.
+    Processes hand arrays to each other, and wait for each other at barriers: by gloo, also in a
+    training run whose GPUs have NCCL.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -42,7 +46,7 @@ class Ranks:
         """
         if self.world_size > 1:
             with _peers_alive():
-                distributed.barrier()
+                distributed.barrier(group=cpu_group())
 
     def first_alone(self, action: Callable[[], T]) -> T:
         """Return the result of an action that rank 0 performs before the others.
@@ -66,7 +70,7 @@ class Ranks:
             return make()
         made = [make() if self.rank == 0 else None]
         with _peers_alive():
-            distributed.broadcast_object_list(made, src=0)
+            distributed.broadcast_object_list(made, src=0, group=cpu_group())
         return made[0]  # type: ignore[return-value]
 
     @property
@@ -83,13 +87,15 @@ class Ranks:
         """Replace each of ``values`` by its maximum over all processes."""
         if self.world_size > 1:
             with _peers_alive():
-                distributed.all_reduce(torch.from_numpy(values), distributed.ReduceOp.MAX)
+                distributed.all_reduce(
+                    torch.from_numpy(values), distributed.ReduceOp.MAX, group=cpu_group()
+                )
 
     def take_first(self, values: np.ndarray) -> None:
         """Replace ``values`` by those of rank 0; all have one shape and one dtype."""
         if self.world_size > 1:
             with _peers_alive():
-                distributed.broadcast(torch.from_numpy(values), src=0)
+                distributed.broadcast(torch.from_numpy(values), src=0, group=cpu_group())
 
     def exchange(
         self, outgoing: Sequence[np.ndarray], incoming: Sequence[np.ndarray], step: int = 1
@@ -108,8 +114,9 @@ class Ranks:
         """
         before, after = ((self.rank + places) % self.world_size for places in (-step, step))
         with _peers_alive():
+            group = cpu_group()
             begun = [
-                call(torch.from_numpy(array.reshape(-1).view(np.uint8)), peer, tag=number)
+                call(torch.from_numpy(array.reshape(-1).view(np.uint8)), peer, group, number)
                 for call, arrays, peer in (
                     (distributed.isend, outgoing, before),
                     (distributed.irecv, incoming, after),
@@ -169,6 +176,20 @@ class Ranks:
         return own if self.world_size == 1 else np.concatenate(self.gather(own, lengths))
 
 
+def cpu_group() -> distributed.ProcessGroup | None:
+    """Return the group of all processes for what is in main memory; ``None``: the default group.
+
+    All processes call it together the first time.
+    """
+    return _cpu_group(distributed.group.WORLD)
+
+
+@lru_cache(maxsize=1)
+def _cpu_group(world: distributed.ProcessGroup) -> distributed.ProcessGroup | None:
+    is_gloo = distributed.get_backend(world) == "gloo"
+    return None if is_gloo else distributed.new_group(timeout=PATIENCE, backend="gloo")
+
+
 @contextlib.contextmanager
 def _peers_alive() -> Iterator[None]:
     try:
@@ -194,7 +215,7 @@ def join(peer_timeout: float = peers.PEER_TIMEOUT) -> Ranks:
     if world_size == 1:
         return ALONE
     with peers.joining(peer_timeout):
-        distributed.init_process_group("gloo", timeout=timedelta(days=30))
+        distributed.init_process_group("gloo", timeout=PATIENCE)
     ranks = Ranks(distributed.get_rank(), world_size)
     peers.watch(ranks.rank, world_size, peer_timeout)
     return ranks

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch.optim import Optimizer
 
 from hardpairs.core import peers
 from hardpairs.core.errors import UserError
+from hardpairs.core.ranks import cpu_group
 from hardpairs.models.checkpoint import HEAD, PREPROCESS
 from hardpairs.models.create import preprocess_of
 from hardpairs.models.model_config import uses_words
@@ -88,13 +88,8 @@ def agreed_to_stop(args: argparse.Namespace) -> bool:
     """Return whether any rank was asked to stop. A collective call, without the GPU."""
     asked = torch.tensor(float(REQUESTS.asked))
     if args.world_size > 1:
-        dist.all_reduce(asked, dist.ReduceOp.MAX, group=_on_cpu())
+        dist.all_reduce(asked, dist.ReduceOp.MAX, group=cpu_group())
     return bool(asked)
-
-
-@cache
-def _on_cpu() -> Any:
-    return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
 
 
 def leave(
@@ -115,7 +110,7 @@ def leave(
     elif state is None:
         save_unsaved(train)
     if args.world_size > 1:
-        dist.barrier(group=_on_cpu())
+        dist.barrier(group=cpu_group())
     return preempted(str(args.checkpoint_path) if args.logs and args.logs != "none" else "")
 
 
