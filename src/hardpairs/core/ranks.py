@@ -186,8 +186,10 @@ def cpu_group() -> distributed.ProcessGroup | None:
 
 @lru_cache(maxsize=1)
 def _cpu_group(world: distributed.ProcessGroup) -> distributed.ProcessGroup | None:
-    is_gloo = distributed.get_backend(world) == "gloo"
-    return None if is_gloo else distributed.new_group(timeout=PATIENCE, backend="gloo")
+    if distributed.get_backend(world) == "gloo":
+        return None
+    group = distributed.new_group(timeout=PATIENCE, backend="gloo")
+    return group if isinstance(group, distributed.ProcessGroup) else None
 
 
 @contextlib.contextmanager
