@@ -139,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, help="a checkout of the earlier version")
     parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=[*PARTS])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -151,7 +152,7 @@ def main() -> None:
         "command": f"python -m benchmarks.rebuild --before BEFORE --out {args.out}"
     }
     record |= {"machine": describe_machine(), "parts": {}}
-    for part in PARTS:
+    for part in args.only:
         record["parts"][part] = compare(part, args.before, args.out.with_suffix(".npy"), args.turns)
         print(part, json.dumps(record["parts"][part]), flush=True)
         write_json(args.out, record)

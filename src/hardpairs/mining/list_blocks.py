@@ -269,16 +269,20 @@ class ListBlocks:
         packed = self._from_others(lists)
         lists = list_rows(lists, top, bottom)
         lists = merge(lists, packed) if packed else lists
-        capacity = lists.column.shape[1]
-        for first, end in self.paging.pieces(0, bottom - top, reads=capacity + 1):
-            self.paging.expect((end - first) * (capacity + 1))
-            settle(self.engine.data, list_rows(lists, first, end))
+        if self.paging.resident:  # a few lists at a time; else deciding does the same at once
+            self._settle_in_pieces(lists)
         decided = decide_lists(self.engine.data, lists)
         overflowed = np.flatnonzero(lists.overflowed)
         if len(overflowed):
             rows, last_key = overflowed + lists.first_row, decided.last_key[overflowed]
             decided.removed[overflowed] = self._count_removed(rows, last_key)
         return decided
+
+    def _settle_in_pieces(self, lists: CandidateLists) -> None:
+        capacity = lists.column.shape[1]
+        for first, end in self.paging.pieces(0, len(lists.entries), reads=capacity + 1):
+            self.paging.expect((end - first) * (capacity + 1))
+            settle(self.engine.data, list_rows(lists, first, end))
 
     def _count_removed(self, rows: np.ndarray, last_key: np.ndarray) -> np.ndarray:
         """Return (R, REASONS) what filters removed ahead of the last kept entries of rows."""
