@@ -5,7 +5,9 @@ import pytest
 from tests.helpers import torchrun
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize(
+    "processes", [*(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3)), 4]
+)
 def test_every_search_is_the_same_in_a_ring(processes, tmp_path):
     """Methods, filters, pools and clusters; one block of lists or many; counts of full lists."""
     done = torchrun(processes, "-m", "tests.mining.ring_searches", str(tmp_path))

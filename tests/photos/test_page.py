@@ -393,7 +393,7 @@ def test_ctrl_c_with_a_tab_open(page, tmp_path):
 
 @needs_browser
 @needs_axe
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_page_against_wcag(page, make_index, tmp_path, dark):
     """Before a query, after it, and the hard pairs with something decided."""
     make_index(out=tmp_path / "other")

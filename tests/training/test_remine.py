@@ -50,7 +50,7 @@ def trained(table, hard_pairs, logs, processes, *more):
     return train(logs, "run", *data, *FLAGS, *batch_size, *more, processes=processes)
 
 
-@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_the_table_is_that_of_the_checkpoint_and_is_trained_on(
     table, hard_pairs, tmp_path, processes
 ):
