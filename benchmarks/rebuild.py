@@ -145,6 +145,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.one:
         return one(args.one, args.out)
+    if not (args.before and (args.before / "src/training").is_dir()):
+        parser.error(f"--before names no checkout of the earlier version: {args.before}")
     from benchmarks.machine import describe_machine  # this checkout's, as the rest of the command
     from hardpairs.core.atomic import write_json
 

@@ -20,7 +20,10 @@ from hardpairs.core.errors import Exit, UserError
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=30)
-"""One process may have much more to do than the others. ``hardpairs.core.peers`` ends a wait."""
+"""One process may have much more to do than the others: a wait has no limit of its own.
+
+``hardpairs.core.peers`` ends it when another process is lost.
+"""
 
 
 @dataclass(frozen=True)

@@ -139,9 +139,7 @@ class ListBlocks:
         rank = self.ranks.rank
         if rank == 0:
             yield own
-        for other, (top, bottom) in enumerate(self.ranks.shares(start, stop)):
-            if other == 0:
-                continue
+        for other, (top, bottom) in enumerate(self.ranks.shares(start, stop)[1:], start=1):
             coming: list[np.ndarray] = []
             if rank == 0:
                 coming = [np.empty((bottom - top, *one.shape[1:]), one.dtype) for one in own]
