@@ -36,7 +36,12 @@ OPTIONAL = {
     "mteb": "",  # the program that imports an exported model
 }
 """Packages that the code can do without, and the extras that install them."""
-CARRIED = {"safetensors": "timm", "huggingface_hub": "timm", "markupsafe": "jinja2"}
+CARRIED = {
+    "safetensors": "timm",
+    "huggingface_hub": "timm",
+    "markupsafe": "jinja2",
+    "typing_extensions": "torch",
+}
 """Packages that a requirement of ours always brings along."""
 
 

@@ -136,7 +136,7 @@ def test_another_datasets_folder_is_refused(table, shards, checkpoint, tmp_path)
         (
             ("--csv", "TABLE", "--model", "hardpairs-test", "--out", "s3://bucket/e"),
             2,
-            "not behind a URL",
+            "--allow-remote",
         ),
     ],
 )

@@ -8,9 +8,12 @@ import signal
 import time
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from hardpairs.core import lease
+from hardpairs.core import lease, ranges, shared_files
+from hardpairs.core.errors import UserError
 from hardpairs.core.lease import Leases, looks
+from tests.object_store import make_store
 
 DAY = 86400.0
 
@@ -63,13 +66,47 @@ def test_a_silent_lease_ends_by_the_time_of_the_folder(content, ahead, tmp_path,
         assert leases.take("a") and not leases.take("a")
 
 
-def test_a_lease_is_signed_as_long_as_it_is_held(tmp_path):
-    with Leases(tmp_path, 0.4) as holder, Leases(tmp_path, 0.4) as other:
+@pytest.fixture(params=["folder", "store"])
+def place(request, tmp_path, monkeypatch):
+    return tmp_path if request.param == "folder" else make_store(tmp_path.name, monkeypatch)
+
+
+def test_a_lease_is_signed_as_long_as_it_is_held(place):
+    with Leases(place, 0.4) as holder, Leases(place, 0.4) as other:
         assert holder.take("a")
         time.sleep(1)
         assert not other.take("a") and f"process {os.getpid()} on" in other.holder("a")
         holder.release("a")
         assert other.take("a") and other.holder("b") == "another process"
+
+
+def test_a_lease_in_a_store_ends_when_nobody_signs_it(tmp_path, monkeypatch):
+    store = make_store(tmp_path.name, monkeypatch)
+    shared_files.create(store / "a.lease", ELSEWHERE)
+    with Leases(store, 0.4) as leases:
+        assert not leases.take("a") and leases.holder("a") == "process 1 on elsewhere"
+        time.sleep(0.5)
+        assert leases.take("a") and f"process {os.getpid()} on" in leases.holder("a")
+    assert not shared_files.files_in(store, "*")
+
+
+def test_a_store_that_does_not_answer_takes_no_lease_and_keeps_none(tmp_path, monkeypatch):
+    """The run that asks for one ends with the store's error; one that gives back goes on."""
+    store = make_store(tmp_path.name, monkeypatch)
+    monkeypatch.setattr(ranges, "WAITS", ())
+
+    def refuse(*_, **__):
+        raise PermissionError("no access")
+
+    with Leases(store, 60) as leases:
+        assert leases.take("a")
+        monkeypatch.setattr(MemoryFileSystem, "pipe_file", refuse)
+        with pytest.raises(UserError, match="no access") as error:
+            leases.take("b")
+        assert error.value.code == 3
+        monkeypatch.setattr(MemoryFileSystem, "rm_file", refuse)
+        leases.release("a")
+    assert shared_files.exists(store / "a.lease")
 
 
 def test_a_process_that_lost_its_lease_leaves_it_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""S3 over HTTP, as s3fs speaks it: ``moto`` answers in place of Amazon.
+"""Shards and embeddings in S3, read by ranges of bytes.
 
 pip install s3fs "moto[server]"; pytest -m slow tests/data/test_object_storage.py
 """
@@ -15,6 +15,7 @@ from hardpairs.data.opening import open_samples
 from tests.helpers import sample, torchrun, write_tar
 from tests.mining.command import mine
 from tests.mining.searches import themed
+from tests.s3 import serving_bucket
 
 pytestmark = pytest.mark.slow
 COUNT = 700
@@ -24,15 +25,6 @@ FLAGS = ("--dataset", "x", "--topk", "5", "--save_path")
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
     """Return the URL of a bucket with shards and embeddings, and a folder with the same."""
-    s3fs = pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer("127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     CHUNKS._chunks.clear()
     for shard in range(2):
         names = range(8 * shard, 8 * shard + 8)
@@ -47,14 +39,10 @@ def bucket(tmp_path, monkeypatch):
         groups=np.arange(COUNT) // 3,
         manifest={"num_samples": COUNT, "model": "m", "dataset_fingerprint": "f"},
     )
-    s3fs.S3FileSystem.clear_instance_cache()
-    system = s3fs.S3FileSystem()
-    bucket = f"pairs-{port}"  # the server keeps the buckets of the tests before
-    system.mkdir(bucket)
-    for name in ("shards", "embeddings"):
-        system.put(f"{tmp_path / name}/", f"{bucket}/{name}/", recursive=True)
-    yield f"s3://{bucket}", tmp_path
-    server.stop()
+    with serving_bucket(monkeypatch) as (url, system):
+        for name in ("shards", "embeddings"):
+            system.put(f"{tmp_path / name}/", f"{url}/{name}/", recursive=True)
+        yield url, tmp_path
 
 
 def test_shards_are_read_by_ranges(bucket):

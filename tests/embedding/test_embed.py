@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from hardpairs.cli import embed as embed_command
 from hardpairs.cli import mine as mine_command
-from hardpairs.core import atomic, temporary
+from hardpairs.core import atomic, lease, temporary
 from hardpairs.core.errors import UserError
 from hardpairs.core.temporary import temporary_file
 from hardpairs.data.embeddings import open_embeddings
@@ -25,6 +26,7 @@ from hardpairs.embedding.embed import embed, embed_to_folder
 from hardpairs.embedding.parts import Parts
 from tests.embedding.colors import RANDOM, simple_encoders
 from tests.helpers import ROOT, picture, torchrun
+from tests.object_store import make_store
 from tests.processes import start
 
 
@@ -226,6 +228,90 @@ def test_stopped_at_every_file_operation(shards, tmp_path, monkeypatch):
 
 class Killed(BaseException):
     """Stands for the end of the process: nothing catches it."""
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    return make_store(tmp_path.name, monkeypatch)
+
+
+def in_store(store):
+    """Return the content of each file under a URL, by its name there."""
+    return {
+        path.removeprefix(store.path).lstrip("/"): store.fs.cat_file(path)
+        for path in store.fs.find(store.path)
+    }
+
+
+def test_a_store_gets_the_same_files(shards, tmp_path, store, monkeypatch, capsys):
+    samples, options = open_samples(shards), {"part_rows": 3, "batch_size": 2, "workers": 0}
+    embed_to_folder(samples, simple_encoders(), tmp_path / "e", **options)
+    embed_to_folder(samples, simple_encoders(), store, **options)
+    assert [*in_store(store).values()] == [
+        path.read_bytes() for path in sorted((tmp_path / "e").rglob("*.*"))
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "save", lambda *a: pytest.fail("a part was made"))
+        embed_to_folder(samples, simple_encoders(), store, **options)
+    assert "already embedded: memory://" in capsys.readouterr().err
+    found = open_embeddings(store, allow_remote=True)
+    assert found.num_samples == 20 and len(found.rows) == 18
+    with pytest.raises(UserError, match="other embeddings: weights differs") as error:
+        embed_to_folder(samples, simple_encoders(2.0), store, **options)
+    assert error.value.code == 4
+
+
+def test_stopped_at_every_change_of_a_store(shards, tmp_path, store, monkeypatch):
+    """A process may end before any object appears or goes; the next start finishes the work."""
+    samples, options = open_samples(shards), {"part_rows": 8, "batch_size": 4, "workers": 0}
+    monkeypatch.setattr(lease, "is_gone", lambda holder: True)  # it was this process
+    monkeypatch.setattr(lease.Leases, "_sign", lambda self: None)
+    embed_to_folder(samples, simple_encoders(), store / "whole", **options)
+    expected, finished = in_store(store / "whole"), []
+    changes = (MemoryFile, "commit"), (MemoryFileSystem, "pipe_file"), (MemoryFileSystem, "rm_file")
+    for last in range(100):
+        out, calls = store / str(last), itertools.count()
+
+        def until(original, calls=calls, last=last):
+            def call(*arguments, **options):
+                if next(calls) >= last:
+                    raise Killed
+                return original(*arguments, **options)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for owner, name in changes:
+                patch.setattr(owner, name, until(getattr(owner, name)))
+            try:
+                embed_to_folder(samples, simple_encoders(), out, **options)
+            except Killed:
+                finished.append("manifest.json" in in_store(out))
+            else:
+                break
+        embed_to_folder(samples, simple_encoders(), out, **options)
+        assert in_store(out) == expected
+    # Key, three parts, three files and the manifest; four leases are made and given back.
+    assert finished == sorted(finished) and finished.count(False) >= 16 and finished[-1]
+
+
+def test_a_store_with_other_content_is_refused(shards, store):
+    samples, options = open_samples(shards), {"part_rows": 8, "batch_size": 4, "workers": 0}
+    (store / "foreign/img_emb/img_emb_0.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="made elsewhere") as error:
+        embed_to_folder(samples, simple_encoders(), store / "foreign", **options)
+    assert error.value.code == 4 and [*in_store(store / "foreign")] == ["img_emb/img_emb_0.npy"]
+    Parts(store / "half", {"seed": 0}, 20, 8, 4).claim()
+    with pytest.raises(UserError, match="unfinished embeddings of another kind") as error:
+        embed_to_folder(samples, simple_encoders(), store / "half", **options)
+    assert error.value.code == 4
+    parts = Parts(store / "torn", {"seed": 0}, 20, 8, 4)
+    parts.claim()
+    (parts.folder / "part_00000001.npz").write_bytes(b"PK torn")
+    assert parts.unfinished() == [0, 2]
+    with pytest.raises(UserError, match="damaged unfinished embeddings") as error:
+        parts.load(1, "rows")
+    assert error.value.code == 4 and "part_00000001.npz" in error.value.where
 
 
 def test_two_processes_give_the_same_bytes(shards, tmp_path):

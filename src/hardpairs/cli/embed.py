@@ -9,7 +9,8 @@ torchrun --nproc_per_node 8 -m hardpairs.cli embed --shards data --out EMB \
 
 Writes clip-retrieval's layout (img_emb/, text_emb/, metadata/) and a manifest. The same command
 continues a killed run: finished parts are in EMB/.unfinished. Started while another process works,
-on any machine that reaches the folder, it shares the work. A finished folder made from the same
+on any machine that reaches the folder, it shares the work. EMB may be a place in an object store,
+such as s3://bucket/emb (--allow-remote). A finished folder made from the same
 data, model and weights is kept as it is.
 """
 
@@ -43,7 +44,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             "encoders (--model, or one for each half; --model stands for a half that is not named)"
         )
     )
-    parser.add_argument("--out", required=True, help="output folder")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="output folder, or with --allow-remote a place in an object store, such as "
+        "s3://bucket/emb",
+    )
     parser.add_argument("--batch-size", type=whole_number(1), default=256, metavar="N")
     parser.add_argument(
         "--workers",
@@ -74,14 +80,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if bool(args.shards) == bool(args.csv):
         raise usage("give either --shards or --csv")
     if is_url(args.out):
-        raise usage(
-            "embeddings are written into a folder, not behind a URL",
-            where=args.out,
-            fix="name a local folder or a mounted one, and copy the finished folder",
-        )
+        _check_remote(args.out, args.allow_remote)
     if args.csv and (args.start_tar is not None or args.end_tar is not None):
         raise usage("--start-tar and --end-tar choose among --shards", fix="leave them out")
     return args
+
+
+def _check_remote(out: str, allow_remote: bool) -> None:
+    """Refuse a URL that is not asked for, or that nothing can be written to (exit 2)."""
+    from hardpairs.core.remote_writing import output_folder
+
+    if not allow_remote:
+        raise usage(
+            "the output folder is behind a URL",
+            where=out,
+            why="nothing is sent over the network unasked",
+            fix="--allow-remote, or name a local folder",
+        )
+    output_folder(out)
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:

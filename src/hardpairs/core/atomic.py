@@ -2,7 +2,8 @@
 
 A file is written under a temporary name in the same folder, flushed to disk, and renamed; then the
 folder is flushed, and once the folders above it, which may be new. A writer also removes what
-killed ones have left in the folder.
+killed ones have left in the folder. What is behind a URL appears whole as well
+(``hardpairs.core.remote_writing``).
 """
 
 from __future__ import annotations
@@ -16,18 +17,24 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hardpairs.core.errors import full_disk
+from hardpairs.core.shared_files import is_remote
 from hardpairs.core.temporary import temporary_file
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 @contextlib.contextmanager
-def atomic_open(path: str | os.PathLike[str], needed: int | None = None) -> Iterator[BinaryIO]:
+def atomic_open(
+    path: str | os.PathLike[str] | UPath, needed: int | None = None
+) -> Iterator[BinaryIO]:
     """Open a binary file that appears under ``path`` when the block ends without an error.
 
     Args:
-        path: The file.
+        path: The file, or its URL as ``remote_writing.output_folder`` returns it.
         needed: Its bytes, where they are known, for the message of a full disk.
 
     Raises:
@@ -37,6 +44,12 @@ def atomic_open(path: str | os.PathLike[str], needed: int | None = None) -> Iter
         >>> with atomic_open("table.npy") as file:
         ...     numpy.save(file, table)
     """
+    if is_remote(path):
+        from hardpairs.core.remote_writing import open_whole
+
+        with open_whole(path) as remote:
+            yield remote
+        return
     path = Path(path)
     make_folder(path.parent)
     with temporary_file(path) as temporary:
@@ -87,7 +100,7 @@ def size_text(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count:,} bytes"
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: str | os.PathLike[str] | UPath, text: str) -> None:
     """Write UTF-8 text atomically, without changing its line ends.
 
     What UTF-8 cannot hold, such as bytes of a file's name, is escaped.
@@ -169,7 +182,7 @@ def csv_lines(rows: Iterable[Iterable[object]], line_end: str = "\r\n") -> Itera
         text.truncate()
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: str | os.PathLike[str] | UPath, value: Any) -> None:
     """Write indented JSON atomically.
 
     Raises:

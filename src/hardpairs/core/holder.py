@@ -6,7 +6,12 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from hardpairs.core.shared_files import read
+
+if TYPE_CHECKING:
+    from hardpairs.core.remote import FilePath
 
 
 def this_process() -> dict[str, Any]:
@@ -20,10 +25,10 @@ def this_process() -> dict[str, Any]:
     }
 
 
-def read_holder(path: Path) -> dict[str, Any] | None:
+def read_holder(path: FilePath) -> dict[str, Any] | None:
     """Return what a file tells of its holder: ``None`` without a file, ``{}`` of a torn one."""
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = json.loads(read(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Leases: processes that come and go share the pieces of some work through a folder.
+"""Leases: processes that come and go share the pieces of some work through a folder or a URL.
 
 A lease is a file that a process creates before it works on a piece, and signs until the piece is
 done. It ends with its holder: at once for a process of this machine that is gone, otherwise when it
@@ -14,16 +14,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
+from hardpairs.core import shared_files
+from hardpairs.core.errors import UserError
 from hardpairs.core.holder import is_gone, read_holder, this_process
+
+if TYPE_CHECKING:
+    from hardpairs.core.remote import FilePath
 
 LEASE_SECONDS = 120.0
 """A lease that was not signed for so long is over. NFS shows times that are up to 60 s old."""
@@ -37,7 +40,7 @@ class Leases:
     """The leases of this process on pieces of work, by name; a context within which it signs them.
 
     Args:
-        folder: Of the files; it exists, and all processes can reach it.
+        folder: Of the files; all processes can reach it. One that is not behind a URL exists.
         seconds: Time of a lease without a signature.
 
     Example:
@@ -48,12 +51,13 @@ class Leases:
         ...             leases.release(name)
     """
 
-    def __init__(self, folder: Path, seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, folder: FilePath, seconds: float = LEASE_SECONDS) -> None:
         self.folder, self.seconds = folder, seconds
         self._own, self._held, self._ended = this_process(), set[str](), threading.Event()
+        self._content = json.dumps(self._own).encode()
 
     def __enter__(self) -> Leases:
-        self._ahead = _server_time(self.folder) - time.monotonic()
+        self._ahead = shared_files.time_at(self.folder) - time.monotonic()
         threading.Thread(target=self._sign, daemon=True).start()
         return self
 
@@ -71,35 +75,38 @@ class Leases:
         """Take the lease on a piece, and return whether that was possible."""
         path = self._path(name)
         for _ in range(2):
-            with contextlib.suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:
-                json.dump(self._own, file)
+            if shared_files.create(path, self._content):
                 self._held.add(name)
                 return True
             if not self._is_over(path):
                 return False
-            path.unlink(missing_ok=True)
+            shared_files.remove(path)
         return False
 
     def release(self, name: str) -> None:
-        """Give a lease back, unless another process has taken it over."""
+        """Give a lease back, unless another process has taken it over.
+
+        One that cannot be given back ends by itself: nobody signs it any more.
+        """
         self._held.discard(name)
-        if read_holder(self._path(name)) == self._own:
-            self._path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError, UserError):
+            if read_holder(self._path(name)) == self._own:
+                shared_files.remove(self._path(name))
 
     def holder(self, name: str) -> str:
         """Return who has the lease on a piece, for messages."""
         holder = read_holder(self._path(name))
         return f"process {holder['pid']} on {holder['host']}" if holder else "another process"
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> FilePath:
         return self.folder / f"{name}.lease"
 
-    def _is_over(self, path: Path) -> bool:
+    def _is_over(self, path: FilePath) -> bool:
         holder = read_holder(path)
         if holder is None or is_gone(holder):
             return True
         try:
-            return time.monotonic() + self._ahead - path.stat().st_mtime > self.seconds
+            return time.monotonic() + self._ahead - shared_files.signed_at(path) > self.seconds
         except FileNotFoundError:
             return True
 
@@ -107,15 +114,9 @@ class Leases:
         """Sign the leases that are still this process's own; the thread's work."""
         while not self._ended.wait(self.seconds / SIGNATURES):
             for path in map(self._path, [*self._held]):
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, UserError):
                     if read_holder(path) == self._own:
-                        os.utime(path)
-
-
-def _server_time(folder: Path) -> float:
-    """Return the time of the server that keeps a folder: that of a file which is new there."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".time-") as file:
-        return os.fstat(file.fileno()).st_mtime
+                        shared_files.sign(path, self._content)
 
 
 def looks() -> Iterator[int]:

@@ -14,23 +14,29 @@ import fcntl
 import json
 import math
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hardpairs.core import shared_files
 from hardpairs.core.atomic import atomic_open, make_folder, write_json
-from hardpairs.core.errors import mismatch
+from hardpairs.core.errors import UserError, mismatch
 from hardpairs.core.interrupts import goes_on
 from hardpairs.core.npy import write_header
 from hardpairs.core.parse import parse_json
 from hardpairs.core.temporary import sweep
 
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from hardpairs.core.remote import FilePath
+
 RECIPE = "key.json"
+PIECES = "[!.]*.npz"
 COMMIT_SECONDS = 30.0
 FILLED_AT_ONCE = 1 << 20
 """Numbers of a map that are written together."""
@@ -44,7 +50,8 @@ class Progress:
     others save; afterwards each saves pieces of its own names.
 
     Args:
-        folder: Made when the first piece is saved.
+        folder: Made when the first piece is saved. Arrays without maps may be behind a URL, as
+            ``remote_writing.output_folder`` returns it.
         recipe: JSON values that the pieces follow from, or a function that returns them; it is
             called once, when the recipe is first needed.
         kind: What the work makes, for messages.
@@ -63,7 +70,7 @@ class Progress:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | UPath,
         recipe: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
         *,
         kind: str = "work",
@@ -71,7 +78,8 @@ class Progress:
         every: float = COMMIT_SECONDS,
         owner: bool = True,
     ) -> None:
-        self.folder, self.kind, self.every, self.owner = Path(folder), kind, every, owner
+        self.folder: FilePath = folder if shared_files.is_remote(folder) else Path(folder)
+        self.kind, self.every, self.owner = kind, every, owner
         self._recipe, self._optional = recipe, optional
         self._claimed, self._committed = False, time.monotonic()
 
@@ -94,7 +102,7 @@ class Progress:
         Raises:
             UserError: exit 4 for pieces of another recipe.
         """
-        if not (self.owner and self.folder.exists()):
+        if not self.owner:
             return False
         sweep(self.folder)
         names = self.differing()
@@ -107,7 +115,7 @@ class Progress:
             return False
         if names:
             raise recipe_mismatch(f"unfinished {self.kind}", self.folder, names)
-        self._claimed = (self.folder / RECIPE).exists()
+        self._claimed = shared_files.exists(self.folder / RECIPE)
         if not self._holds_pieces():
             return False
         goes_on()
@@ -141,11 +149,11 @@ class Progress:
 
     def names(self) -> Iterator[str]:
         """Yield the names of the committed pieces, sorted."""
-        return (path.stem for path in sorted(self.folder.glob("[!.]*.npz")))
+        return (path.stem for path in shared_files.files_in(self.folder, PIECES))
 
     def has(self, name: str) -> bool:
         """Return whether a piece of this name is committed."""
-        return self._path(name).exists()
+        return shared_files.exists(self._path(name))
 
     def load(self, name: str, only: Iterable[str] | None = None) -> dict[str, np.ndarray] | None:
         """Return the arrays that are committed under a name, or ``None``.
@@ -158,10 +166,13 @@ class Progress:
             UserError: exit 4 when the file is damaged.
         """
         path = self._path(name)
-        if not path.exists():
+        if not shared_files.exists(path):
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with (
+                shared_files.open_to_read(path) as file,
+                np.load(file, allow_pickle=False) as arrays,
+            ):
                 return {key: arrays[key] for key in (arrays.files if only is None else only)}
         except Exception as error:  # zip, zlib and NumPy have a dozen
             raise mismatch(
@@ -206,13 +217,14 @@ class Progress:
 
     def forget(self, name: str) -> None:
         """Remove the piece of a name, if there is one."""
-        self._path(name).unlink(missing_ok=True)
+        shared_files.remove(self._path(name))
 
     def create_map(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
         """Create the file of an array that processes share by mapping it."""
         self.claim()
-        make_folder(self.folder)
-        np.lib.format.open_memmap(self._map_path(name), mode="w+", dtype=dtype, shape=shape)
+        path = self._map_path(name)
+        make_folder(path.parent)
+        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
     def create_filled_map(
         self, name: str, shape: tuple[int, ...], dtype: Any, value: float
@@ -248,22 +260,23 @@ class Progress:
     def remove(self) -> None:
         """Remove the folder, once the output of the work is complete."""
         if self.owner:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, UserError):
                 self._discard()
 
     def _discard(self) -> None:
         """Remove the folder; its recipe first, without which nothing in it is read again."""
-        (self.folder / RECIPE).unlink(missing_ok=True)
-        shutil.rmtree(self.folder)
+        shared_files.remove(self.folder / RECIPE)
+        shared_files.remove_folder(self.folder)
 
     def _holds_pieces(self) -> bool:
         """Return whether pieces are committed here, or in folders of parts."""
-        return any(self.folder.rglob("[!.]*.npz"))
+        return bool(shared_files.files_in(self.folder, f"**/{PIECES}"))
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> FilePath:
         return self.folder / f"{name}.npz"
 
     def _map_path(self, name: str) -> Path:
+        assert not shared_files.is_remote(self.folder), "only local files are mapped"
         return self.folder / f"{name}.npy"
 
 
@@ -300,7 +313,7 @@ def made_once(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
         os.close(lock)  # which ends the lock
 
 
-def check_recipe(path: Path, recipe: Mapping[str, Any], *, kind: str) -> bool:
+def check_recipe(path: FilePath, recipe: Mapping[str, Any], *, kind: str) -> bool:
     """Return whether a recipe file exists; refuse one of another recipe.
 
     Args:
@@ -318,10 +331,10 @@ def check_recipe(path: Path, recipe: Mapping[str, Any], *, kind: str) -> bool:
     return theirs is not None
 
 
-def read_recipe(path: Path) -> dict[str, Any] | None:
+def read_recipe(path: FilePath) -> dict[str, Any] | None:
     """Return the recipe in a file, ``{}`` for a damaged one, or ``None`` where there is no file."""
     try:
-        recipe = parse_json(path.read_text(encoding="utf-8"))
+        recipe = parse_json(shared_files.read(path).decode("utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
@@ -345,7 +358,7 @@ def differing(
     return sorted(name for name in names if theirs.get(name) != ours.get(name))
 
 
-def recipe_mismatch(kind: str, path: Path, names: list[str]) -> Exception:
+def recipe_mismatch(kind: str, path: FilePath, names: list[str]) -> Exception:
     """Return the error of a folder that was begun by another recipe (exit 4).
 
     Args:

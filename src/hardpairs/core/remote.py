@@ -111,7 +111,7 @@ def list_files(folder: UPath, pattern: str) -> list[FilePath]:
         UserError: exit 3 for a server that does not answer, or refuses.
     """
     try:
-        return _asked(lambda: [*folder.glob(pattern)])
+        return asked(lambda: [*folder.glob(pattern)])
     except FileNotFoundError:
         return []
     except Exception as error:  # each file system has exceptions of its own
@@ -120,11 +120,11 @@ def list_files(folder: UPath, pattern: str) -> list[FilePath]:
 
 def _facts(path: UPath) -> dict[str, Any]:
     """Return what a server says of a file."""
-    return _asked(lambda: dict(path.fs.info(path.path)))
+    return asked(lambda: dict(path.fs.info(path.path)))
 
 
-def _asked(question: Callable[[], T]) -> T:
-    """Return the answer to a question, which is asked again where the server fails."""
+def asked(question: Callable[[], T]) -> T:
+    """Return a server's answer to a question, which is asked again where the server fails."""
     for wait in ranges.WAITS:
         try:
             return question()

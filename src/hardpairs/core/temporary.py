@@ -28,6 +28,12 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hardpairs.core.shared_files import is_remote
+
+if TYPE_CHECKING:
+    from hardpairs.core.remote import FilePath
 
 SWEEP_SECONDS = 60.0
 """A process looks through a folder at most so often: folders can have millions of files."""
@@ -52,8 +58,10 @@ def temporary_file(path: Path) -> Iterator[str]:
         _release(handle)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files of killed writers from a folder."""
+def sweep(folder: FilePath) -> None:
+    """Remove the temporary files of killed writers from a folder; behind a URL there are none."""
+    if is_remote(folder):
+        return
     folder, now = folder.absolute(), time.monotonic()
     if now - _swept.get(folder, -SWEEP_SECONDS) < SWEEP_SECONDS:
         return

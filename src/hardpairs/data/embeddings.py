@@ -140,7 +140,7 @@ def write_embeddings(
 
 
 def write_streamed(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | UPath,
     parts: Iterable[EmbeddedRows],
     *,
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
@@ -153,13 +153,13 @@ def write_streamed(
     process that did the same work.
 
     Args:
-        folder: The output folder.
+        folder: The output folder, or its URL as ``remote_writing.output_folder`` returns it.
         parts: Rows in order; one part is in memory at a time.
         shapes: Shapes of all image and of all text embeddings, (M, D_image) and (M, D_text).
         dtype: Dtype of both.
         manifest: JSON values.
     """
-    folder = Path(folder)
+    folder = folder if isinstance(folder, UPath) else Path(folder)
     names = ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy", "metadata/metadata_0.parquet")
     with contextlib.ExitStack() as stack:
         image, text, metadata = (stack.enter_context(atomic_open(folder / name)) for name in names)

@@ -58,22 +58,22 @@ def stable_ids(texts: Iterable[str]) -> np.ndarray:
 
 
 def write_manifest(
-    folder: str | os.PathLike[str], content: dict[str, Any], files: Iterable[str] = ()
+    folder: str | os.PathLike[str] | UPath, content: dict[str, Any], files: Iterable[str] = ()
 ) -> dict[str, Any]:
     """Write ``folder/manifest.json``, with sizes and hashes; the last file that a stage writes.
 
     Args:
-        folder: The output folder.
+        folder: The output folder, or its URL; what was written there is read back.
         content: JSON values; no times, so that equal work gives equal bytes.
         files: Names of files in the folder.
 
     Returns:
         What was written.
     """
-    folder = Path(folder)
+    folder = folder if isinstance(folder, UPath) else Path(folder)
     manifest = dict(content)
     manifest["files"] = {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+        name: {"bytes": size_of(folder / name), "sha256": sha256_file(folder / name)}
         for name in files
     }
     manifest["sha256"] = _own_hash(manifest)

@@ -1,7 +1,7 @@
 """Embed the samples of a data set, in memory or into a folder that survives a kill.
 
-Any number of processes may embed into one folder. Each takes parts by lease until all are made; one
-of them joins the parts, and the others wait for the manifest.
+Any number of processes may embed into one folder, or one place of an object store. Each takes parts
+by lease until all are made; one of them joins the parts, and the others wait for the manifest.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+from upath import UPath
 
 from hardpairs.core.errors import UserError, mismatch
 from hardpairs.core.lease import LEASE_SECONDS, Leases, looks
-from hardpairs.core.remote import is_url
+from hardpairs.core.remote import FilePath, is_url
+from hardpairs.core.remote_writing import output_folder
+from hardpairs.core.shared_files import exists
 from hardpairs.core.workers import useful_workers
 from hardpairs.data.manifest import read_manifest
 from hardpairs.data.samples import Samples
@@ -90,7 +93,7 @@ def embed(
 def embed_to_folder(
     samples: Samples,
     encoders: Encoders,
-    out: str | Path,
+    out: str | Path | UPath,
     *,
     batch_size: int = 256,
     workers: int = 2,
@@ -109,7 +112,7 @@ def embed_to_folder(
     Args:
         samples: The data set.
         encoders: Both halves.
-        out: The folder.
+        out: The folder, or its URL in an object store.
         batch_size: Rows per batch.
         workers: Processes that load and decode for this one; 0 for none.
         device: Where the encoders run.
@@ -119,12 +122,13 @@ def embed_to_folder(
         quiet: Show no progress and no speed.
 
     Raises:
-        UserError: Exit 3 when too many images cannot be read (finished parts stay); exit 4 when the
-            folder holds embeddings of other data, of images elsewhere, with other groups or of
-            another model; exit 6 for embeddings that are not finite.
+        UserError: Exit 2 for a URL that cannot be written to; exit 3 when too many images cannot be
+            read (finished parts stay), or a server takes no files; exit 4 when the folder holds
+            embeddings of other data, of images elsewhere, with other groups or of another model;
+            exit 6 for embeddings that are not finite.
     """
     samples.check_usable()
-    out, recipe = Path(out), _recipe(samples, encoders)
+    out, recipe = output_folder(out), _recipe(samples, encoders)
     manifest = {**recipe, "groups": _groups_digest(samples)}  # of the metadata: parts hold none
     parts = Parts(out, recipe, len(samples), part_rows, batch_size)
     unreadable = UnreadableImages(samples, max_bad_fraction)
@@ -212,8 +216,8 @@ def _groups_digest(samples: Samples) -> str:
     return digest.hexdigest()
 
 
-def _is_done(out: Path, recipe: dict[str, Any]) -> bool:
-    if not (out / "manifest.json").is_file():
+def _is_done(out: FilePath, recipe: dict[str, Any]) -> bool:
+    if not exists(out / "manifest.json"):
         return False
     stored = read_manifest(out)
     differing = [

@@ -1,5 +1,7 @@
 """Embeddings on their way: finished parts of a fixed number of rows, in ``OUT/.unfinished/``.
 
+OUT is a folder or a URL.
+
 A part is a fixed range of dataset rows, cut into fixed batches. What is in it depends neither on
 the process that made it nor on what was made before. So several processes may fill the folder.
 """
@@ -8,13 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hardpairs.core.errors import mismatch
 from hardpairs.core.progress import RECIPE, Progress, recipe_mismatch
+from hardpairs.core.remote import FilePath
+from hardpairs.core.shared_files import exists, files_in, is_remote
 from hardpairs.core.temporary import sweep
 from hardpairs.embedding.stream import Embedded, usable_batches
 
@@ -25,7 +28,7 @@ class Parts:
     """The parts of an embedding run by number.
 
     Args:
-        out: The folder of the embeddings.
+        out: The folder of the embeddings, or its URL.
         recipe: JSON values that the parts follow from.
         count: Rows of the data set.
         size: Rows per part.
@@ -33,7 +36,7 @@ class Parts:
     """
 
     def __init__(
-        self, out: Path, recipe: dict[str, Any], count: int, size: int, batch_size: int
+        self, out: FilePath, recipe: dict[str, Any], count: int, size: int, batch_size: int
     ) -> None:
         self.out, self.count, self.size, self.batch_size = out, count, size, batch_size
         recipe = {**recipe, "part_rows": size, "batch_size": batch_size}
@@ -63,9 +66,9 @@ class Parts:
             UserError: exit 4 when the folder holds parts of another recipe, or embeddings that this
                 program did not make.
         """
-        begun = (self.folder / RECIPE).exists()
+        begun = exists(self.folder / RECIPE)
         self.progress.begin()
-        if not begun and any(self.out.glob("*_emb/*.npy")):
+        if not begun and files_in(self.out, "*_emb/*.npy"):
             raise mismatch(
                 "the folder holds embeddings that were made elsewhere",
                 where=str(self.out),
@@ -76,8 +79,9 @@ class Parts:
 
     def sweep(self) -> None:
         """Remove the temporary files of killed processes from the output folder."""
-        for folder in (self.out, *self.out.glob("*/")):
-            sweep(folder)
+        if not is_remote(self.out):
+            for folder in (self.out, *self.out.glob("*/")):
+                sweep(folder)
 
     def check(self) -> None:
         """Refuse a folder that another run has taken in the meantime (exit 4)."""
@@ -86,11 +90,14 @@ class Parts:
 
     def unfinished(self) -> list[int]:
         """Return the numbers of the parts that are not made yet."""
-        return [number for number in range(len(self)) if not self.is_made(number)]
+        made = set(self.made())
+        return [number for number in range(len(self)) if number not in made]
 
     def made(self) -> list[int]:
         """Return the numbers of the parts that are made."""
-        return [number for number in range(len(self)) if self.is_made(number)]
+        there = set(self.progress.names())  # all at once: a store takes a request for each question
+        self._made |= {number for number in range(len(self)) if self.name(number) in there}
+        return sorted(self._made)
 
     def is_made(self, number: int) -> bool:
         """Return whether a part is made, by any process; what is made stays so."""

@@ -1,0 +1,178 @@
+"""Files behind URLs that are written: each appears whole, or not at all.
+
+That is the promise of object stores (``s3://``, ``gs://``, ``abfs://``). They have no folders, so
+none is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+from upath import UPath
+
+from hardpairs.core.errors import usage
+from hardpairs.core.remote import FilePath, asked, file_path, no_answer
+
+READ_ONLY = ("http", "https")
+"""Protocols of servers that take no files."""
+BUFFER = 1 << 20
+"""Bytes that are collected before they go into an upload."""
+T = TypeVar("T")
+
+
+def output_folder(name: str | os.PathLike[str] | UPath) -> FilePath:
+    """Return the local folder or the URL of a name that files are written under.
+
+    Raises:
+        UserError: Exit 2 for a URL that cannot be written to.
+    """
+    path = file_path(name)
+    if not isinstance(path, UPath):
+        return path
+    if path.protocol in ("file", "local"):
+        return Path(path.path)
+    if path.protocol in READ_ONLY:
+        raise usage(
+            "a web server takes no files",
+            where=str(name),
+            fix="name a local folder, or a place in an object store: s3://, gs://",
+        )
+    # What other processes write must be seen at once, so no list of files is kept.
+    fresh: UPath = UPath(str(path), **{**path.storage_options, "use_listings_cache": False})
+    return fresh
+
+
+@contextlib.contextmanager
+def open_whole(path: UPath) -> Iterator[BinaryIO]:
+    """Open a file to be written from its start; it appears when the block ends without an error.
+
+    Raises:
+        UserError: Exit 3 for a server that does not take it.
+    """
+    with _told(path):
+        target = path.fs.open(path.path, "wb", autocommit=False)
+    path.fs.transaction.files.remove(target)  # fsspec would keep it for a transaction of its own
+    try:
+        file = io.BufferedWriter(_Upload(target, path), BUFFER)
+        yield cast(BinaryIO, file)
+        file.flush()
+        with _told(path):
+            target.close()
+            target.commit()
+    except BaseException:
+        with contextlib.suppress(Exception):  # it is incomplete, and was never there
+            target.discard()
+        raise
+
+
+class _Upload(io.RawIOBase):
+    """An upload whose errors are the user's."""
+
+    def __init__(self, target: Any, path: UPath) -> None:
+        self._target, self._path = target, path
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with _told(self._path):
+            return int(self._target.write(bytes(data)))
+
+
+def write(path: UPath, content: bytes) -> None:
+    """Write a small file, in place of what was there."""
+    with _told(path):
+        asked(lambda: path.fs.pipe_file(path.path, content))
+
+
+def create(path: UPath, content: bytes) -> bool:
+    """Write a small file that is not there, and return whether that was so.
+
+    Where the store cannot tell, two processes may both be told so.
+    """
+
+    def question() -> bool:
+        try:
+            path.fs.pipe_file(path.path, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    with _told(path):
+        return asked(question)
+
+
+def read(path: UPath) -> bytes:
+    """Return the content of a small file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    return _answer(path, lambda: bytes(path.fs.cat_file(path.path)))
+
+
+def written_at(path: UPath) -> float:
+    """Return when a file was written, in seconds by the clock of its server.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    return _answer(path, lambda: float(path.fs.modified(path.path).timestamp()))
+
+
+def time_at(folder: UPath) -> float:
+    """Return the time of the server of a folder: that of a file which is new there."""
+    path = folder / f".time-{uuid.uuid4().hex}"
+    write(path, b"")
+    try:
+        return written_at(path)
+    finally:
+        remove(path)
+
+
+def remove(path: UPath) -> None:
+    """Remove a file, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        _answer(path, lambda: path.fs.rm_file(path.path))
+
+
+def remove_folder(folder: UPath) -> None:
+    """Remove all files under a URL."""
+    with contextlib.suppress(FileNotFoundError):
+        _answer(folder, lambda: folder.fs.rm(folder.path, recursive=True))
+
+
+def _answer(path: UPath, question: Callable[[], T]) -> T:
+    """Return a server's answer about a file.
+
+    Raises:
+        FileNotFoundError: The answer is that there is none.
+    """
+    missing = object()
+
+    def ask() -> T | object:
+        try:
+            return question()
+        except FileNotFoundError:  # as good an answer as another: it is not asked again
+            return missing
+
+    with _told(path):
+        answer = asked(ask)
+    if answer is missing:
+        raise FileNotFoundError(str(path))
+    return cast(T, answer)
+
+
+@contextlib.contextmanager
+def _told(path: UPath) -> Iterator[None]:
+    """Turn a server's refusal into the user's error (exit 3)."""
+    try:
+        yield
+    except Exception as error:  # each file system has exceptions of its own
+        raise no_answer(str(path), error) from error
