@@ -9,6 +9,7 @@ import torch
 from hardpairs.core.errors import UserError
 from hardpairs.mining import api, hard_pairs
 from hardpairs.mining.api import Execution
+from hardpairs.mining.low_precision import PRECISIONS
 from hardpairs.mining.plan import make_plan
 from tests.mining import reference as walk
 from tests.mining.searches import assert_same, search, themed
@@ -101,7 +102,7 @@ def near_ties(kind: str):
     )
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", ["below bfloat16", "below float32", "exact"])
 def test_near_ties_are_decided_exactly(kind, precision):
     image, text = near_ties(kind)

@@ -7,6 +7,7 @@ from hardpairs.mining import hard_pairs
 from hardpairs.mining.api import Execution
 from hardpairs.mining.engine import kernel
 from hardpairs.mining.engine.cpu import CpuEngine
+from hardpairs.mining.low_precision import PRECISIONS
 from hardpairs.mining.options import REMOVED_BY, MiningOptions
 from tests.mining.reference import reference, unit
 from tests.mining.searches import assert_same, one_space, search, themed
@@ -54,7 +55,7 @@ CROSS_MODAL = {
 }
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", CROSS_MODAL)
 def test_nearest_captions_of_an_image_and_images_of_a_caption(name, precision):
     image, text = one_space(160)
@@ -91,7 +92,7 @@ def test_with_a_margin_a_cross_modal_list_starts_below_the_own_pair():
         assert some.indices[row, :kept].tolist() == plain.indices[row, start:].tolist()
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", FILTERS)
 def test_lists_and_counts(name, precision):
     image, text = themed(160, 24), themed(160, 24, 1)

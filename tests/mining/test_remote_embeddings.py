@@ -204,7 +204,7 @@ def test_check_ready_reads_urls(table, embeddings, capsys):
     assert found.returncode == 0 and found.stdout == expected.stdout, found.stderr
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("resident", [0, 3000])
 def test_unit_vectors_are_those_of_local_rows(precision, resident, tmp_path):
     """In memory, and in mapped files of which some rows are in memory."""

@@ -64,8 +64,8 @@ class Execution:
     Attributes:
         device: Such as ``cpu`` or ``cuda``.
         max_memory: Bytes to stay within; default half of what is free.
-        precision: "bfloat16" or "float32" for the products that choose candidates; default the
-            faster one here.
+        precision: "float32", "bfloat16" or "int8" for the products that choose candidates; default
+            the fastest one here.
         progress: Where unfinished work is committed. Several ranks that map one file of the unit
             vectors need one folder; in a ring, each may have a folder of its own.
         ranks: This process and the others that share the search.
@@ -372,7 +372,7 @@ def _plan(
         precision = "float32"
         sizes = {"tile": DEVICE_TILE, "product_block": DEVICE_TILE}
     else:
-        precision = execution.precision or cpu.choose_precision(max(widths), execution.device)
+        precision = execution.precision or cpu.choose_precision(max(widths), execution.device, pool)
         sizes, held = {"threads": torch.get_num_threads()}, execution.held
     return make_plan(
         rows=rows,

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hardpairs.core.errors import Exit, UserError
+from hardpairs.mining.low_precision import row_bytes
 
 TILE = 2048
 """Rows of a tile, after which progress can be committed."""
@@ -115,7 +116,7 @@ class Plan:
         list_block: Rows whose lists are in memory at once.
         mapped: The unit vectors are in mapped files, not in memory.
         bytes: Memory that all this takes, without the input files.
-        precision: Precision of the products, "bfloat16" or "float32".
+        precision: Precision of the products, see ``hardpairs.mining.low_precision``.
         first_target: The first row that has a list; those before it are candidates alone.
         visiting: Rows of a block that travels from process to process, where each one keeps its
             share of the rows; 0 where every process has all rows.
@@ -245,7 +246,7 @@ def make_plan(
     free = free_memory() if free is None else free
     allowed = int(free * SHARE_OF_FREE) if max_memory is None else max_memory
     tile = max(1, min(tile, rows))
-    row = (6 if precision == "bfloat16" else 4) * sum(widths)
+    row = row_bytes(widths, precision)
     targets, ways = rows - first_target, _ways(rows, tile, processes, held, allowed // max(row, 1))
     if ways[0].visiting:
         targets = -(-targets // processes)  # of each process

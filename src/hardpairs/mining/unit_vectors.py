@@ -1,4 +1,4 @@
-"""Unit vectors in search order: float32 ones to decide with, bfloat16 ones to choose with.
+"""Unit vectors in search order: float32 ones to decide with, and smaller ones to choose with.
 
 The search order puts similar rows together. The result does not depend on it, the time does: a row
 meets most of its best candidates in its first tiles, so that its threshold is high before the
@@ -22,6 +22,7 @@ from hardpairs.data.remote_rows import Rows, is_remote
 from hardpairs.data.stacked import leave_to_disk
 from hardpairs.mining.by_number import hand_out
 from hardpairs.mining.engine.error_bound import NORM_ROUNDING
+from hardpairs.mining.low_precision import FLOAT32, KINDS, LARGEST, stored_width
 from hardpairs.mining.paging import Paging
 from hardpairs.mining.plan import Plan
 
@@ -42,7 +43,8 @@ class UnitVectors:
 
     Attributes:
         unit: (M, D) float32 each.
-        multiplied: What products are made of: their bfloat16 bits (M, D) uint16, or ``unit``.
+        multiplied: What products are made of: the vectors as ``low_precision`` stores them,
+            (M, stored width), or ``unit``.
         errors: For each modality, the largest distance of a multiplied row from its unit vector.
     """
 
@@ -87,9 +89,13 @@ def make_unit_vectors(
     shapes = {name: (len(order), rows.shape[1]) for name, rows in embeddings.items()}
     unit = _allocate(shapes, np.float32, plan, progress, ranks)
     multiplied = unit
-    if plan.precision == "bfloat16":
-        shapes = {f"{name}_bfloat16": shape for name, shape in shapes.items()}
-        multiplied = _allocate(shapes, np.uint16, plan, progress, ranks)
+    if plan.precision != FLOAT32:
+        kind = KINDS[plan.precision]
+        shapes = {
+            f"{name}_{plan.precision}": (count, stored_width(width, kind))
+            for name, (count, width) in shapes.items()
+        }
+        multiplied = _allocate(shapes, kind, plan, progress, ranks)
     vectors = UnitVectors(unit, multiplied, [0.0] * len(unit))
     paging = Paging([*unit, *multiplied], plan.resident)
     fill = _fill_by_number if any(map(is_remote, embeddings.values())) else _fill_in_order
@@ -149,9 +155,10 @@ def _fill_by_number(
             unit = rows[own]
             vectors.unit[side][at[own]] = unit
             if vectors.rounds:
-                low = np.empty(unit.shape, np.uint16)
+                multiplied = vectors.multiplied[side]
+                low = np.empty((len(unit), multiplied.shape[1]), multiplied.dtype)
                 errors[side] = max(errors[side], round_vectors(unit, low))
-                vectors.multiplied[side][at[own]] = low
+                multiplied[at[own]] = low
 
     hand_out(order, vectors.widths, make, keep, ranks, around=kept is not None)
     return errors
@@ -168,7 +175,7 @@ def _allocate(
         return [reserve(shape, kind) for shape in shapes.values()]
     if not plan.mapped:
         # By torch, at whole cache lines: products of numpy's arrays take up to twice as long.
-        torch_kind = torch.float32 if kind is np.float32 else torch.uint16
+        torch_kind = torch.from_numpy(np.empty(0, kind)).dtype
         return [torch.empty(shape, dtype=torch_kind).numpy() for shape in shapes.values()]
     assert progress is not None
     if ranks.rank == 0:
@@ -220,22 +227,35 @@ def write_unit_vectors(embeddings: Rows, order: np.ndarray, name: str, out: np.n
 
 
 def round_vectors(unit: np.ndarray, out: np.ndarray) -> float:
-    """Write vectors as bfloat16 bits and return the largest |rounded vector - vector|.
+    """Write vectors as they are stored and return the largest |rounded vector - vector|.
 
     Args:
         unit: (M, D) float32.
-        out: (M, D) uint16.
+        out: (M, stored width), its kind of numbers says the precision.
     """
 
     def write(start: int) -> float:
         rows = torch.from_numpy(unit[start : start + ROWS_AT_ONCE])
-        rounded = rows.to(torch.bfloat16)
-        out[start : start + ROWS_AT_ONCE] = rounded.view(torch.uint16).numpy()
-        distances = rounded.float().sub_(rows).norm(dim=1)  # the differences are exact
+        low, distances = _in_bfloat16(rows) if out.dtype == np.uint16 else _in_int8(rows)
+        out[start : start + ROWS_AT_ONCE] = low.numpy()
         return float(distances.max())
 
     largest = in_parallel(write, range(0, len(unit), ROWS_AT_ONCE))
     return max(largest, default=0.0) * NORM_ROUNDING
+
+
+def _in_bfloat16(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the bits of rounded rows, (m, D) uint16, and the distance of each from its own."""
+    low = rows.to(torch.bfloat16)
+    return low.view(torch.uint16), low.float().sub_(rows).norm(dim=1)  # exact differences
+
+
+def _in_int8(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return whole numbers and scales, (m, D + 4) int8, and the distance of each from its own."""
+    scales = rows.abs().amax(dim=1, keepdim=True) / LARGEST
+    low = (rows / scales).round_().clamp_(-LARGEST, LARGEST)
+    distances = (low.double() * scales.double()).sub_(rows.double()).norm(dim=1)
+    return torch.cat([low.to(torch.int8), scales.view(torch.int8)], dim=1), distances
 
 
 def order_by_similarity(

@@ -19,6 +19,7 @@ from hardpairs.mining.clusters import (
     MOST_CLUSTERS,
     ROWS_PER_CLUSTER,
 )
+from hardpairs.mining.low_precision import FLOAT32, row_bytes
 from hardpairs.mining.options import IVF, TARGET_RECALL, MiningOptions
 from hardpairs.mining.plan import (
     ENTRY_BYTES,
@@ -184,8 +185,7 @@ def mining_cost(
     travelling = _travelling(plan, widths, processes)
     searching = stages["search"]
     stages["wait for rows"] = max(0.0, travelling / machine.network_rate - searching)
-    row_bytes = (6 if plan.precision == "bfloat16" else 4) * sum(widths)
-    mapped = rows * row_bytes if plan.mapped else 0
+    mapped = rows * row_bytes(widths, plan.precision) if plan.mapped else 0
     committed = _committed(plan, processes)
     to_first = (rows - rows // processes) * _decided_bytes(plan)
     lists = _lists_sent(plan, processes)
@@ -217,7 +217,7 @@ def _preparation(
     rates, width = machine.mining, sum(widths)
     own = plan.rows / processes
     vectors = own * width * rates.unit
-    if plan.precision == "bfloat16":
+    if plan.precision != FLOAT32:
         met = plan.rows * len(plan.list_blocks()) if plan.visiting else own
         vectors += met * width * rates.rounding
     if share < 1:

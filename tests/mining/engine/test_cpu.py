@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from hardpairs.mining import hard_pairs
-from hardpairs.mining.engine import cpu
+from hardpairs.mining.engine import cpu, kernel
 from hardpairs.mining.engine.cpu import Products, choose_precision
+from hardpairs.mining.low_precision import PRECISIONS
 from hardpairs.mining.plan import Tile
+from hardpairs.mining.unit_vectors import round_vectors
+from tests.mining.reference import unit
 from tests.mining.searches import themed
 
 
@@ -71,3 +74,57 @@ def test_tiles_for_threads_have_no_row_or_column_in_common(parts):
 
 def test_a_precision_is_chosen():
     assert choose_precision(64) in ("bfloat16", "float32")
+    assert choose_precision(64, pool=10**6) in PRECISIONS
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "pool", "chosen"),
+    [
+        ((10, 9, 1), 1000, "float32"),
+        ((10, 7, 9), 1000, "bfloat16"),
+        ((10, 9, 1), 1_000_000, "int8"),
+        ((10, 2, 1), 1_000_000, "bfloat16"),  # 0.5 ms of each row saved, 2 ms spent
+        ((10, 9, 20), 1_000_000, "float32"),
+    ],
+)
+def test_int8_is_chosen_where_it_saves_more_than_its_bound_costs(
+    monkeypatch, nanoseconds, pool, chosen
+):
+    seconds = dict(zip(("float32", "bfloat16", "int8"), np.array(nanoseconds) / 1e9, strict=True))
+    monkeypatch.setattr(cpu, "_probe", lambda *_, **__: seconds)
+    assert choose_precision(64, pool=pool) == chosen
+
+
+def test_int8_products_that_overflow_are_not_taken(monkeypatch):
+    """Units that add pairs of products in 16 bits give the wrong sum at the ends alone."""
+    tells = cpu._multiplies_int8.__wrapped__
+    assert tells(70)
+    exact = torch._int_mm
+
+    def saturating(left, right):
+        product = exact(left, right)
+        return product.clamp_(max=16129 * 70 - 1)
+
+    monkeypatch.setattr(torch, "_int_mm", saturating)
+    assert not tells(70)
+    monkeypatch.delattr(torch, "_int_mm")
+    assert not tells(70)
+
+
+def test_a_machine_without_int8_products_takes_the_plan_of_one_that_has_them(monkeypatch):
+    rows = unit(np.random.default_rng(0).normal(size=(90, 1100))).astype(np.float32)
+    stored = np.empty((90, 1104), np.int8)
+    products = Products([stored], [round_vectors(rows, stored)], 90)
+    own = products(slice(0, 90), slice(0, 90))[0].clone()
+    monkeypatch.setattr(cpu, "_multiplies_int8", lambda width: False)
+    assert torch.equal(products(slice(0, 90), slice(0, 90))[0], own)
+
+
+def test_products_of_whole_numbers_are_rounded_like_those_of_torch():
+    rng = np.random.default_rng(0)
+    products = rng.integers(-(2**23), 2**23, (40, 33)).astype(np.int32)
+    scales = [(rng.random(count, np.float32) * 1e-3).astype(np.float32) for count in (40, 33)]
+    out = np.empty((40, 33), np.uint16)
+    kernel.scale(products, *scales, out)
+    values = torch.from_numpy(products.astype(np.float32) * np.outer(*scales))
+    assert (out == values.to(torch.bfloat16).view(torch.uint16).numpy()).all()

@@ -6,6 +6,7 @@ import torch
 
 from hardpairs.mining.engine.cpu import Products
 from hardpairs.mining.engine.error_bound import BFLOAT16_ROUNDING, similarity_error, sum_error
+from hardpairs.mining.low_precision import BFLOAT16, FLOAT32, KINDS, PRECISIONS, stored_width
 from hardpairs.mining.unit_vectors import round_vectors
 from tests.mining.reference import dots, unit
 
@@ -24,14 +25,16 @@ def hostile(count: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("width", [1, 24, 384, 769])
-@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_no_similarity_is_further_off_than_the_bound(width, precision):
     rows = hostile(200, width)
     multiplied, error = rows, 0.0
-    if precision == "bfloat16":
-        multiplied = np.empty(rows.shape, np.uint16)
+    if precision != FLOAT32:
+        kind = KINDS[precision]
+        multiplied = np.empty((len(rows), stored_width(width, kind)), kind)
         error = round_vectors(rows, multiplied)
-        assert (0 if width == 1 else 0.002) <= error < 2.0**-8  # a row of one component is 1 or -1
+        most = 2.0**-8 if precision == BFLOAT16 else np.sqrt(width) / 2 / 127
+        assert (0 if width == 1 else 0.002) <= error < most  # a row of one component is 1 or -1
     values = Products([multiplied], [error], 200)(slice(0, 200), slice(0, 200))[0].double().numpy()
     off = np.abs(values - dots(rows.astype(np.float64), rows.astype(np.float64)))
     assert (off <= BFLOAT16_ROUNDING * np.abs(values) + similarity_error(width, error)).all()

@@ -11,6 +11,7 @@ import pytest
 from hardpairs.mining.api import Execution
 from hardpairs.mining.engine import kernel
 from hardpairs.mining.engine.error_bound import BFLOAT16_ROUNDING
+from hardpairs.mining.low_precision import PRECISIONS
 from hardpairs.mining.options import PRODUCT, SINGLE, WEIGHTED
 from tests.helpers import ROOT
 from tests.mining.searches import search, themed
@@ -30,7 +31,7 @@ def digests() -> list[str]:
     results = [
         search(image, text, 3, groups=groups, execution=Execution(precision=precision), **options)
         for options in OPTIONS.values()
-        for precision in ("bfloat16", "float32")
+        for precision in PRECISIONS
     ]
     results.append(search(image, text, 3, method="text", approx=100))
     return [

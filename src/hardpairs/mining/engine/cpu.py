@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,19 +18,29 @@ from hardpairs.mining.engine import kernel
 from hardpairs.mining.engine.error_bound import BFLOAT16_ROUNDING, similarity_error
 from hardpairs.mining.engine.kernel import Block, CandidateLists, Data
 from hardpairs.mining.engine.lists import run_loop
+from hardpairs.mining.low_precision import BFLOAT16, FLOAT32, INT8, LARGEST, SCALE, width_of
 from hardpairs.mining.options import WEIGHTED
 from hardpairs.mining.plan import Tile
 
 SMALLEST_BLOCK = 64
 PROBE_ROWS = 256
 """Rows of the product that is timed to choose a precision."""
+BFLOAT16_GAIN = 0.8
+"""Share of the time of float32 products below which bfloat16 is worth its wider error bound."""
+INT8_COST = 2e-3
+"""Seconds beside the products that the bound of int8 may cost for each row. Embeddings that lie in
+groups cost 0.3 ms, 24,000 random ones 1.6 ms (``python -m benchmarks.precisions``)."""
+INT8_POOL = 100_000
+"""With fewer candidates int8 products save less, whatever the processor; they are not tried."""
+SUMS = {torch.float32: torch.float32, torch.int8: torch.int32}
+"""Kinds of numbers that products are added up in before they become bfloat16."""
 
 
 class Products:
     """Similarities of two ranges of rows, in as many threads as call it.
 
     Args:
-        rows: The unit vectors of one or two modalities: (M, D) uint16 bfloat16 bits, or (M, D)
+        rows: The unit vectors of one or two modalities as ``low_precision`` stores them, or (M, D)
             float32.
         input_errors: For each modality, the largest distance of a multiplied row from the exact
             one.
@@ -51,7 +62,7 @@ class Products:
         if crossed:
             input_errors = [max(input_errors)] * 2
         self.errors = [
-            similarity_error(modality.shape[1], error)
+            similarity_error(max(width_of(modality), 2), error)
             for modality, error in zip(rows, input_errors, strict=True)
         ]
         self.block, self.device = block, device
@@ -63,56 +74,94 @@ class Products:
             (left[rows], right[columns])
             for left, right in zip(self.rows, self.columns, strict=True)
         ]
-        out, single = self._buffers(len(sides[0][0]) * len(sides[0][1]))
+        out, wide = self._buffers(len(sides[0][0]) * len(sides[0][1]))
         return [
-            _multiply(left, right, buffer, single)
+            _multiply(left, right, buffer, wide)
             for (left, right), buffer in zip(sides, out, strict=True)
         ]
 
     def _buffers(self, size: int) -> tuple[list[torch.Tensor], torch.Tensor | None]:
-        own = self._own
+        own, kind = self._own, SUMS.get(self.rows[0].dtype)
         if getattr(own, "size", 0) < size:
-            own.size, own.out, own.single = 0, None, None  # free them before others are made
+            own.size, own.out, own.wide = 0, None, None  # free them before others are made
             own.out = [
                 torch.empty(size, dtype=torch.bfloat16, device=self.device) for _ in self.rows
             ]
-            if any(rows.dtype == torch.float32 for rows in self.rows):
-                own.single = torch.empty(size, dtype=torch.float32, device=self.device)
+            if kind is not None:
+                own.wide = torch.empty(size, dtype=kind, device=self.device)
             own.size = size
-        return own.out, own.single
+        return own.out, own.wide
 
 
 def _multiply(
-    left: torch.Tensor, right: torch.Tensor, buffer: torch.Tensor, single: torch.Tensor | None
+    left: torch.Tensor, right: torch.Tensor, buffer: torch.Tensor, wide: torch.Tensor | None
 ) -> torch.Tensor:
     shape = len(left), len(right)
     out = buffer[: shape[0] * shape[1]].view(shape)
-    if single is None:
+    if wide is None:
         return torch.mm(left, right.T, out=out)
-    return out.copy_(torch.mm(left, right.T, out=single[: shape[0] * shape[1]].view(shape)))
+    wide = wide[: shape[0] * shape[1]].view(shape)
+    if left.dtype == torch.int8:
+        return _multiply_int8(left, right, out, wide)
+    return out.copy_(torch.mm(left, right.T, out=wide))
+
+
+def _multiply_int8(
+    left: torch.Tensor, right: torch.Tensor, out: torch.Tensor, wide: torch.Tensor
+) -> torch.Tensor:
+    (rows, row_scales), (columns, column_scales) = _without_scales(left), _without_scales(right)
+    if _multiplies_int8(rows.shape[1]):
+        torch._int_mm(rows, columns.T, out=wide)
+    else:  # the plan is of another machine, or of an earlier run there
+        wide.copy_(rows.float() @ columns.float().T)
+    kernel.scale(wide.numpy(), row_scales, column_scales, out.view(torch.uint16).numpy())
+    return out
+
+
+def _without_scales(stored: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+    """Return the whole numbers of int8 rows, (m, D) int8, and their scales, (m,) float32."""
+    scales = stored[:, -SCALE:].contiguous().view(torch.float32)[:, 0]
+    return stored[:, :-SCALE].contiguous(), scales.numpy()
 
 
 def _as_tensor(rows: np.ndarray) -> torch.Tensor:
-    """Return uint16 bits as the bfloat16 numbers they are, float32 unchanged; memory is shared."""
+    """Return uint16 bits as the bfloat16 numbers they are, others unchanged; memory is shared."""
     tensor = torch.from_numpy(rows)
     return tensor.view(torch.bfloat16) if rows.dtype == np.uint16 else tensor
 
 
-@functools.cache
-def choose_precision(width: int, device: str = "cpu") -> str:
-    """Return the faster precision of products of rows of this width; the result is the same.
+def choose_precision(width: int, device: str = "cpu", pool: int = 0) -> str:
+    """Return the precision of products that makes a search the fastest; its result is the same.
 
-    Returns:
-        ``bfloat16`` where it is faster than float32 and adds up as the error bound assumes,
-        otherwise ``float32``.
+    Args:
+        width: Components of a row.
+        device: Where the products are computed.
+        pool: Candidates of each row.
+    """
+    seconds = _probe(width, device, with_int8=device == "cpu" and pool >= INT8_POOL)
+    best = FLOAT32
+    if seconds[BFLOAT16] < BFLOAT16_GAIN * seconds[FLOAT32]:
+        best = BFLOAT16
+    pairs = pool / 2  # a pair is multiplied once for both of its rows
+    return INT8 if (seconds[best] - seconds[INT8]) * pairs > INT8_COST else best
+
+
+@functools.cache
+def _probe(width: int, device: str, with_int8: bool) -> dict[str, float]:
+    """Return the seconds of a pair's product in each precision.
+
+    They are infinite for one that is not tried, or not multiplied as its error bound assumes.
     """
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(PROBE_ROWS, width, generator=generator)
     rows = torch.nn.functional.normalize(rows, dim=1).to(device)
     low = rows.to(torch.bfloat16)
-    if not _adds_in_float32(low):
-        return "float32"
-    return "bfloat16" if _product_seconds(low) < 0.8 * _product_seconds(rows) else "float32"
+    seconds = {FLOAT32: _product_seconds(rows), BFLOAT16: math.inf, INT8: math.inf}
+    if _adds_in_float32(low):
+        seconds[BFLOAT16] = _product_seconds(low)
+    if with_int8 and _multiplies_int8(width):
+        seconds[INT8] = _int8_seconds(width)
+    return {precision: each / PROBE_ROWS**2 for precision, each in seconds.items()}
 
 
 def _product_seconds(rows: torch.Tensor) -> float:
@@ -139,6 +188,35 @@ def _adds_in_float32(rows: torch.Tensor) -> bool:
         if not ((left @ right.T).double() - exact).abs().le(allowed).all():
             return False
     return True
+
+
+def _int8_rows(width: int, numbers: Sequence[int]) -> np.ndarray:
+    """Return stored rows of whole numbers drawn from some, all with the scale 1."""
+    drawn = np.random.default_rng(0).choice(numbers, (PROBE_ROWS, width)).astype(np.int8)
+    scales = np.ones((PROBE_ROWS, 1), np.float32).view(np.int8)
+    return np.concatenate((drawn, scales), axis=1)
+
+
+@functools.cache
+def _multiplies_int8(width: int) -> bool:
+    """Tell whether there are exact int8 products; 16-bit sums would overflow at the ends."""
+    for numbers in ((-LARGEST, LARGEST), range(-LARGEST, LARGEST + 1)):
+        stored = torch.from_numpy(_int8_rows(width, numbers))
+        rows = _without_scales(stored)[0]
+        try:
+            product = torch._int_mm(rows, rows.T)
+        except (AttributeError, RuntimeError):  # a version of PyTorch without them on a CPU
+            return False
+        if not torch.equal(product.double(), rows.double() @ rows.double().T):
+            return False
+    return True
+
+
+def _int8_seconds(width: int) -> float:
+    """Return the seconds of an int8 product and its scaling."""
+    products = Products([_int8_rows(width, range(-LARGEST, LARGEST + 1))], [0.0], PROBE_ROWS)
+    all_rows = slice(0, PROBE_ROWS)
+    return min(_seconds(lambda: products(all_rows, all_rows)[0]) for _ in range(3))
 
 
 class CpuEngine:

@@ -1,7 +1,7 @@
 """Error bounds of low-precision similarities.
 
 With this bound, low-precision products may choose candidates without losing any. Let x, y be
-float32 unit vectors, x', y' what is multiplied (rounded to bfloat16 or float16, or the same
+float32 unit vectors, x', y' what is multiplied (rounded to bfloat16, float16 or int8, or the same
 vectors), s = x.y exactly.
 
 1. Inputs. x'.y' - x.y = (x' - x).y' + x.(y' - y), so by Cauchy-Schwarz
@@ -12,7 +12,9 @@ vectors), s = x.y exactly.
    in float32, in any order, are off by at most D u / (1 - D u) * sum |x'_k y'_k| (Higham, Accuracy
    and Stability of Numerical Algorithms, section 3.1), and the sum is at most
    |x'| |y'| <= (n + e)^2. We take u = 2^-23, twice the unit roundoff, which also covers units that
-   truncate and, for float32 inputs, the rounding of each product.
+   truncate and, for float32 inputs, the rounding of each product. Sums of int8 products are exact;
+   to become similarities they are rounded to float32 and multiplied by the product of two scales.
+   These three roundings of 2^-24 are within the same bound for D of at least 2.
 3. Output, rounded to nearest: relative to the value, ``BFLOAT16_ROUNDING`` or ``FLOAT16_ROUNDING``.
    The loops add it to each value.
 4. The loops evaluate value + error in float32: 2^-21 covers their own rounding, for values up to 2.

@@ -256,6 +256,30 @@ def _value(code: Any) -> Any:
 
 
 @_plain
+def _to_bfloat16(value: Any) -> Any:
+    """Return a finite float32, rounded to nearest, as the bits of a bfloat16."""
+    bits = np.float32(value).view(np.uint32)
+    half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint16((bits + half) >> np.uint32(16))
+
+
+@_plain
+def scale(products: np.ndarray, rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
+    """Write products of whole numbers as similarities.
+
+    Args:
+        products: (m, n) int32.
+        rows: (m,) float32, the scale of each row.
+        columns: (n,) float32, the scale of each column.
+        out: (m, n) uint16, bits of bfloat16 numbers.
+    """
+    for r in range(len(products)):
+        for c in range(len(columns)):
+            value = np.float32(products[r, c]) * (rows[r] * columns[c])
+            out[r, c] = _to_bfloat16(value)
+
+
+@_plain
 def _similarities(data: Data, i: int, j: int) -> tuple[float, float]:
     """Return what the score of a pair is made of, in float64, summed in any order."""
     if data.mode == CROSS:
