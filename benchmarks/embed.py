@@ -8,8 +8,7 @@ image and number of processes, which share the cores: pairs/s of the encoder alo
 batch, in as many processes; of loading and decoding alone; of the whole command's work, in which
 the processes share parts by lease. Where decoding and encoding share the cores, the best possible
 time is that of both together: 1 / (1 / encoder + 1 / loading). All are measured in turns. A part has
-two batches here, not 8,192 rows, so that a short run has many: leases and commits cost more than
-usual. Memory: peak of a process that embeds N pairs, and of one that embeds four times as many.
+two batches, so that a short run has many, unless ``--part-rows`` says otherwise. Memory: peak of a process that embeds N pairs, and of one that embeds four times as many.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def whole(samples: Samples, encoders: Encoders, args: argparse.Namespace, out: s
             batch_size=args.batch_size,
             workers=args.workers,
             device=args.device,
-            part_rows=2 * args.batch_size,
+            part_rows=args.part_rows or 2 * args.batch_size,
             quiet=True,
         )
         return len(samples)
@@ -229,6 +228,7 @@ def main() -> None:
         "--model", default="ViT-B-32", help="OpenCLIP model; random weights are as fast as any"
     )
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--part-rows", type=int, help="rows of a part (default: two batches)")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(

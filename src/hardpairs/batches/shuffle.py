@@ -1,12 +1,9 @@
 """A seeded shuffle of 0..n-1 that gives the value at any position alone.
 
 A permutation of NumPy would be simpler, but every process of a run needs the whole of it before
-its first batch, and anew for each epoch. Measured on one core of a server, with batches of 32,768
-rows:
-
-    rows           first batch of an epoch     another batch           peak memory
-    3,000,000      0.66 s, here 0.05 s         0.02 ms, here 4.7 ms    29 MB, here 9 MB
-    400,000,000    89 s, here 0.04 s           0.02 ms, here 3.9 ms    3.1 GB, here 9 MB
+its first batch, and anew for each epoch: at 400 million rows 89 s and 3.1 GB on one core of a
+server. Here the first batch of 32,768 rows takes less than 0.1 s and others 6 ms, and nothing of
+a row is kept (``python -m benchmarks.epoch``).
 
 On a node with eight processes, web-sized data would cost 25 GB and a minute and a half in each
 epoch, also when a run resumes in the middle of one. Another shuffle would also change the order of
