@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import open_clip
 import pytest
 import torch
+from huggingface_hub import constants
+from safetensors.torch import save_file
 
 from hardpairs.catalog.models import build_model, write_folder
 from hardpairs.core.errors import UserError
@@ -26,6 +29,44 @@ def test_a_written_folder_is_the_model(tmp_path):
         torch.equal(value, expected[name]) for name, value in loaded.model.state_dict().items()
     )
     assert loaded.description["preprocess"] == encoder.description["preprocess"]
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Return the snapshot of a repository in a cache of Hugging Face's library, which is offline."""
+    cache = tmp_path / "hub"
+    snapshot = cache / "models--acme--small-clip/snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (cache / "models--acme--small-clip/refs").mkdir()
+    (cache / "models--acme--small-clip/refs/main").write_text("abc")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return snapshot
+
+
+def test_a_repository_becomes_a_folder(tmp_path, repository):
+    (repository / CONFIG).write_text(json.dumps({"model_cfg": MODEL, "preprocess_cfg": {}}))
+    torch.manual_seed(3)
+    state = open_clip.create_model(f"local-dir:{repository}").state_dict()
+    save_file(state, repository / "open_clip_model.safetensors")
+    for name in ("open_clip_pytorch_model.bin", "README.md"):
+        (repository / name).write_text("not taken")
+    manifest = build_model("hf-hub:acme/small-clip", tmp_path / "model", tmp_path)
+    assert [*manifest["files"]] == [CONFIG, "open_clip_model.safetensors"]
+    loaded = load_encoder(f"local-dir:{tmp_path / 'model'}", None).model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in loaded.items())
+
+
+def test_a_repository_without_a_model_of_openclip_is_refused(tmp_path, repository):
+    for name, says in (
+        ("acme/small-clip", "holds no model of OpenCLIP"),
+        ("acme/no-clip", "cannot be had"),
+        ("acme/small/clip", "cannot be had"),
+    ):
+        with pytest.raises(UserError, match=says) as error:
+            build_model(f"hf-hub:{name}", tmp_path / "model", tmp_path)
+        assert error.value.code == 3 and error.value.where == f"hf-hub:{name}"
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("name", ["lite1", "ViT-B-32", "ViT-B-33/openai", "ViT-B-32/no-such-tag"])

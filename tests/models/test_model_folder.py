@@ -16,7 +16,7 @@ from hardpairs.data.embeddings import open_embeddings
 from hardpairs.models.create import create_model_and_transforms
 from hardpairs.models.load import load_encoder
 from hardpairs.models.model_config import make_tokenizer, model_config
-from hardpairs.models.model_folder import CONFIG, absolute_name, folder_weights
+from hardpairs.models.model_folder import CONFIG, absolute_name, folder_weights, needs_weights
 from hardpairs.photos.model import ModelName
 from tests.helpers import in_process
 from tests.training.test_trainer import COMMA, SAME_PIXELS, checkpoint, train
@@ -163,3 +163,10 @@ def test_a_tokenizer_that_cannot_be_made_is_named(folder, tmp_path, monkeypatch)
     with pytest.raises(UserError, match="needs the package transformers") as error:
         make_tokenizer(f"local-dir:{tmp_path / 'model'}")
     assert error.value.code == 2
+
+
+def test_a_model_without_weights_is_refused_with_what_helps():
+    error = needs_weights("ViT-B-32", "something else")
+    assert error.code == 2 and error.fix == "`pretrained` FILE or an OpenCLIP tag; something else"
+    error = needs_weights("hf-hub:acme/clip")
+    assert "`hardpairs models get hf-hub:acme/clip --out FOLDER`" in error.fix

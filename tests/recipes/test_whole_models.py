@@ -76,7 +76,7 @@ def test_a_run_that_fails_names_its_log(table, embeddings, checkpoint, tmp_path,
         ("--model RN50", "go together"),
         ("--pretrained start.pt", "belong to --full"),
         ("-- --workers 0", "belong to --full"),
-        ("--full --model RN50", "needs --pretrained"),
+        ("--full --model RN50", "needs its weights"),
     ],
 )
 def test_flags_of_the_whole_model_go_together(table, embeddings, tmp_path, words, message):

@@ -7,6 +7,7 @@ FOLDER/manifest.json             its name, and the hashes of the above
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,20 @@ from hardpairs.catalog import lite0_minilm
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import bad_input, mismatch, usage
 from hardpairs.data.manifest import NAME, read_manifest, write_manifest
-from hardpairs.models.model_folder import CONFIG, WEIGHTS
+from hardpairs.models.download import HUB, fetching
+from hardpairs.models.model_folder import CONFIG, WEIGHT_NAMES, WEIGHTS
+
+DESCRIPTIONS = ("*.json", "*.txt", "*.model")
+"""Files of a repository that tell of a model, its tokenizer's among them."""
 
 
 def build_model(name: str, folder: Path, packages: Path) -> dict[str, Any]:
     """Make the folder of a model, or check the one that is there.
 
     Args:
-        name: ``lite0-minilm``, or a model and a tag of OpenCLIP, as in
-            ``ViT-B-32/laion2b_s34b_b79k``.
+        name: ``lite0-minilm``, a model and a tag of OpenCLIP, as in
+            ``ViT-B-32/laion2b_s34b_b79k``, or a repository of an OpenCLIP model on Hugging Face, as
+            in ``hf-hub:timm/ViT-B-16-SigLIP``.
         folder: Where it is made.
         packages: Where the files of packages are looked for and kept.
 
@@ -48,6 +54,8 @@ def build_model(name: str, folder: Path, packages: Path) -> dict[str, Any]:
         )
     if name == lite0_minilm.NAME:
         lite0_minilm.build_lite0_minilm(folder, packages)
+    elif name.startswith(HUB):
+        _fetch_repository(name.removeprefix(HUB), folder)
     else:
         _build_openclip(name, folder)
     files = sorted(
@@ -65,11 +73,41 @@ def _build_openclip(name: str, folder: Path) -> None:
     if config is None or not tag:
         raise usage(
             f"there is no start model {name!r}",
-            fix=f"{lite0_minilm.NAME}, or MODEL/TAG of OpenCLIP, such as "
-            "ViT-B-32/laion2b_s34b_b79k",
+            fix=f"{lite0_minilm.NAME}, MODEL/TAG of OpenCLIP, such as ViT-B-32/laion2b_s34b_b79k, "
+            f"or {HUB}REPOSITORY",
         )
     encoder = load_encoder(model, tag)
     write_folder(folder, config, encoder.description["preprocess"], encoder)
+
+
+def _fetch_repository(repository: str, folder: Path) -> None:
+    """Copy a model's files from Hugging Face: of its weights, those that OpenCLIP prefers."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    def fetched(*patterns: str) -> list[Path]:
+        snapshot = Path(snapshot_download(repository, allow_patterns=[*patterns]))
+        return [path for each in patterns for path in sorted(snapshot.glob(each))]
+
+    try:
+        with fetching(repository, [CONFIG]):
+            files = fetched(*DESCRIPTIONS)
+            weights = next((found for name in WEIGHT_NAMES if (found := fetched(name))), [])
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise bad_input(
+            f"the repository cannot be had: {str(error).splitlines()[0]}",
+            where=f"{HUB}{repository}",
+            fix="check its name, and access to it (hf auth login)",
+        ) from None
+    if not weights or CONFIG not in [path.name for path in files]:
+        raise bad_input(
+            f"the repository holds no model of OpenCLIP: {CONFIG} and weights",
+            where=f"{HUB}{repository}",
+            fix="name one that OpenCLIP can load",
+        )
+    for path in [*files, *weights]:
+        with path.open("rb") as source, atomic_open(folder / path.name) as file:
+            shutil.copyfileobj(source, file)
 
 
 def write_folder(

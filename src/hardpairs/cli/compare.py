@@ -157,11 +157,12 @@ def main(argv: list[str] | None = None) -> int:
     _check_losses(losses, own_flags)
     check_exists(args.data)
     check_weights(args.pretrained)
-    from hardpairs.models.model_folder import absolute_name, folder_weights
+    from hardpairs.models.model_folder import absolute_name, folder_weights, needs_weights
 
     start = args.pretrained or folder_weights(args.model)
     if start is None:
-        raise usage(f"--model {args.model} needs its weights", fix="--pretrained")
+        with flags(vars(args)):
+            raise needs_weights(args.model)
     from hardpairs.comparing.comparison import Candidates, compare_losses, write_comparison
     from hardpairs.comparing.parts import find_parts
     from hardpairs.comparing.runs import Budget

