@@ -6,9 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from hardpairs.core import ranges
 from hardpairs.core.errors import Exit, UserError
 from hardpairs.core.progress import Progress, check_recipe, differing, made_once
+from tests.object_store import make_store
 
 
 def test_pieces_are_found_again(tmp_path, capsys):
@@ -27,6 +30,30 @@ def test_pieces_are_found_again(tmp_path, capsys):
     assert list(second.names()) == ["a"]
     second.remove()
     assert not (tmp_path / "p").exists()
+
+
+def test_pieces_in_a_store(tmp_path, monkeypatch):
+    store = make_store(tmp_path.name, monkeypatch)
+    first = Progress(store / "p", {"seed": 1}, kind="sums")
+    assert not first.begin() and first.load("a") is None
+    first.save("a", x=np.arange(3), y=np.ones(2))
+    second = Progress(store / "p", {"seed": 1}, kind="sums")
+    assert second.begin() and [*second.names()] == ["a"]
+    assert second.load("a", ["x"])["x"].tolist() == [0, 1, 2]
+    with pytest.raises(UserError, match="of another kind: seed differs"):
+        Progress(store / "p", {"seed": 2}).begin()
+    with monkeypatch.context() as patch:
+        patch.setattr(ranges, "WAITS", ())
+
+        def refuse(*_, **__):
+            raise ConnectionError("reset")
+
+        patch.setattr(MemoryFileSystem, "cat_file", refuse)
+        with pytest.raises(UserError, match="does not answer as it should") as error:
+            second.load("a")
+    assert error.value.code == Exit.BAD_INPUT  # and not: damaged, delete it
+    second.remove()
+    assert not second.has("a") and not [*second.names()]
 
 
 def test_another_recipe_is_refused_or_discarded(tmp_path, capsys):

@@ -77,9 +77,10 @@ def test_a_server_that_refuses_is_named(store, monkeypatch, refusal):
 
 def test_an_upload_that_breaks_off_leaves_nothing(store, monkeypatch):
     class Broken(io.BytesIO):
-        left = 1
+        left, discarded = 1, False
 
         def write(self, data):
+            assert not self.discarded, "written after its end"
             self.left -= 1
             if self.left < 0:
                 raise ConnectionError("reset")
@@ -99,6 +100,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(store, monkeypatch):
     with pytest.raises(UserError, match="reset") as error, atomic_open(store / "a") as file:
         for _ in range(4):
             file.write(b"x" * 2_000_000)
+    file.close()  # as when it is collected: nothing is sent any more
     assert error.value.code == Exit.BAD_INPUT and files[0].discarded
 
 

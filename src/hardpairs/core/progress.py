@@ -163,7 +163,7 @@ class Progress:
             only: Names of the arrays to read; by default all.
 
         Raises:
-            UserError: exit 4 when the file is damaged.
+            UserError: exit 4 when the file is damaged; exit 3 for a server that does not answer.
         """
         path = self._path(name)
         if not shared_files.exists(path):
@@ -174,6 +174,8 @@ class Progress:
                 np.load(file, allow_pickle=False) as arrays,
             ):
                 return {key: arrays[key] for key in (arrays.files if only is None else only)}
+        except UserError:
+            raise
         except Exception as error:  # zip, zlib and NumPy have a dozen
             raise mismatch(
                 f"damaged unfinished {self.kind}: {error}",

@@ -58,21 +58,25 @@ def open_whole(path: UPath) -> Iterator[BinaryIO]:
     with _told(path):
         target = path.fs.open(path.path, "wb", autocommit=False)
     path.fs.transaction.files.remove(target)  # fsspec would keep it for a transaction of its own
+    upload = _Upload(target, path)
     try:
-        file = io.BufferedWriter(_Upload(target, path), BUFFER)
+        file = io.BufferedWriter(upload, BUFFER)
         yield cast(BinaryIO, file)
         file.flush()
         with _told(path):
             target.close()
             target.commit()
     except BaseException:
+        upload.has_ended = True
         with contextlib.suppress(Exception):  # it is incomplete, and was never there
             target.discard()
         raise
 
 
 class _Upload(io.RawIOBase):
-    """An upload whose errors are the user's."""
+    """An upload whose errors are the user's; after its end it takes what a buffer still has."""
+
+    has_ended = False
 
     def __init__(self, target: Any, path: UPath) -> None:
         self._target, self._path = target, path
@@ -81,6 +85,8 @@ class _Upload(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
+        if self.has_ended:
+            return len(data)
         with _told(self._path):
             return int(self._target.write(bytes(data)))
 
