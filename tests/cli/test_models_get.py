@@ -15,4 +15,4 @@ def test_a_finished_folder_is_named(tmp_path):
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path):
     done = in_process(main, "lite9", "--out", tmp_path / "model")
-    assert done.returncode == 2 and "lite0-minilm, or MODEL/TAG" in done.stderr
+    assert done.returncode == 2 and "lite0-minilm, MODEL/TAG" in done.stderr

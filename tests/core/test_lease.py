@@ -90,6 +90,16 @@ def test_a_lease_in_a_store_ends_when_nobody_signs_it(tmp_path, monkeypatch):
     assert not shared_files.files_in(store, "*")
 
 
+def test_a_lease_that_was_given_back_is_not_signed_anew(tmp_path, monkeypatch):
+    """A signature in a store is the whole lease."""
+    store = make_store(tmp_path.name, monkeypatch)
+    with Leases(store, 0.002) as leases:
+        for number in range(300):
+            assert leases.take(f"{number}")
+            leases.release(f"{number}")
+    assert not shared_files.files_in(store, "*")
+
+
 def test_a_store_that_does_not_answer_takes_no_lease_and_keeps_none(tmp_path, monkeypatch):
     """The run that asks for one ends with the store's error; one that gives back goes on."""
     store = make_store(tmp_path.name, monkeypatch)

@@ -56,6 +56,14 @@ def test_pieces_in_a_store(tmp_path, monkeypatch):
     assert not second.has("a") and not [*second.names()]
 
 
+def test_a_file_where_the_folder_would_be_is_no_other_recipe(tmp_path):
+    (tmp_path / "out").write_text("a thesis")
+    progress = Progress(tmp_path / "out/.unfinished", {"seed": 1})
+    assert not progress.begin() and progress.differing() == []
+    with pytest.raises(NotADirectoryError):
+        progress.save("a", x=np.arange(3))
+
+
 def test_another_recipe_is_refused_or_discarded(tmp_path, capsys):
     Progress(tmp_path, {"seed": 1, "size": 2}).save("a", x=np.arange(3))
     other = Progress(tmp_path, {"seed": 2, "size": 2, "new": None})

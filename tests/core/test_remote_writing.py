@@ -12,7 +12,13 @@ from upath import UPath
 from hardpairs.core import remote
 from hardpairs.core.atomic import atomic_open, write_json
 from hardpairs.core.errors import Exit, UserError
-from hardpairs.core.remote_writing import create, output_folder, remove, remove_folder
+from hardpairs.core.remote_writing import (
+    create,
+    open_whole,
+    output_folder,
+    remove,
+    remove_folder,
+)
 from tests.object_store import make_store
 
 
@@ -55,10 +61,16 @@ def test_names_of_output_folders(tmp_path):
     folder = output_folder(UPath("memory://bucket/e"))
     assert str(folder) == "memory://bucket/e"
     assert folder.storage_options["use_listings_cache"] is False
-    for name, says in (("https://host/e", "takes no files"), ("nothing://e", "cannot be read")):
+    assert output_folder(folder).storage_options == folder.storage_options
+    for name, says in (
+        ("https://host/e", "takes no files"),
+        ("nothing://e", "cannot be read"),
+        ("memory://bucket/x[1]/e*", r"characters of a pattern: \* \["),
+        (UPath("memory://bucket/e", endpoint="here"), "options of its own: endpoint"),
+    ):
         with pytest.raises(UserError, match=says) as error:
             output_folder(name)
-        assert error.value.code == Exit.USAGE and name in error.value.where
+        assert error.value.code == Exit.USAGE and str(name) in error.value.where
 
 
 @pytest.mark.parametrize("refusal", [PermissionError("no access"), FileNotFoundError("no bucket")])
@@ -73,6 +85,56 @@ def test_a_server_that_refuses_is_named(store, monkeypatch, refusal):
     assert error.value.code == Exit.BAD_INPUT and error.value.where == str(store / "a")
     with pytest.raises(UserError, match=str(refusal)):
         create(store / "a", b"")
+
+
+def test_a_store_that_names_its_refusal_otherwise_makes_one_file(store, monkeypatch):
+    pipe, exists = MemoryFileSystem.pipe_file, MemoryFileSystem.exists
+    looks = []
+
+    def refuse(self, path, value, mode="overwrite", **options):
+        if mode == "create" and exists(self, path):
+            raise OSError("412")
+        pipe(self, path, value, **options)
+
+    def late(self, path, **options):  # the other process makes it after the first look
+        looks.append(path)
+        return len(looks) % 2 == 0 and exists(self, path, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", refuse)
+    assert create(store / "a", b"1")
+    monkeypatch.setattr(MemoryFileSystem, "exists", late)
+    looks.clear()
+    assert not create(store / "a", b"2") and len(looks) == 2
+    assert (store / "a").read_bytes() == b"1"
+
+
+def test_a_store_without_exclusive_creation_keeps_what_is_there(store, monkeypatch):
+    pipe = MemoryFileSystem.pipe_file
+    monkeypatch.setattr(
+        MemoryFileSystem, "pipe_file", lambda self, path, value, mode=None: pipe(self, path, value)
+    )
+    assert create(store / "a", b"1") and not create(store / "a", b"2")
+    assert (store / "a").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(("needed", "parts"), [(None, None), (10**9, None), (9 * 10**11, 9_000)])
+def test_a_very_large_file_is_sent_in_parts_that_a_store_can_count(
+    store, monkeypatch, needed, parts
+):
+    found = {}
+    opened = MemoryFileSystem.open
+
+    def noted(self, *arguments, **options):
+        found.update(options)
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "open", noted)
+    with open_whole(store / "a", needed):
+        pass
+    block = found.get("block_size")
+    assert (block is None) == (parts is None)
+    if block:
+        assert block % (1 << 20) == 0 and needed / parts <= block < 1.1 * needed / parts
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(store, monkeypatch):

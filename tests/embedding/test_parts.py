@@ -38,6 +38,18 @@ def test_parts_are_fixed_ranges_of_rows(table, tmp_path):
     assert not (tmp_path / ".unfinished").exists()
 
 
+def test_a_part_comes_too_late_where_the_work_was_ended(table, tmp_path):
+    parts = Parts(tmp_path / "out", {"seed": 0}, 4, 4, 4)
+    parts.claim()
+    samples = open_samples(table)
+    batch = [[0, 1, 2, 3]]
+    (part,) = encode_batches(samples, simple_encoders(), batch, workers=0, device="cpu")
+    parts.remove()
+    with pytest.raises(UserError, match="the unfinished embeddings are gone") as error:
+        parts.save(0, part)
+    assert error.value.code == 4 and not parts.made()
+
+
 def test_a_part_of_a_run_that_was_given_up_is_not_put_among_those_of_another(table, tmp_path):
     """The folder was removed, and begun anew, while a process of the first run was stopped."""
     late, new = (

@@ -47,7 +47,7 @@ def atomic_open(
     if is_remote(path):
         from hardpairs.core.remote_writing import open_whole
 
-        with open_whole(path) as remote:
+        with open_whole(path, needed) as remote:
             yield remote
         return
     path = Path(path)

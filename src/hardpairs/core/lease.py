@@ -55,6 +55,7 @@ class Leases:
         self.folder, self.seconds = folder, seconds
         self._own, self._held, self._ended = this_process(), set[str](), threading.Event()
         self._content = json.dumps(self._own).encode()
+        self._signing = threading.Lock()
 
     def __enter__(self) -> Leases:
         self._ahead = shared_files.time_at(self.folder) - time.monotonic()
@@ -88,8 +89,8 @@ class Leases:
 
         One that cannot be given back ends by itself: nobody signs it any more.
         """
-        self._held.discard(name)
-        with contextlib.suppress(OSError, UserError):
+        with self._signing, contextlib.suppress(OSError, UserError):
+            self._held.discard(name)
             if read_holder(self._path(name)) == self._own:
                 shared_files.remove(self._path(name))
 
@@ -113,9 +114,11 @@ class Leases:
     def _sign(self) -> None:
         """Sign the leases that are still this process's own; the thread's work."""
         while not self._ended.wait(self.seconds / SIGNATURES):
-            for path in map(self._path, [*self._held]):
-                with contextlib.suppress(OSError, UserError):
-                    if read_holder(path) == self._own:
+            for name in [*self._held]:
+                path = self._path(name)
+                # A signature in a store is the lease anew: not after it was given back.
+                with self._signing, contextlib.suppress(OSError, UserError):
+                    if name in self._held and read_holder(path) == self._own:
                         shared_files.sign(path, self._content)
 
 

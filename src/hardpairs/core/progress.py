@@ -337,7 +337,7 @@ def read_recipe(path: FilePath) -> dict[str, Any] | None:
     """Return the recipe in a file, ``{}`` for a damaged one, or ``None`` where there is no file."""
     try:
         recipe = parse_json(shared_files.read(path).decode("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError):
         return {}

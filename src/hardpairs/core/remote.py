@@ -123,6 +123,21 @@ def _facts(path: UPath) -> dict[str, Any]:
     return asked(lambda: dict(path.fs.info(path.path)))
 
 
+def _facts_of_file(path: UPath) -> dict[str, Any]:
+    """Do what ``_facts`` does for a file that should be there.
+
+    Raises:
+        FileNotFoundError: It is not.
+        UserError: exit 3 for a server that does not answer, or refuses.
+    """
+    try:
+        return _facts(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # each file system has exceptions of its own
+        raise no_answer(str(path), error) from error
+
+
 def asked(question: Callable[[], T]) -> T:
     """Return a server's answer to a question, which is asked again where the server fails."""
     for wait in ranges.WAITS:
@@ -197,7 +212,7 @@ def state_of(path: FilePath) -> tuple[int, int]:
 
 def size_of(path: FilePath) -> int:
     """Return the size of a file in bytes."""
-    return _size(_facts(path), path) if isinstance(path, UPath) else path.stat().st_size
+    return _size(_facts_of_file(path), path) if isinstance(path, UPath) else path.stat().st_size
 
 
 def _size(facts: dict[str, Any], path: UPath) -> int:
@@ -246,7 +261,8 @@ class _Blocks(io.RawIOBase):
     """
 
     def __init__(self, path: UPath) -> None:
-        self._url, self._size, self._position = str(path), int(_facts(path)["size"]), 0
+        self._url, self._position = str(path), 0
+        self._size = int(_facts_of_file(path)["size"])
 
     def readable(self) -> bool:
         return True

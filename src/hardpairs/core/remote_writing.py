@@ -21,6 +21,10 @@ from hardpairs.core.remote import FilePath, asked, file_path, no_answer
 
 READ_ONLY = ("http", "https")
 """Protocols of servers that take no files."""
+NO_LISTS: dict[str, Any] = {"use_listings_cache": False}
+"""Option of fsspec by which no list of files is kept: what others write must be seen at once."""
+MOST_PARTS, LEAST_BLOCK = 9_000, 50 << 20
+"""Parts that an upload may have (S3 takes 10,000), and bytes of one, which are held in memory."""
 BUFFER = 1 << 20
 """Bytes that are collected before they go into an upload."""
 T = TypeVar("T")
@@ -43,20 +47,37 @@ def output_folder(name: str | os.PathLike[str] | UPath) -> FilePath:
             where=str(name),
             fix="name a local folder, or a place in an object store: s3://, gs://",
         )
-    # What other processes write must be seen at once, so no list of files is kept.
-    fresh: UPath = UPath(str(path), **{**path.storage_options, "use_listings_cache": False})
+    if options := {*path.storage_options} - {*NO_LISTS}:
+        raise usage(
+            f"the output URL has options of its own: {', '.join(sorted(options))}",
+            where=str(name),
+            fix="put them into the environment or fsspec's configuration files, and give a text",
+        )
+    if magic := {*path.path} & {*"*?["}:
+        raise usage(
+            f"the output URL has characters of a pattern: {' '.join(sorted(magic))}",
+            where=str(name),
+            fix="choose a name without them",
+        )
+    fresh: UPath = UPath(str(path), **NO_LISTS)
     return fresh
 
 
 @contextlib.contextmanager
-def open_whole(path: UPath) -> Iterator[BinaryIO]:
+def open_whole(path: UPath, needed: int | None = None) -> Iterator[BinaryIO]:
     """Open a file to be written from its start; it appears when the block ends without an error.
+
+    Args:
+        path: The file.
+        needed: Its bytes, where they are known: more than 450 GB are sent in larger parts.
 
     Raises:
         UserError: Exit 3 for a server that does not take it.
     """
+    block = -(-(needed or 0) // MOST_PARTS >> 20) + 1 << 20
+    options = {"block_size": block} if block > LEAST_BLOCK else {}
     with _told(path):
-        target = path.fs.open(path.path, "wb", autocommit=False)
+        target = path.fs.open(path.path, "wb", autocommit=False, **options)
     path.fs.transaction.files.remove(target)  # fsspec would keep it for a transaction of its own
     upload = _Upload(target, path)
     try:
@@ -100,14 +121,20 @@ def write(path: UPath, content: bytes) -> None:
 def create(path: UPath, content: bytes) -> bool:
     """Write a small file that is not there, and return whether that was so.
 
-    Where the store cannot tell, two processes may both be told so.
+    Where the store cannot tell, two processes at the same time may both be told so.
     """
 
     def question() -> bool:
+        if path.fs.exists(path.path):
+            return False
         try:
             path.fs.pipe_file(path.path, content, mode="create")
         except FileExistsError:
             return False
+        except Exception:
+            if path.fs.exists(path.path):  # not every package names the refusal so
+                return False
+            raise
         return True
 
     with _told(path):

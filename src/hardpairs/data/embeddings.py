@@ -9,6 +9,7 @@ embedding per row of the data set.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -162,7 +163,11 @@ def write_streamed(
     folder = folder if isinstance(folder, UPath) else Path(folder)
     names = ("img_emb/img_emb_0.npy", "text_emb/text_emb_0.npy", "metadata/metadata_0.parquet")
     with contextlib.ExitStack() as stack:
-        image, text, metadata = (stack.enter_context(atomic_open(folder / name)) for name in names)
+        sizes = [math.prod(shape) * np.dtype(dtype).itemsize for shape in shapes]
+        image, text, metadata = (
+            stack.enter_context(atomic_open(folder / name, size))
+            for name, size in zip(names, [*sizes, None], strict=True)
+        )
         for file, shape in ((image, shapes[0]), (text, shapes[1])):
             write_header(file, shape, dtype)
         table = stack.enter_context(pq.ParquetWriter(metadata, METADATA))

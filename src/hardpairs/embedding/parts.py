@@ -84,7 +84,17 @@ class Parts:
                 sweep(folder)
 
     def check(self) -> None:
-        """Refuse a folder that another run has taken in the meantime (exit 4)."""
+        """Refuse a folder that another run has taken in the meantime, or whose parts are gone.
+
+        Raises:
+            UserError: exit 4.
+        """
+        if not exists(self.folder / RECIPE):
+            raise mismatch(
+                "the unfinished embeddings are gone: somebody has removed them, or ended the work",
+                where=str(self.folder),
+                fix="start the same command again",
+            )
         if names := self.progress.differing():
             raise recipe_mismatch("unfinished embeddings", self.folder, names)
 

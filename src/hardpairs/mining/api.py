@@ -329,7 +329,9 @@ def _lists(
     else:
         order, first_target = probing.clusters.order, 0
     widths = [rows.shape[1] for rows in embeddings.values()]
-    plan = _plan(len(order), len(pool.candidates), first_target, widths, options, execution)
+    compared = len(pool.candidates) if probing is None else 0  # of clusters, unknown here
+    counts = len(order), len(pool.candidates), first_target
+    plan = _plan(*counts, compared, widths, options, execution)
     plan, order = agreed_plan(plan, order, progress, ranks)
     grid: Grid = plan
     if probing is not None:
@@ -363,6 +365,7 @@ def _plan(
     rows: int,
     pool: int,
     first_target: int,
+    compared: int,
     widths: list[int],
     options: MiningOptions,
     execution: Execution,
@@ -372,7 +375,9 @@ def _plan(
         precision = "float32"
         sizes = {"tile": DEVICE_TILE, "product_block": DEVICE_TILE}
     else:
-        precision = execution.precision or cpu.choose_precision(max(widths), execution.device, pool)
+        precision = execution.precision or cpu.choose_precision(
+            max(widths), execution.device, compared
+        )
         sizes, held = {"threads": torch.get_num_threads()}, execution.held
     return make_plan(
         rows=rows,

@@ -120,6 +120,19 @@ def test_a_machine_without_int8_products_takes_the_plan_of_one_that_has_them(mon
     assert torch.equal(products(slice(0, 90), slice(0, 90))[0], own)
 
 
+@pytest.mark.parametrize("width", [29, 30, 31, 32])
+def test_int8_blocks_of_one_row_or_column(width):
+    """Their scales begin at any byte of the rows' memory."""
+    rows = unit(np.random.default_rng(0).normal(size=(5, width))).astype(np.float32)
+    stored = np.empty((5, width + 4), np.int8)
+    products = Products([stored], [round_vectors(rows, stored)], 5)
+    whole = products(slice(0, 5), slice(0, 5))[0].clone()
+    for i in range(5):
+        assert torch.equal(products(slice(i, i + 1), slice(0, 5))[0], whole[i : i + 1])
+        assert torch.equal(products(slice(0, 5), slice(i, i + 1))[0], whole[:, i : i + 1])
+        assert torch.equal(products(torch.tensor([i]), slice(i, i + 1))[0][0, 0], whole[i, i])
+
+
 def test_products_of_whole_numbers_are_rounded_like_those_of_torch():
     rng = np.random.default_rng(0)
     products = rng.integers(-(2**23), 2**23, (40, 33)).astype(np.int32)

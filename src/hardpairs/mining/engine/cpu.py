@@ -120,8 +120,9 @@ def _multiply_int8(
 
 def _without_scales(stored: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
     """Return the whole numbers of int8 rows, (m, D) int8, and their scales, (m,) float32."""
-    scales = stored[:, -SCALE:].contiguous().view(torch.float32)[:, 0]
-    return stored[:, :-SCALE].contiguous(), scales.numpy()
+    # A copy, at the start of its memory: one row is contiguous as it is, and may begin anywhere.
+    scales = stored[:, -SCALE:].clone(memory_format=torch.contiguous_format)
+    return stored[:, :-SCALE].contiguous(), scales.view(torch.float32)[:, 0].numpy()
 
 
 def _as_tensor(rows: np.ndarray) -> torch.Tensor:
@@ -138,7 +139,9 @@ def choose_precision(width: int, device: str = "cpu", pool: int = 0) -> str:
         device: Where the products are computed.
         pool: Candidates of each row.
     """
-    seconds = _probe(width, device, with_int8=device == "cpu" and pool >= INT8_POOL)
+    with_int8 = device == "cpu" and pool >= INT8_POOL
+    # In one thread, as in a search, where each thread multiplies blocks of its own.
+    (seconds,) = in_parallel(lambda _: _probe(width, device, with_int8=with_int8), [0])
     best = FLOAT32
     if seconds[BFLOAT16] < BFLOAT16_GAIN * seconds[FLOAT32]:
         best = BFLOAT16
