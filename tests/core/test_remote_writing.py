@@ -64,7 +64,7 @@ def test_names_of_output_folders(tmp_path):
     assert output_folder(folder).storage_options == folder.storage_options
     for name, says in (
         ("https://host/e", "takes no files"),
-        ("nothing://e", "cannot be read"),
+        ("nothing://e", "cannot be used"),
         ("memory://bucket/x[1]/e*", r"characters of a pattern: \* \["),
         (UPath("memory://bucket/e", endpoint="here"), "options of its own: endpoint"),
     ):

@@ -50,9 +50,9 @@ def file_path(name: str | os.PathLike[str] | UPath) -> FilePath:
         return path
     except (ImportError, ValueError) as error:
         raise usage(
-            f"this URL cannot be read: {error}",
+            f"this URL cannot be used: {error}",
             where=str(name),
-            fix="download the files first, or install what is missing",
+            fix="install what is missing, or use local files",
         ) from None
 
 

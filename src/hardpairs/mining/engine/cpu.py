@@ -111,7 +111,7 @@ def _multiply_int8(
 ) -> torch.Tensor:
     (rows, row_scales), (columns, column_scales) = _without_scales(left), _without_scales(right)
     if _multiplies_int8(rows.shape[1]):
-        torch._int_mm(rows, columns.T, out=wide)
+        torch._int_mm(rows, columns.T, out=wide)  # PyTorch has no other product of whole numbers
     else:  # the plan is of another machine, or of an earlier run there
         wide.copy_(rows.float() @ columns.float().T)
     kernel.scale(wide.numpy(), row_scales, column_scales, out.view(torch.uint16).numpy())
