@@ -100,7 +100,7 @@ def test_what_is_not_there(server, shards):
     with pytest.raises(UserError, match="1 of 2 shards are missing") as error:
         open_samples(f"{server}/shards/{{00002..00003}}.tar", allow_remote=True)
     assert error.value.code == 3
-    with pytest.raises(UserError, match="cannot be read") as error:
+    with pytest.raises(UserError, match="cannot be used") as error:
         open_samples("nothing://bucket/{00000..00001}.tar", allow_remote=True)
     assert error.value.code == 2
     samples = open_samples(f"{server}/shards/00000.tar", allow_remote=True)
