@@ -23,9 +23,12 @@ READ_ONLY = ("http", "https")
 """Protocols of servers that take no files."""
 NO_LISTS: dict[str, Any] = {"use_listings_cache": False}
 """Option of fsspec by which no list of files is kept: what others write must be seen at once."""
-MOST_PARTS, LEAST_BLOCK = 9_000, 50 << 20
-"""Parts that an upload may have (S3 takes 10,000), and bytes of one, which are held in memory."""
-BUFFER = 1 << 20
+MIB = 1 << 20
+MOST_PARTS = 9_000
+"""Parts of an upload; S3 takes 10,000."""
+USUAL_PART = 50 * MIB
+"""Bytes of a part, which is held in memory, by the stores' own packages."""
+BUFFER = MIB
 """Bytes that are collected before they go into an upload."""
 T = TypeVar("T")
 
@@ -69,13 +72,13 @@ def open_whole(path: UPath, needed: int | None = None) -> Iterator[BinaryIO]:
 
     Args:
         path: The file.
-        needed: Its bytes, where they are known: more than 450 GB are sent in larger parts.
+        needed: Its bytes, where they are known: more than 470 GB are sent in larger parts.
 
     Raises:
         UserError: Exit 3 for a server that does not take it.
     """
-    block = -(-(needed or 0) // MOST_PARTS >> 20) + 1 << 20
-    options = {"block_size": block} if block > LEAST_BLOCK else {}
+    part = ((needed or 0) // MOST_PARTS // MIB + 1) * MIB
+    options = {"block_size": part} if part > USUAL_PART else {}
     with _told(path):
         target = path.fs.open(path.path, "wb", autocommit=False, **options)
     path.fs.transaction.files.remove(target)  # fsspec would keep it for a transaction of its own
