@@ -6,6 +6,8 @@
 Data: N pairs of 384-d image and 768-d text embeddings made on the device, themed as in
 ``benchmarks.mining``, in no order. The search is timed as ``hardpairs.mining.api.search`` runs it,
 from embeddings in the host's memory to finished lists there; compiled code is loaded before.
+With ``--max-device-memory`` there is another search, in which rows for which the device has no room
+wait on the host; ``copied`` counts how often each row went to the device.
 
 ``--device cpu`` runs the same engine with plain torch in place of the GPU. Its seconds say nothing
 about a GPU, but the number of pairs that the device hands to the host, and the host's time for
@@ -29,10 +31,12 @@ import torch
 
 from benchmarks.machine import describe_machine
 from hardpairs.core.atomic import write_json
+from hardpairs.core.errors import byte_count
 from hardpairs.mining import api, engine
 from hardpairs.mining.api import Execution, search
 from hardpairs.mining.engine import cuda
 from hardpairs.mining.engine.cuda import CudaEngine
+from hardpairs.mining.engine.device_rows import StreamedRows
 from hardpairs.mining.list_blocks import ListBlocks
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import DEVICE_TILE
@@ -264,16 +268,22 @@ def _similarities(side: np.ndarray, rows: np.ndarray, device: str) -> np.ndarray
     )
 
 
-def one_search(image: np.ndarray, text: np.ndarray, device: str) -> tuple[MiningResult, float]:
+def one_search(
+    image: np.ndarray, text: np.ndarray, device: str, max_device_memory: int | None = None
+) -> tuple[MiningResult, float]:
     start = time.perf_counter()
-    execution = Execution(device, verbose=True)
+    execution = Execution(device, max_device_memory=max_device_memory, verbose=True)
     result = search(image, text, MiningOptions(top_k=TOP_K), execution=execution)
     assert result is not None
     return result, time.perf_counter() - start
 
 
 def measured(
-    image: np.ndarray, text: np.ndarray, stages: Stages, args: argparse.Namespace
+    image: np.ndarray,
+    text: np.ndarray,
+    stages: Stages,
+    args: argparse.Namespace,
+    max_device_memory: int | None,
 ) -> tuple[MiningResult, dict[str, Any]]:
     """Return the result and the figures of one search."""
     stages.clear()
@@ -281,13 +291,18 @@ def measured(
     if args.device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    result, seconds = one_search(image, text, args.device)
+    result, seconds = one_search(image, text, args.device, max_device_memory)
+    assert stages.engine is not None
+    rows = stages.engine.products.rows
+    copied = rows.copied if isinstance(rows, StreamedRows) else len(image)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     offered, products = stages.pairs, args.pairs * (args.pairs + args.tile) * sum(WIDTHS)
     return result, {
+        "max_device_memory": max_device_memory,
         "seconds": seconds,
         "stages": dict(stages.seconds),
         "batches": stages.calls["receive"],
+        "copied": copied / len(image),
         "pairs_offered_per_row": offered / args.pairs,
         "nanoseconds_per_pair_offered": stages.seconds["offer pairs"] / max(1, offered) * 1e9,
         **_device_memory(args.device),
@@ -303,6 +318,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="rows to check against float64")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--tile", type=int, default=DEVICE_TILE, help="rows of a tile")
+    parser.add_argument("--max-device-memory", type=byte_count, help="such as 8G")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     api.DEVICE_TILE = args.tile
@@ -316,8 +332,11 @@ def main() -> None:
     print("data made", flush=True)
     runs, stages = [], Stages()
     stages.watch()
-    for _ in range(args.repeats):
-        result, figures = measured(image, text, stages, args)
+    limits = [None] * args.repeats
+    if args.max_device_memory is not None:
+        limits.append(args.max_device_memory)
+    for limit in limits:
+        result, figures = measured(image, text, stages, args, limit)
         runs.append(figures)
         print(figures, flush=True)
     assert stages.engine is not None

@@ -1,10 +1,13 @@
 """Search with several processes in a ring and with this one alone; print the cases that differ.
 
-torchrun --nproc_per_node 3 -m tests.mining.ring_searches FOLDER
+torchrun --nproc_per_node 3 -m tests.mining.ring_searches FOLDER [--device]
+
+With ``--device``, the processes of the ring use the engine for accelerators, on the CPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -16,8 +19,10 @@ import numpy as np
 from hardpairs.core.errors import run_command
 from hardpairs.core.progress import Progress
 from hardpairs.core.ranks import Ranks, join
-from hardpairs.mining import api
+from hardpairs.mining import api, engine
 from hardpairs.mining.api import Execution
+from hardpairs.mining.engine import candidates, cuda
+from hardpairs.mining.engine.device_memory import DeviceSizes
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import Plan, make_plan
 from tests.mining.searches import one_space, themed
@@ -37,10 +42,13 @@ CASES = {
 }
 
 
-def small_plan(list_block: int | None, tile: int, **sizes) -> Plan:
+def small_plan(list_block: int | None, size: int, **sizes) -> Plan:
     """Return a plan of small pieces, whose rows travel where there are several processes."""
-    plan = make_plan(**{**sizes, "held": "ring"}, tile=tile, product_block=tile)
+    sizes |= {"held": "ring", "tile": size, "product_block": size}
+    plan = make_plan(**sizes)
     changed = {"visiting": min(plan.visiting, 24)}
+    if plan.on_device:
+        changed["on_device"] = 8 * size
     if list_block is not None:
         changed["list_block"] = list_block
     return dataclasses.replace(plan, **changed)
@@ -57,7 +65,24 @@ def data(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return image[order], text[order], np.arange(count) // 3, np.array([3, 250])
 
 
-def differs(case: str, folder: Path, ranks: Ranks) -> bool:
+@contextlib.contextmanager
+def device_engines():
+    """Let searches use the engine for accelerators, with eight ranges of rows on the device."""
+    with contextlib.ExitStack() as stack:
+
+        def change(module, name, value):
+            stack.enter_context(mock.patch.object(module, name, value))
+
+        for module in (api, engine):
+            change(module, "is_accelerator", lambda device: True)
+        for module in (cuda, candidates):
+            change(module, "ROWS_AT_ONCE", 50)
+        change(candidates, "CAPACITY", 1 << 12)
+        change(api, "device_sizes", lambda **_: DeviceSizes(20, 160, 0, 0))
+        yield
+
+
+def differs(case: str, folder: Path, ranks: Ranks, on_device: bool) -> bool:
     """Tell whether the ring's result is another one."""
     changes = dict(CASES[case])
     plan = functools.partial(small_plan, changes.pop("list_block", None), changes.pop("tile", 20))
@@ -67,8 +92,13 @@ def differs(case: str, folder: Path, ranks: Ranks) -> bool:
     )
     every = 0 if case == "blocks of lists" else 60  # a commit after each step takes long
     progress = Progress(folder / case, {}, owner=ranks.rank == 0, every=every)
-    with mock.patch.object(api, "make_plan", plan):
-        found = search(execution=Execution(progress=progress, ranks=ranks))
+    execution = Execution(progress=progress, ranks=ranks)
+    engines = contextlib.nullcontext()
+    if on_device:
+        execution = dataclasses.replace(execution, held="ring")
+        engines = device_engines()
+    with mock.patch.object(api, "make_plan", plan), engines:
+        found = search(execution=execution)
     if found is None:
         return False
     alone = search(execution=Execution())
@@ -82,7 +112,8 @@ def differs(case: str, folder: Path, ranks: Ranks) -> bool:
 def main() -> None:
     """Print the cases that differ, in one line."""
     ranks = join()
-    wrong = [case for case in CASES if differs(case, Path(sys.argv[1]), ranks)]
+    folder, *flags = sys.argv[1:]
+    wrong = [case for case in CASES if differs(case, Path(folder), ranks, bool(flags))]
     if ranks.rank == 0:
         print(f"wrong: {wrong}")
     ranks.close()

@@ -8,7 +8,6 @@ import torch
 
 from hardpairs.mining.low_precision import (
     KINDS,
-    PRECISIONS,
     SCALE,
     row_bytes,
     stored_width,
@@ -18,7 +17,7 @@ from hardpairs.mining.unit_vectors import round_vectors
 from tests.mining.reference import unit
 
 
-@pytest.mark.parametrize("precision", PRECISIONS[1:])
+@pytest.mark.parametrize("precision", KINDS)
 def test_a_row_takes_the_bytes_that_a_plan_counts(precision):
     kind = KINDS[precision]
     stored = [np.zeros((3, stored_width(width, kind)), kind) for width in (5, 7)]

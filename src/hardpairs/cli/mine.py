@@ -84,6 +84,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--max-memory", type=byte_count, help="such as 8G; default half of what is free"
     )
     parser.add_argument(
+        "--max-device-memory",
+        type=byte_count,
+        help="of a GPU, such as 8G; default nine tenths of what is free. Rows for which there is "
+        "no room wait in the host's memory",
+    )
+    parser.add_argument(
         "--rows",
         choices=HELD,
         help="where several processes have the unit vectors: in one file in --save-path, or in a "
@@ -251,11 +257,8 @@ def main(argv: list[str] | None = None) -> int:
     options = mining_options(args)
     _check_paths(args)
     device = choose_device(args.device)
-    if args.rows == "ring" and device.startswith("cuda"):
-        raise usage(
-            "--rows ring is for CPUs: a GPU needs all rows in its own memory",
-            fix="leave --rows out, or give --device cpu",
-        )
+    if args.max_device_memory is not None and device == "cpu":
+        raise usage("--max-device-memory is for GPUs", fix="give --max-memory for the CPU")
     from hardpairs.core.ranks import join
 
     ranks = join(args.peer_timeout)
@@ -290,7 +293,13 @@ def _mine(args: argparse.Namespace, options: MiningOptions, device: str, ranks: 
         rescoring = Rescoring(second, args.rescore_candidates or 4 * options.depth)
     progress = _progress(args, options, embeddings, reject, rescoring, ranks)
     execution = Execution(
-        device, args.max_memory, progress=progress, ranks=ranks, verbose=True, held=args.rows
+        device,
+        args.max_memory,
+        args.max_device_memory,
+        progress=progress,
+        ranks=ranks,
+        verbose=True,
+        held=args.rows,
     )
     with flags(vars(args), held="--rows", **FLAGS):
         mined = mine_dataset(

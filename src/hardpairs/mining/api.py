@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,12 +29,18 @@ from hardpairs.data.stacked import leave_to_disk
 from hardpairs.mining.cluster_grid import ClusterGrid
 from hardpairs.mining.clusters import Probing, exact_because, make_clusters
 from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
+from hardpairs.mining.engine.device_memory import (
+    DeviceSizes,
+    device_sizes,
+    free_device_memory,
+)
 from hardpairs.mining.engine.error_bound import sum_error
 from hardpairs.mining.finished_pools import FinishedPools
 from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
+from hardpairs.mining.low_precision import FLOAT16, FLOAT32
 from hardpairs.mining.options import IVF, MiningOptions
 from hardpairs.mining.paging import Paging
-from hardpairs.mining.plan import DEVICE_TILE, SHARED, TILE, Grid, Plan, make_plan
+from hardpairs.mining.plan import DEVICE_TILE, RING, TILE, Grid, Plan, make_plan
 from hardpairs.mining.pools import Pool, Pools
 from hardpairs.mining.recall import (
     CHOICE_STREAM,
@@ -64,6 +72,8 @@ class Execution:
     Attributes:
         device: Such as ``cpu`` or ``cuda``.
         max_memory: Bytes to stay within; default half of what is free.
+        max_device_memory: The same on an accelerator, without what CUDA itself takes; default
+            nine tenths of what is free. Rows for which there is no room wait in the host's memory.
         precision: "float32", "bfloat16" or "int8" for the products that choose candidates; default
             the fastest one here.
         progress: Where unfinished work is committed. Several ranks that map one file of the unit
@@ -72,7 +82,7 @@ class Execution:
         verbose: Print the plan and a progress bar to stderr.
         held: Where several ranks have the rows: "shared" for one file that all of them map, "ring"
             for a share in the memory of each; by default the ring where not all rows fit into
-            ``max_memory``. On accelerators it is "shared".
+            ``max_memory``.
         measures_recall: Measure the recall of an approximate search, see
             ``hardpairs.mining.recall``.
         beside: Bytes that are in memory beside the search, and count for ``max_memory``.
@@ -80,6 +90,7 @@ class Execution:
 
     device: str = "cpu"
     max_memory: int | None = None
+    max_device_memory: int | None = None
     precision: str | None = None
     progress: Progress | None = None
     ranks: Ranks = ALONE
@@ -104,6 +115,7 @@ def hard_pairs(
     seed: int = 0,
     device: str = "cpu",
     max_memory: int | None = None,
+    max_device_memory: int | None = None,
     **filters: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``top_k`` hardest pairs of each row.
@@ -134,6 +146,7 @@ def hard_pairs(
         seed: Seed of the pools.
         device: Such as ``cpu`` or ``cuda``.
         max_memory: Bytes to stay within; default half of what is free.
+        max_device_memory: The same on an accelerator; default nine tenths of what is free.
         **filters: Further fields of ``hardpairs.mining.options.MiningOptions``: range_min,
             range_max, max_score, image_weight, candidates, target_recall, ...
 
@@ -161,7 +174,7 @@ def hard_pairs(
         options,
         groups=groups,
         exclude=exclude,
-        execution=Execution(device, max_memory, measures_recall=False),
+        execution=Execution(device, max_memory, max_device_memory, measures_recall=False),
     )
     assert result is not None
     return result.indices, result.scores
@@ -331,7 +344,7 @@ def _lists(
     widths = [rows.shape[1] for rows in embeddings.values()]
     compared = len(pool.candidates) if probing is None else 0  # of clusters, unknown here
     counts = len(order), len(pool.candidates), first_target
-    plan = _plan(*counts, compared, widths, options, execution)
+    plan = _plan(*counts, compared, widths, groups, options, execution)
     plan, order = agreed_plan(plan, order, progress, ranks)
     grid: Grid = plan
     if probing is not None:
@@ -367,30 +380,63 @@ def _plan(
     first_target: int,
     compared: int,
     widths: list[int],
+    groups: np.ndarray | None,
     options: MiningOptions,
     execution: Execution,
 ) -> Plan:
-    held: str | None = SHARED
-    if is_accelerator(execution.device):
-        precision = "float32"
-        sizes = {"tile": DEVICE_TILE, "product_block": DEVICE_TILE}
-    else:
-        precision = execution.precision or cpu.choose_precision(
-            max(widths), execution.device, compared
-        )
-        sizes, held = {"threads": torch.get_num_threads()}, execution.held
-    return make_plan(
+    make = functools.partial(
+        make_plan,
         rows=rows,
         pool=pool,
         widths=widths,
         depth=min(options.depth, max(pool, 1)),
         max_memory=execution.max_memory,
         processes=execution.ranks.world_size,
-        held=held,
-        precision=precision,
         first_target=first_target,
-        beside=execution.beside,
-        **sizes,
+    )
+    if not is_accelerator(execution.device):
+        precision = execution.precision or cpu.choose_precision(
+            max(widths), execution.device, compared
+        )
+        threads, beside = torch.get_num_threads(), execution.beside
+        return make(held=execution.held, precision=precision, beside=beside, threads=threads)
+
+    def on_device(held: str | None) -> Plan:
+        device = _device_sizes(rows, widths, groups, execution, streamed=held == RING)
+        return make(
+            held=held,
+            precision=FLOAT16 if device.rows else FLOAT32,
+            beside=execution.beside + device.host_bytes,
+            threads=0,
+            tile=device.tile,
+            product_block=device.tile,
+            on_device=device.rows,
+        )
+
+    plan = on_device(execution.held)
+    if plan.visiting and not plan.on_device:  # all rows do not fit into the host's memory
+        plan = on_device(RING)
+    return plan
+
+
+def _device_sizes(
+    rows: int,
+    widths: list[int],
+    groups: np.ndarray | None,
+    execution: Execution,
+    *,
+    streamed: bool,
+) -> DeviceSizes:
+    from hardpairs.mining.engine.cuda import own_device
+
+    allowed = execution.max_device_memory
+    return device_sizes(
+        rows=rows,
+        widths=widths,
+        groups=0 if groups is None else math.prod(groups.shape[1:]),
+        tile=DEVICE_TILE,
+        allowed=free_device_memory(own_device(execution.device)) if allowed is None else allowed,
+        streamed=streamed,
     )
 
 

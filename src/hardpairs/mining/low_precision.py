@@ -4,6 +4,7 @@ A row is stored as one row of an array, so that arrays of every precision are ma
 alike:
 
 - ``bfloat16``: D numbers as their bits, uint16.
+- ``float16``: D numbers, for accelerators.
 - ``int8``: D whole numbers from -127 to 127, then the four bytes of the row's scale, a float32. A
   component is its whole number times the scale, which is the row's largest component over 127.
 """
@@ -15,7 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 
 FLOAT32, BFLOAT16, INT8 = PRECISIONS = ("float32", "bfloat16", "int8")
-KINDS: dict[str, type] = {BFLOAT16: np.uint16, INT8: np.int8}
+"""Those of CPUs."""
+FLOAT16 = "float16"
+KINDS: dict[str, type] = {BFLOAT16: np.uint16, INT8: np.int8, FLOAT16: np.float16}
 """Kinds of numbers of the arrays; float32 products are made of the unit vectors themselves."""
 SCALE = 4
 """Numbers of an int8 row that are the bytes of its scale."""

@@ -121,6 +121,7 @@ class Plan:
         visiting: Rows of a block that travels from process to process, where each one keeps its
             share of the rows; 0 where every process has all rows.
         resident: Mapped rows that are in memory at a time; 0 for as many as the system keeps.
+        on_device: Rows that are on an accelerator at a time; 0 for all of them.
     """
 
     rows: int
@@ -136,6 +137,7 @@ class Plan:
     first_target: int = 0
     visiting: int = 0
     resident: int = 0
+    on_device: int = 0
 
     @property
     def identity(self) -> None:
@@ -150,7 +152,8 @@ class Plan:
         """Return the tiles that fill the lists of rows [start, stop), near ranges first.
 
         Similar rows stand together (``hardpairs.mining.unit_vectors``), so that the first tiles
-        bring most rows their best candidates.
+        bring most rows their best candidates. Where an accelerator has some of the rows at a time,
+        the tiles that follow go down strips: the rows of a strip stay, the columns come once.
         """
         pool_ends = [self.pool] if start < self.pool < stop else []
         cuts = sorted({*range(start, stop, self.tile), *pool_ends, stop})
@@ -160,7 +163,15 @@ class Plan:
                 inside = start <= left and right <= stop and bottom <= self.pool
                 if not (inside and left > top):  # the mirror image is in the list
                     tiles.append(Tile(top, bottom, left, right, both=inside and left < top))
-        return sorted(tiles, key=lambda tile: (self._distance(tile), tile.top))
+        return sorted(tiles, key=self._turn)
+
+    def _turn(self, tile: Tile) -> tuple[float, ...]:
+        """Return what puts tiles into order."""
+        if not 0 < self.on_device < self.rows or self.is_near(tile):
+            return 0, self._distance(tile), tile.top
+        strip = max(1, self.on_device // self.tile - 2) * self.tile  # beside two of columns
+        number = tile.top // strip
+        return 1 + number, abs(number * strip - tile.left), tile.left, tile.top
 
     def is_near(self, tile: Tile) -> bool:
         """Tell whether a tile is among those that hold the most similar rows."""
@@ -195,6 +206,8 @@ class Plan:
         lists = "all lists at once"
         if self.list_block < self.rows - self.first_target:
             lists = f"{len(self.list_blocks())} blocks of {self.list_block} lists"
+        if self.on_device:
+            vectors += f" ({self.on_device} rows on the device at a time)"
         return (
             f"plan: {self.rows - self.first_target} rows, {self.pool} candidates, {lists}, "
             f"tiles of {self.tile}, "
@@ -219,6 +232,7 @@ def make_plan(
     first_target: int = 0,
     beside: int = 0,
     free: int | None = None,
+    on_device: int = 0,
 ) -> Plan:
     """Return the plan within a limit of memory that is expected to be the fastest.
 
@@ -230,7 +244,7 @@ def make_plan(
         max_memory: Bytes that the search may take; default half of what is free.
         tile: Most rows of a tile.
         product_block: Most rows of a block of similarities.
-        threads: Threads, each of which has blocks of its own.
+        threads: Threads, each of which has blocks of its own; 0 where an accelerator has them.
         processes: Processes that share the search.
         held: Where they have the rows, ``SHARED`` or ``RING``; by default in a ring where all rows
             do not fit.
@@ -239,6 +253,7 @@ def make_plan(
         beside: Bytes that are taken besides.
         free: Bytes that are free on the machine, without which mapped rows are read from the disk
             again and again; default those of this one.
+        on_device: Rows that are on an accelerator at a time; 0 for all of them.
 
     Raises:
         UserError: Exit 5 when even the smallest plan does not fit.
@@ -271,6 +286,7 @@ def make_plan(
             first_target=first_target,
             visiting=way.visiting,
             resident=way.rows if way.mapped else 0,
+            on_device=on_device,
         )
         few = block < min(targets, FEW_TILES * tile)
         from_disk = processes == 1 and way.mapped and plan.bytes + rows * row > free

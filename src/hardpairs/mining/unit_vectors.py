@@ -236,7 +236,7 @@ def round_vectors(unit: np.ndarray, out: np.ndarray) -> float:
 
     def write(start: int) -> float:
         rows = torch.from_numpy(unit[start : start + ROWS_AT_ONCE])
-        low, distances = _in_bfloat16(rows) if out.dtype == np.uint16 else _in_int8(rows)
+        low, distances = ROUNDED[out.dtype.type](rows)
         out[start : start + ROWS_AT_ONCE] = low.numpy()
         return float(distances.max())
 
@@ -250,12 +250,22 @@ def _in_bfloat16(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return low.view(torch.uint16), low.float().sub_(rows).norm(dim=1)  # exact differences
 
 
+def _in_float16(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rounded rows, (m, D) float16, and the distance of each from its own."""
+    low = rows.half()
+    return low, low.float().sub_(rows).norm(dim=1)  # exact differences
+
+
 def _in_int8(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return whole numbers and scales, (m, D + 4) int8, and the distance of each from its own."""
     scales = rows.abs().amax(dim=1, keepdim=True) / LARGEST
     low = (rows / scales).round_().clamp_(-LARGEST, LARGEST)
     distances = (low.double() * scales.double()).sub_(rows.double()).norm(dim=1)
     return torch.cat([low.to(torch.int8), scales.view(torch.int8)], dim=1), distances
+
+
+ROUNDED = {np.uint16: _in_bfloat16, np.float16: _in_float16, np.int8: _in_int8}
+"""How rows are rounded, by the kind of numbers that they are stored as."""
 
 
 def order_by_similarity(

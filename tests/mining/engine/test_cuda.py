@@ -11,8 +11,9 @@ from hardpairs.core.errors import UserError
 from hardpairs.core.progress import Progress
 from hardpairs.mining import api, engine
 from hardpairs.mining.api import Execution, kernel_data
-from hardpairs.mining.engine import candidates, cuda, lists
+from hardpairs.mining.engine import candidates, cuda, device_memory, lists
 from hardpairs.mining.engine.cuda import CudaEngine, HalfProducts, own_device
+from hardpairs.mining.engine.device_rows import ResidentRows, StreamedRows
 from hardpairs.mining.engine.error_bound import (
     FLOAT16_ROUNDING,
     FLOAT16_UNDERFLOW,
@@ -47,7 +48,8 @@ def test_no_similarity_is_further_off_than_the_bound(where, width):
     rows[100:] = np.abs(rows[100:])
     rows = unit(rows).astype(np.float32)
     kept = rows.copy()
-    products = HalfProducts([rows], 200, own_device(where))
+    device = own_device(where)
+    products = HalfProducts(ResidentRows([rows], device), [width], 200, device)
     values = products(slice(0, 200), slice(0, 200))[0].double().cpu().numpy()
     off = np.abs(values - dots(rows.astype(np.float64), rows.astype(np.float64)))
     assert (off <= FLOAT16_ROUNDING * np.abs(values) + products.errors[0]).all()
@@ -84,7 +86,7 @@ def through_device(monkeypatch):
         for module in (cuda, candidates):
             monkeypatch.setattr(module, "ROWS_AT_ONCE", 50)
         monkeypatch.setattr(api, "DEVICE_TILE", tile)
-        monkeypatch.setattr(cuda, "CAPACITY", capacity)
+        monkeypatch.setattr(candidates, "CAPACITY", capacity)
 
     return prepare
 
@@ -107,6 +109,60 @@ def test_equal_to_the_reference(through_device, where, tile, capacity, case):
     if "approx" in expected:
         expected["pool"] = pool_of_row(len(image), MiningOptions(**expected))
     assert_same(result, reference(image, text, 6, **expected))
+
+
+@pytest.fixture
+def streamed(through_device, monkeypatch):
+    """Let searches have eight ranges of 20 rows on the device, and tell which rows are copied."""
+    made = []
+
+    class Counted(StreamedRows):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(cuda, "StreamedRows", Counted)
+    monkeypatch.setattr(device_memory, "TILE_SIZES", 1)
+
+    def prepare(rows, widths, groups=0, capacity=1 << 16):
+        through_device(20, capacity)
+        all_rows = {"rows": rows, "widths": widths, "groups": groups, "tile": 20}
+        needed = device_memory.device_sizes(**all_rows, allowed=1 << 40)
+        return needed.bytes - (rows - 160) * 2 * sum(widths), made
+
+    return prepare
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+@pytest.mark.parametrize("capacity", [1 << 16, 300])
+@pytest.mark.parametrize("case", CASES)
+def test_rows_that_wait_in_the_host_change_nothing(streamed, where, capacity, case):
+    image, text = data()
+    widths = [16] if case == "image" else [16, 16]
+    columns = 2 if "groups" in CASES[case] else 0
+    allowed, made = streamed(260, widths, columns, capacity)
+    result = search(
+        image, text, 6, execution=Execution(where, max_device_memory=allowed), **CASES[case]
+    )
+    expected = dict(CASES[case])
+    if "approx" in expected:
+        expected["pool"] = pool_of_row(len(image), MiningOptions(**expected))
+    assert_same(result, reference(image, text, 6, **expected))
+    assert made and all(rows.copied for rows in made)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("megabytes", [2000, 2600])
+def test_a_search_stays_within_the_device_memory(megabytes, capsys):
+    rng = np.random.default_rng(0)
+    image, text = (rng.normal(size=(400_000, 1024)).astype(np.float32) for _ in range(2))
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    execution = Execution("cuda", max_device_memory=megabytes * 10**6, verbose=True)
+    search(image, text, 6, execution=execution)
+    assert "rows on the device at a time" in capsys.readouterr().err
+    assert torch.cuda.max_memory_reserved() <= megabytes * 10**6
 
 
 @pytest.mark.parametrize("where", ["cpu", gpu])
@@ -223,10 +279,10 @@ def test_short_memory_halves_the_blocks(through_device, monkeypatch, capsys):
     expected = reference(image, text, 6)
     make, most = HalfProducts.__init__, 40
 
-    def short(self, units, block, where, **more):
+    def short(self, rows, widths, block, where, **more):
         if block > most:
             raise torch.OutOfMemoryError("as CUDA says it")
-        make(self, units, block, where, **more)
+        make(self, rows, widths, block, where, **more)
 
     monkeypatch.setattr(HalfProducts, "__init__", short)
     monkeypatch.setattr(cuda, "SMALLEST_BLOCK", 25)

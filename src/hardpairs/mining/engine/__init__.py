@@ -64,7 +64,7 @@ def open_engine(data: Data, vectors: UnitVectors, plan: Plan, device: str) -> En
     if is_accelerator(device):
         from hardpairs.mining.engine.cuda import CudaEngine  # imports triton
 
-        return CudaEngine(data, vectors.unit, device, plan.tile)
+        return CudaEngine(data, vectors, device, plan.tile, plan.on_device)
     from hardpairs.mining.engine.cpu import CpuEngine, Products
 
     crossed = data.mode == CROSS

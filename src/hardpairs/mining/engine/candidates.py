@@ -19,6 +19,10 @@ from hardpairs.mining import options
 from hardpairs.mining.engine import kernel
 from hardpairs.mining.engine.error_bound import FLOAT16_ROUNDING
 
+CAPACITY = 1 << 24
+"""Candidate pairs that a batch may bring; one that brings more is done again in smaller tiles."""
+PAIR_BYTES = 12
+"""Memory of a candidate pair in a ``CandidateBuffer``."""
 ROWS_AT_ONCE = 1024
 """Rows of a block that plain torch scans together."""
 THRESHOLD_COLUMNS = 8192

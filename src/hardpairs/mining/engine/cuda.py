@@ -1,10 +1,11 @@
 """The CUDA engine: the device multiplies and finds candidate pairs, the host decides them.
 
-The device holds all rows in float16 and one block of similarities for each modality. It holds no
-list, only a copy of the thresholds. Tiles go to it in batches. While it works on a batch, the host
-offers the pairs of the batch before to the lists (``kernel.offer_pairs``), through the same
-compiled code as the CPU engine and therefore with the same result. Thresholds on the device are one
-or two batches old: that makes too many candidates, never too few.
+The device holds rows in float16 (all of them, or those of some tiles while the others wait in the
+host's memory) and one block of similarities for each modality. It holds no list, only a copy of the
+thresholds. Tiles go to it in batches. While it works on a batch, the host offers the pairs of the
+batch before to the lists (``kernel.offer_pairs``), through the same compiled code as the CPU engine
+and therefore with the same result. Thresholds on the device are one or two batches old: that makes
+too many candidates, never too few.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from hardpairs.core.errors import Exit, UserError
-from hardpairs.mining.engine import kernel
+from hardpairs.mining.engine import candidates, kernel
 from hardpairs.mining.engine.candidates import (
     ROWS_AT_ONCE,
     THRESHOLD_COLUMNS,
@@ -38,73 +39,80 @@ from hardpairs.mining.engine.cpu import (
     quarters,
     seconds_per_pair,
 )
+from hardpairs.mining.engine.device_memory import sort_scratch, threshold_scratch
+from hardpairs.mining.engine.device_rows import (
+    DeviceRows,
+    Range,
+    ResidentRows,
+    StreamedRows,
+)
 from hardpairs.mining.engine.error_bound import (
     FLOAT16_ROUNDING,
     FLOAT16_UNDERFLOW,
-    NORM_ROUNDING,
     similarity_error,
 )
 from hardpairs.mining.engine.kernel import CandidateLists, Data, Pairs
 from hardpairs.mining.engine.lists import RANGES_PER_THREAD, run_ranges
 from hardpairs.mining.options import CROSS
 from hardpairs.mining.plan import Tile
+from hardpairs.mining.unit_vectors import UnitVectors
 
-CAPACITY = 1 << 24
-"""Candidate pairs that a batch may bring; one that brings more is done again in smaller tiles."""
 MOST_TILES = 16
 """Tiles of a batch: with more, thresholds would be old."""
-UPLOAD_ROWS = 1 << 16
 
 
 class HalfProducts:
     """Similarities of two ranges of rows in float16, added up in float32.
 
     Args:
-        units: (M, D) float32 unit vectors of one or two modalities.
+        rows: Rows of one or two modalities.
+        widths: D of each modality.
         block: Most rows and columns of a block, for which memory is allocated here.
         device: Where the products are computed.
         crossed: Images are multiplied with captions and captions with images, in one space.
     """
 
     def __init__(
-        self, units: list[np.ndarray], block: int, device: torch.device, crossed: bool = False
+        self,
+        rows: DeviceRows,
+        widths: Sequence[int],
+        block: int,
+        device: torch.device,
+        crossed: bool = False,
     ) -> None:
-        self.block, self.device = block, device
-        halves = [half_rows(unit, device) for unit in units]
-        self.rows = [rows for rows, _ in halves]
-        self.columns = self.rows[::-1] if crossed else self.rows
-        largest = [error for _, error in halves]
-        if crossed:
-            largest = [max(largest)] * 2
+        self.rows, self.block, self.crossed = rows, block, crossed
+        largest = [max(rows.errors)] * 2 if crossed else rows.errors
         self.errors = [
-            similarity_error(rows.shape[1], error) + FLOAT16_UNDERFLOW
-            for rows, error in zip(self.rows, largest, strict=True)
+            similarity_error(width, error) + FLOAT16_UNDERFLOW
+            for width, error in zip(widths, largest, strict=True)
         ]
-        self._out = [torch.empty(block * block, dtype=torch.float16, device=device) for _ in units]
+        self._out = [torch.empty(block * block, dtype=torch.float16, device=device) for _ in widths]
 
-    def __call__(self, rows: slice | torch.Tensor, columns: slice) -> list[torch.Tensor]:
-        """Return (m, n) float16 for each modality of the rows, valid until the next call."""
-        return [
-            _multiply(left[rows], right[columns], out)
-            for left, right, out in zip(self.rows, self.columns, self._out, strict=True)
-        ]
+    def __call__(
+        self, rows: slice | list[torch.Tensor], columns: slice, then: Iterable[Range] = ()
+    ) -> list[torch.Tensor]:
+        """Return (m, n) float16 for each modality, valid until the next call.
+
+        Args:
+            rows: A range of rows, or gathered ones.
+            columns: A range of rows.
+            then: Ranges that the next call will need.
+        """
+        left = self.rows.fetch(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        right = self.rows.fetch(columns.start, columns.stop)
+        self.rows.expect(then)
+        if self.crossed:
+            right = right[::-1]
+        return [_multiply(*sides) for sides in zip(left, right, self._out, strict=True)]
 
     def within_modalities(self, rows: slice, columns: slice) -> list[torch.Tensor]:
         """Return (m, n) float16 similarities within each modality, in memory of their own."""
         size = (rows.stop - rows.start) * (columns.stop - columns.start)
-        return [_multiply(side[rows], side[columns], side.new_empty(size)) for side in self.rows]
-
-
-def half_rows(unit: np.ndarray, device: torch.device) -> tuple[torch.Tensor, float]:
-    """Return (M, D) float32 rows as float16 on the device, and the largest |rounded row - row|."""
-    halves = torch.empty(unit.shape, dtype=torch.float16, device=device)
-    largest = torch.zeros((), device=device)
-    for start in range(0, len(unit), UPLOAD_ROWS):
-        rows = torch.from_numpy(unit[start : start + UPLOAD_ROWS]).to(device)
-        rounded = halves[start : start + UPLOAD_ROWS].copy_(rows)
-        distances = (rows - rounded).norm(dim=1)  # the differences are exact
-        largest = torch.maximum(largest, distances.max())
-    return halves, float(largest) * NORM_ROUNDING
+        left, right = (self.rows.fetch(part.start, part.stop) for part in (rows, columns))
+        return [
+            _multiply(side, other, side.new_empty(size))
+            for side, other in zip(left, right, strict=True)
+        ]
 
 
 def _multiply(left: torch.Tensor, right: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
@@ -154,16 +162,21 @@ class CudaEngine:
 
     Args:
         data: What scores are made of.
-        units: (M, D) float32 unit vectors of one or two modalities.
+        vectors: The unit vectors; stored in float16 where not all rows are on the device.
         device: ``cuda`` is this process's own device (torchrun's local rank).
         tile: Most rows of a block; halved until the blocks fit into the device's memory.
+        on_device: Rows that are on the device at a time, at least four tiles; 0 for all of them.
     """
 
-    def __init__(self, data: Data, units: list[np.ndarray], device: str, tile: int) -> None:
+    def __init__(
+        self, data: Data, vectors: UnitVectors, device: str, tile: int, on_device: int = 0
+    ) -> None:
         self.data, self.device = data, own_device(device)
-        if self.device.type == "cuda":
+        on_cuda = self.device.type == "cuda"
+        if on_cuda:
             torch.cuda.set_device(self.device)  # where triton starts its kernels
-        self.products, self._buffers = self._allocate(units, tile)
+        self._copy_stream = torch.cuda.Stream(self.device) if on_cuda else None  # type: ignore[no-untyped-call]
+        self.products, self._buffers = self._allocate(vectors, tile, on_device)
         errors = [*self.products.errors, 0.0][:2]
         self.errors = np.array(errors)
         self.values = code_values(torch.float16)
@@ -173,32 +186,29 @@ class CudaEngine:
         )
         self.groups = torch.from_numpy(data.groups).to(self.device)
         self.append_candidates = _fastest_append(self.device)
-        on_cuda = self.device.type == "cuda"
-        self._host_buffer = CandidateBuffer(CAPACITY, "cpu", pinned=on_cuda)
-        self._copy_stream = torch.cuda.Stream(self.device) if on_cuda else None  # type: ignore[no-untyped-call]
+        self._host_buffer = CandidateBuffer(candidates.CAPACITY, "cpu", pinned=on_cuda)
         self._lists: CandidateLists | None = None
         self._waiting: list[Tile] = []
         self._running: _Batch | None = None
         self._batch_tiles, self._turn = 1, 0
 
     def _allocate(
-        self, units: list[np.ndarray], block: int
+        self, vectors: UnitVectors, block: int, on_device: int
     ) -> tuple[HalfProducts, list[CandidateBuffer]]:
         """Allocate memory on the device; halve ``block`` until it fits."""
         while True:
             try:
-                return self._allocate_once(units, block)
+                return self._allocate_once(vectors, block, on_device)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 if block <= SMALLEST_BLOCK:
-                    needed = sum(2 * unit.size for unit in units) + 24 * CAPACITY
                     raise UserError(
                         Exit.RESOURCES,
-                        "the device has no room for the rows in float16 and a block: "
-                        f"{needed / 1e9:.1f} GB and more",
+                        "the device has no room for the rows in float16 and a block",
                         where=str(self.device),
-                        fix="search in a pool with `approx`, or on the CPU with `device`",
+                        fix="let the host have the rows with a smaller `max_device_memory`, or "
+                        "search on the CPU with `device`",
                     ) from None
             block //= 2
             print(
@@ -207,15 +217,22 @@ class CudaEngine:
             )
 
     def _allocate_once(
-        self, units: list[np.ndarray], block: int
+        self, vectors: UnitVectors, block: int, on_device: int
     ) -> tuple[HalfProducts, list[CandidateBuffer]]:
         """Allocate memory for a size of blocks; what an error leaves is freed with it."""
-        buffers = [CandidateBuffer(CAPACITY, self.device) for _ in range(2)]
+        rows: DeviceRows
+        if on_device:
+            stored, slots = (vectors.multiplied, vectors.errors), on_device // block
+            rows = StreamedRows(*stored, self.device, slots, block)
+        else:
+            rows = ResidentRows(vectors.unit, self.device)
+        buffers = [CandidateBuffer(candidates.CAPACITY, self.device) for _ in range(2)]
         crossed = self.data.mode == CROSS
-        products = HalfProducts(units, block, self.device, crossed=crossed)
-        # What sorting and first thresholds need: once allocated, torch keeps it.
-        scratch = 6 * CAPACITY + 32 * ROWS_AT_ONCE * min(block, THRESHOLD_COLUMNS)
-        torch.empty(scratch, dtype=torch.float32, device=self.device)
+        products = HalfProducts(rows, vectors.widths, block, self.device, crossed=crossed)
+        # Once allocated, torch keeps it for the stream that it was allocated for.
+        torch.empty(threshold_scratch(block), dtype=torch.float32, device=self.device)
+        with self._on_copy_stream():
+            torch.empty(sort_scratch(), dtype=torch.float32, device=self.device)
         return products, buffers
 
     def offer(self, tile: Tile, lists: CandidateLists) -> None:
@@ -252,17 +269,28 @@ class CudaEngine:
         if self._copy_stream is not None:
             fresh.record_stream(torch.cuda.current_stream(self.device))
         torch.maximum(self._thresholds, fresh, out=self._thresholds)
-        thresholds = [pair for tile in tiles for pair in self._scan(tile, buffer)]
+        thresholds = []
+        for tile, then in zip(tiles, [*tiles[1:], *self._waiting[:1], None], strict=False):
+            thresholds += self._scan(tile, then, buffer)
         done = None
         if self._copy_stream is not None:
             done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             done.record(torch.cuda.current_stream(self.device))
         return _Batch(tiles, buffer, thresholds, done)
 
-    def _scan(self, tile: Tile, buffer: CandidateBuffer) -> list[tuple[slice, torch.Tensor]]:
-        """Find the candidate pairs of one tile; return the first thresholds that it gave."""
+    def _scan(
+        self, tile: Tile, then: Tile | None, buffer: CandidateBuffer
+    ) -> list[tuple[slice, torch.Tensor]]:
+        """Find the candidate pairs of one tile; return the first thresholds that it gave.
+
+        Args:
+            tile: The tile.
+            then: The next one, whose rows may come meanwhile.
+            buffer: Receives the pairs.
+        """
         rows, columns = slice(tile.top, tile.bottom), slice(tile.left, tile.right)
-        first, second = _both(self.products(rows, columns))
+        ranges = [] if then is None else [(then.top, then.bottom), (then.left, then.right)]
+        first, second = _both(self.products(rows, columns, ranges))
         thresholds = self._first_thresholds(first, second, tile.top, tile.left)
         if tile.both:
             thresholds += self._first_thresholds(first.T, second.T, tile.left, tile.top)
@@ -325,14 +353,14 @@ class CudaEngine:
                 own = self._lists.threshold[slots]
                 np.maximum(own, thresholds.cpu().numpy(), out=own)
             count = int(batch.candidates.count)
-            if count > CAPACITY:
+            if count > candidates.CAPACITY:
                 again = batch.tiles if len(batch.tiles) > 1 else quarters(batch.tiles[0])
                 self._waiting, self._batch_tiles = again + self._waiting, 1
                 return
             pairs = self._fetch(batch.candidates, count)
-        if count > CAPACITY // 2:
+        if count > candidates.CAPACITY // 2:
             self._batch_tiles = max(1, self._batch_tiles // 2)
-        elif count < CAPACITY // 8:
+        elif count < candidates.CAPACITY // 8:
             self._batch_tiles = min(MOST_TILES, self._batch_tiles * 2)
         capacity = self._lists.column.shape[1]
         run_ranges(kernel.offer_pairs, _cuts(pairs.slots), capacity, self.data, self._lists, pairs)
@@ -381,16 +409,16 @@ class CudaEngine:
         start, stop = columns
         for top in range(0, len(rows), block):
             part = slice(top, top + block)
-            numbers = torch.from_numpy(rows[part]).to(self.device)
+            gathered = self.products.rows.gather(rows[part])
             side = BlockSide(0, 0, torch.from_numpy(least[part]).to(self.device))
             waiting = [(left, min(left + block, stop)) for left in range(start, stop, block)]
             while waiting:
                 left, right = waiting.pop()
-                first, second = _both(self.products(numbers, slice(left, right)))
+                first, second = _both(self.products(gathered, slice(left, right), waiting[-1:]))
                 buffer.count.zero_()
                 self.append_candidates(first, second, self.bounds, side, BlockSide(left), buffer)
                 count = int(buffer.count)
-                if count > CAPACITY:
+                if count > candidates.CAPACITY:
                     middle = (left + right) // 2
                     waiting += [(left, middle), (middle, right)]
                     continue
@@ -400,7 +428,9 @@ class CudaEngine:
 
     def seconds_per_pair(self, rows: int) -> float:
         """Return the seconds of one pair's products, measured on a block of at most ``rows``."""
-        return seconds_per_pair(self.products, min(self.products.block, rows))
+        seconds = seconds_per_pair(self.products, min(self.products.block, rows))
+        self.products.rows.forget()  # in a ring, some of these are not here yet
+        return seconds
 
 
 def own_device(device: str) -> torch.device:
