@@ -203,7 +203,7 @@ def of_one_tile(engine: CudaEngine, count: int) -> dict[str, float]:
 
 def _first_thresholds_again(engine: CudaEngine, first: torch.Tensor, second: torch.Tensor) -> None:
     engine._has_threshold[: len(first)] = False
-    engine._first_thresholds(first, second, 0, len(first))
+    engine._first_thresholds(first, second, engine.products.sides, 0, len(first))
 
 
 def _device_memory(device: str) -> dict[str, float]:

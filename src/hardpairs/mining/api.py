@@ -29,14 +29,10 @@ from hardpairs.data.stacked import leave_to_disk
 from hardpairs.mining.cluster_grid import ClusterGrid
 from hardpairs.mining.clusters import Probing, exact_because, make_clusters
 from hardpairs.mining.engine import Engine, cpu, is_accelerator, kernel, open_engine
-from hardpairs.mining.engine.device_memory import (
-    DeviceSizes,
-    device_sizes,
-    free_device_memory,
-)
+from hardpairs.mining.engine.device_memory import device_sizes, free_device_memory
 from hardpairs.mining.engine.error_bound import sum_error
 from hardpairs.mining.finished_pools import FinishedPools
-from hardpairs.mining.list_blocks import ListBlocks, agreed_plan
+from hardpairs.mining.list_blocks import ListBlocks, agreed_plan, engine_sizes
 from hardpairs.mining.low_precision import FLOAT16, FLOAT32
 from hardpairs.mining.options import IVF, MiningOptions
 from hardpairs.mining.paging import Paging
@@ -344,8 +340,8 @@ def _lists(
     widths = [rows.shape[1] for rows in embeddings.values()]
     compared = len(pool.candidates) if probing is None else 0  # of clusters, unknown here
     counts = len(order), len(pool.candidates), first_target
-    plan = _plan(*counts, compared, widths, groups, options, execution)
-    plan, order = agreed_plan(plan, order, progress, ranks)
+    own = _plan(*counts, compared, widths, groups, options, execution)
+    plan, order = agreed_plan(own, order, progress, ranks)
     grid: Grid = plan
     if probing is not None:
         grid = ClusterGrid(plan, probing.clusters, probing.probes)
@@ -357,7 +353,7 @@ def _lists(
         kept = None if route is None else route.own
         vectors = make_unit_vectors(embeddings, order, plan, progress, ranks, kept)
         data = kernel_data(vectors.unit, order, groups, options, plan.depth, kept)
-        engine = open_engine(data, vectors, plan, execution.device)
+        engine = open_engine(data, vectors, engine_sizes(plan, own), execution.device)
         if route is None:
             paging = Paging([*vectors.unit, *vectors.multiplied], plan.resident)
             blocks = ListBlocks(plan, engine, progress, ranks, grid, paging)
@@ -401,15 +397,24 @@ def _plan(
         threads, beside = torch.get_num_threads(), execution.beside
         return make(held=execution.held, precision=precision, beside=beside, threads=threads)
 
+    sizes = functools.partial(
+        device_sizes,
+        rows=rows,
+        widths=widths,
+        groups=0 if groups is None else math.prod(groups.shape[1:]),
+        tile=DEVICE_TILE,
+        allowed=_device_memory(execution),
+    )
+
     def on_device(held: str | None) -> Plan:
-        device = _device_sizes(rows, widths, groups, execution, streamed=held == RING)
+        device = sizes(streamed=held == RING)
         return make(
             held=held,
             precision=FLOAT16 if device.rows else FLOAT32,
             beside=execution.beside + device.host_bytes,
-            threads=0,
             tile=device.tile,
             product_block=device.tile,
+            accelerated=True,
             on_device=device.rows,
         )
 
@@ -419,25 +424,15 @@ def _plan(
     return plan
 
 
-def _device_sizes(
-    rows: int,
-    widths: list[int],
-    groups: np.ndarray | None,
-    execution: Execution,
-    *,
-    streamed: bool,
-) -> DeviceSizes:
+def _device_memory(execution: Execution) -> int:
+    """Return the bytes that each process may take on its device."""
     from hardpairs.mining.engine.cuda import own_device
 
-    allowed = execution.max_device_memory
-    return device_sizes(
-        rows=rows,
-        widths=widths,
-        groups=0 if groups is None else math.prod(groups.shape[1:]),
-        tile=DEVICE_TILE,
-        allowed=free_device_memory(own_device(execution.device)) if allowed is None else allowed,
-        streamed=streamed,
-    )
+    if execution.max_device_memory is not None:
+        return execution.max_device_memory
+    least = np.array([-free_device_memory(own_device(execution.device))])
+    execution.ranks.maximum(least)
+    return -int(least[0])
 
 
 def _check_shapes(

@@ -48,15 +48,39 @@ def agreed_plan(
         ranks: This process and the others.
     """
     if progress and ranks.rank == 0:
-        if ranks.world_size > 1:
-            _save_plan(progress, plan, order)
         stored = progress.load("plan")
         if stored is not None:
-            order = stored.pop("order")
-            plan = Plan(**{name: value.item() for name, value in stored.items()})
+            kept, stored_order = _plan_of(stored), stored.pop("order")
+            if _goes_with(kept, plan):
+                plan, order = kept, stored_order
+            else:
+                print("unfinished work of another kind of device: begun anew", file=sys.stderr)
+                progress.forget("plan")
+        if ranks.world_size > 1:
+            _save_plan(progress, plan, order)
     plan = ranks.of_first(lambda: plan)
     ranks.take_first(order)
     return plan, order
+
+
+def _plan_of(stored: dict[str, np.ndarray]) -> Plan:
+    return Plan(**{name: value.item() for name, value in stored.items() if name != "order"})
+
+
+def _goes_with(stored: Plan, plan: Plan) -> bool:
+    """Tell whether an engine for a plan can follow a stored one: both have the same rows."""
+    here, there = ((each.accelerated, each.on_device > 0) for each in (plan, stored))
+    return here == there
+
+
+def engine_sizes(plan: Plan, own: Plan) -> Plan:
+    """Return the plan that says what the engine of this process has in memory.
+
+    Args:
+        plan: What all ranks follow, from rank 0 or from an earlier run.
+        own: What this rank has memory for now.
+    """
+    return own if _goes_with(plan, own) else plan
 
 
 def _save_plan(progress: Progress, plan: Plan, order: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hardpairs.core.errors import Exit, UserError
-from hardpairs.mining.low_precision import row_bytes
+from hardpairs.mining.low_precision import FLOAT16, row_bytes
 
 TILE = 2048
 """Rows of a tile, after which progress can be committed."""
@@ -121,7 +121,8 @@ class Plan:
         visiting: Rows of a block that travels from process to process, where each one keeps its
             share of the rows; 0 where every process has all rows.
         resident: Mapped rows that are in memory at a time; 0 for as many as the system keeps.
-        on_device: Rows that are on an accelerator at a time; 0 for all of them.
+        accelerated: An accelerator compares the pairs.
+        on_device: Rows that are on it at a time; 0 for all of them.
     """
 
     rows: int
@@ -137,6 +138,7 @@ class Plan:
     first_target: int = 0
     visiting: int = 0
     resident: int = 0
+    accelerated: bool = False
     on_device: int = 0
 
     @property
@@ -169,7 +171,8 @@ class Plan:
         """Return what puts tiles into order."""
         if not 0 < self.on_device < self.rows or self.is_near(tile):
             return 0, self._distance(tile), tile.top
-        strip = max(1, self.on_device // self.tile - 2) * self.tile  # beside two of columns
+        # Beside two ranges of columns, and one more of rows where the pool ends within a tile.
+        strip = max(1, self.on_device // self.tile - 3) * self.tile
         number = tile.top // strip
         return 1 + number, abs(number * strip - tile.left), tile.left, tile.top
 
@@ -206,12 +209,13 @@ class Plan:
         lists = "all lists at once"
         if self.list_block < self.rows - self.first_target:
             lists = f"{len(self.list_blocks())} blocks of {self.list_block} lists"
+        precision = FLOAT16 if self.accelerated else self.precision
         if self.on_device:
             vectors += f" ({self.on_device} rows on the device at a time)"
         return (
             f"plan: {self.rows - self.first_target} rows, {self.pool} candidates, {lists}, "
             f"tiles of {self.tile}, "
-            f"products of {self.product_block} in {self.precision}, unit vectors {vectors}, "
+            f"products of {self.product_block} in {precision}, unit vectors {vectors}, "
             f"{self.bytes / 1e9:.2f} GB"
         )
 
@@ -232,6 +236,7 @@ def make_plan(
     first_target: int = 0,
     beside: int = 0,
     free: int | None = None,
+    accelerated: bool = False,
     on_device: int = 0,
 ) -> Plan:
     """Return the plan within a limit of memory that is expected to be the fastest.
@@ -244,7 +249,7 @@ def make_plan(
         max_memory: Bytes that the search may take; default half of what is free.
         tile: Most rows of a tile.
         product_block: Most rows of a block of similarities.
-        threads: Threads, each of which has blocks of its own; 0 where an accelerator has them.
+        threads: Threads, each of which has blocks of its own.
         processes: Processes that share the search.
         held: Where they have the rows, ``SHARED`` or ``RING``; by default in a ring where all rows
             do not fit.
@@ -253,7 +258,8 @@ def make_plan(
         beside: Bytes that are taken besides.
         free: Bytes that are free on the machine, without which mapped rows are read from the disk
             again and again; default those of this one.
-        on_device: Rows that are on an accelerator at a time; 0 for all of them.
+        accelerated: An accelerator compares the pairs, and has the blocks of products.
+        on_device: Rows that are on it at a time; 0 for all of them.
 
     Raises:
         UserError: Exit 5 when even the smallest plan does not fit.
@@ -269,7 +275,8 @@ def make_plan(
     plans, smallest = [], math.inf
     choices = itertools.product(enumerate(ways), enumerate(sizes), enumerate(capacities))
     for (i, way), (j, size), (k, capacity) in choices:
-        fixed = way.rows * row + beside + threads * _block_bytes(size, widths) + (64 << 20)
+        products = 0 if accelerated else threads * _block_bytes(size, widths)
+        fixed = way.rows * row + beside + products + (64 << 20)
         list_bytes = capacity * ENTRY_BYTES + ROW_BYTES
         list_bytes += _deciding_bytes(depth, 1 if way.visiting else processes)
         smallest = min(smallest, fixed + min(tile, targets) * list_bytes)
@@ -286,6 +293,7 @@ def make_plan(
             first_target=first_target,
             visiting=way.visiting,
             resident=way.rows if way.mapped else 0,
+            accelerated=accelerated,
             on_device=on_device,
         )
         few = block < min(targets, FEW_TILES * tile)

@@ -304,7 +304,9 @@ def order_by_similarity(
     for numbers in (candidates, others):
         own = numbers[slice(*ranks.share(0, len(numbers)))]
         blocks = np.split(own, range(ROWS_AT_ONCE, len(own), ROWS_AT_ONCE))
-        cells = np.concatenate(in_parallel(nearest, blocks))
+        # Each thread that multiplies on an accelerator takes memory there, and keeps it.
+        found = in_parallel(nearest, blocks) if device == "cpu" else map(nearest, blocks)
+        cells = np.concatenate([*found])
         cells = ranks.of_all(cells, len(numbers))
         ordered.append(numbers[np.argsort(cells, kind="stable")])
     return np.concatenate(ordered)

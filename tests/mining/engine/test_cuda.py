@@ -12,19 +12,16 @@ from hardpairs.core.progress import Progress
 from hardpairs.mining import api, engine
 from hardpairs.mining.api import Execution, kernel_data
 from hardpairs.mining.engine import candidates, cuda, device_memory, lists
-from hardpairs.mining.engine.cuda import CudaEngine, HalfProducts, own_device
-from hardpairs.mining.engine.device_rows import ResidentRows, StreamedRows
-from hardpairs.mining.engine.error_bound import (
-    FLOAT16_ROUNDING,
-    FLOAT16_UNDERFLOW,
-    similarity_error,
-)
+from hardpairs.mining.engine.cpu import CpuEngine
+from hardpairs.mining.engine.cuda import CudaEngine
+from hardpairs.mining.engine.device_rows import StreamedRows
+from hardpairs.mining.engine.half_products import HalfProducts
 from hardpairs.mining.list_blocks import ListBlocks
 from hardpairs.mining.options import MiningOptions
 from hardpairs.mining.plan import make_plan
 from hardpairs.mining.result import DatasetRows, ResultBuilder
 from hardpairs.mining.unit_vectors import UnitVectors, write_unit_vectors
-from tests.mining.reference import dots, reference, unit
+from tests.mining.reference import reference
 from tests.mining.searches import assert_same, pool_of_row, search, themed
 from tests.mining.thread_ranks import Threads, in_threads
 
@@ -32,29 +29,6 @@ gpu = pytest.param(
     "cuda",
     marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")],
 )
-
-
-@pytest.mark.parametrize("where", ["cpu", gpu])
-@pytest.mark.parametrize("width", [1, 24, 384, 769])
-def test_no_similarity_is_further_off_than_the_bound(where, width):
-    """Rows whose components lie just below the middle of two float16 numbers."""
-    rng = np.random.default_rng(0)
-    bits = (
-        (rng.normal(size=(200, width)).astype(np.float32) / np.sqrt(width))
-        .astype(np.float32)
-        .view(np.uint32)
-    )
-    rows = ((bits & 0xFFFFE000) | 0xFFF).view(np.float32)
-    rows[100:] = np.abs(rows[100:])
-    rows = unit(rows).astype(np.float32)
-    kept = rows.copy()
-    device = own_device(where)
-    products = HalfProducts(ResidentRows([rows], device), [width], 200, device)
-    values = products(slice(0, 200), slice(0, 200))[0].double().cpu().numpy()
-    off = np.abs(values - dots(rows.astype(np.float64), rows.astype(np.float64)))
-    assert (off <= FLOAT16_ROUNDING * np.abs(values) + products.errors[0]).all()
-    assert products.errors[0] < similarity_error(width, 2.0**-11) + FLOAT16_UNDERFLOW
-    assert (rows == kept).all()
 
 
 CASES = {
@@ -187,27 +161,71 @@ def test_few_rows(through_device, where, rows):
     assert (result.indices == reference(image, image, 3, duplicate_threshold=2.0)[0]).all()
 
 
-@pytest.mark.parametrize("where", ["cpu", gpu])
-def test_stopped_and_started_again(through_device, tmp_path, monkeypatch, where):
-    through_device(40, 1 << 16)
-    image, text = data()
-    expected = search(image, text, 6, execution=Execution(where))
-    calls, offer = [], CudaEngine.offer
-
-    def stop_later(self, *arguments):
-        calls.append(1)
-        if len(calls) == 12:
-            raise KeyboardInterrupt
-        offer(self, *arguments)
-
-    monkeypatch.setattr(CudaEngine, "offer", stop_later)
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """Return a function that begins a search, and one that makes its progress anew."""
     progress = functools.partial(Progress, tmp_path / "work", {}, every=0.0)
-    with pytest.raises(KeyboardInterrupt):
-        search(image, text, 6, execution=Execution(where, progress=progress()))
-    before = len(calls)
+
+    def begin(kind, tiles, *arguments, **options):
+        """Stop the search before so many tiles were offered to an engine of a kind."""
+        calls, offer = [], kind.offer
+
+        def stop_later(self, *rest):
+            calls.append(1)
+            if len(calls) == tiles:
+                raise KeyboardInterrupt
+            offer(self, *rest)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(kind, "offer", stop_later)
+            execution = Execution(progress=progress(), **options)
+            search(*arguments, execution=execution)
+
+    return begin, progress
+
+
+@pytest.mark.parametrize("where", ["cpu", gpu])
+def test_stopped_and_started_again(through_device, stopped, monkeypatch, where):
+    through_device(40, 1 << 16)
+    (image, text), (begin, progress) = data(), stopped
+    expected = search(image, text, 6, execution=Execution(where))
+    begin(CudaEngine, 12, image, text, 6, device=where)
+    calls, offer = [], CudaEngine.offer
+    monkeypatch.setattr(CudaEngine, "offer", lambda *rest: calls.append(1) or offer(*rest))
     result = search(image, text, 6, execution=Execution(where, progress=progress()))
-    assert len(calls) - before < 28 - 10  # of 28 tiles
+    assert 0 < len(calls) < 28 - 10  # of 28 tiles
     assert (result.indices == expected.indices).all() and (result.scores == expected.scores).all()
+
+
+def test_a_search_goes_on_with_less_of_the_device(streamed, stopped, capsys):
+    """The order of its tiles stays that of the plan; the device has room for fewer rows."""
+    (image, text), (begin, progress) = data(), stopped
+    allowed, made = streamed(260, [16, 16])
+    more = allowed + 60 * 2 * 32
+    begin(CudaEngine, 40, image, text, 6, max_device_memory=more)
+    execution = Execution(max_device_memory=allowed, progress=progress())
+    assert_same(search(image, text, 6, execution=execution), reference(image, text, 6))
+    assert [len(rows._free) + len(rows._held) for rows in made] == [11, 8]
+    assert "begun anew" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("to_device", [True, False])
+def test_another_kind_of_device_begins_anew(streamed, stopped, monkeypatch, capsys, to_device):
+    """What is multiplied is stored in another precision, and not all of it may be there."""
+    (image, text), (begin, progress) = data(), stopped
+    with monkeypatch.context() as patch:
+        if to_device:
+            small = functools.partial(make_plan, tile=20)
+            patch.setattr(api, "make_plan", small)
+            begin(CpuEngine, 40, image, text, 6)
+    allowed, _ = streamed(260, [16, 16])
+    if not to_device:
+        begin(CudaEngine, 40, image, text, 6, max_device_memory=allowed)
+        for module in (api, engine):
+            monkeypatch.setattr(module, "is_accelerator", lambda device: False)
+    execution = Execution(max_device_memory=allowed, progress=progress())
+    assert_same(search(image, text, 6, execution=execution), reference(image, text, 6))
+    assert "another kind of device: begun anew" in capsys.readouterr().err
 
 
 def units_of(image, text):

@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from hardpairs.core.errors import UserError
-from hardpairs.mining.api import kernel_data
+from hardpairs.core.ranks import Ranks
+from hardpairs.mining import api
+from hardpairs.mining.api import Execution, kernel_data
 from hardpairs.mining.engine import candidates
 from hardpairs.mining.engine.cuda import CudaEngine
 from hardpairs.mining.engine.device_memory import (
     SPARE,
     device_sizes,
+    free_device_memory,
     sort_scratch,
     threshold_scratch,
 )
@@ -24,7 +27,8 @@ ROWS = {"rows": 12_000_000, "widths": [384, 768], "groups": 1, "tile": 16384}
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "tile", "held"), [(140, 16384, 0), (30.5, 8192, 0), (24, 16384, 8), (2, 4096, 8)]
+    ("gigabytes", "tile", "held"),
+    [(140, 16384, 0), (30.5, 8192, 0), (24, 16384, 8), (2.1, 4096, 8)],
 )
 def test_sizes_keep_within_the_limit(gigabytes, tile, held):
     sizes = device_sizes(**ROWS, allowed=int(gigabytes * 1e9))
@@ -38,7 +42,7 @@ def test_a_ring_streams_whatever_there_is_room_for():
 
 
 def test_too_little_names_what_is_needed():
-    with pytest.raises(UserError, match="at least 1744M of the device's memory, 1000M") as error:
+    with pytest.raises(UserError, match="at least 2031M of the device's memory, 1000M") as error:
         device_sizes(**ROWS, allowed=10**9)
     assert error.value.code == 5
 
@@ -71,13 +75,34 @@ def test_the_engine_takes_what_was_counted(monkeypatch, method, streamed):
     sizes = device_sizes(
         rows=600, widths=[16] * len(units), groups=1, tile=40, allowed=1 << 40, streamed=streamed
     )
-    assert sizes.rows == (15 * 40 if streamed else 0)
+    assert sizes.rows == (2 * 15 * 40 if streamed else 0)
     made = CudaEngine(data, UnitVectors(units, halves, errors), "cpu", sizes.tile, sizes.rows)
-    thresholds = 2 * 4 * 600
+    thresholds = 3 * 4 * 600
     counted = sizes.bytes - SPARE - 4 * (sort_scratch() + threshold_scratch(40)) - thresholds
     small = made.bounds.tables.nbytes + 2 * made._buffers[0].count.nbytes
     if streamed:
-        for start in range(0, 600, 40):
-            made.products.rows.fetch(start, start + 40)
+        assert made.products.rows._free  # all its memory is there before rows are
     assert tensor_bytes(made, set()) == counted + small
     assert small < SPARE / 10
+
+
+def test_processes_share_the_free_memory_of_a_device(monkeypatch):
+    """Three processes on two devices; torch has 200 bytes that nobody uses."""
+    known = {"mem_get_info": (1000, 5000), "memory_reserved": 500, "memory_allocated": 300}
+    for name, value in known.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert free_device_memory(torch.device("cuda")) == 0.9 * 1200 / 2
+
+
+def test_all_ranks_take_what_the_smallest_device_has(monkeypatch):
+    class WithAnother(Ranks):
+        """The first of two ranks; the device of the other one has 600 bytes."""
+
+        def maximum(self, values):
+            values[:] = np.maximum(values, -600)
+
+    for free in (900, 300):
+        monkeypatch.setattr(api, "free_device_memory", lambda device, free=free: free)
+        assert api._device_memory(Execution(ranks=WithAnother(0, 2))) == min(free, 600)

@@ -333,7 +333,7 @@ def seconds_per_pair(products: Callable[[slice, slice], list[torch.Tensor]], blo
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether memory ran out: numpy's error, CUDA's, or torch's plain RuntimeError."""
     named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return named or "allocate memory" in str(error)
+    return named or "allocate memory" in str(error) or "out of memory" in str(error)
 
 
 def quarters(tile: Tile) -> list[Tile]:

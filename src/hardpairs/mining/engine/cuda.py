@@ -11,9 +11,10 @@ too many candidates, never too few.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,15 +43,12 @@ from hardpairs.mining.engine.cpu import (
 from hardpairs.mining.engine.device_memory import sort_scratch, threshold_scratch
 from hardpairs.mining.engine.device_rows import (
     DeviceRows,
-    Range,
     ResidentRows,
+    Sides,
     StreamedRows,
 )
-from hardpairs.mining.engine.error_bound import (
-    FLOAT16_ROUNDING,
-    FLOAT16_UNDERFLOW,
-    similarity_error,
-)
+from hardpairs.mining.engine.error_bound import FLOAT16_ROUNDING
+from hardpairs.mining.engine.half_products import HalfProducts, within_modalities
 from hardpairs.mining.engine.kernel import CandidateLists, Data, Pairs
 from hardpairs.mining.engine.lists import RANGES_PER_THREAD, run_ranges
 from hardpairs.mining.options import CROSS
@@ -59,83 +57,6 @@ from hardpairs.mining.unit_vectors import UnitVectors
 
 MOST_TILES = 16
 """Tiles of a batch: with more, thresholds would be old."""
-
-
-class HalfProducts:
-    """Similarities of two ranges of rows in float16, added up in float32.
-
-    Args:
-        rows: Rows of one or two modalities.
-        widths: D of each modality.
-        block: Most rows and columns of a block, for which memory is allocated here.
-        device: Where the products are computed.
-        crossed: Images are multiplied with captions and captions with images, in one space.
-    """
-
-    def __init__(
-        self,
-        rows: DeviceRows,
-        widths: Sequence[int],
-        block: int,
-        device: torch.device,
-        crossed: bool = False,
-    ) -> None:
-        self.rows, self.block, self.crossed = rows, block, crossed
-        largest = [max(rows.errors)] * 2 if crossed else rows.errors
-        self.errors = [
-            similarity_error(width, error) + FLOAT16_UNDERFLOW
-            for width, error in zip(widths, largest, strict=True)
-        ]
-        self._out = [torch.empty(block * block, dtype=torch.float16, device=device) for _ in widths]
-
-    def __call__(
-        self, rows: slice | list[torch.Tensor], columns: slice, then: Iterable[Range] = ()
-    ) -> list[torch.Tensor]:
-        """Return (m, n) float16 for each modality, valid until the next call.
-
-        Args:
-            rows: A range of rows, or gathered ones.
-            columns: A range of rows.
-            then: Ranges that the next call will need.
-        """
-        left = self.rows.fetch(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        right = self.rows.fetch(columns.start, columns.stop)
-        self.rows.expect(then)
-        if self.crossed:
-            right = right[::-1]
-        return [_multiply(*sides) for sides in zip(left, right, self._out, strict=True)]
-
-    def within_modalities(self, rows: slice, columns: slice) -> list[torch.Tensor]:
-        """Return (m, n) float16 similarities within each modality, in memory of their own."""
-        size = (rows.stop - rows.start) * (columns.stop - columns.start)
-        left, right = (self.rows.fetch(part.start, part.stop) for part in (rows, columns))
-        return [
-            _multiply(side, other, side.new_empty(size))
-            for side, other in zip(left, right, strict=True)
-        ]
-
-
-def _multiply(left: torch.Tensor, right: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
-    out = buffer[: len(left) * len(right)].view(len(left), len(right))
-    if left.is_cuda:
-        with _sums_in_float32():
-            return torch.mm(left, right.T, out=out)
-    return out.copy_(left.float() @ right.float().T)
-
-
-@contextlib.contextmanager
-def _sums_in_float32() -> Iterator[None]:
-    """Keep cuBLAS from adding parts of a product in float16, which the error bound excludes."""
-    settings = torch.backends.cuda.matmul
-    names = ("allow_fp16_accumulation", "allow_fp16_reduced_precision_reduction")
-    before = [getattr(settings, name) for name in names]
-    for name in names:
-        setattr(settings, name, False)
-    try:
-        yield
-    finally:
-        for name, value in zip(names, before, strict=True):
-            setattr(settings, name, value)
 
 
 @dataclass(frozen=True)
@@ -164,7 +85,7 @@ class CudaEngine:
         data: What scores are made of.
         vectors: The unit vectors; stored in float16 where not all rows are on the device.
         device: ``cuda`` is this process's own device (torchrun's local rank).
-        tile: Most rows of a block; halved until the blocks fit into the device's memory.
+        tile: Most rows of a block; halved until all that is needed fits into the device's memory.
         on_device: Rows that are on the device at a time, at least four tiles; 0 for all of them.
     """
 
@@ -175,8 +96,8 @@ class CudaEngine:
         on_cuda = self.device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(self.device)  # where triton starts its kernels
-        self._copy_stream = torch.cuda.Stream(self.device) if on_cuda else None  # type: ignore[no-untyped-call]
-        self.products, self._buffers = self._allocate(vectors, tile, on_device)
+        self._copy_stream = _copy_stream(self.device) if on_cuda else None
+        self.products, self._buffers = self._allocate(vectors, tile, on_device // tile)
         errors = [*self.products.errors, 0.0][:2]
         self.errors = np.array(errors)
         self.values = code_values(torch.float16)
@@ -193,12 +114,18 @@ class CudaEngine:
         self._batch_tiles, self._turn = 1, 0
 
     def _allocate(
-        self, vectors: UnitVectors, block: int, on_device: int
+        self, vectors: UnitVectors, block: int, slots: int
     ) -> tuple[HalfProducts, list[CandidateBuffer]]:
-        """Allocate memory on the device; halve ``block`` until it fits."""
+        """Allocate memory on the device; halve ``block`` until it fits.
+
+        Args:
+            vectors: The unit vectors.
+            block: Most rows of a block, and of a range of rows.
+            slots: Ranges of rows that are on the device; 0 for all rows.
+        """
         while True:
             try:
-                return self._allocate_once(vectors, block, on_device)
+                return self._allocate_once(vectors, block, slots)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -217,23 +144,22 @@ class CudaEngine:
             )
 
     def _allocate_once(
-        self, vectors: UnitVectors, block: int, on_device: int
+        self, vectors: UnitVectors, block: int, slots: int
     ) -> tuple[HalfProducts, list[CandidateBuffer]]:
         """Allocate memory for a size of blocks; what an error leaves is freed with it."""
-        rows: DeviceRows
-        if on_device:
-            stored, slots = (vectors.multiplied, vectors.errors), on_device // block
-            rows = StreamedRows(*stored, self.device, slots, block)
-        else:
-            rows = ResidentRows(vectors.unit, self.device)
-        buffers = [CandidateBuffer(candidates.CAPACITY, self.device) for _ in range(2)]
-        crossed = self.data.mode == CROSS
-        products = HalfProducts(rows, vectors.widths, block, self.device, crossed=crossed)
         # Once allocated, torch keeps it for the stream that it was allocated for.
         torch.empty(threshold_scratch(block), dtype=torch.float32, device=self.device)
         with self._on_copy_stream():
             torch.empty(sort_scratch(), dtype=torch.float32, device=self.device)
-        return products, buffers
+        buffers = [CandidateBuffer(candidates.CAPACITY, self.device) for _ in range(2)]
+        rows: DeviceRows
+        if slots:
+            stored = vectors.multiplied, vectors.errors
+            rows = StreamedRows(*stored, self.device, slots, block)
+        else:
+            rows = ResidentRows(vectors.unit, self.device)
+        crossed = self.data.mode == CROSS
+        return HalfProducts(rows, vectors.widths, block, self.device, crossed=crossed), buffers
 
     def offer(self, tile: Tile, lists: CandidateLists) -> None:
         """Take a tile, which is worked on in a batch with others."""
@@ -291,9 +217,11 @@ class CudaEngine:
         rows, columns = slice(tile.top, tile.bottom), slice(tile.left, tile.right)
         ranges = [] if then is None else [(then.top, then.bottom), (then.left, then.right)]
         first, second = _both(self.products(rows, columns, ranges))
-        thresholds = self._first_thresholds(first, second, tile.top, tile.left)
+        left, right = self.products.sides
+        thresholds = self._first_thresholds(first, second, (left, right), tile.top, tile.left)
         if tile.both:
-            thresholds += self._first_thresholds(first.T, second.T, tile.left, tile.top)
+            mirrored = first.T, second.T, (right, left)
+            thresholds += self._first_thresholds(*mirrored, tile.left, tile.top)
         row_side = self._side(tile.top, tile.bottom, True)
         column_side = self._side(tile.left, tile.right, tile.both)
         self.append_candidates(first, second, self.bounds, row_side, column_side, buffer)
@@ -307,9 +235,17 @@ class CudaEngine:
         return BlockSide(start, slot, self._thresholds[slot : slot + stop - start])
 
     def _first_thresholds(
-        self, first: torch.Tensor, second: torch.Tensor, row: int, column: int
+        self, first: torch.Tensor, second: torch.Tensor, sides: Sides, row: int, column: int
     ) -> list[tuple[slice, torch.Tensor]]:
-        """Give a threshold to rows that have met no block yet."""
+        """Give a threshold to rows that have met no block yet.
+
+        Args:
+            first: (m, n) float16 similarities of the first modality.
+            second: The same of the second one.
+            sides: Rows and columns of the block.
+            row: Number of the first row.
+            column: Number of the first column.
+        """
         assert self._lists is not None
         start = row - self._lists.first_row
         slots = slice(start, start + len(first))
@@ -322,8 +258,11 @@ class CudaEngine:
             part = slice(start, min(start + ROWS_AT_ONCE, len(first)))
             related = self._related(row + start, row + part.stop, column, column + width)
             if self.data.mode == CROSS:
-                rows, columns = slice(row + start, row + part.stop), slice(column, column + width)
-                one, other = self.products.within_modalities(rows, columns)
+                rows, columns = (
+                    [side[part] for side in sides[0]],
+                    [side[:width] for side in sides[1]],
+                )
+                one, other = within_modalities(rows, columns)
                 related |= ~sure_sides(one, other, self.bounds, limits)
             lowest = first_thresholds(
                 first[part, :width],
@@ -431,6 +370,13 @@ class CudaEngine:
         seconds = seconds_per_pair(self.products, min(self.products.block, rows))
         self.products.rows.forget()  # in a ring, some of these are not here yet
         return seconds
+
+
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return a device's stream for results. Torch keeps memory for each stream that had some."""
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return stream
 
 
 def own_device(device: str) -> torch.device:

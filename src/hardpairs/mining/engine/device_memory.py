@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ tiles take to compute."""
 FEWEST_RANGES = 8
 """Ranges of rows that there is room for where the host has the rows: two are multiplied, two come,
 and the others are met by several ranges of columns."""
-SPARE = 64 << 20
-"""Memory for what is small beside the rest."""
+SPARE = 160 << 20
+"""Memory for what is small beside the rest, such as what cuBLAS works with."""
 HALF = 2
 """Memory of a float16 number."""
 
@@ -73,11 +74,12 @@ def device_sizes(
         if beside + rows * row <= allowed and not streamed:
             return DeviceSizes(size, 0, beside + rows * row, pairs)
     for size, beside in zip(sizes, fixed, strict=True):
-        all_ranges = max(FEWEST_RANGES, math.ceil(rows / size))
+        all_ranges = max(FEWEST_RANGES, 2 * math.ceil(rows / size))  # some are cut in two
         ranges = min((allowed - beside) // (size * row), all_ranges)
         if ranges >= FEWEST_RANGES:
             held = ranges * size
-            return DeviceSizes(size, held, beside + held * row, pairs + STAGED * size * row)
+            staged = STAGED * sum(_page_locked(HALF * size * width) for width in widths)
+            return DeviceSizes(size, held, beside + held * row, pairs + staged)
     smallest = fixed[-1] + FEWEST_RANGES * sizes[-1] * row
     raise UserError(
         Exit.RESOURCES,
@@ -91,14 +93,17 @@ def _fixed_bytes(tile: int, rows: int, modalities: int, groups: int) -> int:
     """Return what a search takes on the device beside the rows, see ``cuda.CudaEngine``."""
     pairs = 2 * candidates.CAPACITY * candidates.PAIR_BYTES
     blocks = modalities * HALF * tile * tile
-    thresholds, of_groups = 2 * 4 * rows, 8 * groups * rows
+    thresholds, of_groups = 3 * 4 * rows, 8 * groups * rows
     scratch = 4 * (sort_scratch() + threshold_scratch(tile))
     return pairs + blocks + thresholds + of_groups + scratch + SPARE
 
 
 def sort_scratch() -> int:
-    """Return the float32 numbers that have the room for sorting a full buffer of pairs."""
-    return 6 * candidates.CAPACITY
+    """Return the float32 numbers that have the room for sorting a full buffer of pairs.
+
+    For each slot, torch has two int64 positions, and its sorting has a copy of slot and position.
+    """
+    return 8 * candidates.CAPACITY + (1 << 20)
 
 
 def threshold_scratch(tile: int) -> int:
@@ -106,10 +111,20 @@ def threshold_scratch(tile: int) -> int:
     return 32 * candidates.ROWS_AT_ONCE * min(tile, candidates.THRESHOLD_COLUMNS)
 
 
+def _page_locked(size: int) -> int:
+    """Return the bytes that torch takes for page-locked memory: a power of two."""
+    return 1 << (size - 1).bit_length()
+
+
 def free_device_memory(device: torch.device) -> int:
-    """Return the bytes that a search may take by default; a CPU that stands in has no limit."""
+    """Return the bytes that a process may take by default; a CPU that stands in has no limit.
+
+    Processes of one machine that outnumber its devices share them.
+    """
     if device.type != "cuda":
         return sys.maxsize
     free, _ = torch.cuda.mem_get_info(device)
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(SHARE_OF_FREE * (free + unused))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    sharing = math.ceil(processes / torch.cuda.device_count())
+    return int(SHARE_OF_FREE * (free + unused) / sharing)
