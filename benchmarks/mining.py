@@ -173,7 +173,8 @@ def one(method: str, folder: Path, approximate: dict[str, Any]) -> None:
     seconds = time.perf_counter() - start
     ranks.close()
     if indices is not None:
-        np.save(folder / f"{method}.npy", indices)
+        # Of one kind: lists in files have int32 numbers, those in memory int64.
+        np.save(folder / f"{method}.npy", indices.astype(np.int32))
         if scores is not None:
             np.save(folder / f"{method}_scores.npy", scores)
         memory_used = {"gb_above_embeddings": memory.gigabytes()}
