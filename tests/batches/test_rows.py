@@ -48,3 +48,14 @@ def test_first_of_each_is_what_numpy_returns():
             first_of_each(values), np.unique(values, return_index=True), strict=True
         ):
             assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("used", [20, 380])
+def test_rows_outside_are_the_first_ones_of_the_draw(used):
+    """Most rows are outside, or so many are not that the first ones do not suffice."""
+    rows, count = RowSet(2000, [7]), 80
+    inside = np.random.default_rng(1).choice(1999, 4 * used, replace=False)
+    drawn = rows.draw_outside(inside, count, np.random.default_rng(0))
+    wanted = 2 * count if len(rows) > 4 * (len(inside) + count) else len(rows)
+    draw = rows.at(np.random.default_rng(0).choice(len(rows), wanted, replace=False))
+    assert drawn.tolist() == [row for row in draw.tolist() if row not in inside][:count]

@@ -90,7 +90,10 @@ class RowSet:
         wanted = 2 * count if large else len(self)
         while True:
             draw = self.at(rng.choice(len(self), size=min(wanted, len(self)), replace=False))
-            outside = draw[~is_in(draw, used)]
-            if len(outside) >= count or wanted >= len(self):
-                return np.asarray(outside[:count])
+            for some in (draw[: count + count // 8], draw):  # the first ones are often enough
+                outside = some[~is_in(some, used)]
+                if len(outside) >= count:
+                    return np.asarray(outside[:count])
+            if wanted >= len(self):
+                return outside
             wanted *= 2
