@@ -95,5 +95,5 @@ class RowSet:
                 if len(outside) >= count:
                     return np.asarray(outside[:count])
             if wanted >= len(self):
-                return outside
+                return np.asarray(outside)
             wanted *= 2

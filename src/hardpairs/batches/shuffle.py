@@ -2,8 +2,8 @@
 
 A permutation of NumPy would be simpler, but every process of a run needs the whole of it before
 its first batch, and anew for each epoch: at 400 million rows 89 s and 3.1 GB on one core of a
-server. Here the first batch of 32,768 rows takes less than 0.1 s and others 6 ms, and nothing of
-a row is kept (``python -m benchmarks.epoch``).
+server. Here the first batch of 32,768 rows takes less than 0.1 s and others 3 to 6 ms, and nothing
+of a row is kept (``python -m benchmarks.epoch``).
 
 On a node with eight processes, web-sized data would cost 25 GB and a minute and a half in each
 epoch, also when a run resumes in the middle of one. Another shuffle would also change the order of
