@@ -68,7 +68,7 @@ def _plan_of(stored: dict[str, np.ndarray]) -> Plan:
 
 
 def _goes_with(stored: Plan, plan: Plan) -> bool:
-    """Tell whether an engine for a plan can follow a stored one: both have the same rows."""
+    """Tell whether both are for one kind of device, with all rows on it or some at a time."""
     here, there = ((each.accelerated, each.on_device > 0) for each in (plan, stored))
     return here == there
 

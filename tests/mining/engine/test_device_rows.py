@@ -26,10 +26,10 @@ def halves_of(units):
     return halves, [round_vectors(*pair) for pair in zip(units, halves, strict=True)]
 
 
-def both(where, slots=5, size=20):
+def both(where, ranges=5, size=20):
     units = [unit(themed(100, width, width)).astype(np.float32) for width in (6, 9)]
     device = torch.device(where)
-    streamed = StreamedRows(*halves_of(units), device, slots, size)
+    streamed = StreamedRows(*halves_of(units), device, ranges, size)
     return ResidentRows(units, device), streamed
 
 
@@ -75,7 +75,7 @@ def test_rows_that_come_wait_for_work_that_was_told_before():
 
 
 def test_a_range_that_is_held_is_not_copied_again():
-    _, streamed = both("cpu", slots=4)
+    _, streamed = both("cpu", ranges=4)
     for rows, columns in (((0, 20), (20, 40)), ((3, 11), (0, 20)), ((40, 60), (60, 80))):
         streamed.fetch(rows, columns)
     assert streamed.copied == 80

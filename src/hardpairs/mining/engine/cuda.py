@@ -114,18 +114,18 @@ class CudaEngine:
         self._batch_tiles, self._turn = 1, 0
 
     def _allocate(
-        self, vectors: UnitVectors, block: int, slots: int
+        self, vectors: UnitVectors, block: int, ranges: int
     ) -> tuple[HalfProducts, list[CandidateBuffer]]:
         """Allocate memory on the device; halve ``block`` until it fits.
 
         Args:
             vectors: The unit vectors.
             block: Most rows of a block, and of a range of rows.
-            slots: Ranges of rows that are on the device; 0 for all rows.
+            ranges: Ranges of rows that are on the device; 0 for all rows.
         """
         while True:
             try:
-                return self._allocate_once(vectors, block, slots)
+                return self._allocate_once(vectors, block, ranges)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -144,7 +144,7 @@ class CudaEngine:
             )
 
     def _allocate_once(
-        self, vectors: UnitVectors, block: int, slots: int
+        self, vectors: UnitVectors, block: int, ranges: int
     ) -> tuple[HalfProducts, list[CandidateBuffer]]:
         """Allocate memory for a size of blocks; what an error leaves is freed with it."""
         # Once allocated, torch keeps it for the stream that it was allocated for.
@@ -153,9 +153,9 @@ class CudaEngine:
             torch.empty(sort_scratch(), dtype=torch.float32, device=self.device)
         buffers = [CandidateBuffer(candidates.CAPACITY, self.device) for _ in range(2)]
         rows: DeviceRows
-        if slots:
+        if ranges:
             stored = vectors.multiplied, vectors.errors
-            rows = StreamedRows(*stored, self.device, slots, block)
+            rows = StreamedRows(*stored, self.device, ranges, block)
         else:
             rows = ResidentRows(vectors.unit, self.device)
         crossed = self.data.mode == CROSS

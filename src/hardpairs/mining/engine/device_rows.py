@@ -46,7 +46,7 @@ class DeviceRows(Protocol):
         """Return scattered rows on the device, (n, D) float16 for each modality."""
 
     def forget(self) -> None:
-        """Copy rows again that are asked for: other ones stood in their place on the host."""
+        """Forget what was copied: the host had other rows there."""
 
 
 class ResidentRows:
@@ -101,7 +101,7 @@ class StreamedRows:
         halves: (M, D) float16 rows of one or two modalities in the host's memory.
         errors: As in ``DeviceRows``.
         device: Where they are multiplied.
-        slots: Ranges that there is room for, at least four: two in use, and two that come.
+        ranges: Ranges that there is room for, at least four: two in use, and two that come.
         size: Most rows of a range.
 
     Attributes:
@@ -114,13 +114,13 @@ class StreamedRows:
         halves: Sequence[np.ndarray],
         errors: list[float],
         device: torch.device,
-        slots: int,
+        ranges: int,
         size: int,
     ) -> None:
         self.errors, self.copied = errors, 0
         self._halves, self._device = [torch.from_numpy(half) for half in halves], device
-        whole = self._memory(slots * size, device=device)
-        starts = range(0, slots * size, size)
+        whole = self._memory(ranges * size, device=device)
+        starts = range(0, ranges * size, size)
         self._free = [_Room([each[start : start + size] for each in whole]) for start in starts]
         self._held: dict[Range, _Room] = {}  # the least recently needed first
         self._in_use: list[_Room] = []
@@ -153,7 +153,7 @@ class StreamedRows:
         return [half[torch.from_numpy(numbers)].to(self._device) for half in self._halves]
 
     def forget(self) -> None:
-        """Copy rows again, see ``DeviceRows``."""
+        """Forget what was copied, see ``DeviceRows``."""
         self._end_use()
         self._free += self._held.values()
         self._held = {}
